@@ -1,0 +1,216 @@
+"""The model file: a LiteRT flatbuffer followed by a zip archive that says what it is. See `docs/model-file.md`.
+
+    ┌────────────────────┬───────────────────────────────────────────────────────────┐
+    │ flatbuffer         │ zip: manifest.json  labels.txt  golden.npz  CARD.md        │
+    └────────────────────┴───────────────────────────────────────────────────────────┘
+
+Reading trusts nothing: sizes are bounded before a byte is unpacked, nothing is executed, every part is checked
+against the others.
+"""
+
+import hashlib
+import io
+import zipfile
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.lib import format as npy
+
+from lince import golden as golden_images
+from lince.errors import ModelFileError
+from lince.files import write_atomically
+from lince.golden import Golden
+from lince.records import Calibration, Certificate, ImageSpec, Manifest
+
+FORMAT = 1
+MEMBERS = ("manifest.json", "labels.txt", "golden.npz", "CARD.md")
+
+# A model here is at most a few megabytes; a gigabyte bounds what a hostile file can make us read.
+_MAX_FILE_BYTES = 2**30
+# 32 images of 1024 × 1024 pixels, the largest a recipe allows, are 96 MiB; the other members are text.
+_MAX_MEMBER_BYTES = {"manifest.json": 2**23, "labels.txt": 2**20, "golden.npz": 2**27, "CARD.md": 2**20}
+_FLATBUFFER_IDENTIFIER = b"TFL3"  # bytes 4 to 8 of every LiteRT flatbuffer
+_EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time a zip can hold: the same content gives the same bytes
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A model file, read and verified."""
+
+    flatbuffer: bytes
+    manifest: Manifest
+    golden: Golden
+    card: str
+
+
+def describe(
+    *,
+    name: str,
+    flatbuffer: bytes,
+    created: datetime,
+    classes: tuple[str, ...],
+    image: ImageSpec,
+    calibration: Calibration,
+    certificate: Certificate | None,
+    training: dict[str, Any],
+) -> Manifest:
+    """The manifest of a network: what the caller knows, and its hash."""
+    digest = hashlib.sha256(flatbuffer).hexdigest()
+    return Manifest(
+        name=name,
+        version=digest[:12],
+        created=created.isoformat(timespec="seconds"),
+        classes=classes,
+        image=image,
+        calibration=calibration,
+        flatbuffer_sha256=digest,
+        flatbuffer_bytes=len(flatbuffer),
+        certificate=certificate,
+        training=training,
+        format=FORMAT,
+    )
+
+
+def write(path: Path, artifact: Artifact) -> None:
+    """Writes a model file in one step: a crash leaves the old file or the new one.
+
+    Raises:
+        OSError: when the disk is full or the folder cannot be written; the old file is still there.
+    """
+    arrays = io.BytesIO()
+    np.savez_compressed(arrays, images=artifact.golden.images, logits=artifact.golden.logits)
+    contents = {
+        "manifest.json": msgspec.json.format(msgspec.json.encode(artifact.manifest), indent=2),
+        "labels.txt": "".join(f"{label}\n" for label in artifact.manifest.classes).encode(),
+        "golden.npz": arrays.getvalue(),
+        "CARD.md": artifact.card.encode(),
+    }
+    file = io.BytesIO(artifact.flatbuffer)
+    with zipfile.ZipFile(file, "a", zipfile.ZIP_DEFLATED) as archive:
+        for name in MEMBERS:
+            info = zipfile.ZipInfo(name, _EPOCH)
+            info.compress_type, info.external_attr = zipfile.ZIP_DEFLATED, 0o644 << 16
+            archive.writestr(info, contents[name])
+    write_atomically(path, file.getvalue())
+
+
+def read(path: Path) -> Artifact:
+    """Reads and verifies a model file; the golden images are checked by `Classifier.load`, which can run them.
+
+    Raises:
+        ModelFileError: the file is missing, foreign, damaged, of an unknown format, or its parts do not agree.
+    """
+    try:
+        return _read(path)
+    except ModelFileError as error:
+        raise ModelFileError(f"Model file {str(path)!r}: {error}") from error
+
+
+def _read(path: Path) -> Artifact:
+    data = _bytes(path)
+    members, archive_start = _members(data)
+    manifest = _manifest(members["manifest.json"])
+    if manifest.flatbuffer_bytes != archive_start:
+        raise ModelFileError(
+            f"the archive begins at byte {archive_start:,}, the manifest says {manifest.flatbuffer_bytes:,}. "
+            "Expected no gap between network and archive: the file was altered, export it again."
+        )
+    flatbuffer = data[:archive_start]
+    digest = hashlib.sha256(flatbuffer).hexdigest()
+    if digest != manifest.flatbuffer_sha256 or manifest.version != digest[:12]:
+        raise ModelFileError(
+            f"the network's SHA-256 is {digest[:12]}…, the manifest says {manifest.flatbuffer_sha256[:12]}…. "
+            "The file is damaged or was altered: export it again."
+        )
+    if members["labels.txt"].decode("utf-8", "replace").splitlines() != list(manifest.classes):
+        raise ModelFileError("labels.txt and the manifest name different classes. Export the file again.")
+    golden = _golden(members["golden.npz"], manifest)
+    return Artifact(flatbuffer, manifest, golden, members["CARD.md"].decode("utf-8", "replace"))
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        size = path.stat().st_size
+        if size > _MAX_FILE_BYTES:
+            raise ModelFileError(f"{size:,} bytes. Expected at most {_MAX_FILE_BYTES:,}.")
+        data = path.read_bytes()
+    except OSError as error:
+        raise ModelFileError(f"cannot be read ({error.strerror}). Expected the path of a .tflite file.") from error
+    if data[4:8] != _FLATBUFFER_IDENTIFIER:
+        raise ModelFileError("this is not a LiteRT flatbuffer. Expected a .tflite file written by lince.")
+    return data
+
+
+def _members(data: bytes) -> tuple[dict[str, bytes], int]:
+    """The archive's members and the offset at which it begins."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            entries = archive.infolist()
+            found = tuple(entry.filename for entry in entries)
+            if sorted(found) != sorted(MEMBERS) or archive.comment:
+                raise ModelFileError(f"its archive holds {list(found)!r}. Expected exactly {list(MEMBERS)!r}.")
+            for entry in entries:
+                limit = _MAX_MEMBER_BYTES[entry.filename]
+                if entry.file_size > limit:
+                    raise ModelFileError(f"{entry.filename} has {entry.file_size:,} bytes. Expected at most {limit:,}.")
+            start = min(entry.header_offset for entry in entries)
+            return {entry.filename: archive.read(entry) for entry in entries}, start
+    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, OSError, ValueError) as error:
+        message = f"no readable archive follows the network ({error}). Expected a .tflite file written by lince."
+        raise ModelFileError(message) from error
+
+
+def _manifest(data: bytes) -> Manifest:
+    try:
+        version = msgspec.json.decode(data, type=dict[str, Any]).get("format")
+        if version != FORMAT:
+            raise ModelFileError(f"format {version!r}. This lince reads format {FORMAT}: update lince, or export again.")
+        manifest = msgspec.json.decode(data, type=Manifest)
+    except msgspec.DecodeError as error:
+        raise ModelFileError(f"its manifest is not valid: {error}. Export the file again.") from error
+    _check(manifest)
+    return manifest
+
+
+def _check(manifest: Manifest) -> None:
+    """What types cannot say."""
+    image, calibration = manifest.image, manifest.calibration
+    if len(manifest.classes) < 2 or len(set(manifest.classes)) < len(manifest.classes):
+        raise ModelFileError(f"classes {manifest.classes!r}. Expected two or more, all different.")
+    if any(len(label.splitlines()) != 1 for label in manifest.classes):
+        raise ModelFileError(f"classes {manifest.classes!r}. Expected labels of one line, none empty.")
+    if not (1 <= image.height <= 1024 and 1 <= image.width <= 1024):
+        raise ModelFileError(f"images of {image.width} × {image.height}. Expected 1 to 1024 pixels a side.")
+    shares = (calibration.coverage, calibration.set_threshold, calibration.abstain_below)
+    if not (0 < calibration.temperature < 1e6 and all(0 <= share <= 1 for share in shares)):
+        raise ModelFileError(f"{calibration!r}. Expected a positive temperature and shares between 0 and 1.")
+
+
+def _golden(data: bytes, manifest: Manifest) -> Golden:
+    count, classes = golden_images.COUNT, len(manifest.classes)
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            images = _array(archive, "images.npy", (count, *manifest.image.shape), np.uint8)
+            logits = _array(archive, "logits.npy", (count, classes), np.int8)
+    except (zipfile.BadZipFile, EOFError, KeyError, ValueError, NotImplementedError, RuntimeError) as error:
+        raise ModelFileError(f"golden.npz cannot be read ({error}). Export the file again.") from error
+    return Golden(images, logits)
+
+
+def _array(archive: zipfile.ZipFile, name: str, shape: tuple[int, ...], dtype: type) -> np.ndarray:
+    """One array of an npz, whose header must promise what we expect before a byte of it is read."""
+    with archive.open(name) as file:
+        if npy.read_magic(file) != (1, 0):
+            raise ValueError(f"{name} is not in version 1.0 of the npy format")
+        header = npy.read_array_header_1_0(file)
+        if header != (shape, False, np.dtype(dtype)):
+            raise ValueError(f"{name} holds {header[2]}{list(header[0])}, expected {np.dtype(dtype)}{list(shape)}")
+        size = int(np.prod(shape))
+        data = file.read(size)
+        if len(data) != size:
+            raise ValueError(f"{name} ends early")
+    return np.frombuffer(data, dtype).reshape(shape)

@@ -1,0 +1,89 @@
+"""One file of a source, and what its name says about it."""
+
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Protocol, Self
+
+from lince.errors import ImageError
+from lince.images import EXTENSIONS
+
+# Pictures that people do put into class folders and that Lince does not read: trying them lists each as left out,
+# with the formats that are read, where skipping them as "no image" would hide it.
+_OTHER_PICTURES = frozenset(
+    {".tif", ".tiff", ".heic", ".heif", ".avif", ".jxl", ".jp2", ".svg", ".ppm", ".pgm", ".tga", ".ico"}
+)
+_LITTER = frozenset({"__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "$recycle.bin", "@eadir"})
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One file or folder of a source.
+
+    Attributes:
+        path: inside the source, parts joined by "/", printable.
+        key: what the source itself finds it by.
+        problem: why it cannot be read, where that is known beforehand.
+        is_folder: folders are listed too, so that an empty class can be seen.
+    """
+
+    path: str
+    key: Path | zipfile.ZipInfo
+    problem: str | None = None
+    is_folder: bool = False
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        return tuple(self.path.split("/"))
+
+    @property
+    def is_image(self) -> bool:
+        """Whether the name says that it is a picture; what it really is, `images.decode` finds out."""
+        suffix = PurePosixPath(self.path).suffix.lower()
+        return not self.is_folder and (suffix in EXTENSIONS or suffix in _OTHER_PICTURES)
+
+    @property
+    def is_wanted(self) -> bool:
+        """A picture to read, or a folder that cannot be looked into and may hold some."""
+        return self.is_image or (self.is_folder and self.problem is not None)
+
+
+class Source(Protocol):
+    """A folder tree or an archive, for a `with` statement; `name` is what messages call it."""
+
+    name: str
+
+    def walk(self) -> Iterator[Entry]:
+        """Every entry but litter, sorted by name within its folder."""
+
+    def read(self, entry: Entry, limit_bytes: int) -> bytes:
+        """The content of one file; safe to call from several threads.
+
+        Raises:
+            ImageError: when the file itself is at fault: too large, encrypted, damaged.
+            DataError: when it could not be reached, which another attempt may mend.
+        """
+
+    def stamp(self) -> str:
+        """SHA-256 (hex) that changes when the content does, found without reading the content."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, *exception: object) -> None: ...
+
+
+def is_litter(name: str) -> bool:
+    """Whether one part of a path is hidden, or something that operating systems leave behind."""
+    return name.startswith(".") or name.lower() in _LITTER
+
+
+def printable(name: str) -> str:
+    """The name as valid Unicode: file systems allow bytes that are not UTF-8, terminals and JSON do not."""
+    return name.encode("utf-8", errors="replace").decode("utf-8")
+
+
+def too_large(limit_bytes: int) -> ImageError:
+    """The error for a file with more than `limit_bytes`."""
+    message = f"The file has more than {limit_bytes:,} bytes. Expected at most that in one image: scale it down."
+    return ImageError("image_too_large", message)

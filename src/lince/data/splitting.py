@@ -1,0 +1,41 @@
+"""Splits that keep every class's share, and come out the same for the same seed."""
+
+import numpy as np
+from jaxtyping import Int64
+
+from lince.errors import DataError
+
+
+def stratified_split(
+    labels: Int64[np.ndarray, " n"], *, fraction: float, seed: int
+) -> tuple[Int64[np.ndarray, " kept"], Int64[np.ndarray, " held"]]:
+    """Sets a share of every class aside.
+
+    Each class is drawn from a stream of its own, so that images added to one class move no image of another.
+
+    Args:
+        labels: i64[N], class indices, from 0.
+        fraction: the share to hold out, 0..1, ends excluded. Rounded to whole images class by class, and to at least one
+            image on either side; the only image of a class is kept.
+        seed: from 0.
+
+    Returns:
+        i64[M] and i64[N-M], the indices kept and the indices held out, each ascending.
+
+    Raises:
+        DataError: when `fraction` or `seed` is out of range.
+    """
+    if not 0 < fraction < 1:
+        raise DataError(f"Received fraction={fraction!r} to hold out. Expected 0 < fraction < 1, such as 0.2.")
+    if seed < 0:
+        raise DataError(f"Received seed={seed!r}. Expected a whole number from 0.")
+    held = [_draw(labels, label, fraction=fraction, seed=seed) for label in np.unique(labels)]
+    is_held = np.zeros(len(labels), bool)
+    is_held[np.concatenate([np.empty(0, np.int64), *held])] = True
+    return np.flatnonzero(~is_held), np.flatnonzero(is_held)
+
+
+def _draw(labels: Int64[np.ndarray, " n"], label: int, *, fraction: float, seed: int) -> Int64[np.ndarray, " m"]:
+    members = np.flatnonzero(labels == label)
+    count = min(max(1, round(fraction * len(members))), len(members) - 1)
+    return np.random.default_rng([seed, int(label)]).permutation(members)[:count]

@@ -1,0 +1,72 @@
+"""Every error Lince raises on purpose, and nothing else.
+
+    LinceError                    one clear sentence: received, expected, how to mend it
+    ├── ImageError                bytes that are not an image we read (has a `code`)
+    ├── DataError                 a dataset that cannot be used
+    │   └── DownloadError         a download that failed or is not what was expected
+    ├── RecipeError               a recipe that is not valid
+    ├── TrainingError             training that cannot go on (non-finite loss, full disk, …)
+    │   └── ResumeError           a run folder that cannot be resumed
+    ├── QuantizationError         a network that cannot be quantised as asked
+    │   └── GateError             a quantised model that lost too much to be published
+    ├── ModelFileError            a model file that is broken, foreign or tampered with
+    └── ServiceError              a server that cannot start, or answers something else than Lince
+
+`cli.py` turns a LinceError into exit code 1; the server's error table turns an ImageError into a 4xx.
+"""
+
+from typing import Literal
+
+ImageErrorCode = Literal["empty_image", "unsupported_format", "corrupt_image", "image_too_large"]
+
+
+class LinceError(Exception):
+    """Base of all errors that a user can mend. `str(error)` is the sentence to show."""
+
+
+class ImageError(LinceError):
+    """Bytes that cannot become pixels.
+
+    Attributes:
+        code: stable, machine-readable reason; also the `code` of the HTTP answer.
+    """
+
+    def __init__(self, code: ImageErrorCode, message: str):
+        super().__init__(message)
+        self.code = code
+
+
+class DataError(LinceError):
+    """A dataset that cannot be used as it is."""
+
+
+class DownloadError(DataError):
+    """A download that failed, stopped short or is not the expected file."""
+
+
+class RecipeError(LinceError):
+    """A recipe (or a `--set` override) that is not valid."""
+
+
+class TrainingError(LinceError):
+    """Training that cannot go on."""
+
+
+class ResumeError(TrainingError):
+    """A run folder from which training cannot be resumed."""
+
+
+class QuantizationError(LinceError):
+    """A network that cannot be quantised as asked."""
+
+
+class GateError(QuantizationError):
+    """A quantised model that lost more than the bound and is not published."""
+
+
+class ModelFileError(LinceError):
+    """A model file that is broken, foreign or tampered with."""
+
+
+class ServiceError(LinceError):
+    """A server that cannot start, or an address that does not answer as Lince does."""

@@ -1,0 +1,72 @@
+"""Golden images: synthetic pictures and the int8 logits that a model file must give for them.
+
+They are drawn from a seed (gradients, discs, stripes and noise at several scales), never taken from a dataset.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Int8, UInt8
+
+from lince.records import ImageSpec
+
+COUNT = 32
+
+# Kernels for x86 and Arm round halves differently in their last step, so a faithful machine may be off by one step a
+# layer; a broken network is off by tens. Measured here on x86-64 with and without VNNI: 0.
+TOLERANCE_STEPS = 2
+
+
+@dataclass(frozen=True)
+class Golden:
+    """Attributes: images u8[32,H,W,3]; logits i8[32,K], as the network gave them when it was written."""
+
+    images: UInt8[np.ndarray, "32 h w 3"]
+    logits: Int8[np.ndarray, "32 k"]
+
+
+def draw_images(spec: ImageSpec, *, seed: int) -> UInt8[np.ndarray, "32 h w 3"]:
+    """Draws 32 pictures, eight of each kind; the same seed gives the same bytes.
+
+    Args:
+        spec: height and width, pixels.
+        seed: of the drawing.
+
+    Returns:
+        u8[32,H,W,3].
+    """
+    rng = np.random.default_rng(seed)
+    kinds = (_gradient, _disc, _stripes, _noise)
+    y, x = np.mgrid[0 : spec.height, 0 : spec.width] / max(spec.height, spec.width)
+    pictures = [kinds[index % len(kinds)](x, y, rng) for index in range(COUNT)]
+    return np.clip(np.rint(np.stack(pictures)), 0, 255).astype(np.uint8)
+
+
+def _blend(mask: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Two random colours, mixed by a mask in 0..1."""
+    first, second = rng.uniform(0, 255, (2, 3))
+    return mask[..., None] * first + (1 - mask[..., None]) * second
+
+
+def _gradient(x: np.ndarray, y: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    angle = rng.uniform(0, 2 * np.pi)
+    ramp = x * np.cos(angle) + y * np.sin(angle)
+    return _blend((ramp - ramp.min()) / np.ptp(ramp), rng)
+
+
+def _disc(x: np.ndarray, y: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    centre_x, centre_y, radius = rng.uniform((0.2, 0.2, 0.1), (0.8, 0.8, 0.4))
+    return _blend(((x - centre_x) ** 2 + (y - centre_y) ** 2 < radius**2).astype(float), rng)
+
+
+def _stripes(x: np.ndarray, y: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    angle, waves = rng.uniform(0, np.pi), rng.uniform(2, 12)
+    return _blend((np.sin(2 * np.pi * waves * (x * np.cos(angle) + y * np.sin(angle))) + 1) / 2, rng)
+
+
+def _noise(x: np.ndarray, y: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Random colours in square cells of 1, 2, 4 or 8 pixels."""
+    cell = int(2 ** rng.integers(0, 4))
+    height, width = x.shape
+    cells = rng.uniform(0, 255, (-(-height // cell), -(-width // cell), 3))
+    return cells.repeat(cell, 0).repeat(cell, 1)[:height, :width]

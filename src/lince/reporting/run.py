@@ -1,0 +1,43 @@
+"""The last stage: plots and HTML report of a run folder."""
+
+from lince.reporting import page, plots
+from lince.reporting.page import ReportContent
+from lince.run import RunFolder
+
+
+def write_run_report(folder: RunFolder) -> None:
+    """Writes `plots/*.png` and `report.html` from what the run folder holds.
+
+    Raises:
+        DataError: the run was not published yet.
+    """
+    report, record, history = folder.read_report(), folder.read_record(), folder.read_history()
+    probabilities, labels = folder.read_answers()
+    folder.plots.mkdir(exist_ok=True)
+    plots.save_png(plots.accuracy_curves(history), folder.plots / "accuracy.png")
+    plots.save_png(plots.loss_curves(history), folder.plots / "loss.png")
+    plots.save_png(plots.confusion_figure(report.int8, report.classes), folder.plots / "confusion.png")
+    plots.save_png(plots.reliability_diagram(probabilities, labels), folder.plots / "reliability.png")
+    content = ReportContent(
+        title=record.name,
+        split="test",
+        classes=report.classes,
+        report=report.int8,
+        probabilities=probabilities,
+        labels=labels,
+        history=history,
+        certificate=report.certificate,
+        calibration=report.calibration,
+        sets=report.sets,
+        recipe=record.recipe,
+        versions=record.environment["versions"],
+        facts={
+            "model": f"{report.name} {report.version}",
+            "begun": record.created,
+            "data": f"fingerprint {record.fingerprint[:12]}",
+            "seed": str(record.seed),
+            "precision": record.precision,
+            "machine": record.environment["machine"],
+        },
+    )
+    page.write_html_report(folder.page, content)

@@ -1,0 +1,127 @@
+"""The run folder: every file of a run, by name, and the record that says what the run is."""
+
+import csv
+import io
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+from msgspec import Struct
+
+from lince.errors import DataError, ResumeError, TrainingError
+from lince.files import write_atomically
+from lince.records import EpochRecord, Rejected, RunReport
+
+
+class RunRecord(Struct, frozen=True, kw_only=True):
+    """`run.json`: what is needed to repeat the run, fixed before the first step.
+
+    Attributes:
+        recipe: resolved, with every override.
+        source: what the user named as DATA; a path is made absolute.
+        fingerprint: of the dataset's content.
+        precision: what the recipe's `precision` meant on this machine.
+        environment: backend, machine, package versions.
+    """
+
+    name: str
+    recipe: dict[str, Any]
+    seed: int
+    source: str
+    fingerprint: str
+    classes: tuple[str, ...]
+    precision: str
+    deterministic: bool
+    created: str
+    environment: dict[str, Any]
+    rejected: tuple[Rejected, ...] = ()
+
+
+class RunFolder:
+    """Where a run's files are."""
+
+    def __init__(self, path: Path):
+        self.path = path
+        self.record = path / "run.json"
+        self.splits = path / "splits.npz"
+        self.checkpoint = path / "checkpoint.npz"
+        self.history = path / "history.csv"
+        self.keras_model = path / "model.keras"
+        self.model = path / "model.tflite"
+        self.answers = path / "answers.npz"
+        self.report = path / "report.json"
+        self.page = path / "report.html"
+        self.plots = path / "plots"
+        self.tensorboard = path / "tensorboard"
+
+    def create(self, record: RunRecord, **splits: np.ndarray) -> None:
+        """Makes the folder and writes what the run is; `splits` are index arrays by name.
+
+        Raises:
+            TrainingError: the folder holds a run already, or cannot be made.
+        """
+        if self.record.exists():
+            raise TrainingError(
+                f"{str(self.path)!r} holds a run already. Go on with it by --resume {self.path}, "
+                "choose another --name, or delete it."
+            )
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            file = io.BytesIO()
+            np.savez(file, **splits)
+            write_atomically(self.splits, file.getvalue())
+            write_atomically(self.record, msgspec.json.format(msgspec.json.encode(record), indent=2))
+        except OSError as error:
+            raise TrainingError(f"The run folder {str(self.path)!r} cannot be written ({error.strerror}).") from error
+
+    def read_record(self) -> RunRecord:
+        """Raises ResumeError when the folder is not a run's."""
+        try:
+            return msgspec.json.decode(self.record.read_bytes(), type=RunRecord)
+        except OSError as error:
+            message = f"{str(self.path)!r} is not a run folder: it has no run.json. Expected a folder made by lince train."
+            raise ResumeError(message) from error
+        except msgspec.DecodeError as error:
+            raise ResumeError(f"{str(self.record)!r} is damaged ({error}). Start the run anew.") from error
+
+    def read_splits(self) -> dict[str, np.ndarray]:
+        """Indices i64 by name: `train` and `validation` into the source's training images; `test` of the set-aside."""
+        try:
+            with np.load(self.splits, allow_pickle=False) as arrays:
+                return dict(arrays)
+        except (OSError, ValueError) as error:
+            raise DataError(f"{str(self.splits)!r} cannot be read ({error}). Start the run anew.") from error
+
+    def write_history(self, history: tuple[EpochRecord, ...]) -> None:
+        """`history.csv`: a header and one row an epoch."""
+        file = io.StringIO()
+        writer = csv.writer(file)
+        writer.writerow(EpochRecord.__dataclass_fields__)
+        writer.writerows(vars(record).values() for record in history)
+        write_atomically(self.history, file.getvalue().encode())
+
+    def read_history(self) -> tuple[EpochRecord, ...]:
+        """The finished epochs; empty before the first."""
+        if not self.history.exists():
+            return ()
+        with self.history.open(newline="") as file:
+            rows = [msgspec.convert(row, EpochRecord, strict=False) for row in csv.DictReader(file)]
+        return tuple(rows)
+
+    def read_report(self) -> RunReport:
+        """Raises DataError when the run was not published, or its report is damaged."""
+        try:
+            return msgspec.json.decode(self.report.read_bytes(), type=RunReport)
+        except (OSError, msgspec.DecodeError) as error:
+            message = f"{str(self.report)!r} cannot be read ({error}). Write it by lince quantize {self.path}."
+            raise DataError(message) from error
+
+    def read_answers(self) -> tuple[np.ndarray, np.ndarray]:
+        """Probabilities f32[N,K] of the model file on the test images, and their labels i64[N]."""
+        try:
+            with np.load(self.answers, allow_pickle=False) as arrays:
+                return arrays["probabilities"], arrays["labels"]
+        except (OSError, ValueError, KeyError) as error:
+            message = f"{str(self.answers)!r} cannot be read ({error}). Write it by lince quantize {self.path}."
+            raise DataError(message) from error

@@ -1,0 +1,203 @@
+"""From a request's body to the bytes of its images, within limits, in memory, before anything is decoded.
+
+Bytes are counted as they arrive: a Content-Length may lie or be absent. Forms are parsed on the way in, so that the
+33rd part or a wrong field ends the request there; nothing is written to disk.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+
+from fastapi import Request
+from python_multipart.exceptions import FormParserError
+from python_multipart.multipart import MultipartParser, parse_options_header
+
+from lince.serving.errors import RequestError
+from lince.serving.settings import ServeSettings
+
+FIELD = "file"
+_FORM = "multipart/form-data"
+# A part has a disposition, a type and perhaps a length; a long file name fits in a kilobyte.
+_MAX_PART_HEADERS = 8
+_MAX_PART_HEADER_BYTES = 1024
+_HOW = (
+    f"Expected the bytes of one image as 'image/*' or 'application/octet-stream', or '{_FORM}' with parts named "
+    f"'{FIELD}'; with curl: --data-binary @image.png -H 'Content-Type: image/png', or -F {FIELD}=@image.png."
+)
+
+
+class Buffer:
+    """Counts the bytes of all bodies held at a time. Lives on the event loop: needs no lock."""
+
+    def __init__(self, limit_bytes: int):
+        self._limit_bytes = limit_bytes
+        self._used_bytes = 0
+
+    @contextmanager
+    def share(self) -> Iterator["Share"]:
+        """One request's share, given back in the end."""
+        share = Share(self)
+        try:
+            yield share
+        finally:
+            self._used_bytes -= share.used_bytes
+
+    def take(self, count: int) -> None:
+        """Raises: RequestError: when the bodies together would exceed the limit."""
+        if self._used_bytes + count > self._limit_bytes:
+            message = "The server holds as many bytes of requests as it may. Try again in a second."
+            raise RequestError("overloaded", message, close=True)
+        self._used_bytes += count
+
+
+class Share:
+    """What one request holds of the buffer."""
+
+    def __init__(self, buffer: Buffer):
+        self._buffer = buffer
+        self.used_bytes = 0
+
+    def take(self, count: int) -> None:
+        self._buffer.take(count)
+        self.used_bytes += count
+
+
+async def read_images(request: Request, settings: ServeSettings, share: Share) -> list[bytes]:
+    """Reads the encoded images of a request.
+
+    Args:
+        request: its body not yet read.
+        settings: bounds on bytes, parts and time.
+        share: told of every chunk that is kept.
+
+    Returns:
+        One bytes object an image, in order; at least one.
+
+    Raises:
+        RequestError: a wrong type, a malformed form, too many bytes or parts, too slow a client, no room left.
+    """
+    boundary = _boundary(request)
+    _check_length(request, settings.max_body_bytes)
+    chunks = _chunks(request, settings.max_body_bytes, share)
+    try:
+        async with asyncio.timeout(settings.receive_timeout_s):
+            if boundary is None:
+                return [b"".join([chunk async for chunk in chunks])]
+            return await _read_form(chunks, boundary, max_parts=settings.max_parts)
+    except TimeoutError:
+        message = f"The body did not arrive within {settings.receive_timeout_s:g} s. Send it faster, or a smaller image."
+        raise RequestError("receive_timeout", message, close=True) from None
+
+
+def _boundary(request: Request) -> bytes | None:
+    """The boundary of a form; None for the raw bytes of one image."""
+    received = request.headers.get("content-type", "")
+    media_type, options = parse_options_header(received)
+    if request.headers.get("content-encoding", "identity") != "identity":
+        received = f"content-encoding {request.headers['content-encoding']}"
+    elif media_type.startswith(b"image/") or media_type == b"application/octet-stream":
+        return None
+    elif media_type == _FORM.encode():
+        if boundary := options.get(b"boundary"):
+            return boundary
+        raise RequestError("malformed_form", f"The Content-Type {received[:100]!r} names no boundary.", close=True)
+    raise RequestError("unsupported_media_type", f"Received {received[:100] or 'no type'!r}. {_HOW}")
+
+
+def _check_length(request: Request, limit_bytes: int) -> None:
+    """Refuses before a byte is read what says of itself that it is too large."""
+    declared = request.headers.get("content-length", "")
+    if declared.isdecimal() and int(declared) > limit_bytes:
+        raise _too_large(f"{int(declared):,}", limit_bytes)
+
+
+async def _chunks(request: Request, limit_bytes: int, share: Share) -> AsyncIterator[bytes]:
+    received = 0
+    async for chunk in request.stream():
+        received += len(chunk)
+        if received > limit_bytes:
+            raise _too_large(f"more than {limit_bytes:,}", limit_bytes)
+        share.take(len(chunk))
+        yield chunk
+
+
+def _too_large(received: str, limit_bytes: int) -> RequestError:
+    message = f"The body has {received} bytes. Expected at most {limit_bytes:,}: scale the image down or send fewer."
+    return RequestError("body_too_large", message, close=True)
+
+
+async def _read_form(chunks: AsyncIterator[bytes], boundary: bytes, *, max_parts: int) -> list[bytes]:
+    try:
+        form = _Form(boundary, max_parts)
+        async for chunk in chunks:
+            form.feed(chunk)
+    except FormParserError as error:
+        raise RequestError("malformed_form", f"The form is malformed: {error}. {_HOW}", close=True) from error
+    if not form.complete:
+        raise RequestError("malformed_form", "The form ends without its closing boundary: it is cut short.")
+    if not form.images:
+        raise RequestError("no_image", f"The form holds no part. Expected 1 to {max_parts} named {FIELD!r}.")
+    return form.images
+
+
+class _Form:
+    """A form being parsed: bytes in, images out."""
+
+    def __init__(self, boundary: bytes, max_parts: int):
+        self.images: list[bytes] = []
+        self.complete = False
+        self._max_parts = max_parts
+        self._pieces: list[bytes] = []  # of the part, or of the header value, that is being read
+        self._header = b""
+        self._field: str | None = None
+        callbacks = {
+            "on_part_begin": self._begin_part,
+            "on_header_begin": self._begin_header,
+            "on_header_field": self._add_name,
+            "on_header_value": self._add,
+            "on_header_end": self._end_header,
+            "on_headers_finished": self._end_headers,
+            "on_part_data": self._add,
+            "on_part_end": self._end_part,
+            "on_end": self._end,
+        }
+        self._parser = MultipartParser(
+            boundary, callbacks, max_header_count=_MAX_PART_HEADERS, max_header_size=_MAX_PART_HEADER_BYTES
+        )
+
+    def feed(self, chunk: bytes) -> None:
+        self._parser.write(chunk)
+
+    def _begin_part(self) -> None:
+        if len(self.images) == self._max_parts:
+            message = f"The form has more than {self._max_parts} parts. Send the images in several requests."
+            raise RequestError("too_many_parts", message, close=True)
+        self._field = None
+
+    def _begin_header(self) -> None:
+        self._header, self._pieces = b"", []
+
+    def _add_name(self, data: bytes, start: int, end: int) -> None:
+        self._header += data[start:end]
+
+    def _add(self, data: bytes, start: int, end: int) -> None:
+        self._pieces.append(data[start:end])
+
+    def _end_header(self) -> None:
+        if self._header.lower() == b"content-disposition":
+            _, options = parse_options_header(b"".join(self._pieces))
+            self._field = options.get(b"name", b"").decode("utf-8", "replace")
+
+    def _end_headers(self) -> None:
+        if self._field != FIELD:
+            received = "no name" if self._field is None else repr(self._field[:100])
+            message = f"Part {len(self.images)} of the form has {received}. Expected every part to be named {FIELD!r}."
+            raise RequestError("wrong_field", message, close=True)
+        self._pieces = []
+
+    def _end_part(self) -> None:
+        self.images.append(b"".join(self._pieces))
+        self._pieces = []
+
+    def _end(self) -> None:
+        self.complete = True

@@ -1,0 +1,119 @@
+"""Every error that a request can end with, and its status: the server's one error table."""
+
+import logging
+
+import msgspec
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+from starlette.responses import Response
+
+from lince.errors import ImageError, LinceError
+from lince.serving.schemas import ErrorAnswer, Failure
+
+STATUS = {
+    # the image
+    "empty_image": 400,
+    "corrupt_image": 400,
+    "unsupported_format": 415,
+    "image_too_large": 413,
+    # the request
+    "malformed_form": 400,
+    "wrong_field": 400,
+    "no_image": 400,
+    "incomplete_body": 400,
+    "malformed_request": 400,
+    "unknown_host": 400,
+    "not_found": 404,
+    "method_not_allowed": 405,
+    "receive_timeout": 408,
+    "body_too_large": 413,
+    "too_many_parts": 413,
+    "unsupported_media_type": 415,
+    "invalid_parameter": 422,
+    "headers_too_large": 431,
+    # the server
+    "internal_error": 500,
+    "overloaded": 503,
+    "not_ready": 503,
+}
+
+_RETRY_AFTER_S = 1  # the queue empties in a fraction of a second
+_BY_STATUS = {404: "not_found", 405: "method_not_allowed"}
+
+_log = logging.getLogger(__name__)
+
+
+class RequestError(LinceError):
+    """A request that cannot be answered.
+
+    Attributes:
+        code: a key of `STATUS`.
+        close: whether the connection must end, because the rest of the request will not be read.
+    """
+
+    def __init__(self, code: str, message: str, *, close: bool = False):
+        super().__init__(message)
+        self.code = code
+        self.close = close
+
+
+def error_response(code: str, message: str, *, headers: dict[str, str] | None = None) -> Response:
+    """The answer for an error of the table."""
+    status = STATUS[code]
+    extra = {"retry-after": str(_RETRY_AFTER_S)} if status == 503 else {}
+    return Response(error_body(code, message), status, extra | (headers or {}), media_type="application/json")
+
+
+def error_body(code: str, message: str) -> bytes:
+    """`{"error": {"code": …, "message": …}}`."""
+    return msgspec.json.encode(ErrorAnswer(Failure(code, message)))
+
+
+def install(app: FastAPI) -> None:
+    """Makes the app answer every exception in our shape."""
+    app.add_exception_handler(RequestError, _answer_request_error)
+    app.add_exception_handler(ImageError, _answer_image_error)
+    app.add_exception_handler(RequestValidationError, _answer_validation_error)
+    app.add_exception_handler(ClientDisconnect, _answer_disconnect)
+    app.add_exception_handler(HTTPException, _answer_http_error)
+    app.add_exception_handler(Exception, _answer_bug)
+
+
+def _answer_request_error(_: Request, error: RequestError) -> Response:
+    return error_response(error.code, str(error), headers={"connection": "close"} if error.close else None)
+
+
+def _answer_image_error(_: Request, error: ImageError) -> Response:
+    return error_response(error.code, str(error))
+
+
+def _answer_validation_error(_: Request, error: RequestValidationError) -> Response:
+    first = error.errors()[0]
+    name = ".".join(str(part) for part in first["loc"][1:])
+    received = f"{first['input']!r}"[:100]
+    return error_response("invalid_parameter", f"Parameter {name!r} received {received}: {first['msg']}.")
+
+
+def _answer_disconnect(_: Request, __: ClientDisconnect) -> Response:
+    """Nobody is left to read it; the status is counted."""
+    return error_response("incomplete_body", "The connection closed before the whole body had arrived.")
+
+
+def _answer_http_error(request: Request, error: HTTPException) -> Response:
+    """404 and 405, which the router raises."""
+    code = _BY_STATUS.get(error.status_code)
+    if code is None:
+        return _answer_bug(request, error)
+    path = request.url.path[:200]
+    message = {
+        "not_found": f"There is nothing at {path!r}. Expected /, /predict, /model, /livez, /readyz, /metrics or /docs.",
+        "method_not_allowed": f"{request.method} is not answered at {path!r}. See the Allow header, or /docs.",
+    }[code]
+    return error_response(code, message, headers=dict(error.headers or {}))
+
+
+def _answer_bug(request: Request, error: Exception) -> Response:
+    """Ours: logged with its traceback by the server, and nothing of it told."""
+    return error_response("internal_error", "The server failed on this request. Its log says why.")

@@ -1,0 +1,94 @@
+"""Bytes of images to answers, in a few threads behind a bounded line, so that the event loop never waits."""
+
+import asyncio
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import numpy as np
+
+from lince import images
+from lince.classifier import Classifier
+from lince.errors import ImageError
+from lince.serving.errors import RequestError
+from lince.serving.schemas import ErrorAnswer, Failure, ImageAnswer, image_answers
+from lince.serving.settings import ServeSettings
+
+# Decoding 2 MP takes 8 MB and 20 ms: any thread may do it at any time. Larger pictures are decoded one at a time, so
+# that the memory they need is bounded by one of them and not by the number of threads.
+_SMALL_PIXELS = 2_000_000
+
+
+class Inference:
+    """Answers requests with one classifier. Used from one event loop; `close` ends its threads."""
+
+    def __init__(self, classifier: Classifier, settings: ServeSettings):
+        self._classifier = classifier
+        self._limits = settings.image_limits
+        self._small_limits = replace(self._limits, max_pixels=min(_SMALL_PIXELS, settings.max_pixels))
+        self._large = threading.Lock()
+        self._max_waiting = settings.max_waiting
+        self._waiting = 0
+        self._threads = ThreadPoolExecutor(settings.threads, thread_name_prefix="inference")
+
+    def close(self) -> None:
+        """Lets running requests end and drops those that wait."""
+        self._threads.shutdown(cancel_futures=True)
+
+    def check_room(self) -> None:
+        """Raises: RequestError: when the line is full."""
+        if self._waiting >= self._max_waiting:
+            raise RequestError(
+                "overloaded", f"{self._waiting} requests are waiting already. Try again in a second.", close=True
+            )
+
+    async def answer(
+        self, encoded: Sequence[bytes], *, top: int, logits: bool
+    ) -> tuple[ImageAnswer | ErrorAnswer, ...]:
+        """Answers for the images of one request, in their order.
+
+        Args:
+            encoded: bytes of each image.
+            top: how many classes to list.
+            logits: whether to add the network's output.
+
+        Returns:
+            One answer an image; an image that cannot be read has an error in its place.
+
+        Raises:
+            ImageError: when none of the images can be read; the first one's.
+            RequestError: when the line is full.
+        """
+        self.check_room()
+        self._waiting += 1
+        try:
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(self._threads, self._answer, encoded, top, logits)
+        finally:
+            self._waiting -= 1
+
+    def _answer(self, encoded: Sequence[bytes], top: int, logits: bool) -> tuple[ImageAnswer | ErrorAnswer, ...]:
+        decoded = [self._decode(data) for data in encoded]
+        pixels = [image for image in decoded if not isinstance(image, ImageError)]
+        if not pixels:
+            raise decoded[0]
+        prediction = self._classifier.predict(np.stack(pixels))
+        answers = image_answers(prediction, self._classifier.classes, top=top, logits=logits)
+        return tuple(
+            ErrorAnswer(Failure(image.code, str(image))) if isinstance(image, ImageError) else next(answers)
+            for image in decoded
+        )
+
+    def _decode(self, data: bytes) -> np.ndarray | ImageError:
+        spec = self._classifier.image_spec
+        try:
+            try:
+                return images.decode(data, spec, self._small_limits)
+            except ImageError as error:
+                if error.code != "image_too_large" or len(data) > self._limits.max_bytes:
+                    raise
+            with self._large:
+                return images.decode(data, spec, self._limits)
+        except ImageError as error:
+            return error

@@ -1,0 +1,126 @@
+"""What can be set about the service: each option once, from the command line or from `LINCE_…` in the environment."""
+
+import os
+from importlib import resources
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any, Self
+
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from lince.errors import ServiceError
+from lince.records import ImageLimits
+
+_PREFIX = "LINCE_"
+
+
+def shipped_model() -> Path:
+    """The model file inside the package."""
+    return Path(str(resources.files("lince") / "models" / "cifar10.tflite"))
+
+
+class ServeSettings(BaseSettings):
+    """Options of `lince serve`; `LINCE_PORT=9000` sets `port`, and so on. All bounds hold for each worker."""
+
+    model_config = SettingsConfigDict(env_prefix=_PREFIX, frozen=True, extra="ignore")
+
+    model: Path = Field(default_factory=shipped_model, description="Model file to serve.")
+    host: str = Field("127.0.0.1", description="Address to listen on. Loopback by default: this machine only.")
+    port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 takes any free one.")
+    workers: int = Field(1, ge=1, le=64, description="Processes that answer, each with its own copy of the model.")
+    allowed_hosts: frozenset[str] = Field(
+        frozenset(),
+        description='Names accepted in the Host header, as a JSON list; ["*"] accepts all. '
+        "By default localhost only when listening on loopback, all otherwise.",
+    )
+
+    max_body_bytes: int = Field(
+        ImageLimits().max_bytes, ge=1024, description="Bytes of one request: one image, or all parts of a form."
+    )
+    max_parts: int = Field(
+        # 32 images of the network that ships take some 15 ms: nobody waits long behind a form.
+        32,
+        ge=1,
+        description="Images in one form.",
+    )
+    max_pixels: int = Field(
+        # The 24-megapixel pictures of today's phones, not the 50 that `lince predict` takes: a pixel needs 4 bytes in
+        # Pillow, and transparency four copies of it, so one such picture may need 400 MB for a moment.
+        25_000_000,
+        ge=1,
+        description="Width × height of one image, as its header declares them.",
+    )
+    max_waiting: int = Field(
+        # At 2,000 requests a second this is an eighth of a second of waiting: more would be a queue nobody wants.
+        256,
+        ge=1,
+        description="Requests that wait for an answer; the next one gets 503 with Retry-After.",
+    )
+    max_buffered_bytes: int = Field(
+        # Six of the largest requests, or 256 small ones with 250 KB each.
+        64 * 2**20,
+        ge=1024,
+        description="Bytes of all request bodies held at a time; more get 503 with Retry-After.",
+    )
+    max_connections: int = Field(1000, ge=1, description="Open connections; the next one gets 503 and is closed.")
+    threads: int = Field(
+        # One large picture (100 ms) does not hold up the small ones; more threads than this only wait for each other.
+        2,
+        ge=1,
+        le=64,
+        description="Threads that decode images and run the network.",
+    )
+    receive_timeout_s: float = Field(
+        30.0, gt=0, description="Seconds a client may take to send its headers, and again for its body."
+    )
+    keep_alive_s: int = Field(15, ge=1, description="Seconds that an idle connection stays open.")
+    shutdown_s: int = Field(10, ge=0, description="Seconds that requests in flight may take after a stop signal.")
+    access_log: bool = Field(False, description="Log every request to stderr.")
+
+    @classmethod
+    def read(cls, **options: Any) -> Self:
+        """Settings from options, then the environment, then the defaults.
+
+        Args:
+            options: fields by name; None means "not given".
+
+        Raises:
+            ServiceError: a value that is not valid; the message names the field, what it received and expected.
+        """
+        try:
+            return cls(**{name: value for name, value in options.items() if value is not None})
+        except ValidationError as error:
+            first = error.errors()[0]
+            name = str(first["loc"][0])
+            raise ServiceError(
+                f"Setting {name!r} received {first['input']!r}: {first['msg']}. "
+                f"Correct the option or {_PREFIX}{name.upper()}."
+            ) from error
+
+    def export(self) -> None:
+        """Writes every field into the environment, where worker processes read them."""
+        for name, value in self.model_dump(mode="json").items():
+            text = value if isinstance(value, str) else type(self).__pydantic_serializer__.to_json(value).decode()
+            os.environ[_PREFIX + name.upper()] = text
+
+    @property
+    def image_limits(self) -> ImageLimits:
+        return ImageLimits(max_bytes=self.max_body_bytes, max_pixels=self.max_pixels)
+
+    @property
+    def loopback(self) -> bool:
+        """Whether only this machine can reach the service."""
+        if self.host == "localhost":
+            return True
+        try:
+            return ip_address(self.host).is_loopback
+        except ValueError:
+            return False
+
+    @property
+    def hosts(self) -> frozenset[str] | None:
+        """Names accepted in the Host header; None for all."""
+        if self.allowed_hosts:
+            return None if "*" in self.allowed_hosts else frozenset(name.lower() for name in self.allowed_hosts)
+        return frozenset({"localhost", "127.0.0.1", "[::1]", self.host}) if self.loopback else None

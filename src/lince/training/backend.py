@@ -1,0 +1,77 @@
+"""The Keras backend: chosen before Keras is imported, described afterwards."""
+
+import os
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from lince.training.recipe import Precision
+
+_RECORDED = ("lince", "keras", "tensorflow-cpu", "tensorflow", "jax", "ai-edge-litert", "ai-edge-quantizer", "numpy", "pillow")
+
+
+def prepare(*, deterministic: bool = False) -> None:
+    """Sets what the backend reads from the environment; call it before anything imports Keras.
+
+    Args:
+        deterministic: ask for operations that give the same bits on every run.
+    """
+    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    if deterministic:
+        os.environ["TF_DETERMINISTIC_OPS"] = "1"
+
+
+def resolve_precision(precision: Precision) -> str:
+    """`float32` or `bfloat16`: what `auto` means on this machine.
+
+    bfloat16 is chosen only where the processor has instructions for it and TensorFlow uses them; elsewhere it is
+    emulated and several times slower than float32.
+    """
+    if precision != "auto":
+        return precision
+    on_tensorflow = os.environ.get("KERAS_BACKEND", "tensorflow") == "tensorflow"
+    return "bfloat16" if on_tensorflow and _processor_flags() & {"avx512_bf16", "amx_bf16"} else "float32"
+
+
+def describe() -> dict[str, Any]:
+    """Backend, package versions and machine, for the run folder and the manifest."""
+    return {"backend": os.environ.get("KERAS_BACKEND"), "machine": machine(), "versions": _versions()}
+
+
+def machine() -> str:
+    """One line: processor, cores this process may use, system."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return f"{_processor()}, {cores} cores, {platform.system()} {platform.machine()}, Python {platform.python_version()}"
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for package in _RECORDED:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _processor() -> str:
+    for line in _processor_lines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def _processor_flags() -> set[str]:
+    for line in _processor_lines():
+        if line.startswith("flags"):
+            return set(line.partition(":")[2].split())
+    return set()
+
+
+def _processor_lines() -> list[str]:
+    try:
+        return Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:  # not Linux
+        return []

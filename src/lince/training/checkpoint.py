@@ -1,0 +1,93 @@
+"""Checkpoints: everything that training needs to go on, in one file that is whole or not there."""
+
+import io
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+import msgspec
+import numpy as np
+
+from lince.errors import ResumeError, TrainingError
+from lince.files import write_atomically
+from lince.records import EpochRecord
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a run knows after an epoch, besides the model's own variables.
+
+    Attributes:
+        history: one record per finished epoch; schedule and early stopping follow from it.
+        best_weights: of the epoch with the lowest validation loss, in the order of `model.weights`.
+    """
+
+    history: tuple[EpochRecord, ...]
+    best_weights: tuple[np.ndarray, ...]
+
+
+def save(path: Path, checkpoint: Checkpoint, model: keras.Model) -> None:
+    """Writes weights, optimiser, random state, best weights and history.
+
+    Raises:
+        TrainingError: the disk is full or the folder cannot be written; the last checkpoint is still there.
+    """
+    arrays = {f"variable_{index}": keras.ops.convert_to_numpy(v) for index, v in enumerate(_variables(model))}
+    arrays |= {f"best_{index}": weights for index, weights in enumerate(checkpoint.best_weights)}
+    history = np.frombuffer(msgspec.json.encode(checkpoint.history), np.uint8)
+    file = io.BytesIO()
+    np.savez(file, history=history, **arrays)
+    try:
+        write_atomically(path, file.getvalue())
+    except OSError as error:
+        raise TrainingError(
+            f"The checkpoint {str(path)!r} ({file.tell() / 1e6:.0f} MB) could not be written ({error.strerror}). "
+            f"The one before it is intact: make room, then go on with lince train --resume {path.parent}."
+        ) from error
+
+
+def restore(path: Path, model: keras.Model) -> Checkpoint:
+    """Puts a checkpoint's variables into a compiled model that was built from the same recipe.
+
+    Raises:
+        ResumeError: there is no checkpoint, or it belongs to another network.
+    """
+    contents = _read(path)
+    if contents is None:
+        raise ResumeError(f"{str(path)!r} does not exist: no epoch was finished. Start the run anew.")
+    variables, saved = _variables(model), _numbered(contents, "variable")
+    if [v.shape for v in variables] != [value.shape for value in saved]:
+        raise ResumeError(f"{str(path)!r} holds another network than the run's recipe describes. Start the run anew.")
+    for variable, value in zip(variables, saved, strict=True):
+        variable.assign(value)
+    history = msgspec.json.decode(contents["history"].tobytes(), type=tuple[EpochRecord, ...])
+    return Checkpoint(history, tuple(_numbered(contents, "best")))
+
+
+def read_best(path: Path) -> list[np.ndarray] | None:
+    """The best weights so far, in the order of `model.weights`; None before the first epoch is finished."""
+    contents = _read(path)
+    return None if contents is None else _numbered(contents, "best")
+
+
+def _read(path: Path) -> dict[str, np.ndarray] | None:
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return dict(arrays)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise ResumeError(f"{str(path)!r} is not a checkpoint ({error}). Start the run anew.") from error
+
+
+def _numbered(contents: dict[str, np.ndarray], prefix: str) -> list[np.ndarray]:
+    count = sum(name.startswith(f"{prefix}_") for name in contents)
+    return [contents[f"{prefix}_{index}"] for index in range(count)]
+
+
+def _variables(model: keras.Model) -> list:
+    """Weights, the random state of dropout, and the optimiser's variables, in a fixed order."""
+    model.optimizer.build(model.trainable_variables)
+    seeds = [v for layer in model.layers for v in layer.variables if all(v is not w for w in layer.weights)]
+    return [*model.weights, *seeds, *model.optimizer.variables]

@@ -1,0 +1,92 @@
+"""What training shows: a live line on a terminal, one line an epoch elsewhere, TensorBoard on request."""
+
+import time
+from datetime import timedelta
+from pathlib import Path
+
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
+from lince.records import EpochRecord
+from lince.training.train import Display
+
+# The live line is redrawn this often; a redraw costs about a millisecond, a training step fifty or more.
+_REDRAW_SECONDS = 0.2
+
+
+class LineDisplay:
+    """One line an epoch: for logs, pipes and terminals that cannot redraw."""
+
+    def __init__(self, console: Console, *, epochs: int):
+        self._console = console
+        self._epochs = epochs
+
+    def __enter__(self) -> "LineDisplay":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Nothing to close."""
+
+    def batch(self, **_: object) -> None:
+        """Quiet."""
+
+    def epoch(self, record: EpochRecord, *, best: bool) -> None:
+        self._console.print(_epoch_line(record, epochs=self._epochs, best=best), soft_wrap=True)
+
+
+class LiveDisplay(LineDisplay):
+    """The line of the epoch that runs, redrawn in place under those that are done. Use as a context manager."""
+
+    def __init__(self, console: Console, *, epochs: int):
+        super().__init__(console, epochs=epochs)
+        self._live = Live(console=console, auto_refresh=False, transient=True)
+        self._drawn = 0.0
+
+    def __enter__(self) -> "LiveDisplay":
+        self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._live.stop()
+
+    def batch(
+        self, *, epoch: int, batch: int, batches: int, done: int, seconds: float, loss: float, accuracy: float
+    ) -> None:
+        now = time.monotonic()
+        if now - self._drawn < _REDRAW_SECONDS and batch < batches:
+            return
+        self._drawn = now
+        left = timedelta(seconds=round(seconds / batch * (batches - batch)))
+        line = (
+            f"epoch {epoch + 1:>3}/{self._epochs}  batch {batch:>4}/{batches}  {done / seconds:>6,.0f} images/s  "
+            f"{left} left in epoch  loss {loss:.4f}  accuracy {accuracy:.2%}"
+        )
+        self._live.update(Text(line, no_wrap=True, overflow="ellipsis"), refresh=True)
+
+
+class TensorBoardDisplay:
+    """Passes everything on to another display, and every epoch to TensorBoard."""
+
+    def __init__(self, inner: Display, folder: Path):
+        from tensorboard.summary import Writer
+
+        self._inner = inner
+        self._writer = Writer(str(folder))
+
+    def batch(self, **step: object) -> None:
+        self._inner.batch(**step)
+
+    def epoch(self, record: EpochRecord, *, best: bool) -> None:
+        for name in ("loss", "accuracy", "val_loss", "val_accuracy", "learning_rate", "images_per_second"):
+            self._writer.add_scalar(name, getattr(record, name), record.epoch)
+        self._writer.flush()
+        self._inner.epoch(record, best=best)
+
+
+def _epoch_line(record: EpochRecord, *, epochs: int, best: bool) -> str:
+    return (
+        f"epoch {record.epoch + 1:>3}/{epochs}  loss {record.loss:.4f}  accuracy {record.accuracy:.2%}  "
+        f"val_loss {record.val_loss:.4f}  val_accuracy {record.val_accuracy:.2%}  "
+        f"{record.images_per_second:,.0f} images/s  {record.seconds:.1f} s{'  best' if best else ''}"
+    )

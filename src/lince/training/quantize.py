@@ -1,0 +1,66 @@
+"""Static int8: a trained Keras model and training images in, a LiteRT flatbuffer out."""
+
+import contextlib
+import io
+import tempfile
+from pathlib import Path
+
+import keras
+import numpy as np
+from ai_edge_litert.interpreter import Interpreter
+from ai_edge_quantizer import quantizer
+from ai_edge_quantizer import recipe as quantizer_recipes
+from jaxtyping import UInt8
+
+from lince.errors import QuantizationError
+from lince.training import flatbuffer
+from lince.training.model import PIXEL_OFFSET, PIXEL_SCALE, normalised_to_logits
+
+
+def quantize(model: keras.Model, calibration_images: UInt8[np.ndarray, "n h w 3"]) -> bytes:
+    """Quantises weights (per channel) and activations (from their observed ranges) to int8.
+
+    Args:
+        model: built by `model.build`, float32.
+        calibration_images: u8[N,H,W,3], of the training split only.
+
+    Returns:
+        Flatbuffer: `pixels` u8[N,H,W,3] → `logits` i8[N,K], every convolution and dense operation in int8.
+
+    Raises:
+        QuantizationError: when an operation is left in float, or the input range is not 0..255.
+    """
+    with tempfile.TemporaryDirectory() as folder, _silenced():
+        path = Path(folder) / "float.tflite"
+        signature = [keras.InputSpec(shape=(1, *model.input_shape[1:]), dtype="float32", name="pixels")]
+        normalised_to_logits(model).export(path, format="litert", verbose=False, input_signature=signature)
+        engine = quantizer.Quantizer(path.read_bytes(), quantizer_recipes.static_wi8_ai8())
+        ranges = engine.calibrate(_samples(path, calibration_images))
+        # The observed ranges are running means over the images; the input's is known exactly: 0..255.
+        ranges[_input_name(path)].update(min=_normalised(np.zeros((1, 1, 1, 1))), max=_normalised(np.full((1, 1, 1, 1), 255)))
+        quantised = flatbuffer.finish(bytes(engine.quantize(ranges, enable_progress_report=False).quantized_model))
+    left = flatbuffer.float_operations(quantised)
+    if left:
+        message = f"{len(left)} operations are left in float: {', '.join(left)}. Expected every convolution in int8."
+        raise QuantizationError(message)
+    return quantised
+
+
+def _samples(float_model: Path, images: np.ndarray) -> dict:
+    [(signature, ends)] = Interpreter(str(float_model)).get_signature_list().items()
+    return {signature: [{ends["inputs"][0]: _normalised(image[None])} for image in images]}
+
+
+def _input_name(float_model: Path) -> str:
+    return Interpreter(str(float_model)).get_input_details()[0]["name"]
+
+
+def _normalised(pixels: np.ndarray) -> np.ndarray:
+    return (pixels * PIXEL_SCALE + PIXEL_OFFSET).astype(np.float32)
+
+
+@contextlib.contextmanager
+def _silenced():
+    """Exporter and quantiser print progress of their own; results belong on stdout, ours alone."""
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        yield

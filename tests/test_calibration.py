@@ -1,0 +1,248 @@
+"""Calibration: what it promises on data that keeps its assumptions, and what it does at the edges."""
+
+import math
+
+import numpy as np
+import pytest
+
+from lince import calibration, metrics
+from lince.errors import LinceError
+from lince.records import Calibration
+
+FOUR = np.log(np.array([[8, 1, 1], [1, 7, 2], [2, 2, 6], [5, 4, 1]], np.float32))  # odds of ten
+
+
+def draw(seed: int, n: int, *, temperature: float = 1.0, k: int = 6) -> tuple[np.ndarray, np.ndarray]:
+    """Logits, and labels drawn from softmax(logits / temperature): a network whose right temperature is known."""
+    generator = np.random.default_rng(seed)
+    logits = generator.normal(scale=2.5 * temperature, size=(n, k)).astype(np.float32)
+    noise = generator.gumbel(size=(n, k))  # argmax(logit + Gumbel noise) is a draw from the softmax
+    return logits, (logits / temperature + noise).argmax(axis=1)
+
+
+class TestTemperature:
+    @pytest.mark.parametrize("temperature", [0.4, 1.0, 1.7, 5.0])
+    def test_recovers_a_known_temperature(self, temperature):
+        """Labels drawn at a temperature give it back, within sampling noise."""
+        logits, labels = draw(0, 20_000, temperature=temperature)
+        assert pytest.approx(temperature, rel=0.03) == calibration.fit(logits, labels).temperature
+
+    def test_matches_value_by_hand(self):
+        """Margin ln 3, three of four right: the likelihood is highest where p(top) = 3/4, at temperature 1; doubled
+        logits want temperature 2."""
+        logits = np.tile(np.array([[math.log(3), 0]], np.float32), (4, 1))
+        labels = np.array([0, 0, 0, 1])
+        assert pytest.approx(1.0, abs=1e-6) == calibration.fit(logits, labels).temperature
+        assert pytest.approx(2.0, abs=1e-6) == calibration.fit(2 * logits, labels).temperature
+
+    def test_no_other_temperature_is_likelier(self):
+        """The fitted temperature is the minimum of the negative log-likelihood along the whole range."""
+        logits, labels = draw(1, 500, temperature=2.0)
+        best = calibration.fit(logits, labels).temperature
+        found = metrics.negative_log_likelihood(metrics.softmax(logits, best), labels)
+        others = [metrics.negative_log_likelihood(metrics.softmax(logits, t), labels) for t in np.geomspace(0.1, 20)]
+        assert found <= min(others)
+
+    def test_scales_with_the_logits(self):
+        """Three times the logits are calibrated by three times the temperature: the probabilities are the same."""
+        logits, labels = draw(2, 1000)
+        once, thrice = calibration.fit(logits, labels), calibration.fit(3 * logits, labels)
+        assert pytest.approx(3 * once.temperature, rel=1e-5) == thrice.temperature
+        assert pytest.approx(once.set_threshold, rel=1e-4) == thrice.set_threshold
+
+    def test_stays_in_bounds_when_images_do_not_determine_it(self):
+        """All right pulls it to 0, all wrong to infinity; both stop at the bounds."""
+        logits = np.array([[3, 0], [0, 3]], np.float32)
+        assert pytest.approx(0.05) == calibration.fit(logits, np.array([0, 1])).temperature
+        assert pytest.approx(20.0) == calibration.fit(logits, np.array([1, 0])).temperature
+
+    def test_is_one_when_logits_say_nothing(self):
+        """Equal logits are as likely at any temperature: nothing is changed."""
+        assert calibration.fit(np.full((5, 3), 7, np.float32), np.array([0, 1, 2, 0, 1])).temperature == 1.0
+
+
+class TestSets:
+    @pytest.mark.parametrize("coverage", [0.8, 0.95])
+    def test_cover_new_images_as_promised(self, coverage):
+        """Over 200 draws of 400 held-out and 1,000 new images, mean coverage is nominal and not much more.
+
+        Beyond nominal it may be 1/(n+1), and the top class that is always added. The mean's own noise is 0.1 points.
+        """
+        covered = []
+        for seed in range(200):
+            logits, labels = draw(seed, 1400, temperature=1.5)
+            fitted = calibration.fit(logits[:400], labels[:400], coverage=coverage)
+            answers = calibration.apply(logits[400:], fitted)
+            covered.append(calibration.set_report(answers, labels[400:], fitted).coverage.value)
+        assert coverage - 0.003 <= np.mean(covered) <= coverage + 0.01
+
+    def test_threshold_matches_rank_by_hand(self):
+        """n = 4 and 60 %: ceil(5 · 0.6) = 3 true classes must reach the threshold, the third highest."""
+        logits = FOUR
+        labels = np.array([0, 1, 2, 1])
+        fitted = calibration.fit(logits, labels, coverage=0.6)
+        true = metrics.softmax(logits, fitted.temperature)[np.arange(4), labels]
+        assert float(np.sort(true)[1]) == fitted.set_threshold
+
+    def test_hold_everything_when_too_few_images(self):
+        """18 images cannot promise 95 %, 19 can."""
+        logits, labels = draw(3, 19)
+        assert calibration.fit(logits[:18], labels[:18]).set_threshold == 0
+        assert calibration.apply(logits, calibration.fit(logits[:18], labels[:18])).sets.all()
+        assert calibration.fit(logits, labels).set_threshold > 0
+
+    @pytest.mark.parametrize(("n", "coverage", "rank"), [(99, 0.95, 95), (19, 0.95, 19), (99, 0.07, 7), (99, 0.29, 29)])
+    def test_rank_is_not_moved_by_binary_fractions(self, n, coverage, rank):
+        """0.07 · 100 is 7.000000000000001 in floating point, and still the seventh."""
+        logits, labels = draw(4, n)
+        fitted = calibration.fit(logits, labels, coverage=coverage)
+        true = metrics.softmax(logits, fitted.temperature)[np.arange(n), labels]
+        assert rank == (true >= np.float32(fitted.set_threshold)).sum()
+
+    def test_grow_with_coverage(self):
+        """Every set at a higher coverage holds the set at a lower one."""
+        logits, labels = draw(5, 500)
+        low, high = (calibration.apply(logits, calibration.fit(logits, labels, coverage=c)) for c in (0.8, 0.95))
+        assert (high.sets >= low.sets).all()
+        assert high.sets.sum() > low.sets.sum()
+
+    def test_always_hold_the_top_class(self):
+        """A threshold that no class reaches leaves the top class."""
+        answers = calibration.apply(FOUR, Calibration(set_threshold=1.0))
+        np.testing.assert_array_equal(np.eye(3, dtype=bool)[[0, 1, 2, 0]], answers.sets)
+
+    def test_hold_all_classes_that_tie(self):
+        """int8 logits tie often: classes with the same logit are in or out together, also at the threshold itself."""
+        generator = np.random.default_rng(6)
+        logits = (generator.integers(-8, 8, (300, 6)) * np.float32(0.25)).astype(np.float32)
+        labels = logits.argmax(axis=1)
+        labels[::4] = generator.integers(0, 6, 75)
+        answers = calibration.apply(logits, calibration.fit(logits, labels, coverage=0.9))
+        tied = logits[:, :, None] == logits[:, None, :]
+        in_together = answers.sets[:, :, None] == answers.sets[:, None, :]
+        # only the top class itself may be in without its equals: it is always added
+        top = np.eye(6, dtype=bool)[answers.indices]
+        assert (in_together | ~tied | top[:, :, None] | top[:, None, :]).all()
+        assert answers.sets[np.arange(300), labels].mean() >= 0.9
+
+
+class TestAbstention:
+    def test_share_of_new_images_is_at_most_the_asked(self):
+        """Over 200 draws of 400 held-out and 1,000 new images, "I don't know" is as frequent as asked."""
+        shares = []
+        for seed in range(200):
+            logits, labels = draw(seed, 1400)
+            fitted = calibration.fit(logits[:400], labels[:400], abstain=0.1)
+            shares.append(calibration.apply(logits[400:], fitted).abstain.mean())
+        assert 0.09 <= np.mean(shares) <= 0.102
+
+    def test_threshold_matches_rank_by_hand(self):
+        """n = 4 and 40 %: floor(5 · 0.4) = 2, the second lowest top probability; one image is below it."""
+        fitted = calibration.fit(FOUR, np.array([0, 1, 2, 1]), abstain=0.4)
+        answers = calibration.apply(FOUR, fitted)
+        assert float(np.sort(answers.probabilities.max(axis=1))[1]) == fitted.abstain_below
+        assert answers.abstain.tolist() == [False, False, False, True]
+
+    def test_never_when_asked_not_to_or_too_few_images(self):
+        """A share of 0, or 18 images for 5 %, means always to answer."""
+        logits, labels = draw(7, 100)
+        assert calibration.fit(logits, labels, abstain=0).abstain_below == 0
+        assert calibration.fit(logits[:18], labels[:18]).abstain_below == 0
+
+    def test_rather_answers_on_ties(self):
+        """When most images share one top probability, none of them is below the threshold."""
+        logits = np.tile(np.array([[2, 0, 0]], np.float32), (50, 1))
+        labels = np.zeros(50, np.int64)
+        labels[:10] = 1
+        fitted = calibration.fit(logits, labels, abstain=0.5)
+        assert not calibration.apply(logits, fitted).abstain.any()
+
+
+class TestApply:
+    def test_answers_with_the_lowest_index_on_a_tie(self):
+        """Equal logits are answered with the first of them, at any temperature."""
+        logits = np.array([[1, 3, 3], [2, 2, 2]], np.float32)
+        assert calibration.apply(logits, Calibration(temperature=3.3)).indices.tolist() == [1, 0]
+
+    def test_never_calibrated_says_everything_and_always_answers(self):
+        """The default calibration: temperature 1, full sets, no abstention."""
+        answers = calibration.apply(FOUR, Calibration())
+        np.testing.assert_allclose(np.exp(FOUR) / 10, answers.probabilities, rtol=1e-6)
+        assert answers.sets.all()
+        assert not answers.abstain.any()
+
+    def test_types_and_shapes_are_the_record_s(self):
+        """f32, i64 and bool, also for no image at all."""
+        for logits in (FOUR, FOUR[:0]):
+            answers = calibration.apply(logits, Calibration())
+            arrays = (answers.logits, answers.probabilities, answers.indices, answers.sets, answers.abstain)
+            assert [array.dtype.name for array in arrays] == ["float32", "float32", "int64", "bool", "bool"]
+            n = len(logits)
+            assert [(n, 3), (n, 3), (n,), (n, 3), (n,)] == [array.shape for array in arrays]
+
+    def test_does_not_depend_on_the_batch(self):
+        """One by one or all together: the same bits."""
+        logits, labels = draw(8, 200)
+        fitted = calibration.fit(logits, labels)
+        together = calibration.apply(logits, fitted)
+        alone = [calibration.apply(row[None], fitted) for row in logits]
+        np.testing.assert_array_equal(together.probabilities, np.concatenate([one.probabilities for one in alone]))
+        np.testing.assert_array_equal(together.sets, np.concatenate([one.sets for one in alone]))
+
+
+class TestSetReport:
+    def test_matches_values_by_hand(self):
+        """Sets {0}, {1,2}, {2}, {0,1} for labels 0, 1, 0, 1: three cover, 1.5 classes; the last image abstains."""
+        fitted = Calibration(coverage=0.9, set_threshold=0.15, abstain_below=0.55)
+        answers = calibration.apply(np.log(np.array([[8, 1, 1], [1, 7, 2], [1, 1, 8], [5, 4, 1]], np.float32)), fitted)
+        report = calibration.set_report(answers, np.array([0, 1, 0, 1]), fitted)
+        assert (
+            report.target_coverage,
+            report.coverage.value,
+            report.mean_size,
+            report.abstained,
+        ) == (0.9, 0.75, 1.5, 0.25)
+        assert pytest.approx(2 / 3) == report.accuracy_when_answering
+        assert metrics.accuracy_interval(3, 4) == report.coverage
+
+    def test_accuracy_is_zero_when_nothing_is_answered(self):
+        """All abstained: no NaN."""
+        fitted = Calibration(abstain_below=1.0)
+        report = calibration.set_report(calibration.apply(FOUR, fitted), np.zeros(4, np.int64), fitted)
+        assert (report.abstained, report.accuracy_when_answering) == (1.0, 0.0)
+
+
+class TestErrors:
+    def fit_fails(self, message: str, *, logits=FOUR, labels=(0, 1, 2, 0), **shares):
+        with pytest.raises(LinceError, match=message):
+            calibration.fit(np.asarray(logits, np.float32), np.array(labels, np.int64), **shares)
+
+    def test_other_shapes_are_refused(self):
+        """Logits are a matrix, labels a vector of the same length, and there are some."""
+        self.fit_fails(r"Received logits of shape \(3,\)\. Expected \(images, classes\)", logits=FOUR[0])
+        self.fit_fails(r"Received logits of shape \(4, 0\)\. Expected .* at least 1 class", logits=FOUR[:, :0])
+        self.fit_fails(r"Received labels of shape \(2,\) for 4 images\. Expected one label an image", labels=(0, 1))
+        self.fit_fails(r"Received 0 images\. Expected at least 1 held-out image", logits=FOUR[:0], labels=())
+
+    def test_what_is_not_a_number_is_refused(self):
+        """NaN or infinity in any logit is counted by image."""
+        broken = FOUR.copy()
+        broken[1], broken[3, 0] = np.nan, np.inf
+        self.fit_fails(r"not finite for 2 of 4 images.*training diverged", logits=broken)
+        with pytest.raises(LinceError, match="not finite for 2 of 4 images"):
+            calibration.apply(broken, Calibration())
+
+    def test_labels_that_are_no_class_are_refused(self):
+        """Three classes have the indices 0 to 2."""
+        self.fit_fails(r"Received labels from 0 to 3\. Expected class indices 0\.\.2", labels=(0, 1, 2, 3))
+        self.fit_fails(r"Received labels from -1 to 2\.", labels=(0, 1, 2, -1))
+
+    @pytest.mark.parametrize("coverage", [0, 1, 95, math.nan])
+    def test_coverage_out_of_range_is_refused(self, coverage):
+        """A share, not per cent."""
+        self.fit_fails(r"Received coverage=.*Expected a share above 0 and below 1", coverage=coverage)
+
+    @pytest.mark.parametrize("abstain", [-0.1, 1, 5])
+    def test_abstention_out_of_range_is_refused(self, abstain):
+        """A share, and somebody must be answered."""
+        self.fit_fails(r"Received abstain=.*Expected a share of at least 0 and below 1", abstain=abstain)
