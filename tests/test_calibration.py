@@ -128,13 +128,13 @@ class TestSets:
 
 class TestAbstention:
     def test_share_of_new_images_is_at_most_the_asked(self):
-        """Over 200 draws of 400 held-out and 1,000 new images, "I don't know" is as frequent as asked."""
+        """As many abstentions as asked for, within 3 × 0.11 points, the noise of 200 draws of 400 held-out images."""
         shares = []
         for seed in range(200):
             logits, labels = draw(seed, 1400)
             fitted = calibration.fit(logits[:400], labels[:400], abstain=0.1)
             shares.append(calibration.apply(logits[400:], fitted).abstain.mean())
-        assert 0.09 <= np.mean(shares) <= 0.102
+        assert 0.0967 <= np.mean(shares) <= 0.1033
 
     def test_threshold_matches_rank_by_hand(self):
         """n = 4 and 40 %: floor(5 · 0.4) = 2, the second lowest top probability; one image is below it."""

@@ -238,6 +238,15 @@ class TestErrors:
         fake = FakeLince(change=lambda answer: answer | {"predictions": answer["predictions"][:1]})
         self.predict_fails("/predict does not answer as Lince does .ValueError: 1 predictions for 2 images", fake)
 
+    def test_a_refused_image_is_said(self):
+        """An image that the server could not read has an error in its place, whose sentence is passed on."""
+
+        def refuse(answer):
+            answer["predictions"][1] = {"error": {"code": "corrupt_image", "message": "The PNG image is damaged."}}
+            return answer
+
+        self.predict_fails(r"The server refused an image: The PNG image is damaged\.", FakeLince(change=refuse))
+
     def test_a_missing_class_is_refused(self):
         """A server that ignores ?top=K would leave holes."""
 

@@ -168,7 +168,7 @@ def _manifest(data: bytes) -> Manifest:
     try:
         version = msgspec.json.decode(data, type=dict[str, Any]).get("format")
         if version != FORMAT:
-            raise ModelFileError(f"format {version!r}. This lince reads format {FORMAT}: update lince, or export again.")
+            raise ModelFileError(f"format {version!r}. Expected {FORMAT}: update lince, or export the file again.")
         manifest = msgspec.json.decode(data, type=Manifest)
     except msgspec.DecodeError as error:
         raise ModelFileError(f"its manifest is not valid: {error}. Export the file again.") from error

@@ -96,7 +96,10 @@ class Network:
         try:
             self._interpreter = Interpreter(model_content=flatbuffer, num_threads=threads)
             self._interpreter.allocate_tensors()
-            [self._input], [self._output] = self._interpreter.get_input_details(), self._interpreter.get_output_details()
+            [self._input], [self._output] = (
+                self._interpreter.get_input_details(),
+                self._interpreter.get_output_details(),
+            )
         except (ValueError, RuntimeError) as error:
             raise ModelFileError(f"LiteRT cannot run this network ({error}). Export the file again.") from error
         types = (self._input["dtype"], self._output["dtype"])

@@ -4,19 +4,15 @@ Exit codes: 0 done, 1 a LinceError (one sentence, no traceback), 2 usage, 3 a se
 130 interrupted. Results go to stdout, everything else to stderr.
 """
 
-import csv
 import sys
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import msgspec
 import typer
-from rich.console import Console
 
 from lince import __version__
-from lince.console import progress_bar
-from lince.errors import LinceError, ServiceError
+from lince.console import csv_rows, json_lines, print_json, progress_bar, say, show, stderr, text_lines
+from lince.errors import LinceError
 from lince.records import RunReport, Split
 
 app = typer.Typer(
@@ -41,12 +37,10 @@ def main() -> None:
     """The `lince` program."""
     try:
         app()
-    except ServiceError as error:
-        _fail(error, code=3)
     except LinceError as error:
         _fail(error, code=1)
     except KeyboardInterrupt:
-        _say("Interrupted.")
+        say("Interrupted.")
         sys.exit(130)
 
 
@@ -81,7 +75,7 @@ def train(
     if (source is None) == (resume is None):
         raise typer.BadParameter("Expected either DATA or --resume RUN.")
     stages = _training_stages(deterministic=deterministic, resume=resume)
-    with progress_bar(_stderr()) as progress:
+    with progress_bar(stderr()) as progress:
         if resume is not None:
             run = stages.resume(stages.RunFolder(resume), progress=progress)
         else:
@@ -92,13 +86,13 @@ def train(
             )
     _say_start(run)
     try:
-        with stages.watch(_stderr(), run, tensorboard=tensorboard) as display:
+        with stages.watch(stderr(), run, tensorboard=tensorboard) as display:
             stages.train_model(run, display, resume=resume is not None)
     except KeyboardInterrupt:
-        _say(f"Stopped. Go on with: lince train --resume {run.folder.path}")
+        say(f"Stopped. Go on with: lince train --resume {run.folder.path}")
         sys.exit(130)
     if until == "report":
-        report = stages.publish(run, force=force, say=_say)
+        report = stages.publish(run, force=force, say=say)
         _write_report(run.folder.path)
         _show_run(report, as_json=as_json)
 
@@ -107,16 +101,18 @@ def train(
 def quantize(run: Run, force: Force = False, as_json: Json = False) -> None:
     """Quantise, calibrate and certify the trained network of RUN, into RUN/model.tflite."""
     stages = _training_stages(deterministic=False, resume=run)
-    with progress_bar(_stderr()) as progress:
+    with progress_bar(stderr()) as progress:
         opened = stages.resume(stages.RunFolder(run), progress=progress)
-    published = stages.publish(opened, force=force, say=_say)
+    published = stages.publish(opened, force=force, say=say)
     _write_report(run)
     _show_run(published, as_json=as_json)
 
 
 @app.command()
 def evaluate(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="A .tflite or .keras file, RUN, or a server's address.")],
+    model: Annotated[
+        str, typer.Argument(metavar="MODEL", help="A .tflite or .keras file, RUN, or a server's address.")
+    ],
     source: Annotated[str | None, typer.Argument(metavar="DATA", help=DATA_HELP + " RUN's own if left out.")] = None,
     split: Annotated[Literal["test", "validation", "train"], typer.Option(help="Which images.")] = "test",
     as_json: Json = False,
@@ -125,7 +121,7 @@ def evaluate(
     from lince import calibration, evaluate, subject
 
     found = subject.find(model)
-    with progress_bar(_stderr()) as progress:
+    with progress_bar(stderr()) as progress:
         images = _split(found, source, split, progress)
         _check_classes(found.classes, images.classes)
         report = evaluate.evaluate(found.predict, images, progress=lambda n, total: progress(n, total, "evaluating"))
@@ -134,11 +130,11 @@ def evaluate(
         prediction = found.classifier.predict(images.images)
         sets = calibration.set_report(prediction, images.labels, found.classifier.manifest.calibration)
     if as_json:
-        _print_json({"model": model, "split": split, "report": report, "sets": sets})
+        print_json({"model": model, "split": split, "report": report, "sets": sets})
     else:
         from lince.reporting import tables
 
-        _show(tables.report_table(report), tables.class_table(report), *([tables.sets_table(sets)] if sets else []))
+        show(tables.report_table(report), tables.class_table(report), *([tables.sets_table(sets)] if sets else []))
 
 
 @app.command()
@@ -157,10 +153,10 @@ def predict(
     from lince.predict import predict_paths
 
     rows = predict_paths(Classifier.load(model), paths, top=top, logits=logits)
-    write = _json_lines if as_json else _csv_rows if as_csv else _text_lines
+    write = json_lines if as_json else csv_rows if as_csv else text_lines
     failed = write(rows)
     if failed:
-        _say(f"{failed:,} files could not be read.")
+        say(f"{failed:,} files could not be read.")
         sys.exit(1)
 
 
@@ -171,7 +167,7 @@ def inspect(model: ModelFile, as_json: Json = False) -> None:
 
     classifier = Classifier.load(model)
     if as_json:
-        _print_json(classifier.manifest)
+        print_json(classifier.manifest)
     else:
         typer.echo(classifier.card)
 
@@ -184,20 +180,56 @@ def report(run: Run) -> None:
 
 @data_app.command("check")
 def data_check(
-    source: Annotated[str, typer.Argument(metavar="DATA", help=DATA_HELP)], strict: Strict = False, as_json: Json = False
+    source: Annotated[str, typer.Argument(metavar="DATA", help=DATA_HELP)],
+    strict: Strict = False,
+    as_json: Json = False,
 ) -> None:
     """Report class counts, unreadable files, duplicates, and duplicates across train and test."""
-    ...
+    from lince import data
+
+    with progress_bar(stderr()) as progress:
+        found = data.check(source, progress=progress)
+    if as_json:
+        print_json(found)
+    else:
+        from lince.reporting import dataset
+
+        show(*dataset.check_tables(found))
+    if strict and found.rejected:
+        raise LinceError(f"{len(found.rejected):,} files of {source!r} cannot be used. Mend or remove them.")
+
+
+@app.command()
+def serve(
+    model: Annotated[
+        Path | None, typer.Argument(metavar="[MODEL]", help="A model file; the one that ships if left out.")
+    ] = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on.  [default: 127.0.0.1]")] = None,
+    port: Annotated[int | None, typer.Option(help="Port; 0 takes a free one.  [default: 8000]")] = None,
+    workers: Annotated[int | None, typer.Option(help="Processes that answer.  [default: 1]")] = None,
+) -> None:
+    """Serve a model over HTTP, with a page at /. More settings: LINCE_... in the environment, see docs/http-api.md."""
+    try:
+        from lince.serving.server import serve as run
+        from lince.serving.settings import ServeSettings
+    except ModuleNotFoundError as error:
+        raise LinceError(
+            f"Serving needs {error.name!r}, which is not installed: pip install 'lince[serve]'."
+        ) from error
+    try:
+        run(ServeSettings.read(model=model, host=host, port=port, workers=workers))
+    except LinceError as error:
+        _fail(error, code=3)
 
 
 def _say_start(run: Any) -> None:
-    _say(
+    say(
         f"{run.folder.path}: {len(run.train):,} images to train on, {len(run.validation):,} to validate, "
         f"{len(run.test):,} to test, {len(run.record.classes)} classes; {run.record.precision}."
     )
     if run.record.rejected:
         first = run.record.rejected[0]
-        _say(f"Left out {len(run.record.rejected):,} files, the first: {first.path} ({first.reason})")
+        say(f"Left out {len(run.record.rejected):,} files, the first: {first.path} ({first.reason})")
 
 
 def _training_stages(*, deterministic: bool, resume: Path | None) -> Any:
@@ -212,7 +244,9 @@ def _training_stages(*, deterministic: bool, resume: Path | None) -> Any:
         backend.prepare(deterministic=deterministic)
         from lince.training import pipeline
     except ModuleNotFoundError as error:
-        raise LinceError(f"Training needs {error.name!r}, which is not installed: pip install 'lince[train]'.") from error
+        raise LinceError(
+            f"Training needs {error.name!r}, which is not installed: pip install 'lince[train]'."
+        ) from error
     return pipeline
 
 
@@ -246,67 +280,22 @@ def _write_report(run: Path) -> None:
     from lince.run import RunFolder
 
     write_run_report(RunFolder(run))
-    _say(f"Report: {run / 'report.html'}")
+    say(f"Report: {run / 'report.html'}")
 
 
 def _show_run(result: RunReport, *, as_json: bool) -> None:
     if as_json:
-        _print_json(result)
+        print_json(result)
         return
     from lince.reporting import tables
 
-    _show(tables.report_table(result.int8), tables.sets_table(result.sets), tables.certificate_table(result.certificate))
+    show(tables.report_table(result.int8), tables.sets_table(result.sets), tables.certificate_table(result.certificate))
 
 
-def _json_lines(rows: Iterable[dict[str, Any]]) -> int:
-    failed = 0
-    for row in rows:
-        failed += "error" in row
-        _print_json(row)
-    return failed
-
-
-def _csv_rows(rows: Iterable[dict[str, Any]]) -> int:
-    failed = 0
-    columns = ("path", "label", "index", "probability", "abstain", "prediction_set", "error")
-    writer = csv.DictWriter(sys.stdout, columns, extrasaction="ignore", lineterminator="\n")
-    writer.writeheader()
-    for row in rows:
-        failed += "error" in row
-        writer.writerow(row | {"prediction_set": " ".join(row.get("prediction_set", ()))})
-    return failed
-
-
-def _text_lines(rows: Iterable[dict[str, Any]]) -> int:
-    failed = 0
-    for row in rows:
-        failed += "error" in row
-        unsure = "  (I don't know)" if row.get("abstain") else ""
-        typer.echo(
-            f"{row['path']}: {row['error']}" if "error" in row
-            else f"{row['path']}: {row['label']} {row['probability']:.1%}{unsure}"
-        )  # fmt: skip
-    return failed
-
-
-def _print_json(result: Any) -> None:
-    typer.echo(msgspec.json.encode(result))
-
-
-def _show(*renderables: Any) -> None:
-    console = Console()
-    for renderable in renderables:
-        console.print(renderable)
-
-
-def _say(text: str) -> None:
-    _stderr().print(text, soft_wrap=True, highlight=False, markup=False)
-
-
-def _stderr() -> Console:
-    return Console(stderr=True)
+def _missing(what: str, extra: str, error: ModuleNotFoundError) -> LinceError:
+    return LinceError(f"{what} needs {error.name!r}, which is not installed: pip install 'lince[{extra}]'.")
 
 
 def _fail(error: LinceError, *, code: int) -> None:
-    _say(f"Error: {error}")
+    say(f"Error: {error}")
     sys.exit(code)

@@ -1,10 +1,59 @@
-"""What the command line shows while it works: always on stderr, so that results alone are on stdout."""
+"""What the command line writes: results to stdout, everything else to stderr."""
 
-from collections.abc import Callable, Iterator
+import csv
+import sys
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
+import msgspec
+import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+_CSV_COLUMNS = ("path", "label", "index", "probability", "abstain", "prediction_set", "error")
+
+Row = dict[str, Any]
+"""One image's answer, as `lince.predict` yields it: with `error` when there is none."""
+
+
+def stderr() -> Console:
+    """A console on the error stream."""
+    return Console(stderr=True)
+
+
+def say(text: str) -> None:
+    """A line of news, on stderr."""
+    stderr().print(text, soft_wrap=True, highlight=False, markup=False)
+
+
+def show(*renderables: Any) -> None:
+    """Tables, on stdout."""
+    console = Console()
+    for renderable in renderables:
+        console.print(renderable)
+
+
+def print_json(result: Any) -> None:
+    """A record or plain data as one line of JSON, on stdout."""
+    typer.echo(msgspec.json.encode(result))
+
+
+def json_lines(rows: Iterable[Row]) -> int:
+    """One JSON object a row; returns how many rows are errors."""
+    return _write(rows, print_json)
+
+
+def csv_rows(rows: Iterable[Row]) -> int:
+    """A header and a row an image; the prediction set's labels are joined by "|". Returns how many rows are errors."""
+    writer = csv.DictWriter(sys.stdout, _CSV_COLUMNS, extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    return _write(rows, lambda row: writer.writerow(row | {"prediction_set": "|".join(row.get("prediction_set", ()))}))
+
+
+def text_lines(rows: Iterable[Row]) -> int:
+    """A line an image, for people; returns how many rows are errors."""
+    return _write(rows, lambda row: typer.echo(f"{row['path']}: {row['error'] if 'error' in row else _sentence(row)}"))
 
 
 @contextmanager
@@ -12,7 +61,7 @@ def progress_bar(console: Console) -> Iterator[Callable[[int, int, str], None]]:
     """A callback `(done, total, what)` that draws a bar per `what`; silent where there is no terminal."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as progress:
-        tasks: dict[str, int] = {}
+        tasks: dict[str, Any] = {}
 
         def update(done: int, total: int, what: str) -> None:
             if what not in tasks:
@@ -20,3 +69,17 @@ def progress_bar(console: Console) -> Iterator[Callable[[int, int, str], None]]:
             progress.update(tasks[what], completed=done, total=total)
 
         yield update
+
+
+def _write(rows: Iterable[Row], write: Callable[[Row], object]) -> int:
+    failed = 0
+    for row in rows:
+        failed += "error" in row
+        write(row)
+    return failed
+
+
+def _sentence(row: Row) -> str:
+    others = ", ".join(row["prediction_set"])
+    unsure = "I don't know; perhaps " if row["abstain"] else ""
+    return f"{unsure}{row['label']} {row['probability']:.1%} (of {{{others}}})"

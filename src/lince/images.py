@@ -21,9 +21,7 @@ EXTENSIONS = frozenset({".jpg", ".jpeg", ".jpe", ".png", ".webp", ".bmp", ".gif"
 _DRAFT_MARGIN = 4
 
 
-def decode(
-    data: bytes, spec: ImageSpec, limits: ImageLimits = ImageLimits()
-) -> UInt8[np.ndarray, "h w 3"]:
+def decode(data: bytes, spec: ImageSpec, limits: ImageLimits = ImageLimits()) -> UInt8[np.ndarray, "h w 3"]:
     """Decodes one encoded image into the pixels a network wants.
 
     The first frame is taken; the EXIF orientation applied; transparency laid over white; 16-bit samples keep their
@@ -44,7 +42,7 @@ def decode(
     try:
         image.draft(None, (spec.width * _DRAFT_MARGIN, spec.height * _DRAFT_MARGIN))
         image = _to_rgb(ImageOps.exif_transpose(image))
-    except (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError) as error:
+    except Exception as error:  # and many types on hostile bodies (struct.error, DecompressionBombError, KeyError, …)
         message = f"The {image.format} image is damaged ({error}). Expected a whole file: save it again."
         raise ImageError("corrupt_image", message) from error
     return np.asarray(_resize(image, spec))

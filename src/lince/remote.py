@@ -145,6 +145,8 @@ def _rows(answer: Any, columns: dict[str, int], count: int) -> Float32[np.ndarra
         raise ValueError(f"{len(predictions)} predictions for {count} images")
     rows = np.zeros((count, len(columns)), np.float32)
     for row, prediction in zip(rows, predictions, strict=True):
+        if "error" in prediction:  # an image of a form that the server could not read has an error in its place
+            raise ServiceError(f"The server refused an image: {prediction['error']['message']}")
         named = {entry["label"]: float(entry["probability"]) for entry in prediction["top"]}
         if len(named) != len(columns):
             raise ValueError(f"{len(named)} classes for ?top={len(columns)}")

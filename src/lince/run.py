@@ -80,7 +80,9 @@ class RunFolder:
         try:
             return msgspec.json.decode(self.record.read_bytes(), type=RunRecord)
         except OSError as error:
-            message = f"{str(self.path)!r} is not a run folder: it has no run.json. Expected a folder made by lince train."
+            message = (
+                f"{str(self.path)!r} is not a run folder: it has no run.json. Expected a folder made by lince train."
+            )
             raise ResumeError(message) from error
         except msgspec.DecodeError as error:
             raise ResumeError(f"{str(self.record)!r} is damaged ({error}). Start the run anew.") from error

@@ -119,4 +119,6 @@ def _directory_offset(tail: bytes) -> int:
 
 def _not_a_zip(path: Path, error: Exception) -> DataError:
     name, reason = printable(str(path)), printable(str(error))
-    return DataError(f"{name!r} is not a zip archive that can be read ({reason}). Expected a folder or a .zip of images.")
+    return DataError(
+        f"{name!r} is not a zip archive that can be read ({reason}). Expected a folder or a .zip of images."
+    )

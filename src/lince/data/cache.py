@@ -1,7 +1,7 @@
 """Decoded collections on disk, so that the second start reads arrays and decodes nothing.
 
-A cache file is three `.npy` blocks after one another (header as JSON bytes, labels, images) and is trusted only when its
-key is the one asked for and its content has the fingerprint that the header states. It can be deleted at any time.
+A cache file is three `.npy` blocks after one another (header as JSON bytes, labels, images). It is trusted only when
+its key is the one asked for and its content has the fingerprint that its header states. It can be deleted at any time.
 """
 
 import json

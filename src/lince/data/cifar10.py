@@ -65,14 +65,18 @@ def read_collection(
     url = os.environ.get("LINCE_CIFAR10_URL") or URL
     path = download(url, archive_path(cache), checksum=checksum, limit_bytes=_ARCHIVE_BYTES, progress=progress)
     batches = _read_batches(path)
-    records = np.concatenate([batches[name] for name in (*_TRAIN, _TEST)])
-    names = [f"{name}/{index:05d}" for name in (*_TRAIN, _TEST) for index in range(len(batches[name]))]
-    labels = records[:, 0].astype(np.int64)
+    names = tuple(f"{name}/{index:05d}" for name in (*_TRAIN, _TEST) for index in range(len(batches[name])))
+    num_train = len(names) - len(batches[_TEST])
+    images, labels = np.empty((len(names), _SIDE, _SIDE, 3), np.uint8), np.empty(len(names), np.int64)
+    start = 0
+    for name in (*_TRAIN, _TEST):
+        records = batches.pop(name)  # released one by one: all of them are 184 MB
+        here = slice(start, start := start + len(records))
+        labels[here] = records[:, 0]
+        images[here] = records[:, 1:].reshape(-1, 3, _SIDE, _SIDE).transpose(0, 2, 3, 1)
     if labels.max() >= len(CLASSES):
         raise DataError(f"{str(path)!r} holds the label {labels.max()}. Expected 0 to {len(CLASSES) - 1}.")
-    planes = records[:, 1:].reshape(-1, 3, _SIDE, _SIDE)
-    images = _fit(np.ascontiguousarray(planes.transpose(0, 2, 3, 1)), spec, progress=progress)
-    return Collection(images, labels, CLASSES, tuple(names), num_train=len(labels) - len(batches[_TEST]))
+    return Collection(_fit(images, spec, progress=progress), labels, CLASSES, names, num_train=num_train)
 
 
 def _read_batches(path: Path) -> dict[str, UInt8[np.ndarray, "n bytes"]]:
@@ -83,9 +87,13 @@ def _read_batches(path: Path) -> dict[str, UInt8[np.ndarray, "n bytes"]]:
             for _, member in zip(range(_MAX_MEMBERS), archive, strict=False):
                 folder, _, name = member.name.rpartition("/")
                 if folder == "cifar-10-batches-bin" and name.endswith(".bin") and member.isfile():
-                    batches[name.removesuffix(".bin")] = _records(archive.extractfile(member).read(_BATCH_BYTES + 1), name)
+                    batches[name.removesuffix(".bin")] = _records(
+                        archive.extractfile(member).read(_BATCH_BYTES + 1), name
+                    )
     except (tarfile.TarError, EOFError, OSError, ValueError) as error:  # zlib's errors come as ReadError or OSError
-        raise DataError(f"{str(path)!r} is not a readable archive ({error}). Delete it, and it is downloaded anew.") from error
+        raise DataError(
+            f"{str(path)!r} is not a readable archive ({error}). Delete it, and it is downloaded anew."
+        ) from error
     if missing := {*_TRAIN, _TEST} - batches.keys():
         raise DataError(f"{str(path)!r} lacks {', '.join(sorted(missing))}. Expected CIFAR-10's binary archive.")
     return batches
@@ -98,7 +106,9 @@ def _records(data: bytes, name: str) -> UInt8[np.ndarray, "n bytes"]:
     return np.frombuffer(data, np.uint8).reshape(-1, _RECORD_BYTES)
 
 
-def _fit(images: UInt8[np.ndarray, "n 32 32 3"], spec: ImageSpec, *, progress: Progress) -> UInt8[np.ndarray, "n h w 3"]:
+def _fit(
+    images: UInt8[np.ndarray, "n 32 32 3"], spec: ImageSpec, *, progress: Progress
+) -> UInt8[np.ndarray, "n h w 3"]:
     """Brings the images to another size the way every image file is: as a (lossless) file, through `decode`."""
     if spec.shape == (_SIDE, _SIDE, 3):
         return images

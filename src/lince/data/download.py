@@ -1,8 +1,8 @@
 """Downloads a large file once: resumable, bounded, and verified before anybody may use it.
 
-    NAME            verified, ready to use
-    NAME.part       what has arrived so far, with NAME.part.json: from where, and which version of the file
-    NAME.wrong      a file that was not the expected one, kept for whoever wants to know what it is
+NAME            verified, ready to use
+NAME.part       what has arrived so far, with NAME.part.json: from where, and which version of the file
+NAME.wrong      a file that was not the expected one, kept for whoever wants to know what it is
 """
 
 import hashlib
@@ -94,8 +94,9 @@ def _publish(transfer: "_Transfer", checksum: str) -> None:
         wrong = _set_aside(transfer.part, transfer.path)
         transfer.forget()
         raise DownloadError(
-            f"{transfer.url} sent another file than expected: {size:,} bytes with SHA-256 {received}, expected {checksum}. "
-            f"It is kept as {str(wrong)!r} and not used. Check the address and your network (a login page?), then try again."
+            f"{transfer.url} sent another file than expected: {size:,} bytes with SHA-256 {received}, expected "
+            f"{checksum}. It is kept as {str(wrong)!r} and not used. Check the address and your network (a login "
+            "page?), then try again."
         )
     with transfer.part.open("rb+") as file:
         os.fsync(file.fileno())
@@ -103,8 +104,8 @@ def _publish(transfer: "_Transfer", checksum: str) -> None:
     transfer.forget()
 
 
-class _Interrupted(Exception):  # noqa: N818: an event that another attempt mends, not an error that anybody sees
-    """The transfer ended early."""
+class _TransferError(Exception):
+    """An attempt ended early. Another one may mend it, so nobody outside sees this."""
 
 
 @dataclass
@@ -148,11 +149,11 @@ class _Transfer:
             try:
                 self._attempt()
                 return
-            except _Interrupted as interruption:
-                reason = str(interruption)
+            except _TransferError as error:
+                reason = str(error)
         raise DownloadError(
-            f"Cannot download {self.url} ({reason}; {self.attempts} attempts). The {self.size:,} bytes that arrived are kept: "
-            "check your network, then run the same command to go on."
+            f"Cannot download {self.url} ({reason}; {self.attempts} attempts). The {self.size:,} bytes that arrived "
+            "are kept: check your network, then run the same command to go on."
         )
 
     def _attempt(self) -> None:
@@ -166,7 +167,8 @@ class _Transfer:
                 total = self._total_of_rest(response, start)
             else:
                 start, self.was_resumed = 0, False
-                total = int(response.headers.get("Content-Length") or 0)
+                length = response.headers.get("Content-Length") or ""
+                total = int(length) if length.isdecimal() else 0
                 self._write_note({"url": self.url, "validator": _validator(response), "total": total})
             self._receive(response, start=start, total=total)
 
@@ -183,7 +185,7 @@ class _Transfer:
                 file.write(chunk)
                 self.progress(done, total, what)
         if done < total:
-            raise _Interrupted(f"the connection ended after {done:,} of {total:,} bytes")
+            raise _TransferError(f"the connection ended after {done:,} of {total:,} bytes")
 
     def _total_of_rest(self, response: http.client.HTTPResponse, start: int) -> int:
         """The size of the whole file, of `Content-Range: bytes START-END/TOTAL` (RFC 9110, section 14.4)."""
@@ -191,7 +193,7 @@ class _Transfer:
         span, _, total = content.partition("/")
         if unit != "bytes" or not span.startswith(f"{start}-") or not total.isdecimal():
             self.forget()
-            raise _Interrupted("the server sent another part than the one asked for")
+            raise _TransferError("the server sent another part than the one asked for")
         return int(total)
 
     def _read_note(self) -> dict:
@@ -220,11 +222,11 @@ def _answer(url: str, *, start: int, validator: str | None, timeout_s: float) ->
     except urllib.error.HTTPError as error:
         error.close()
         if error.code in _TRY_AGAIN:
-            raise _Interrupted(f"the server answered {error.code} {error.reason}") from error
+            raise _TransferError(f"the server answered {error.code} {error.reason}") from error
         message = f"{url} answered {error.code} {error.reason}. Check the address."
         raise DownloadError(message) from error
     except (OSError, http.client.HTTPException, ValueError) as error:  # URLError is an OSError
-        raise _Interrupted(str(getattr(error, "reason", error))) from error
+        raise _TransferError(str(getattr(error, "reason", error))) from error
 
 
 def _chunks(response: http.client.HTTPResponse) -> Iterator[bytes]:
@@ -232,7 +234,7 @@ def _chunks(response: http.client.HTTPResponse) -> Iterator[bytes]:
         try:
             chunk = response.read1(_CHUNK_BYTES)
         except (OSError, http.client.HTTPException) as error:
-            raise _Interrupted(str(error) or type(error).__name__) from error
+            raise _TransferError(str(error) or type(error).__name__) from error
         if not chunk:
             return
         yield chunk

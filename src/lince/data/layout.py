@@ -74,8 +74,8 @@ def arrange(entries: Iterable[Entry], *, name: str) -> Layout:
     )
     if not images:
         raise DataError(
-            f"{name!r} holds no images in class folders. Expected CLASS/… or train/CLASS/… and test/CLASS/…, with files "
-            f"named {', '.join(sorted(EXTENSIONS))}."
+            f"{name!r} holds no images in class folders. Expected CLASS/… or train/CLASS/… and test/CLASS/…, with "
+            f"files named {', '.join(sorted(EXTENSIONS))}."
         )
     empty = (_place((*folder, ""), wrapper, has_splits=has_splits) for folder in _empty_folders(entries))
     return Layout(
@@ -128,8 +128,8 @@ def _has_splits(paths: Sequence[tuple[str, ...]], *, name: str) -> bool | None:
     if splits == {_SPLITS[0]}:
         return None
     raise DataError(
-        f"{name!r} holds folders of classes named {listed(sorted(found))}. Expected 'train' and 'test' (or 'train' alone: "
-        "a test split is then drawn from it; validation images always are). Rename or remove the others."
+        f"{name!r} holds folders of classes named {listed(sorted(found))}. Expected 'train' and 'test' (or 'train' "
+        "alone: a test split is then drawn from it; validation images always are). Rename or remove the others."
     )
 
 
@@ -150,12 +150,12 @@ def _classes(places: Iterable[_Place], *, has_splits: bool, name: str) -> tuple[
     if has_splits and train != test:
         here, there, missing = ("test/", "train/", train - test) if train - test else ("train/", "test/", test - train)
         raise DataError(
-            f"{name!r} has no images of {listed(sorted(missing))} in {here}, but has in {there}. Expected the same classes "
-            "in both: add the images, or remove the class."
+            f"{name!r} has no images of {listed(sorted(missing))} in {here}, but has in {there}. Expected the same "
+            "classes in both: add the images, or remove the class."
         )
     if len(train) < 2:
         raise DataError(
-            f"{name!r} holds one class only, {listed(sorted(train))}. Expected two or more, a folder of images for each."
+            f"{name!r} holds one class only, {listed(sorted(train))}. Expected two or more, with a folder for each."
         )
     return tuple(sorted(train))
 

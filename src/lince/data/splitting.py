@@ -15,8 +15,8 @@ def stratified_split(
 
     Args:
         labels: i64[N], class indices, from 0.
-        fraction: the share to hold out, 0..1, ends excluded. Rounded to whole images class by class, and to at least one
-            image on either side; the only image of a class is kept.
+        fraction: the share to hold out, 0..1, ends excluded. Rounded to whole images class by class, and to at least
+            one image on either side; the only image of a class is kept.
         seed: from 0.
 
     Returns:

@@ -85,7 +85,9 @@ async def read_images(request: Request, settings: ServeSettings, share: Share) -
                 return [b"".join([chunk async for chunk in chunks])]
             return await _read_form(chunks, boundary, max_parts=settings.max_parts)
     except TimeoutError:
-        message = f"The body did not arrive within {settings.receive_timeout_s:g} s. Send it faster, or a smaller image."
+        message = (
+            f"The body did not arrive within {settings.receive_timeout_s:g} s. Send it faster, or a smaller image."
+        )
         raise RequestError("receive_timeout", message, close=True) from None
 
 

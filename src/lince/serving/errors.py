@@ -104,7 +104,8 @@ def _answer_disconnect(_: Request, __: ClientDisconnect) -> Response:
 def _answer_http_error(request: Request, error: HTTPException) -> Response:
     """404 and 405, which the router raises."""
     code = _BY_STATUS.get(error.status_code)
-    if code is None:
+    if code is None:  # nothing of ours raises another one
+        _log.error("Unexpected status %d", error.status_code, exc_info=error)
         return _answer_bug(request, error)
     path = request.url.path[:200]
     message = {

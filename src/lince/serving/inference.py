@@ -12,6 +12,7 @@ from lince import images
 from lince.classifier import Classifier
 from lince.errors import ImageError
 from lince.serving.errors import RequestError
+from lince.serving.metrics import Metrics
 from lince.serving.schemas import ErrorAnswer, Failure, ImageAnswer, image_answers
 from lince.serving.settings import ServeSettings
 
@@ -23,8 +24,9 @@ _SMALL_PIXELS = 2_000_000
 class Inference:
     """Answers requests with one classifier. Used from one event loop; `close` ends its threads."""
 
-    def __init__(self, classifier: Classifier, settings: ServeSettings):
+    def __init__(self, classifier: Classifier, settings: ServeSettings, metrics: Metrics):
         self._classifier = classifier
+        self._metrics = metrics
         self._limits = settings.image_limits
         self._small_limits = replace(self._limits, max_pixels=min(_SMALL_PIXELS, settings.max_pixels))
         self._large = threading.Lock()
@@ -69,6 +71,7 @@ class Inference:
             self._waiting -= 1
 
     def _answer(self, encoded: Sequence[bytes], top: int, logits: bool) -> tuple[ImageAnswer | ErrorAnswer, ...]:
+        self._metrics.count_images(len(encoded))
         decoded = [self._decode(data) for data in encoded]
         pixels = [image for image in decoded if not isinstance(image, ImageError)]
         if not pixels:
@@ -91,4 +94,5 @@ class Inference:
             with self._large:
                 return images.decode(data, spec, self._limits)
         except ImageError as error:
+            self._metrics.count_failure(error.code)
             return error

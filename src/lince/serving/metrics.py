@@ -27,7 +27,7 @@ _IMAGES = (1, 2, 4, 8, 16, 32)
 class Metrics:
     """The service's numbers."""
 
-    def __init__(self, *, name: str, version: str):
+    def __init__(self):
         self._registry = CollectorRegistry()
         self._requests = Counter(
             "lince_requests", "Requests answered.", ("path", "method", "status"), registry=self._registry
@@ -42,18 +42,19 @@ class Metrics:
         self._images = Histogram(
             "lince_images_per_request", "Images answered together.", buckets=_IMAGES, registry=self._registry
         )
-        self._failures = Counter("lince_image_errors", "Images that could not be read.", ("code",), registry=self._registry)
-        model = Gauge(
-            "lince_model_info",
-            "What is served.",
-            ("name", "version"),
-            registry=self._registry,
-            multiprocess_mode="max",
+        self._failures = Counter(
+            "lince_image_errors", "Images that could not be read.", ("code",), registry=self._registry
         )
-        model.labels(name, version).set(1)
+        self._model = Gauge(
+            "lince_model_info", "What is served.", ("name", "version"), registry=self._registry, multiprocess_mode="max"
+        )
         if FOLDER_VARIABLE not in os.environ:
             ProcessCollector(registry=self._registry)
             PlatformCollector(registry=self._registry)
+
+    def name_model(self, name: str, version: str) -> None:
+        """Says what is served."""
+        self._model.labels(name, version).set(1)
 
     def count_request(self, *, path: str, method: str, status: int, seconds: float | None = None) -> None:
         """Counts one answer; `path` and `method` come from a fixed set, or a client could fill the memory with them."""
@@ -62,6 +63,7 @@ class Metrics:
             self._seconds.labels(path).observe(seconds)
 
     def count_images(self, count: int) -> None:
+        """Counts the images of one request, read or not."""
         self._images.observe(count)
 
     def count_failure(self, code: str) -> None:

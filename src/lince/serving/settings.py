@@ -1,5 +1,6 @@
 """What can be set about the service: each option once, from the command line or from `LINCE_…` in the environment."""
 
+import json
 import os
 from importlib import resources
 from ipaddress import ip_address
@@ -7,7 +8,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from pydantic import Field, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from lince.errors import ServiceError
 from lince.records import ImageLimits
@@ -23,7 +24,7 @@ def shipped_model() -> Path:
 class ServeSettings(BaseSettings):
     """Options of `lince serve`; `LINCE_PORT=9000` sets `port`, and so on. All bounds hold for each worker."""
 
-    model_config = SettingsConfigDict(env_prefix=_PREFIX, frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(env_prefix=_PREFIX, frozen=True, extra="forbid")
 
     model: Path = Field(default_factory=shipped_model, description="Model file to serve.")
     host: str = Field("127.0.0.1", description="Address to listen on. Loopback by default: this machine only.")
@@ -97,12 +98,13 @@ class ServeSettings(BaseSettings):
                 f"Setting {name!r} received {first['input']!r}: {first['msg']}. "
                 f"Correct the option or {_PREFIX}{name.upper()}."
             ) from error
+        except SettingsError as error:
+            raise ServiceError(f'{error}. Expected JSON for a list, such as ["example.org"].') from error
 
     def export(self) -> None:
         """Writes every field into the environment, where worker processes read them."""
         for name, value in self.model_dump(mode="json").items():
-            text = value if isinstance(value, str) else type(self).__pydantic_serializer__.to_json(value).decode()
-            os.environ[_PREFIX + name.upper()] = text
+            os.environ[_PREFIX + name.upper()] = value if isinstance(value, str) else json.dumps(value)
 
     @property
     def image_limits(self) -> ImageLimits:

@@ -1,1 +1,1 @@
-"""Training: from a dataset to a model file. Begin with `pipeline.py`, which shows the whole; needs the `train` extra."""
+"""Training: from a dataset to a model file. Begin with `pipeline.py`, which shows the whole."""

@@ -43,7 +43,8 @@ def draw_transforms(
         rng: the only source of randomness.
 
     Returns:
-        f32[N,8] rows (a0, a1, a2, b0, b1, b2, 0, 0): output pixel (x, y) shows input (a0·x + a1·y + a2, b0·x + b1·y + b2).
+        f32[N,8] rows (a0, a1, a2, b0, b1, b2, 0, 0): the output pixel (x, y) shows the input at
+        (a0·x + a1·y + a2, b0·x + b1·y + b2).
     """
     angle = np.deg2rad(rng.uniform(-recipe.rotation_degrees, recipe.rotation_degrees, n))
     scale = rng.uniform(1 - recipe.zoom, 1 + recipe.zoom, n)

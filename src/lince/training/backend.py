@@ -1,18 +1,33 @@
 """The Keras backend: chosen before Keras is imported, described afterwards."""
 
+import contextlib
+import importlib
 import os
 import platform
+import sys
+import tempfile
+from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from lince.training.recipe import Precision
 
-_RECORDED = ("lince", "keras", "tensorflow-cpu", "tensorflow", "jax", "ai-edge-litert", "ai-edge-quantizer", "numpy", "pillow")
+_RECORDED = (
+    "lince",
+    "keras",
+    "tensorflow-cpu",
+    "tensorflow",
+    "jax",
+    "ai-edge-litert",
+    "ai-edge-quantizer",
+    "numpy",
+    "pillow",
+)
 
 
 def prepare(*, deterministic: bool = False) -> None:
-    """Sets what the backend reads from the environment; call it before anything imports Keras.
+    """Imports Keras with its backend set up; call it before anything else imports Keras.
 
     Args:
         deterministic: ask for operations that give the same bits on every run.
@@ -21,6 +36,8 @@ def prepare(*, deterministic: bool = False) -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     if deterministic:
         os.environ["TF_DETERMINISTIC_OPS"] = "1"
+    with _held_back_stderr():
+        importlib.import_module("keras")
 
 
 def resolve_precision(precision: Precision) -> str:
@@ -43,7 +60,30 @@ def describe() -> dict[str, Any]:
 def machine() -> str:
     """One line: processor, cores this process may use, system."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return f"{_processor()}, {cores} cores, {platform.system()} {platform.machine()}, Python {platform.python_version()}"
+    return (
+        f"{_processor()}, {cores} cores, {platform.system()} {platform.machine()}, Python {platform.python_version()}"
+    )
+
+
+@contextlib.contextmanager
+def _held_back_stderr() -> Iterator[None]:
+    """Holds back what native code writes while it is loaded, and shows it only when loading fails.
+
+    TensorFlow greets every process with six lines that no setting turns off.
+    """
+    sys.stderr.flush()
+    original = os.dup(2)
+    with tempfile.TemporaryFile() as held:
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            held.seek(0)
+            os.write(original, held.read())
+            raise
+        finally:
+            os.dup2(original, 2)
+            os.close(original)
 
 
 def _versions() -> dict[str, str]:

@@ -6,7 +6,7 @@ from lince.records import Manifest, RunReport
 def write_card(manifest: Manifest, report: RunReport) -> str:
     """Markdown, a page; every number comes from the manifest or the report."""
     certificate, sets = report.certificate, report.sets
-    training = manifest.training
+    training, accuracy = manifest.training, report.int8.accuracy
     forced = " (above the bound, published with --force)" if certificate.forced else ""
     return f"""# {manifest.name}, version {manifest.version}
 
@@ -18,7 +18,7 @@ On the test split of its dataset, {certificate.n:,} images, one view, the file a
 
 | | |
 |---|---|
-| accuracy | {report.int8.accuracy.value:.2%} (95 % interval {report.int8.accuracy.low:.2%} to {report.int8.accuracy.high:.2%}) |
+| accuracy | {accuracy.value:.2%} (95 % interval {accuracy.low:.2%} to {accuracy.high:.2%}) |
 | accuracy of the float network | {certificate.float_accuracy:.2%} |
 | lost to int8 | {certificate.drop_points.value:+.2f} points \
 ({certificate.drop_points.low:+.2f} to {certificate.drop_points.high:+.2f}){forced} |
@@ -31,8 +31,8 @@ On the test split of its dataset, {certificate.n:,} images, one view, the file a
 
 ## From what
 Dataset fingerprint `{training["fingerprint"]}`; recipe `{training["recipe"]["name"]}`, seed {training["seed"]};
-activation ranges read from {len(training["calibration_indices"]):,} training images; temperature, sets and abstention fitted on
-{manifest.calibration.n:,} validation images. The test images were used for the table above and for nothing else.
+activation ranges read from {len(training["calibration_indices"]):,} training images; temperature, sets and
+abstention fitted on {manifest.calibration.n:,} validation images. The test images were used for the table above and for nothing else.
 
 ## For what, and where it ends
 For pictures like those it was trained on. It always names one of its classes, also for a picture of none of them:

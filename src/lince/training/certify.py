@@ -15,7 +15,12 @@ _LATENCY_RUNS = 300
 
 
 def certify(
-    comparison: Comparison, flatbuffer: bytes, image: UInt8[np.ndarray, "1 h w 3"], *, max_drop_points: float, force: bool
+    comparison: Comparison,
+    flatbuffer: bytes,
+    image: UInt8[np.ndarray, "1 h w 3"],
+    *,
+    max_drop_points: float,
+    force: bool,
 ) -> Certificate:
     """Judges a comparison of float and int8 on the test split, and adds size and latency.
 

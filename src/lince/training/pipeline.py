@@ -67,7 +67,14 @@ class Run:
 
 
 def start(
-    source: str, recipe: Recipe, folder: RunFolder, *, seed: int, deterministic: bool, strict: bool, progress: data.Progress
+    source: str,
+    recipe: Recipe,
+    folder: RunFolder,
+    *,
+    seed: int,
+    deterministic: bool,
+    strict: bool,
+    progress: data.Progress,
 ) -> Run:
     """Reads the dataset, sets the validation split aside and opens the run folder.
 
@@ -114,8 +121,8 @@ def resume(folder: RunFolder, *, progress: data.Progress) -> Run:
     dataset = _load(record.source, recipe, seed=record.seed, strict=False, progress=progress)
     if dataset.fingerprint != record.fingerprint:
         raise ResumeError(
-            f"The images of {record.source!r} have changed since the run began (fingerprint {dataset.fingerprint[:12]}, "
-            f"was {record.fingerprint[:12]}). Expected the same images: put them back, or start a new run."
+            f"The images of {record.source!r} have changed since the run began (fingerprint "
+            f"{dataset.fingerprint[:12]}, was {record.fingerprint[:12]}). Expected the same images: put them back, or start a new run."
         )
     return _run(folder, record, recipe, dataset)
 
@@ -212,8 +219,8 @@ def trained_model(folder: RunFolder) -> keras.Model:
         return keras.models.load_model(folder.keras_model, compile=False, safe_mode=True)
     except (OSError, ValueError) as error:
         raise TrainingError(
-            f"{str(folder.keras_model)!r} cannot be read ({error}). Expected the model of a run that finished an epoch: "
-            f"train it by lince train --resume {folder.path}."
+            f"{str(folder.keras_model)!r} cannot be read ({error}). Expected the model of a run that finished an "
+            f"epoch: train it by lince train --resume {folder.path}."
         ) from error
 
 

@@ -37,7 +37,9 @@ def quantize(model: keras.Model, calibration_images: UInt8[np.ndarray, "n h w 3"
         engine = quantizer.Quantizer(path.read_bytes(), quantizer_recipes.static_wi8_ai8())
         ranges = engine.calibrate(_samples(path, calibration_images))
         # The observed ranges are running means over the images; the input's is known exactly: 0..255.
-        ranges[_input_name(path)].update(min=_normalised(np.zeros((1, 1, 1, 1))), max=_normalised(np.full((1, 1, 1, 1), 255)))
+        ranges[_input_name(path)].update(
+            min=_normalised(np.zeros((1, 1, 1, 1))), max=_normalised(np.full((1, 1, 1, 1), 255))
+        )
         quantised = flatbuffer.finish(bytes(engine.quantize(ranges, enable_progress_report=False).quantized_model))
     left = flatbuffer.float_operations(quantised)
     if left:

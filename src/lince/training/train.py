@@ -87,7 +87,9 @@ def best_epoch(history: tuple[EpochRecord, ...]) -> int:
 
 
 def _compile(model: keras.Model, recipe: Train) -> None:
-    optimizer = keras.optimizers.get({"class_name": recipe.optimizer, "config": {"learning_rate": recipe.learning_rate}})
+    optimizer = keras.optimizers.get(
+        {"class_name": recipe.optimizer, "config": {"learning_rate": recipe.learning_rate}}
+    )
     # XLA compiles convolutions for CPUs into code six times slower than TensorFlow's own; JAX knows nothing else.
     jit_compile = keras.backend.backend() == "jax"
     model.compile(optimizer, recipe.loss, metrics=["accuracy"], jit_compile=jit_compile)
@@ -154,7 +156,7 @@ def _one_hot(split: Split, indices: np.ndarray) -> np.ndarray:
 def _require_finite(loss: float, epoch: int, batch: int, recipe: Train) -> None:
     if not math.isfinite(loss):
         raise TrainingError(
-            f"The loss became {loss} in epoch {epoch + 1}, batch {batch + 1}, with learning_rate={recipe.learning_rate}. "
+            f"The loss became {loss} in epoch {epoch + 1}, batch {batch + 1}, at learning_rate={recipe.learning_rate}. "
             "Expected a finite number: lower train.learning_rate, or set train.precision=float32."
         )
 

@@ -1,0 +1,144 @@
+"""What makes a labelled source worse than it seems: rejected files, imbalance, copies, copies across train and test."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from lince.data.collection import Collection
+from lince.data.copies import exact_groups, near_pairs
+from lince.data.progress import Progress, silent
+from lince.records import Rejected
+
+
+@dataclass(frozen=True)
+class Copy:
+    """One of several images that are the same."""
+
+    name: str
+    split: str
+    label: str
+
+
+@dataclass(frozen=True)
+class CopyPair:
+    """Two images that show the same; `distance` is the root mean square of their difference, 0 (exact) to 255."""
+
+    first: Copy
+    second: Copy
+    distance: float
+
+
+@dataclass(frozen=True)
+class CheckReport:
+    """What was found; `dataclasses.asdict` makes it JSON.
+
+    Attributes:
+        source, fingerprint: what was looked at.
+        height, width: pixels at which images were compared.
+        n: images that can be used.
+        classes: names, in index order.
+        counts: images by split (`train` and `test`, or `all`) and class.
+        imbalance: the largest class over the smallest, in `train` or `all`; 1 is balanced.
+        exact_copies: groups with the same pixels.
+        near_copies: pairs that show the same but differ a little, closest first; each exact group takes part once.
+        near_copies_capped: true when there are more such pairs than are listed.
+        across_splits: an image of `train`, and one of `test` that is an exact or near copy of it: the test accuracy is
+            flattered by each. Every test image once, with its closest.
+        conflicting_labels: exact groups, then near pairs, whose images carry different classes.
+        rejected: files that were left out.
+    """
+
+    source: str
+    fingerprint: str
+    height: int
+    width: int
+    n: int
+    classes: tuple[str, ...]
+    counts: dict[str, dict[str, int]]
+    imbalance: float
+    exact_copies: tuple[tuple[Copy, ...], ...]
+    near_copies: tuple[CopyPair, ...]
+    near_copies_capped: bool
+    across_splits: tuple[CopyPair, ...]
+    conflicting_labels: tuple[tuple[Copy, ...], ...]
+    rejected: tuple[Rejected, ...]
+
+
+def inspect(collection: Collection, *, source: str, identity: str, progress: Progress = silent) -> CheckReport:
+    """Looks through a collection.
+
+    Args:
+        collection: any.
+        source: what to call it in the report.
+        identity: its fingerprint.
+        progress: told about images and rounds of comparing.
+
+    Returns:
+        The findings.
+    """
+    counts = _counts(collection)
+    per_class = counts.get("train", counts.get("all")).values()
+    copies = _copies(collection)
+    groups = exact_groups(collection.images)
+    exact = tuple(tuple(copies[index] for index in group) for group in groups)
+    near, is_capped = _near_copies(collection, copies, groups, progress=progress)
+    every_set = (*exact, *((pair.first, pair.second) for pair in near))
+    return CheckReport(
+        source=source,
+        fingerprint=identity,
+        height=collection.images.shape[1],
+        width=collection.images.shape[2],
+        n=len(copies),
+        classes=collection.classes,
+        counts=counts,
+        imbalance=max(per_class) / min(per_class),
+        exact_copies=exact,
+        near_copies=near,
+        near_copies_capped=is_capped,
+        across_splits=_across_splits(exact, near),
+        conflicting_labels=tuple(same for same in every_set if len({copy.label for copy in same}) > 1),
+        rejected=collection.rejected,
+    )
+
+
+def _counts(collection: Collection) -> dict[str, dict[str, int]]:
+    counts = {}
+    for split, where in collection.splits.items():
+        per_class = np.bincount(collection.labels[where], minlength=len(collection.classes))
+        counts[split] = dict(zip(collection.classes, per_class.tolist(), strict=True))
+    return counts
+
+
+def _copies(collection: Collection) -> list[Copy]:
+    """Every image by name, split and class, in order."""
+    copies = []
+    for split, where in collection.splits.items():
+        names, labels = collection.names[where], collection.labels[where]
+        copies += [Copy(name, split, collection.classes[label]) for name, label in zip(names, labels, strict=True)]
+    return copies
+
+
+def _near_copies(
+    collection: Collection, copies: Sequence[Copy], groups: Sequence[Sequence[int]], *, progress: Progress
+) -> tuple[tuple[CopyPair, ...], bool]:
+    """Near pairs among distinct images, so that a group of k exact copies does not answer k times."""
+    repeated = [index for _, *others in groups for index in others]
+    distinct = np.delete(np.arange(len(copies)), repeated)
+    images = collection.images if not repeated else collection.images[distinct]
+    pairs = near_pairs(images, progress=progress)
+    found = zip(distinct[pairs.first], distinct[pairs.second], pairs.distance.tolist(), strict=True)
+    return tuple(CopyPair(copies[one], copies[two], round(apart, 2)) for one, two, apart in found), pairs.is_capped
+
+
+def _across_splits(exact: Sequence[Sequence[Copy]], near: Sequence[CopyPair]) -> tuple[CopyPair, ...]:
+    closest: dict[str, CopyPair] = {}
+    for group in exact:
+        source = next((copy for copy in group if copy.split == "train"), None)
+        for copy in group:
+            if source and copy.split == "test":
+                closest[copy.name] = CopyPair(source, copy, 0.0)
+    for pair in near:  # closest first; a pair is ordered as the images are, train before test
+        if (pair.first.split, pair.second.split) == ("train", "test"):
+            closest.setdefault(pair.second.name, pair)
+    return tuple(closest.values())

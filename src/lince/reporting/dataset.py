@@ -1,0 +1,59 @@
+"""What `lince data check` found, as rich tables for the terminal."""
+
+from collections.abc import Iterable
+
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from lince.data.checking import CheckReport
+
+# Enough to see what is going on; --json lists all.
+_LISTED = 10
+
+
+def check_tables(report: CheckReport) -> list[Table]:
+    """Counts first, then every kind of finding that occurred, with its first examples."""
+    tables = [_counts(report), _findings(report)]
+    examples = {
+        "Files that cannot be used": [f"{one.path}: {one.reason}" for one in report.rejected],
+        "In train and in test": [f"{pair.first.name} = {pair.second.name}" for pair in report.across_splits],
+        "The same pixels": [" = ".join(copy.name for copy in group) for group in report.exact_copies],
+        "Nearly the same": [f"{pair.first.name} ≈ {pair.second.name}" for pair in report.near_copies],
+        "The same picture under different labels": [
+            " = ".join(copy.name for copy in group) for group in report.conflicting_labels
+        ],
+    }
+    return tables + [_list(title, lines) for title, lines in examples.items() if lines]
+
+
+def _counts(report: CheckReport) -> Table:
+    table = Table(title=f"{report.source}: {report.n:,} images", box=box.SIMPLE_HEAD, title_justify="left")
+    table.add_column("class")
+    for split in report.counts:
+        table.add_column(split, justify="right")
+    for label in report.classes:
+        table.add_row(Text(label), *(f"{counts[label]:,}" for counts in report.counts.values()))
+    return table
+
+
+def _findings(report: CheckReport) -> Table:
+    more = " or more" if report.near_copies_capped else ""
+    table = Table(box=box.SIMPLE_HEAD, show_header=False)
+    table.add_row("largest class over smallest", f"{report.imbalance:.2f}")
+    table.add_row("files that cannot be used", f"{len(report.rejected):,}")
+    table.add_row("groups with the same pixels", f"{len(report.exact_copies):,}")
+    table.add_row("pairs nearly the same", f"{len(report.near_copies):,}{more}")
+    table.add_row("test images also in train", f"{len(report.across_splits):,}")
+    table.add_row("same picture, different labels", f"{len(report.conflicting_labels):,}")
+    return table
+
+
+def _list(title: str, lines: Iterable[str]) -> Table:
+    lines = list(lines)
+    table = Table(title=f"{title} ({len(lines):,})", box=box.SIMPLE_HEAD, show_header=False, title_justify="left")
+    for line in lines[:_LISTED]:
+        table.add_row(Text(line))
+    if len(lines) > _LISTED:
+        table.add_row(f"… and {len(lines) - _LISTED:,} more: --json lists all")
+    return table

@@ -1,0 +1,183 @@
+"""The service as an ASGI app: `create_app(model, settings)`. READ THIS FIRST; the routes are in `docs/http-api.md`."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+from fastapi import FastAPI, Query, Request
+from prometheus_client import CONTENT_TYPE_LATEST
+from starlette.responses import FileResponse, Response
+from starlette.staticfiles import StaticFiles
+
+import lince
+from lince.classifier import Classifier
+from lince.images import FORMATS
+from lince.serving import errors
+from lince.serving.body import FIELD, Buffer, read_images
+from lince.serving.gate import PAGE_FILES, Gate
+from lince.serving.inference import Inference
+from lince.serving.metrics import Metrics
+from lince.serving.schemas import ErrorAnswer, Health, Limits, ModelAnswer, ModelName, PredictAnswer
+from lince.serving.settings import ServeSettings
+
+_PAGE = Path(__file__).parent / "page"
+_REVALIDATE = {"cache-control": "no-cache"}  # a browser asks whether its copy is still right: an update shows at once
+_BINARY = {"schema": {"type": "string", "format": "binary"}}
+_PARTS = {"type": "array", "minItems": 1, "items": _BINARY["schema"]}
+_PREDICT_BODY = {
+    "required": True,
+    "content": {
+        "image/*": _BINARY,
+        "application/octet-stream": _BINARY,
+        "multipart/form-data": {"schema": {"type": "object", "required": [FIELD], "properties": {FIELD: _PARTS}}},
+    },
+}
+
+
+@dataclass
+class Service:
+    """What lives as long as the app; `app.state.service`. `inference` is there while the model is ready."""
+
+    settings: ServeSettings
+    metrics: Metrics
+    buffer: Buffer
+    inference: Inference | None = None
+    model_name: ModelName | None = None
+    model_answer: bytes = b""
+
+
+def create_app(model: Classifier | Path, settings: ServeSettings) -> FastAPI:
+    """Makes the service.
+
+    Args:
+        model: a classifier, or the path of a model file, which is then loaded and verified when the app starts.
+        settings: bounds and hosts; where to listen and how many workers is not the app's concern.
+
+    Raises:
+        ModelFileError: from the app's start, when the model file is not valid.
+    """
+    service = Service(settings, Metrics(), Buffer(settings.max_buffered_bytes))
+    app = FastAPI(
+        title="Lince",
+        version=lince.__version__,
+        description='Classifies images. Every error is `{"error": {"code": …, "message": …}}`.',
+        lifespan=_lifespan(service, model),
+        docs_url=None,  # FastAPI's pages load scripts from the network; ours is at /docs and comes with the package
+        redoc_url=None,
+    )
+    app.state.service = service
+    app.add_middleware(Gate, hosts=settings.hosts, metrics=service.metrics)
+    errors.install(app)
+    _add_routes(app)
+    return app
+
+
+def _lifespan(service: Service, model: Classifier | Path) -> Callable[[FastAPI], Any]:
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, Any]]:
+        classifier = model if isinstance(model, Classifier) else Classifier.load(model)
+        manifest = classifier.manifest
+        service.model_name = ModelName(manifest.name, manifest.version)
+        service.model_answer = msgspec.json.encode(_describe(classifier, service.settings))
+        service.metrics.name_model(manifest.name, manifest.version)
+        service.inference = Inference(classifier, service.settings, service.metrics)
+        yield {"settings": service.settings, "metrics": service.metrics}  # for `connection.py`
+        inference, service.inference = service.inference, None
+        inference.close()
+
+    return lifespan
+
+
+def _describe(classifier: Classifier, settings: ServeSettings) -> ModelAnswer:
+    manifest = classifier.manifest
+    return ModelAnswer(
+        name=manifest.name,
+        version=manifest.version,
+        created=manifest.created,
+        classes=manifest.classes,
+        image=manifest.image,
+        calibration=manifest.calibration,
+        certificate=manifest.certificate,
+        limits=Limits(settings.max_parts, settings.max_body_bytes, settings.max_pixels, FORMATS),
+        card=classifier.card,
+    )
+
+
+def _add_routes(app: FastAPI) -> None:
+    refusals = {status: {"model": ErrorAnswer} for status in (400, 408, 413, 415, 422, 503)}
+    predict_body = {"requestBody": _PREDICT_BODY}
+    app.post("/predict", response_model=PredictAnswer, responses=refusals, openapi_extra=predict_body)(predict)
+    app.get("/model", response_model=ModelAnswer, responses={503: refusals[503]})(model)
+    app.get("/livez", response_model=Health)(livez)
+    app.get("/readyz", response_model=Health, responses={503: refusals[503]})(readyz)
+    app.get("/metrics", response_class=Response)(metrics)
+    app.add_route("/", _document("index.html"), include_in_schema=False)
+    app.add_route("/docs", _document("docs.html"), include_in_schema=False)
+    app.mount(PAGE_FILES, _PageFiles(directory=_PAGE))
+
+
+async def predict(
+    request: Request,
+    top: Annotated[int, Query(ge=1, description="Classes to list, best first; at most all of them.")] = 5,
+    logits: Annotated[bool, Query(description="Add the network's output, in the order of the classes.")] = False,
+) -> Response:
+    """Classifies the image, or the images, in the body.
+
+    An image of a form that cannot be read has an `error` in its place; when none can, the whole answer is an error.
+    """
+    service, inference = _ready(request)
+    inference.check_room()
+    with service.buffer.share() as share:
+        encoded = await read_images(request, service.settings, share)
+        predictions = await inference.answer(encoded, top=top, logits=logits)
+    return _json(msgspec.json.encode(PredictAnswer(service.model_name, predictions)))
+
+
+async def model(request: Request) -> Response:
+    """What is served: classes, calibration, certificate, limits and the model card."""
+    service, _ = _ready(request)
+    return _json(service.model_answer)
+
+
+async def livez() -> Response:
+    """Whether the process answers at all."""
+    return _json(b'{"status":"alive"}')
+
+
+async def readyz(request: Request) -> Response:
+    """Whether the model is loaded, has reproduced its golden images, and answers."""
+    _ready(request)
+    return _json(b'{"status":"ready"}')
+
+
+async def metrics(request: Request) -> Response:
+    """Numbers for Prometheus."""
+    return Response(request.app.state.service.metrics.render(), headers={"content-type": CONTENT_TYPE_LATEST})
+
+
+def _ready(request: Request) -> tuple[Service, Inference]:
+    service: Service = request.app.state.service
+    if service.inference is None:
+        raise errors.RequestError("not_ready", "The model is not loaded. Ask /readyz again in a second.")
+    return service, service.inference
+
+
+def _json(content: bytes) -> Response:
+    return Response(content, media_type="application/json")
+
+
+def _document(name: str) -> Callable[[Request], Response]:
+    async def document(_: Request) -> Response:
+        return FileResponse(_PAGE / name, headers=_REVALIDATE)
+
+    return document
+
+
+class _PageFiles(StaticFiles):
+    def file_response(self, *args: Any, **kwargs: Any) -> Response:
+        response = super().file_response(*args, **kwargs)
+        response.headers.update(_REVALIDATE)
+        return response

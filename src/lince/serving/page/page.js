@@ -1,0 +1,58 @@
+// The page: choose, drop or paste a picture; ask the server; show what it says.
+
+import { classify, describeModel } from "./service.js";
+import { showAnswer, showError, showModel, showPicture, showWaiting } from "./view.js";
+
+const drop = document.getElementById("drop");
+const input = document.getElementById("file");
+const model = describeModel();
+let asking = new AbortController();
+
+async function look(image) {
+  asking.abort(); // only the last picture counts
+  asking = new AbortController();
+  const { signal } = asking;
+  showPicture(image);
+  showWaiting();
+  try {
+    const described = await model;
+    const limit = described.limits.max_body_bytes;
+    if (image.size > limit) {
+      throw new Error(`The picture has ${image.size.toLocaleString()} bytes. At most ${limit.toLocaleString()} are read: scale it down.`);
+    }
+    const answer = await classify(image, { classes: described.classes.length, signal });
+    if (!signal.aborted) showAnswer(answer, described);
+  } catch (error) {
+    if (!signal.aborted) showError(error.message);
+  }
+}
+
+function lookAtFirst(files, missing) {
+  if (files.length > 0) look(files[0]);
+  else showError(missing);
+}
+
+input.addEventListener("change", () => {
+  if (input.files.length > 0) look(input.files[0]);
+  input.value = ""; // so that choosing the same file again asks again
+});
+
+document.addEventListener("paste", (event) => {
+  lookAtFirst(event.clipboardData.files, "There is no picture in the clipboard. Copy one, then paste it here.");
+});
+
+// The whole page takes a drop: missing the field would make the browser leave for the picture.
+document.addEventListener("dragover", (event) => {
+  event.preventDefault();
+  drop.classList.add("over");
+});
+document.addEventListener("dragleave", (event) => {
+  if (event.relatedTarget === null) drop.classList.remove("over");
+});
+document.addEventListener("drop", (event) => {
+  event.preventDefault();
+  drop.classList.remove("over");
+  lookAtFirst(event.dataTransfer.files, "That was not a file. Save the picture first, then drop it here.");
+});
+
+model.then(showModel, (error) => showError(error.message));

@@ -1,0 +1,90 @@
+// What the page shows. Text from outside goes in through textContent only.
+
+const element = (id) => document.getElementById(id);
+const SMALL_PIXELS = 128; // below this, a picture is shown as the squares it is made of, and not blurred
+
+export function showModel(model) {
+  element("model").textContent = `${model.name} · ${model.version}`;
+  const megabytes = Math.floor(model.limits.max_body_bytes / 2 ** 20);
+  element("formats").textContent = `${model.limits.formats.join(", ")}, up to ${megabytes} MB`;
+}
+
+export function showPicture(image) {
+  const preview = element("preview");
+  URL.revokeObjectURL(preview.src);
+  preview.onload = () => {
+    preview.classList.toggle("small", Math.max(preview.naturalWidth, preview.naturalHeight) < SMALL_PIXELS);
+    reveal(preview);
+  };
+  preview.onerror = () => reveal(element("invitation"));
+  preview.src = URL.createObjectURL(image);
+}
+
+function reveal(shown) {
+  for (const part of [element("preview"), element("invitation")]) part.hidden = part !== shown;
+}
+
+export function showWaiting() {
+  clear();
+  element("waiting").textContent = "Looking …";
+  element("waiting").hidden = false;
+}
+
+export function showError(message) {
+  clear();
+  element("error").textContent = message;
+  element("error").hidden = false;
+}
+
+export function showAnswer(answer, model) {
+  clear();
+  const guess = `${answer.label}, ${percent(answer.probability)}`;
+  element("label").textContent = answer.abstain ? "I don’t know" : answer.label;
+  element("explanation").textContent = answer.abstain
+    ? `Too unsure to say. The best guess is ${guess}.`
+    : `${percent(answer.probability)} sure.`;
+  element("verdict").hidden = false;
+  element("bars").replaceChildren(...answer.top.map((entry) => bar(entry, answer.prediction_set.includes(entry.label))));
+  showLegend(answer.prediction_set, model.calibration);
+}
+
+function showLegend(labels, calibration) {
+  const legend = element("legend");
+  legend.hidden = calibration.n === 0; // never calibrated: the set promises nothing
+  legend.textContent = `${listed(labels)}: holds the right answer for ${percent(calibration.coverage)} of pictures.`;
+}
+
+function bar({ label, probability }, member) {
+  const row = document.createElement("li");
+  row.classList.toggle("member", member);
+  const track = part("span", "track");
+  const fill = part("div", "fill");
+  fill.style.setProperty("--share", probability);
+  track.append(fill);
+  row.append(part("span", "name", label), track, part("span", "share", percent(probability)));
+  return row;
+}
+
+function part(name, className, text = "") {
+  const node = document.createElement(name);
+  node.className = className;
+  node.textContent = text;
+  return node;
+}
+
+function clear() {
+  for (const id of ["error", "verdict", "waiting", "legend"]) element(id).hidden = true;
+  element("bars").replaceChildren();
+}
+
+function listed(labels) {
+  return labels.length < 2 ? labels.join("") : `${labels.slice(0, -1).join(", ")} or ${labels.at(-1)}`;
+}
+
+/** 0.934 → "93 %"; never "100 %" or "0 %" for what is only nearly so. */
+function percent(share) {
+  const value = share * 100;
+  if (value < 0.1 && value > 0) return "< 0.1 %";
+  if (value > 99.9 && value < 100) return "> 99.9 %";
+  return `${value.toFixed(value < 10 || value > 99 ? 1 : 0).replace(/\.0$/, "")} %`;
+}
