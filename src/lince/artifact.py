@@ -34,6 +34,9 @@ _MAX_FILE_BYTES = 2**30
 # 32 images of 1024 × 1024 pixels, the largest a recipe allows, are 96 MiB; the other members are text.
 _MAX_MEMBER_BYTES = {"manifest.json": 2**23, "labels.txt": 2**20, "golden.npz": 2**27, "CARD.md": 2**20}
 _FLATBUFFER_IDENTIFIER = b"TFL3"  # bytes 4 to 8 of every LiteRT flatbuffer
+# Of the zip format (PKWARE APPNOTE 6.3.10, sections 4.3.7, 4.3.12 and 4.3.16): a member's header, its line in the
+# directory, and the record that ends the archive, each without names, extra fields and comments.
+_HEADER_BYTES, _LINE_BYTES, _END_BYTES = 30, 46, 22
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time a zip can hold: the same content gives the same bytes
 
 
@@ -158,10 +161,26 @@ def _members(data: bytes) -> tuple[dict[str, bytes], int]:
                 if entry.file_size > limit:
                     raise ModelFileError(f"{entry.filename} has {entry.file_size:,} bytes. Expected at most {limit:,}.")
             start = min(entry.header_offset for entry in entries)
+            _require_no_holes(entries, len(data) - start)
             return {entry.filename: archive.read(entry) for entry in entries}, start
-    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, OSError, ValueError) as error:
+    except ModelFileError:
+        raise
+    except (
+        Exception
+    ) as error:  # zipfile and its decompressors raise many types on hostile bytes (zlib.error, struct.error, …)
         message = f"no readable archive follows the network ({error}). Expected a .tflite file written by lince."
         raise ModelFileError(message) from error
+
+
+def _require_no_holes(entries: list[zipfile.ZipInfo], size: int) -> None:
+    """Every byte of the archive belongs to a member or to the directory: nothing can hide between them or behind."""
+    around = _HEADER_BYTES + _LINE_BYTES
+    needed = _END_BYTES + sum(around + 2 * len(entry.filename) + entry.compress_size for entry in entries)
+    if size != needed:
+        raise ModelFileError(
+            f"its archive has {size:,} bytes, its members need {needed:,}. Expected nothing between or behind them: "
+            "the file was altered, export it again."
+        )
 
 
 def _manifest(data: bytes) -> Manifest:
@@ -170,7 +189,7 @@ def _manifest(data: bytes) -> Manifest:
         if version != FORMAT:
             raise ModelFileError(f"format {version!r}. Expected {FORMAT}: update lince, or export the file again.")
         manifest = msgspec.json.decode(data, type=Manifest)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ModelFileError(f"its manifest is not valid: {error}. Export the file again.") from error
     _check(manifest)
     return manifest
@@ -194,9 +213,11 @@ def _golden(data: bytes, manifest: Manifest) -> Golden:
     count, classes = golden_images.COUNT, len(manifest.classes)
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            if archive.namelist() != ["images.npy", "logits.npy"]:
+                raise ValueError(f"it holds {archive.namelist()!r}, expected images.npy and logits.npy")
             images = _array(archive, "images.npy", (count, *manifest.image.shape), np.uint8)
             logits = _array(archive, "logits.npy", (count, classes), np.int8)
-    except (zipfile.BadZipFile, EOFError, KeyError, ValueError, NotImplementedError, RuntimeError) as error:
+    except Exception as error:  # zipfile, zlib and NumPy's header parser raise many types on hostile bytes
         raise ModelFileError(f"golden.npz cannot be read ({error}). Export the file again.") from error
     return Golden(images, logits)
 

@@ -32,7 +32,8 @@ On the test split of its dataset, {certificate.n:,} images, one view, the file a
 ## From what
 Dataset fingerprint `{training["fingerprint"]}`; recipe `{training["recipe"]["name"]}`, seed {training["seed"]};
 activation ranges read from {len(training["calibration_indices"]):,} training images; temperature, sets and
-abstention fitted on {manifest.calibration.n:,} validation images. The test images were used for the table above and for nothing else.
+abstention fitted on {manifest.calibration.n:,} validation images. The test images were used for the table above
+and for nothing else.
 
 ## For what, and where it ends
 For pictures like those it was trained on. It always names one of its classes, also for a picture of none of them:

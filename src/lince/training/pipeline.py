@@ -122,7 +122,8 @@ def resume(folder: RunFolder, *, progress: data.Progress) -> Run:
     if dataset.fingerprint != record.fingerprint:
         raise ResumeError(
             f"The images of {record.source!r} have changed since the run began (fingerprint "
-            f"{dataset.fingerprint[:12]}, was {record.fingerprint[:12]}). Expected the same images: put them back, or start a new run."
+            f"{dataset.fingerprint[:12]}, was {record.fingerprint[:12]}). Expected the same images: "
+            "put them back, or start a new run."
         )
     return _run(folder, record, recipe, dataset)
 

@@ -7,7 +7,7 @@ document.getElementById("example").textContent = [
 ].join("\n");
 
 const api = await (await fetch("openapi.json")).json();
-document.getElementById("description").textContent = api.info.description;
+document.getElementById("description").replaceWith(text("p", api.info.description));
 const operations = Object.entries(api.paths).flatMap(([path, methods]) =>
   Object.entries(methods).map(([method, operation]) => section(`${method.toUpperCase()} ${path}`, operation)),
 );
@@ -35,6 +35,6 @@ function list(lines) {
 
 function text(name, content) {
   const node = document.createElement(name);
-  node.textContent = content;
+  node.textContent = content.replaceAll("`", "");
   return node;
 }

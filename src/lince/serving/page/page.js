@@ -5,8 +5,16 @@ import { showAnswer, showError, showModel, showPicture, showWaiting } from "./vi
 
 const drop = document.getElementById("drop");
 const input = document.getElementById("file");
-const model = describeModel();
+let model = null; // what /model said; asked again until it answers
 let asking = new AbortController();
+
+async function readModel() {
+  if (model === null) {
+    model = await describeModel();
+    showModel(model);
+  }
+  return model;
+}
 
 async function look(image) {
   asking.abort(); // only the last picture counts
@@ -15,7 +23,7 @@ async function look(image) {
   showPicture(image);
   showWaiting();
   try {
-    const described = await model;
+    const described = await readModel();
     const limit = described.limits.max_body_bytes;
     if (image.size > limit) {
       throw new Error(`The picture has ${image.size.toLocaleString()} bytes. At most ${limit.toLocaleString()} are read: scale it down.`);
@@ -55,4 +63,4 @@ document.addEventListener("drop", (event) => {
   lookAtFirst(event.dataTransfer.files, "That was not a file. Save the picture first, then drop it here.");
 });
 
-model.then(showModel, (error) => showError(error.message));
+readModel().catch((error) => showError(error.message));

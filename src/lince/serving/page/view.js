@@ -51,7 +51,7 @@ export function showAnswer(answer, model) {
 function showLegend(labels, calibration) {
   const legend = element("legend");
   legend.hidden = calibration.n === 0; // never calibrated: the set promises nothing
-  legend.textContent = `${listed(labels)}: holds the right answer for ${percent(calibration.coverage)} of pictures.`;
+  legend.textContent = `${listed(labels)}. Such a set holds the right answer for ${percent(calibration.coverage)} of pictures.`;
 }
 
 function bar({ label, probability }, member) {
@@ -84,7 +84,7 @@ function listed(labels) {
 /** 0.934 → "93 %"; never "100 %" or "0 %" for what is only nearly so. */
 function percent(share) {
   const value = share * 100;
-  if (value < 0.1 && value > 0) return "< 0.1 %";
-  if (value > 99.9 && value < 100) return "> 99.9 %";
-  return `${value.toFixed(value < 10 || value > 99 ? 1 : 0).replace(/\.0$/, "")} %`;
+  if (value < 0.1 && value > 0) return "< 0.1\u00a0%";
+  if (value > 99.9 && value < 100) return "> 99.9\u00a0%";
+  return `${value.toFixed(value < 10 || value > 99 ? 1 : 0).replace(/\.0$/, "")}\u00a0%`;
 }

@@ -1,0 +1,79 @@
+"""The real server as a process, for the benchmarks and the tests: started, waited for, always ended."""
+
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+COMMAND = [sys.executable, "-m", "lince.serving"]
+
+_START_TIMEOUT_S = 60  # a cold disk under load; a warm one needs half a second
+_STOP_TIMEOUT_S = 20  # twice what requests in flight are given
+
+
+@dataclass(frozen=True)
+class ServerProcess:
+    """A server that is ready. `url` is http://127.0.0.1:PORT."""
+
+    process: subprocess.Popen
+    port: int
+    log: Path
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def memory_bytes(self, field: str = "VmRSS") -> int:
+        """Resident memory now (`VmRSS`) or at its highest (`VmHWM`). Linux only."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        return int(re.search(rf"^{field}:\s+(\d+) kB$", status, re.MULTILINE)[1]) * 1024
+
+
+@contextmanager
+def running_server(**settings: object) -> Iterator[ServerProcess]:
+    """Starts a server on a free port of 127.0.0.1, yields it when it is ready, and ends it.
+
+    Args:
+        settings: fields of `ServeSettings`.
+
+    Raises:
+        RuntimeError: when it does not become ready; with its log.
+    """
+    environment = (
+        os.environ | {"LINCE_PORT": "0"} | {f"LINCE_{key.upper()}": str(value) for key, value in settings.items()}
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        log = Path(folder, "log")
+        with log.open("wb") as file:
+            process = subprocess.Popen(COMMAND, env=environment, stdout=file, stderr=file)
+        try:
+            yield ServerProcess(process, _wait_until_ready(process, log), log)
+        finally:
+            _stop(process)
+
+
+def _wait_until_ready(process: subprocess.Popen, log: Path) -> int:
+    """Reads the port from the log, then asks until the answer is yes."""
+    end = time.monotonic() + _START_TIMEOUT_S
+    while time.monotonic() < end and process.poll() is None:
+        if found := re.search(r"Serving on http://127\.0\.0\.1:(\d+)", log.read_text()):
+            urllib.request.urlopen(f"http://127.0.0.1:{found[1]}/readyz", timeout=_START_TIMEOUT_S).close()
+            return int(found[1])
+        time.sleep(0.002)
+    raise RuntimeError(f"The server did not become ready; its log says:\n{log.read_text()}")
+
+
+def _stop(process: subprocess.Popen) -> None:
+    process.terminate()
+    try:
+        process.wait(_STOP_TIMEOUT_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()

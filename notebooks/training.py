@@ -1,0 +1,274 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # From labelled images to a classifier that is served
+#
+# This notebook walks the path of the report, one step a section: images, augmentation, network, training, evaluation,
+# quantisation, honest answers, the model file. Every step is a call into the package `lince`, so the notebook explains
+# and looks, and decides nothing; `lince train DATA` runs the same functions from the command line.
+#
+# It is kept as text. Open it as a notebook with `jupytext --to ipynb notebooks/training.py`, or in Jupyter with the
+# jupytext extension, in an environment made by `make train` (plus Jupyter) or `pip install 'lince[train]' jupyter`.
+
+# %%
+# %matplotlib inline
+import os
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+from rich.console import Console
+
+from lince import calibration, evaluate
+from lince.answers import answer
+from lince.classifier import Classifier
+from lince.data.progress import silent
+from lince.reporting import plots, tables
+from lince.reporting.run import write_run_report
+from lince.run import RunFolder
+from lince.training import backend, recipe
+
+# Keras reads its backend from the environment once, while it is imported: it is set up first, then imported.
+backend.prepare()
+from lince.training import augment, pipeline  # noqa: E402 (after prepare)
+from lince.training import model as models  # noqa: E402 (after prepare)
+
+# %% [markdown]
+# ## What to train on, and how
+#
+# `SOURCE` is `cifar10`, a folder with a folder of images for each class, or a `.zip` of one. `RECIPE` names the
+# experiment; it holds every hyper-parameter, and `OVERRIDES` changes single ones, as `--set` does on the command line.
+# With `classic` on CIFAR-10 two processor cores need a minute or two an epoch, and training stops by itself.
+
+# %%
+SOURCE = os.environ.get("LINCE_NOTEBOOK_SOURCE", "cifar10")
+RECIPE = "classic"
+OVERRIDES: list[str] = []  # for example ["train.epochs=5", "augment.rotation_degrees=0"]
+SEED = 0
+
+if os.environ.get("LINCE_NOTEBOOK_QUICK"):  # a minute instead of hours: shows that every step runs, learns little
+    OVERRIDES = [
+        "model.blocks=[[8], [16]]",
+        "model.block_dropout=[0.1, 0.1]",
+        "model.dense=[16]",
+        "model.dense_dropout=0.1",
+        "train.epochs=2",
+        "train.batch_size=16",
+        "train.learning_rate=3e-3",
+        "quantize.calibration_images=32",
+        "quantize.max_drop_points=100",  # on a handful of test images one different answer is several points
+    ]
+
+
+# %% [markdown]
+# ## The images
+#
+# `start` reads the images, sets 20 % of the training images aside for validation (the same share of every class), and
+# opens the run folder. CIFAR-10 is downloaded the first time, 170 MB, and checked against its checksum. From here on
+# there are three splits: the network learns from *train*, every choice is made on *validation*, and *test* is kept for
+# the final measurement.
+
+# %%
+chosen_recipe = recipe.load(RECIPE, OVERRIDES)
+folder = RunFolder(Path("runs") / f"notebook-{datetime.now():%Y%m%d-%H%M%S}")
+run = pipeline.start(SOURCE, chosen_recipe, folder, seed=SEED, deterministic=False, strict=False, progress=silent)
+classes = run.record.classes
+print(f"{len(run.train):,} images to train on, {len(run.validation):,} to validate, {len(run.test):,} to test")
+print(f"left out because they cannot be read: {len(run.record.rejected)}")
+dict(zip(classes, np.bincount(run.train.labels, minlength=len(classes)).tolist(), strict=True))
+
+
+# %% [markdown]
+# Look before training: wrong labels, odd crops and near copies are seen in a minute, and no network mends them.
+# (`lince data check DATA` looks for them too.) An image is an array of pixels
+# with three colours each, 0 to 255.
+
+
+# %%
+def show(images: np.ndarray, titles: list[str], *, columns: int = 8) -> Figure:
+    """Small pictures in a grid; pixels u8 or f32, 0..255."""
+    rows = -(-len(images) // columns)
+    figure = Figure(figsize=(1.5 * columns, 1.8 * rows), layout="constrained")
+    for axes in figure.subplots(rows, columns, squeeze=False).flat:
+        axes.axis("off")
+    for axes, image, title in zip(figure.axes, images, titles, strict=False):
+        axes.imshow(np.clip(np.rint(image), 0, 255).astype(np.uint8))
+        axes.set_title(title, fontsize=8, parse_math=False)
+    return figure
+
+
+chosen = np.random.default_rng(SEED).permutation(len(run.train))[:16]
+show(run.train.images[chosen], [classes[label] for label in run.train.labels[chosen]])
+
+# %% [markdown]
+# ## Augmentation
+#
+# A cat that leans, or looks the other way, is still a cat. Each training image is rotated, zoomed and flipped at
+# random, anew in every epoch, so the network hardly sees the same pixels twice and learns shapes rather than pictures
+# by heart. Validation and test images are never changed. Below, the first column is the original.
+
+# %%
+originals = run.train.images[chosen[:3]]
+drawn = [augment.augment(originals, run.recipe.augment, np.random.default_rng(draw)) for draw in range(7)]
+rows = np.stack([originals, *map(np.asarray, drawn)], axis=1)
+show(rows.reshape(-1, *originals.shape[1:]), (["original"] + ["drawn"] * 7) * 3)
+
+# %% [markdown]
+# ## The network
+#
+# The recipe `classic` stacks blocks of 3 × 3 convolutions with ReLU; each block ends in max pooling, which halves the
+# picture, and in dropout, which hides some values at random so that none is relied on too much. Dense layers turn what
+# is left into one number for each class, the *logits*, and softmax turns those into probabilities. Normalisation,
+# (pixel − 128) / 128, is a layer of the network itself: whoever runs the model hands over plain pixels.
+
+# %%
+models.build(
+    run.recipe.model, spec=run.recipe.spec, num_classes=len(classes), precision=run.record.precision, seed=SEED
+).summary()
+
+# %% [markdown]
+# ## Training
+#
+# The optimiser (`adam`) lowers the categorical cross-entropy between the probabilities and the one-hot labels, batch
+# by batch. After each epoch the loss is measured on the validation images. When it has not fallen for 10 epochs,
+# training stops, and the weights of the best epoch are kept.
+#
+# You may interrupt this cell: the best weights so far are written, and the cells below work with them.
+# `lince train --resume RUN` goes on where it stopped.
+
+# %%
+console = Console(force_jupyter=False)  # plain lines, instead of a block of HTML for each
+with pipeline.watch(console, run, tensorboard=False) as display_epochs:
+    pipeline.train_model(run, display_epochs)
+
+# %% [markdown]
+# Accuracy is the share of right answers; the loss also counts how sure they were. When the training curve goes on
+# improving and the validation curve turns, the network begins to learn pictures by heart (*overfitting*). The mark is
+# the epoch whose weights are kept. With dropout and augmentation, training accuracy may lie below validation accuracy:
+# the training images are made harder on purpose.
+
+# %%
+history = run.folder.read_history()
+plots.accuracy_curves(history)
+
+# %%
+plots.loss_curves(history)
+
+# %% [markdown]
+# ## Evaluation
+#
+# Now the test images, which had no part in any choice. Accuracy comes with its 95 % interval: other images from the
+# same source would give a slightly different number, and a difference within the interval is no news.
+# Negative log-likelihood and calibration error judge the probabilities, not only the answers.
+
+# %%
+float_predict = pipeline.float_predict(pipeline.trained_model(run.folder))
+float_report = evaluate.evaluate(float_predict, run.test)
+tables.report_table(float_report, title="Float network, test images")
+
+# %% [markdown]
+# *Precision* of a class: of the images called so, how many are. *Recall*: of the images that are, how many are called
+# so. The confusion matrix shows which classes are taken for which: its rows are the truth, its columns the answers.
+
+# %%
+tables.class_table(float_report)
+
+# %%
+plots.confusion_figure(float_report, classes)
+
+# %% [markdown]
+# The worst mistakes are the wrong answers that were given with the highest probability. Some are the network's fault;
+# others show a label that is wrong, or a picture that people would argue about.
+
+# %%
+place = {name: index for index, name in enumerate(run.test.names)}
+mistakes = float_report.mistakes[:16]
+show(
+    run.test.images[[place[mistake.name] for mistake in mistakes]],
+    [f"{mistake.label}, not {mistake.predicted}" for mistake in mistakes],
+)
+
+# %% [markdown]
+# ## Quantisation, calibration, certificate
+#
+# `publish` turns the weights and activations of the network from 32-bit floating point to 8-bit integers: a quarter of
+# the size, and faster (85 µs an image against 270 µs, measured for one small network with the same runtime on one
+# thread). The ranges of the activations are read from training images only. What is lost is measured, not assumed:
+# float and int8 answer the same test images, and their difference, with its interval, is in the *certificate*. A
+# network that loses more than the recipe's bound is not published.
+
+# %%
+report = pipeline.publish(run, force=False, say=print)
+tables.certificate_table(report.certificate)
+
+# %% [markdown]
+# ## Honest answers
+#
+# A trained network is usually surer than it should be. One number, the *temperature*, divides the logits so that "90 %"
+# is right in about 90 of 100 cases; it never changes which class comes first. In the diagram the points then lie near
+# the line. It was fitted on the validation images, through the int8 network that is served.
+
+# %%
+probabilities, labels = run.folder.read_answers()
+plots.reliability_diagram(probabilities, labels)
+
+# %% [markdown]
+# Two more numbers come with it. A *prediction set* holds every class that cannot be ruled out, and is made to hold the
+# true one for 95 % of images: one class when the picture is clear, several when it is not. And where even the top
+# probability is low, the answer is "I don't know".
+
+# %%
+print(f"temperature {report.calibration.temperature:.3f}, fitted on {report.calibration.n:,} validation images")
+tables.sets_table(report.sets)
+
+# %% [markdown]
+# ## The model file
+#
+# Everything is in one file: the network, its classes, the calibration, the certificate, a model card, and golden images
+# with the answers they must give. `Classifier.load` checks all of it and needs neither Keras nor TensorFlow.
+
+# %%
+classifier = Classifier.load(run.folder.model)
+print(classifier.card)
+
+# %%
+first = run.test.images[:1]
+answer(classifier.predict(first), 0, classes, top=3)
+
+# %% [markdown]
+# What was measured is what is served: evaluating the file gives the very numbers of the report.
+
+# %%
+file_report = evaluate.evaluate(classifier.probabilities, run.test)
+prediction = classifier.predict(run.test.images)
+file_sets = calibration.set_report(prediction, run.test.labels, classifier.manifest.calibration)
+print(f"accuracy of the model file {file_report.accuracy.value:.2%}, of the report {report.int8.accuracy.value:.2%}")
+print(f"the same evaluation: {file_report == report.int8}; the same sets: {file_sets == report.sets}")
+
+# %% [markdown]
+# ## What comes next
+#
+# The last cell writes the plots and `report.html` into the run folder. Then, in a terminal:
+#
+# ```sh
+# lince predict runs/NAME/model.tflite my-pictures/ --json     # a folder, a .zip or single files
+# lince serve runs/NAME/model.tflite                           # a page at http://127.0.0.1:8000
+# curl --data-binary @cat.jpg -H 'content-type: image/jpeg' http://127.0.0.1:8000/predict
+# lince evaluate http://127.0.0.1:8000 cifar10                 # the running service, measured like the file
+# ```
+
+# %%
+write_run_report(run.folder)
+print(f"Report: {run.folder.page}")

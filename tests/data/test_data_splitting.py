@@ -1,0 +1,62 @@
+"""Splits keep every class's share and repeat for a seed."""
+
+import numpy as np
+import pytest
+
+from lince.data import stratified_split
+from lince.errors import DataError
+
+LABELS = np.repeat(np.arange(4), [100, 50, 7, 2])
+
+
+class TestStratifiedSplit:
+    def test_parts_are_disjoint_sorted_and_complete(self):
+        """Every image is on exactly one side."""
+        kept, held = stratified_split(LABELS, fraction=0.2, seed=0)
+        assert list(range(len(LABELS))) == sorted([*kept, *held])
+        assert (sorted(kept), sorted(held)) == (list(kept), list(held))
+        assert (np.int64, np.int64) == (kept.dtype, held.dtype)
+
+    def test_every_class_gives_its_share(self):
+        """A fifth of 100, 50 and 7, rounded, and at least one of 2."""
+        _, held = stratified_split(LABELS, fraction=0.2, seed=0)
+        assert [20, 10, 1, 1] == np.bincount(LABELS[held], minlength=4).tolist()
+
+    @pytest.mark.parametrize("fraction", [0.001, 0.5, 0.999])
+    def test_both_sides_have_every_class(self, fraction):
+        """Two images are enough, however uneven the shares."""
+        for side in stratified_split(LABELS, fraction=fraction, seed=3):
+            assert {0, 1, 2, 3} == set(LABELS[side].tolist())
+
+    def test_a_single_image_is_kept(self):
+        """There is nothing to split in a class of one."""
+        kept, held = stratified_split(np.array([0, 0, 1]), fraction=0.5, seed=0)
+        assert 2 in kept
+        assert len(held) == 1
+
+    def test_same_seed_same_split_and_another_seed_another(self):
+        """The split is a function of labels, fraction and seed."""
+        first, again, other = (stratified_split(LABELS, fraction=0.2, seed=seed)[1] for seed in (7, 7, 8))
+        assert first.tolist() == again.tolist()
+        assert first.tolist() != other.tolist()
+
+    def test_more_of_one_class_moves_no_image_of_another(self):
+        """Classes are drawn independently."""
+        _, held = stratified_split(LABELS, fraction=0.2, seed=0)
+        _, held_of_more = stratified_split(np.append(LABELS, [3] * 40), fraction=0.2, seed=0)
+        assert held[LABELS[held] < 3].tolist() == held_of_more[held_of_more < 157].tolist()
+
+    def test_pinned(self):
+        """A change of the drawn indices would silently change every run: this one is written down."""
+        _, held = stratified_split(np.repeat([0, 1], 10), fraction=0.2, seed=42)
+        assert [-1] == held.tolist()
+
+    def test_no_labels(self):
+        """Nothing splits into nothing."""
+        assert [[], []] == [side.tolist() for side in stratified_split(np.empty(0, np.int64), fraction=0.2, seed=0)]
+
+    @pytest.mark.parametrize(("fraction", "seed"), [(0, 0), (1, 0), (-0.1, 0), (float("nan"), 0), (0.2, -1)])
+    def test_refuses_what_is_out_of_range(self, fraction, seed):
+        """The message says what was received and what was expected."""
+        with pytest.raises(DataError, match=r"Received (fraction|seed)=.* Expected"):
+            stratified_split(LABELS, fraction=fraction, seed=seed)
