@@ -7,8 +7,8 @@
 
     python benchmarks/one_answer.py MODEL DATA --images 2000
 
-DATA is a .zip or folder with a test tree. The last line of stdout is one JSON object: images, and for each door how many
-labels and logits differ from evaluation's; the exit code is 1 when any does.
+DATA is a .zip or folder with a test tree. The last line of stdout is one JSON object: images, and for each door how
+many labels and logits differ from evaluation's; the exit code is 1 when any does.
 """
 
 import argparse
@@ -65,7 +65,7 @@ def main() -> int:
 
 
 def _copy(source: Path, names: list[str], folder: Path) -> list[Path]:
-    """The encoded files themselves, as `0000.jpg`, `0001.jpg`, …, so that every door gets the same bytes in one order."""
+    """The encoded files themselves, as `000000.jpg` and so on: every door gets the same bytes in one order."""
     paths = []
     with zipfile.ZipFile(source) if source.suffix == ".zip" else _tree(source) as archive:
         for index, name in enumerate(names):

@@ -3,7 +3,7 @@
 import os
 import re
 import subprocess
-import sys
+import sysconfig
 import tempfile
 import time
 import urllib.request
@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-COMMAND = [sys.executable, "-m", "lince.serving"]
+COMMAND = [str(Path(sysconfig.get_path("scripts"), "lince")), "serve"]
 
 _START_TIMEOUT_S = 60  # a cold disk under load; a warm one needs half a second
 _STOP_TIMEOUT_S = 20  # twice what requests in flight are given

@@ -28,6 +28,7 @@ from datetime import datetime
 from pathlib import Path
 
 import numpy as np
+from IPython.display import Markdown
 from matplotlib.figure import Figure
 from rich.console import Console
 
@@ -91,15 +92,14 @@ dict(zip(classes, np.bincount(run.train.labels, minlength=len(classes)).tolist()
 
 
 # %% [markdown]
-# Look before training: wrong labels, odd crops and near copies are seen in a minute, and no network mends them.
-# (`lince data check DATA` looks for them too.) An image is an array of pixels
-# with three colours each, 0 to 255.
+# Look before training: wrong labels, odd crops and near copies are seen in a minute, and no network mends them;
+# `lince data check DATA` helps to find them. An image is an array of pixels with three colours each, 0 to 255.
 
 
 # %%
 def show(images: np.ndarray, titles: list[str], *, columns: int = 8) -> Figure:
     """Small pictures in a grid; pixels u8 or f32, 0..255."""
-    rows = -(-len(images) // columns)
+    rows = max(1, -(-len(images) // columns))  # one empty row when there are none: a network without mistakes
     figure = Figure(figsize=(1.5 * columns, 1.8 * rows), layout="constrained")
     for axes in figure.subplots(rows, columns, squeeze=False).flat:
         axes.axis("off")
@@ -149,7 +149,7 @@ models.build(
 # `lince train --resume RUN` goes on where it stopped.
 
 # %%
-console = Console(force_jupyter=False)  # plain lines, instead of a block of HTML for each
+console = Console(force_terminal=False, force_jupyter=False)  # a plain line an epoch
 with pipeline.watch(console, run, tensorboard=False) as display_epochs:
     pipeline.train_model(run, display_epochs)
 
@@ -197,7 +197,7 @@ place = {name: index for index, name in enumerate(run.test.names)}
 mistakes = float_report.mistakes[:16]
 show(
     run.test.images[[place[mistake.name] for mistake in mistakes]],
-    [f"{mistake.label}, not {mistake.predicted}" for mistake in mistakes],
+    [f"{mistake.label}, called {mistake.predicted}" for mistake in mistakes],
 )
 
 # %% [markdown]
@@ -210,7 +210,7 @@ show(
 # network that loses more than the recipe's bound is not published.
 
 # %%
-report = pipeline.publish(run, force=False, say=print)
+report = pipeline.publish(run, say=print)
 tables.certificate_table(report.certificate)
 
 # %% [markdown]
@@ -241,7 +241,7 @@ tables.sets_table(report.sets)
 
 # %%
 classifier = Classifier.load(run.folder.model)
-print(classifier.card)
+Markdown(classifier.card)
 
 # %%
 first = run.test.images[:1]

@@ -165,9 +165,7 @@ def _members(data: bytes) -> tuple[dict[str, bytes], int]:
             return {entry.filename: archive.read(entry) for entry in entries}, start
     except ModelFileError:
         raise
-    except (
-        Exception
-    ) as error:  # zipfile and its decompressors raise many types on hostile bytes (zlib.error, struct.error, …)
+    except Exception as error:  # zipfile and its decompressors raise many types on hostile bytes: zlib.error, …
         message = f"no readable archive follows the network ({error}). Expected a .tflite file written by lince."
         raise ModelFileError(message) from error
 

@@ -101,7 +101,8 @@ class Network:
                 self._interpreter.get_output_details(),
             )
         except (ValueError, RuntimeError) as error:
-            raise ModelFileError(f"LiteRT cannot run this network ({error}). Export the file again.") from error
+            reason = " ".join(str(error).split())  # LiteRT's sentences come with line ends
+            raise ModelFileError(f"LiteRT cannot run this network ({reason}). Export the file again.") from error
         types = (self._input["dtype"], self._output["dtype"])
         if types != (np.uint8, np.int8) or len(self._input["shape"]) != 4 or len(self._output["shape"]) != 2:
             raise ModelFileError("The network's ends are not uint8[N,H,W,3] and int8[N,K]. Export it with lince.")

@@ -98,12 +98,17 @@ def train(
 
 
 @app.command()
-def quantize(run: Run, force: Force = False, as_json: Json = False) -> None:
+def quantize(
+    run: Run,
+    name: Annotated[str | None, typer.Option(help="Of the model; otherwise the run's.")] = None,
+    force: Force = False,
+    as_json: Json = False,
+) -> None:
     """Quantise, calibrate and certify the trained network of RUN, into RUN/model.tflite."""
     stages = _training_stages(deterministic=False, resume=run)
     with progress_bar(stderr()) as progress:
         opened = stages.resume(stages.RunFolder(run), progress=progress)
-    published = stages.publish(opened, force=force, say=say)
+    published = stages.publish(opened, name=name, force=force, say=say)
     _write_report(run)
     _show_run(published, as_json=as_json)
 

@@ -1,7 +1,9 @@
 """Small labelled sources, made of noise: every image differs from every other."""
 
 import io
+import threading
 import zipfile
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
@@ -69,3 +71,71 @@ def cache_folder(tmp_path, monkeypatch):
     """Nothing is ever written to the user's own cache."""
     monkeypatch.setenv("LINCE_CACHE", str(tmp_path / "cache"))
     return tmp_path / "cache"
+
+
+class FileServer(ThreadingHTTPServer):
+    """Serves one file at every path, the way a real server does, or as badly as a test asks.
+
+    Attributes:
+        content: the file. tag: its ETag, or None. has_ranges: whether `Range` is honoured.
+        cuts: for each of the first answers, after how many bytes of the body the connection ends.
+        statuses: for each of the first answers, an error to give instead.
+        has_length: whether the size is announced.
+        requests: the headers received.
+    """
+
+    daemon_threads = True
+
+    def __init__(self):
+        super().__init__(("127.0.0.1", 0), _Answer)
+        self.content, self.tag, self.has_ranges, self.has_length = b"", '"v1"', True, True
+        self.cuts: list[int] = []
+        self.statuses: list[int] = []
+        self.requests: list[dict[str, str]] = []
+        self.url = f"http://127.0.0.1:{self.server_port}/file"
+
+
+class _Answer(BaseHTTPRequestHandler):
+    server: FileServer
+
+    def do_GET(self):  # noqa: N802: the name that http.server looks for
+        self.server.requests.append(dict(self.headers))
+        if self.server.statuses:
+            self.send_error(self.server.statuses.pop(0))
+            return
+        start = self._start()
+        if start >= len(self.server.content) > 0:
+            self.send_error(416)
+            return
+        body = self.server.content[start:]
+        self.send_response(206 if start else 200)
+        if start:
+            last = len(self.server.content) - 1
+            self.send_header("Content-Range", f"bytes {start}-{last}/{len(self.server.content)}")
+        if self.server.has_length:
+            self.send_header("Content-Length", str(len(body)))
+        if self.server.tag:
+            self.send_header("ETag", self.server.tag)
+        self.end_headers()
+        self.wfile.write(body[: self.server.cuts.pop(0)] if self.server.cuts else body)
+
+    def _start(self) -> int:
+        wanted, version = self.headers.get("Range"), self.headers.get("If-Range")
+        if not self.server.has_ranges or not wanted or version not in (None, self.server.tag):
+            return 0
+        return int(wanted.removeprefix("bytes=").removesuffix("-"))
+
+    def log_message(self, *arguments: object) -> None:
+        """Tests are quiet."""
+
+
+@pytest.fixture
+def server(monkeypatch):
+    """A `FileServer` on a free port of the loopback, which always ends."""
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    with FileServer() as running:
+        thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield running
+        running.shutdown()
+        thread.join()

@@ -133,7 +133,7 @@ async def predict(
     with service.buffer.share() as share:
         encoded = await read_images(request, service.settings, share)
         predictions = await inference.answer(encoded, top=top, logits=logits)
-    return _json(msgspec.json.encode(PredictAnswer(service.model_name, predictions)))
+    return _json(msgspec.json.encode({"model": service.model_name, "predictions": predictions}))
 
 
 async def model(request: Request) -> Response:

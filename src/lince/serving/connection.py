@@ -87,12 +87,15 @@ class BoundedConnection(HttpToolsProtocol):
             self._refuse("receive_timeout", f"The headers did not arrive within {seconds:g} s. Send them faster.")
 
     def _refuse(self, code: str, message: str) -> None:
-        """Answers without the app, and ends the connection. Says nothing while another answer is on its way."""
+        """Answers in the app's place, and ends the connection. Says nothing once another answer is on its way."""
         status = STATUS[code]
         self._metrics.count_request(path="other", method="other", status=status)
-        if self.cycle is None or self.cycle.response_complete:
+        cycle = self.cycle
+        if cycle is None or cycle.response_complete or not cycle.response_started:
             body = error_body(code, message)
             retry = b"retry-after: 1\r\n" if status == 503 else b""
             head = b"content-type: application/json\r\nconnection: close\r\n%bcontent-length: %d\r\n\r\n"
             self.transport.write(STATUS_LINE[status] + head % (retry, len(body)) + body)
+        if cycle is not None:
+            cycle.disconnected = True  # so that the app, if it is at work on this request, does not answer as well
         self.transport.close()

@@ -1,20 +1,25 @@
 """Bytes of images to answers, in a few threads behind a bounded line, so that the event loop never waits."""
 
 import asyncio
+import itertools
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
-from lince import images
+from lince import answers, images
 from lince.classifier import Classifier
 from lince.errors import ImageError
 from lince.serving.errors import RequestError
 from lince.serving.metrics import Metrics
-from lince.serving.schemas import ErrorAnswer, Failure, ImageAnswer, image_answers
+from lince.serving.schemas import ErrorAnswer, Failure
 from lince.serving.settings import ServeSettings
+
+Answer = dict[str, Any] | ErrorAnswer
+"""For one image: the fields of `lince.answers.answer`, or why there are none."""
 
 # Decoding 2 MP takes 8 MB and 20 ms: any thread may do it at any time. Larger pictures are decoded one at a time, so
 # that the memory they need is bounded by one of them and not by the number of threads.
@@ -45,9 +50,7 @@ class Inference:
                 "overloaded", f"{self._waiting} requests are waiting already. Try again in a second.", close=True
             )
 
-    async def answer(
-        self, encoded: Sequence[bytes], *, top: int, logits: bool
-    ) -> tuple[ImageAnswer | ErrorAnswer, ...]:
+    async def answer(self, encoded: Sequence[bytes], *, top: int, logits: bool) -> list[Answer]:
         """Answers for the images of one request, in their order.
 
         Args:
@@ -70,18 +73,20 @@ class Inference:
         finally:
             self._waiting -= 1
 
-    def _answer(self, encoded: Sequence[bytes], top: int, logits: bool) -> tuple[ImageAnswer | ErrorAnswer, ...]:
+    def _answer(self, encoded: Sequence[bytes], top: int, logits: bool) -> list[Answer]:
         self._metrics.count_images(len(encoded))
         decoded = [self._decode(data) for data in encoded]
         pixels = [image for image in decoded if not isinstance(image, ImageError)]
         if not pixels:
-            raise decoded[0]
+            raise _none_of(decoded)
         prediction = self._classifier.predict(np.stack(pixels))
-        answers = image_answers(prediction, self._classifier.classes, top=top, logits=logits)
-        return tuple(
-            ErrorAnswer(Failure(image.code, str(image))) if isinstance(image, ImageError) else next(answers)
+        rows = itertools.count()
+        return [
+            ErrorAnswer(Failure(image.code, str(image)))
+            if isinstance(image, ImageError)
+            else answers.answer(prediction, next(rows), self._classifier.classes, top=top, logits=logits)
             for image in decoded
-        )
+        ]
 
     def _decode(self, data: bytes) -> np.ndarray | ImageError:
         spec = self._classifier.image_spec
@@ -96,3 +101,10 @@ class Inference:
         except ImageError as error:
             self._metrics.count_failure(error.code)
             return error
+
+
+def _none_of(errors: Sequence[ImageError]) -> ImageError:
+    first = errors[0]
+    if len(errors) == 1:
+        return first
+    return ImageError(first.code, f"None of the {len(errors)} images can be read. The first: {first}")

@@ -1,11 +1,11 @@
-"""What the service says, as frozen dataclasses: msgspec writes them, FastAPI documents them. No FastAPI in here."""
+"""What the service says, as frozen dataclasses, from which FastAPI writes `/openapi.json`.
 
-from collections.abc import Iterator, Sequence
+The answer for one image itself comes from `lince.answers`, shared with the command line; tests hold it to `ImageAnswer`.
+"""
+
 from dataclasses import dataclass
 
-import numpy as np
-
-from lince.records import Calibration, Certificate, ImageSpec, Prediction
+from lince.records import Calibration, Certificate, ImageSpec
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,7 @@ class ImageAnswer:
         top: the most probable classes, best first.
         prediction_set: the classes that together hold the true one with the model's stated coverage, best first.
         abstain: true for "I don't know"; `label` is then the best guess all the same.
+        logits: the network's dequantised output, in the order of the classes; only with `?logits=true`.
     """
 
     label: str
@@ -34,13 +35,7 @@ class ImageAnswer:
     top: tuple[ClassProbability, ...]
     prediction_set: tuple[str, ...]
     abstain: bool
-
-
-@dataclass(frozen=True)
-class ImageAnswerWithLogits(ImageAnswer):
-    """The same, with the network's dequantised output, in the order of the classes."""
-
-    logits: tuple[float, ...]
+    logits: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -69,7 +64,7 @@ class PredictAnswer:
     """Answers in the order of the images; an image of a form that could not be read has an error in its place."""
 
     model: ModelName
-    predictions: tuple[ImageAnswer | ImageAnswerWithLogits | ErrorAnswer, ...]
+    predictions: tuple[ImageAnswer | ErrorAnswer, ...]
 
 
 @dataclass(frozen=True)
@@ -100,32 +95,3 @@ class ModelAnswer:
 @dataclass(frozen=True)
 class Health:
     status: str
-
-
-def image_answers(
-    prediction: Prediction, classes: Sequence[str], *, top: int, logits: bool = False
-) -> Iterator[ImageAnswer]:
-    """Turns arrays into answers, one an image.
-
-    Args:
-        prediction: of N images and K classes.
-        classes: K names.
-        top: how many classes to list, at most K of them.
-        logits: whether the answers carry the network's output.
-    """
-    # Sorted by logits, stable, as the answer itself is chosen: equal probabilities cannot disagree with it.
-    orders = np.argsort(-prediction.logits, axis=1, kind="stable").tolist()
-    rows = zip(
-        orders,
-        prediction.probabilities.tolist(),
-        prediction.sets.tolist(),
-        prediction.abstain.tolist(),
-        prediction.logits.tolist(),
-        strict=True,
-    )
-    for order, probabilities, members, abstain, raw in rows:
-        listed = tuple(ClassProbability(classes[index], index, probabilities[index]) for index in order[:top])
-        best = listed[0]
-        prediction_set = tuple(classes[index] for index in order if members[index])
-        answer = (best.label, best.index, best.probability, listed, prediction_set, abstain)
-        yield ImageAnswerWithLogits(*answer, logits=tuple(raw)) if logits else ImageAnswer(*answer)

@@ -1,12 +1,14 @@
 """The service as a process: `serve(settings)` listens, answers, and stops without dropping a request."""
 
+import ctypes
 import logging
 import os
 import signal
 import socket
+import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import uvicorn
 from fastapi import FastAPI
@@ -23,6 +25,7 @@ from lince.serving.settings import ServeSettings
 
 _BACKLOG = 1024  # connections the kernel holds for us; it caps them at its own limit (4096 on Linux today)
 
+_M_MMAP_THRESHOLD = -3  # from glibc's malloc.h
 _log = logging.getLogger(__name__)
 
 
@@ -33,7 +36,7 @@ def serve(settings: ServeSettings) -> None:
         ServiceError: the address cannot be listened on, or a worker failed to start.
         ModelFileError: the model file is not valid.
     """
-    _configure_logging(access=settings.access_log)
+    _set_up_process(settings)
     with _listen(settings) as listener:
         if settings.workers == 1:
             app = create_app(Classifier.load(settings.model), settings)
@@ -45,8 +48,13 @@ def serve(settings: ServeSettings) -> None:
 def create_worker_app() -> FastAPI:
     """The app of one worker process, from the environment that `serve` wrote."""
     settings = ServeSettings.read()
-    _configure_logging(access=settings.access_log)
+    _set_up_process(settings)
     return create_app(settings.model, settings)
+
+
+def _set_up_process(settings: ServeSettings) -> None:
+    _configure_logging(access=settings.access_log)
+    _return_freed_memory()
 
 
 def _supervise(settings: ServeSettings, listener: socket.socket) -> None:
@@ -111,6 +119,17 @@ def _listen(settings: ServeSettings) -> socket.socket:
 def _announce(listener: socket.socket, remark: str = "") -> None:
     host, port = listener.getsockname()[:2]
     _log.info("Serving on http://%s:%d%s. Ctrl-C stops.", f"[{host}]" if ":" in host else host, port, remark)
+
+
+def _return_freed_memory() -> None:
+    """Makes glibc give large blocks back when they are freed.
+
+    By default it learns, from the first few, to keep them: 540 MB of a few 25-megapixel pictures stayed for good, and
+    15 MB do with this. Other systems' C libraries have no such option and no such habit.
+    """
+    if sys.platform == "linux":
+        with suppress(AttributeError):  # musl
+            ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, 2**20)
 
 
 def _configure_logging(*, access: bool) -> None:

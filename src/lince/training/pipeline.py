@@ -159,11 +159,12 @@ def watch(console: Console, run: Run, *, tensorboard: bool) -> Iterator[Display]
         yield TensorBoardDisplay(display, run.folder.tensorboard) if tensorboard else display
 
 
-def publish(run: Run, *, force: bool, say: Say) -> RunReport:
+def publish(run: Run, *, name: str | None = None, force: bool = False, say: Say) -> RunReport:
     """Quantises the trained network, calibrates its answers, certifies it and writes the model file.
 
     Args:
         run: with a `model.keras`.
+        name: of the model; the run's when None.
         force: publish although int8 loses more than the bound.
         say: told what is being done.
 
@@ -195,7 +196,7 @@ def publish(run: Run, *, force: bool, say: Say) -> RunReport:
         max_drop_points=options.max_drop_points, force=force,
     )  # fmt: skip
     manifest = artifact.describe(
-        name=run.record.name,
+        name=name or run.record.name,
         flatbuffer=flatbuffer,
         created=datetime.now(UTC),
         classes=run.record.classes,

@@ -1,0 +1,352 @@
+"""From a source to two splits: what is read, what is left out, what is refused, what is kept for the next start."""
+
+import io
+import json
+import shutil
+from dataclasses import asdict
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from lince import data
+from lince.data import cache, folder
+from lince.data.sources import open_source
+from lince.errors import DataError
+from lince.records import ImageLimits, ImageSpec
+
+SPEC = ImageSpec(height=8, width=8)
+
+
+def load(source, **options):
+    return data.load(source, SPEC, **({"seed": 0} | options))
+
+
+@pytest.fixture
+def trees(two_classes):
+    """Five training and two test images a class."""
+    return two_classes(5, prefix="train/") | two_classes(2, prefix="test/", start=100)
+
+
+class TestSplits:
+    @pytest.mark.parametrize("make", ["make_tree", "make_zip"])
+    def test_train_and_test_trees(self, make, request, trees):
+        """Pixels, labels and names belong together, in the order of the names."""
+        dataset = load(request.getfixturevalue(make)(trees))
+        assert (10, 4) == (len(dataset.train), len(dataset.test))
+        assert [0] * 5 + [1] * 5 == dataset.train.labels.tolist()
+        assert ("test/cat/000.png", "test/cat/001.png", "test/dog/000.png", "test/dog/001.png") == dataset.test.names
+        for split in (dataset.train, dataset.test):
+            for image, name in zip(split.images, split.names, strict=True):
+                pixels = np.random.default_rng(trees[name]).integers(0, 256, (8, 8, 3), np.uint8)
+                assert pixels.tolist() == image.tolist()
+        assert ((), ()) == (dataset.test_indices, dataset.rejected)
+
+    def test_classes_alone_are_split_and_written_down(self, make_tree, two_classes):
+        """A fifth of each class is set aside; the indices count all images by name."""
+        files = two_classes(10)
+        dataset = load(make_tree(files))
+        assert [8, 8] == np.bincount(dataset.train.labels).tolist()
+        assert [2, 2] == np.bincount(dataset.test.labels).tolist()
+        assert dataset.test.names == tuple(sorted(files)[index] for index in dataset.test_indices)
+        assert sorted(files) == sorted(dataset.train.names + dataset.test.names)
+
+    def test_split_depends_on_seed_and_fraction_and_the_content_does_not(self, make_tree, two_classes):
+        """Another draw of the same images has the same fingerprint."""
+        root = make_tree(two_classes(10))
+        first, again, other = load(root), load(root), load(root, seed=1, test_fraction=0.5)
+        assert first.test_indices == again.test_indices
+        assert first.test_indices != other.test_indices
+        assert 10 == len(other.test)
+        assert first.fingerprint == other.fingerprint
+
+    def test_folder_and_zip_are_the_same_data(self, make_tree, make_zip, trees):
+        """Same paths inside, same fingerprint."""
+        assert load(make_tree(trees)).fingerprint == load(make_zip(trees)).fingerprint
+
+    @pytest.mark.parametrize("change", [{"train/cat/000.png": 999}, {"train/cat/new.png": 0}])
+    def test_fingerprint_follows_the_content(self, make_tree, trees, change):
+        """One other image or one more is other data."""
+        assert load(make_tree(trees)).fingerprint != load(make_tree(trees | change, "other")).fingerprint
+
+    def test_images_are_brought_to_size(self, make_tree, encode):
+        """Whatever size they come in, by the one `decode`."""
+        files = {f"{label}/{side}.png": encode(side, side=side) for label in "ab" for side in (1, 9, 40)}
+        dataset = data.load(make_tree(files), ImageSpec(12, 20), seed=0)
+        assert (12, 20, 3) == dataset.train.images.shape[1:]
+
+    def test_every_format(self, make_tree, encode):
+        """All five, and none is left out."""
+        kinds = {"jpg": "JPEG", "jpeg": "JPEG", "PNG": "PNG", "webp": "WEBP", "bmp": "BMP", "gif": "GIF"}
+        files = {f"{label}/{e}.{e}": encode(1, kind) for label in "ab" for e, kind in kinds.items()}
+        dataset = load(make_tree(files))
+        assert (12, ()) == (len(dataset.train) + len(dataset.test), dataset.rejected)
+
+    def test_tells_its_progress(self, make_tree, two_classes):
+        """Images, from 0 to all, from the caller's thread."""
+        steps = []
+        load(make_tree(two_classes(100)), progress=lambda *step: steps.append(step))
+        assert [(0, 200, "Reading images"), (200, 200, "Reading images")] == [steps[0], steps[-1]]
+        assert sorted(steps) == steps
+
+    def test_error_in_the_progress_stops_the_reading(self, make_tree, two_classes):
+        """Ctrl-C arrives in the caller's thread: nothing goes on in the back."""
+
+        def interrupt(done: int, total: int, what: str) -> None:
+            if done:
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            load(make_tree(two_classes(100)), progress=interrupt)
+
+
+class TestRejected:
+    @pytest.fixture
+    def bad(self, make_tree, two_classes, encode):
+        """Five good images a class, and one of each kind of bad."""
+        root = make_tree(
+            two_classes(5)
+            | {
+                "cat/empty.png": b"",
+                "cat/text.jpg": b"this is no picture",
+                "dog/cut.jpg": encode(1, "JPEG", side=64)[:2000],
+                "dog/scan.tif": b"II*\0",
+                "dog/large.png": encode(2, side=100),
+                "preview.png": encode(3),
+            }
+        )
+        (root / "cat" / "nowhere.png").symlink_to(root / "gone.png")
+        return root
+
+    def test_bad_files_are_listed_and_the_rest_is_used(self, bad):
+        """Path and reason of each, sorted; the labels of the others are right."""
+        dataset = load(bad, limits=ImageLimits(max_pixels=64 * 64))
+        reasons = {one.path: one.reason for one in dataset.rejected}
+        assert [
+            "cat/empty.png",
+            "cat/nowhere.png",
+            "cat/text.jpg",
+            "dog/cut.jpg",
+            "dog/large.png",
+            "dog/scan.tif",
+            "preview.png",
+        ] == list(reasons)
+        assert "Received 0 bytes" in reasons["cat/empty.png"]
+        assert "No such file" in reasons["cat/nowhere.png"]
+        assert "not an image we read" in reasons["cat/text.jpg"]
+        assert "damaged" in reasons["dog/cut.jpg"]
+        assert "Expected at most 4,096" in reasons["dog/large.png"]
+        for split in (dataset.train, dataset.test):
+            assert [["cat", "dog"][label] for label in split.labels] == [name[:3] for name in split.names]
+        assert 10 == len(dataset.train) + len(dataset.test)
+
+    @pytest.mark.parametrize("start", ["first", "from the cache"])
+    def test_strict_refuses(self, bad, start):
+        """The count and the first few, whether they are found now or were found before."""
+        (bad / "cat" / "nowhere.png").unlink()
+        if start == "from the cache":
+            load(bad)
+        with pytest.raises(DataError, match=r"holds 5 files that cannot be used \(cat/empty.png: Received 0.*; …\)"):
+            load(bad, strict=True)
+
+    def test_strict_accepts_good_files(self, make_tree, two_classes):
+        """Nothing rejected, nothing refused."""
+        assert 8 == len(load(make_tree(two_classes(5)), strict=True).train)
+
+    def test_class_without_a_usable_image(self, make_tree, two_classes):
+        """In either split; the first reason is told."""
+        files = two_classes(2, prefix="train/") | {"test/cat/1.png": 1, "test/dog/1.png": b"x", "test/dog/2.png": b""}
+        message = (
+            r"No image in 'test/dog' of .* can be used: all 2 files were rejected, the first because: Received 1 bytes"
+        )
+        with pytest.raises(DataError, match=message):
+            load(make_tree(files))
+
+    def test_class_with_an_empty_folder(self, make_tree, two_classes):
+        """It is not dropped in silence."""
+        with pytest.raises(DataError, match=r"No image in 'owl' of .* can be used: it is empty"):
+            load(make_tree(two_classes(2) | {"owl": None}))
+
+    @pytest.mark.parametrize("name", ["missing", "missing.zip", "cifar-10", "a\0b"])
+    def test_nothing_there(self, tmp_path, name):
+        """The message says what could be there."""
+        with pytest.raises(DataError, match=r"Cannot read .*Expected a folder or a .zip of images, or the word 'ci"):
+            load(tmp_path / name)
+
+    def test_file_that_is_no_zip(self, make_tree):
+        """Such as a picture."""
+        with pytest.raises(DataError, match="is not a zip archive"):
+            load(make_tree({"a.png": 1}) / "a.png")
+
+    def test_path_named_cifar10_is_a_path(self, tmp_path, monkeypatch, make_tree, two_classes):
+        """The word is a word only as a string."""
+        root = make_tree(two_classes(5), "cifar10")
+        monkeypatch.chdir(tmp_path)
+        assert 8 == len(load(root.relative_to(tmp_path)).train)
+
+    def test_images_that_do_not_fit_into_memory(self, make_tree, two_classes):
+        """How much they need, and what to do."""
+        with pytest.raises(DataError, match=r"The 4 images of .* need [\d.]+ GiB at 50000000 × 50000000"):
+            data.load(make_tree(two_classes(2)), ImageSpec(50_000_000, 50_000_000), seed=0)
+
+
+class TestCache:
+    @staticmethod
+    def steps(source, **options) -> int:
+        """How often progress was told: 0 when nothing was decoded."""
+        told = []
+        load(source, progress=lambda *step: told.append(step), **options)
+        return len(told)
+
+    @pytest.mark.parametrize("make", ["make_tree", "make_zip"])
+    def test_second_start_decodes_nothing(self, make, request, two_classes):
+        """And gives the very same data."""
+        source = request.getfixturevalue(make)(two_classes(5) | {"cat/bad.png": b"x"})
+        first = load(source)
+        assert self.steps(source) == 0
+        second = load(source)
+        assert first.train.images.tolist() == second.train.images.tolist()
+        assert first.train.labels.tolist() == second.train.labels.tolist()
+        assert (first.train.names, first.train.classes) == (second.train.names, second.train.classes)
+        assert (first.fingerprint, first.rejected, first.test_indices) == (
+            second.fingerprint,
+            second.rejected,
+            second.test_indices,
+        )
+        assert (first.train.images.dtype, first.train.labels.dtype) == (np.uint8, np.int64)
+        assert (second.train.images.dtype, second.train.labels.dtype) == (np.uint8, np.int64)
+
+    def test_a_change_is_seen_and_replaces_the_old_file(self, make_tree, two_classes, cache_folder, encode):
+        """A source keeps one cache file, however often it changes."""
+        root = make_tree(two_classes(5))
+        before = load(root)
+        (root / "cat" / "000.png").write_bytes(encode(777))
+        after = load(root)
+        assert before.fingerprint != after.fingerprint
+        assert 1 == len(list((cache_folder / "images").iterdir()))
+
+    def test_size_rule_and_limits_have_files_of_their_own(self, make_tree, two_classes, cache_folder):
+        """Going back and forth between two sizes decodes each once."""
+        root = make_tree(two_classes(5))
+        for _ in range(2):
+            for spec in (SPEC, ImageSpec(9, 9), ImageSpec(9, 9, "stretch")):
+                data.load(root, spec, seed=0)
+            load(root, limits=ImageLimits(max_pixels=10_000))
+        assert 4 == len(list((cache_folder / "images").iterdir()))
+
+    @pytest.mark.parametrize("damage", ["truncated", "one bit", "empty", "text", "header", "pickle"])
+    def test_broken_file_is_ignored_and_made_again(self, make_tree, two_classes, cache_folder, caplog, damage):
+        """Whatever happened to it, the data are right and the next start is fast again."""
+        root = make_tree(two_classes(5))
+        first = load(root)
+        (path,) = (cache_folder / "images").iterdir()
+        content = bytearray(path.read_bytes())
+        if damage == "one bit":
+            content[-100] ^= 1
+        elif damage == "header":
+            content[:200] = content[:200].replace(b"|u1", b"|O8")
+        elif damage == "pickle":
+            file = io.BytesIO()
+            np.save(file, np.array([{"key": 1}], object), allow_pickle=True)
+            content = file.getvalue()
+        else:
+            content = {"truncated": content[:-50], "empty": b"", "text": b"hello"}[damage]
+        path.write_bytes(content)
+        assert first.fingerprint == load(root).fingerprint
+        assert "is broken" in caplog.text
+        assert self.steps(root) == 0
+
+    def test_file_of_another_key_is_no_error(self, make_tree, two_classes, cache_folder, caplog):
+        """Neither is one with the right form for another source."""
+        one, other = make_tree(two_classes(5)), make_tree(two_classes(5, start=50), "other")
+        load(one)
+        (first,) = (cache_folder / "images").iterdir()
+        load(other)
+        (second,) = set((cache_folder / "images").iterdir()) - {first}
+        shutil.copy(first, second)
+        assert self.steps(other) > 0
+        assert "" == caplog.text
+
+    def test_cache_that_cannot_be_written_costs_only_time(self, make_tree, two_classes, tmp_path, caplog):
+        """A folder that is a file: said once, and training goes on."""
+        (tmp_path / "taken").write_bytes(b"")
+        dataset = load(make_tree(two_classes(5)), cache=tmp_path / "taken")
+        assert 8 == len(dataset.train)
+        assert "cannot be cached" in caplog.text
+
+    def test_file_that_could_not_be_reached_is_looked_for_again(self, make_tree, two_classes, encode):
+        """A link to a disk that was away says nothing about the picture: the next start tries again."""
+        root = make_tree(two_classes(5))
+        (root / "cat" / "away.png").symlink_to(root.parent / "disk.png")
+        assert ["cat/away.png"] == [one.path for one in load(root).rejected]
+        assert self.steps(root) > 0
+        (root.parent / "disk.png").write_bytes(encode(5))
+        assert () == load(root).rejected
+
+    def test_default_folder_is_the_users(self, monkeypatch, tmp_path):
+        """Without LINCE_CACHE, where the operating system keeps caches."""
+        monkeypatch.delenv("LINCE_CACHE")
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+        assert "lince" in str(cache.default_folder())
+
+
+class TestReadCollection:
+    def test_threads_do_not_mix_images_up(self, make_zip, two_classes):
+        """A few hundred images over many chunks stay with their names."""
+        files = two_classes(200)
+        with open_source(make_zip(files)) as source:
+            collection = folder.read_collection(source, SPEC)
+        for image, name in zip(collection.images[::17], collection.names[::17], strict=True):
+            pixels = np.random.default_rng(files[name]).integers(0, 256, (8, 8, 3), np.uint8)
+            assert pixels.tolist() == image.tolist()
+
+
+class TestCheck:
+    def test_finds_copies_leaks_and_conflicts(self, make_tree, trees, encode):
+        """One exact copy across splits, one of another class, one near copy within a split."""
+        picture = np.asarray(Image.open(io.BytesIO(encode(0))).resize((32, 32), Image.Resampling.BICUBIC))
+        files = {
+            "train/cat/000.png": png(picture),
+            "train/dog/same.png": png(picture),
+            "test/cat/000.png": png(picture),
+            "test/dog/near.png": png(np.clip(picture.astype(int) + 3, 0, 255)),
+            "train/cat/bad.png": b"x",
+        }
+        report = data.check(make_tree(trees | files))
+        assert [["train/cat/000.png", "train/dog/same.png", "test/cat/000.png"]] == [
+            [copy.name for copy in group] for group in report.exact_copies
+        ]
+        (near,) = report.near_copies
+        assert ("train/cat/000.png", "test/dog/near.png") == (near.first.name, near.second.name)
+        assert 1 < near.distance <= 3
+        assert [("train/cat/000.png", "test/cat/000.png"), ("train/cat/000.png", "test/dog/near.png")] == [
+            (pair.first.name, pair.second.name) for pair in report.across_splits
+        ]
+        assert 2 == len(report.conflicting_labels)
+        assert {"train": {"cat": 5, "dog": 6}, "test": {"cat": 2, "dog": 3}} == report.counts
+        assert (1.2, 16, False) == (report.imbalance, report.n, report.near_copies_capped)
+        assert ["train/cat/bad.png"] == [one.path for one in report.rejected]
+
+    def test_clean_source(self, make_zip, two_classes):
+        """Noise has no copies; classes alone are counted together."""
+        report = data.check(make_zip(two_classes(30)))
+        assert ((), (), (), ()) == (
+            report.exact_copies,
+            report.near_copies,
+            report.across_splits,
+            report.conflicting_labels,
+        )
+        assert ({"all": {"cat": 30, "dog": 30}}, 1.0) == (report.counts, report.imbalance)
+
+    def test_becomes_json(self, make_tree, trees):
+        """Everything in it is a JSON type already."""
+        report = data.check(make_tree(trees | {"train/cat/bad.png": b"x", "train/cat/copy.png": 0}))
+        again = json.loads(json.dumps(asdict(report)))
+        assert (report.fingerprint, "train/cat/bad.png") == (again["fingerprint"], again["rejected"][0]["path"])
+        assert "train/cat/000.png" == again["exact_copies"][0][0]["name"]
+
+
+def png(pixels: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(pixels.astype(np.uint8)).save(file, "PNG")
+    return file.getvalue()

@@ -1,0 +1,203 @@
+"""Recipes: what ships loads, and every mistake in one is named."""
+
+import re
+from importlib import resources
+from pathlib import Path
+
+import pytest
+
+from lince.errors import RecipeError
+from lince.records import ImageSpec
+from lince.training import recipe as recipes
+from lince.training.recipe import Augment, Vgg
+
+MINIMAL = """
+[model]
+family = "vgg"
+blocks = [[8], [16, 16]]
+block_dropout = [0.1, 0.2]
+dense = [16]
+dense_dropout = 0.5
+
+[train]
+epochs = 3
+batch_size = 8
+learning_rate = 1e-3
+"""
+
+
+@pytest.fixture
+def mine(tmp_path: Path) -> Path:
+    """A recipe that names only what has no default."""
+    path = tmp_path / "mine.toml"
+    path.write_text(MINIMAL)
+    return path
+
+
+class TestShipped:
+    def test_classic_ships(self):
+        """The report's recipe is there under its name."""
+        assert "classic" in recipes.names()
+        assert sorted(recipes.names()) == recipes.names()
+
+    @pytest.mark.parametrize("name", recipes.names())
+    def test_loads_under_its_name(self, name):
+        """Every recipe that ships is valid, and its file's name is its name."""
+        assert name == recipes.load(name).name
+
+    @pytest.mark.parametrize("name", recipes.names())
+    def test_begins_with_its_command(self, name):
+        """The header, before anything else, names the recipe and the command that runs it."""
+        text = (resources.files("lince") / "recipes" / f"{name}.toml").read_text(encoding="utf-8")
+        header = re.match(r"(#.*\n)+", text)
+        assert header, "the file does not begin with a comment"
+        assert header[0].startswith(f"# {name}: ")
+        assert re.search(rf"^#\s+command\s+lince train \S+.* --recipe {name}\b", header[0], re.MULTILINE)
+
+    def test_classic_is_the_report_s_recipe(self):
+        """What the report prescribes: loss, optimiser, patience, validation share, epochs, and all three augmentations."""
+        classic = recipes.load("classic")
+        train = classic.train
+        assert ("categorical_crossentropy", "adam", 10, 0.2) == (
+            train.loss,
+            train.optimizer,
+            train.patience,
+            train.validation_fraction,
+        )
+        assert train.epochs >= 51
+        assert classic.augment.rotation_degrees > 0
+        assert classic.augment.zoom > 0
+        assert classic.augment.horizontal_flip
+
+
+class TestLoad:
+    def test_defaults(self, mine):
+        """What a file leaves out has its default; the name is the file's."""
+        recipe = recipes.load(mine)
+        assert ("mine", ImageSpec(32, 32), Augment()) == (recipe.name, recipe.spec, recipe.augment)
+        assert Vgg(blocks=((8,), (16, 16)), block_dropout=(0.1, 0.2), dense=(16,), dense_dropout=0.5) == recipe.model
+
+    def test_round_trip(self, mine):
+        """A resolved recipe as plain data, as it stands in run.json, gives the same recipe."""
+        recipe = recipes.load(mine, ["augment.zoom=0.25", "image_size=48"])
+        assert recipe == recipes.from_table(recipes.to_table(recipe), source="run.json")
+
+    @pytest.mark.parametrize(
+        ("override", "read"),
+        [
+            ("train.epochs=5", lambda recipe: recipe.train.epochs == 5),
+            ("train.learning_rate=5e-4", lambda recipe: recipe.train.learning_rate == 5e-4),
+            ("model.dense=[64, 32]", lambda recipe: recipe.model.dense == (64, 32)),
+            ("augment.horizontal_flip=true", lambda recipe: recipe.augment.horizontal_flip),
+            ("train.optimizer=sgd", lambda recipe: recipe.train.optimizer == "sgd"),
+            ('train.optimizer="sgd"', lambda recipe: recipe.train.optimizer == "sgd"),
+            ("name=a=b", lambda recipe: recipe.name == "a=b"),
+            (" image_size = 16 ", lambda recipe: recipe.image_size == 16),
+        ],
+    )
+    def test_overrides(self, mine, override, read):
+        """Dotted keys reach into tables; values are TOML, and a bare word is a string."""
+        assert read(recipes.load(mine, [override]))
+
+    def test_last_override_counts(self, mine):
+        """Overrides apply in their order."""
+        assert 7 == recipes.load(mine, ["train.epochs=5", "train.epochs=7"]).train.epochs
+
+
+class TestMistakes:
+    def test_unknown_recipe(self):
+        """The sentence lists what there is."""
+        with pytest.raises(RecipeError, match=r"Received recipe 'clasic'\. Expected one of .*classic.*, or the path of a TOML"):
+            recipes.load("clasic")
+
+    def test_folder(self, tmp_path):
+        """A folder is no recipe."""
+        with pytest.raises(RecipeError, match=r"Received recipe '.*'\. Expected one of"):
+            recipes.load(tmp_path)
+
+    def test_not_toml(self, tmp_path):
+        """TOML's own sentence says where."""
+        path = tmp_path / "broken.toml"
+        path.write_text("[train\nepochs = 3")
+        with pytest.raises(RecipeError, match=r"Recipe '.*broken\.toml' is not valid TOML: .*line 1"):
+            recipes.load(path)
+
+    def test_not_text(self, tmp_path):
+        """Bytes that are no UTF-8."""
+        path = tmp_path / "bytes.toml"
+        path.write_bytes(b"\xff\xfe\x00")
+        with pytest.raises(RecipeError, match=r"Received recipe '.*bytes\.toml'\. Expected one of"):
+            recipes.load(path)
+
+    @pytest.mark.parametrize("override", ["train.epochs", "=5", ""])
+    def test_override_without_key_or_value(self, mine, override):
+        """The sentence shows how to write one."""
+        with pytest.raises(RecipeError, match=rf"Received --set {override!r}\. Expected key=value, for example"):
+            recipes.load(mine, [override])
+
+    def test_override_into_a_value(self, mine):
+        """A number has no keys."""
+        with pytest.raises(RecipeError, match=r"Received --set 'train\.epochs\.more=5', but 'epochs' is a value, not a table"):
+            recipes.load(mine, ["train.epochs.more=5"])
+
+    @pytest.mark.parametrize(
+        ("override", "match"),
+        [
+            ("momentum=0.9", r"unknown field `momentum`"),
+            ("train.epoch=5", r"unknown field `epoch` - at `\$\.train`"),
+            ("model.depth=5", r"unknown field `depth` - at `\$\.model`"),
+            ("augment.cutout=8", r"unknown field `cutout` - at `\$\.augment`"),
+            ("quantize.bits=4", r"unknown field `bits` - at `\$\.quantize`"),
+            ("calibrate.bins=15", r"unknown field `bins` - at `\$\.calibrate`"),
+            ("model.family=vit", r"Invalid value 'vit' - at `\$\.model\.family`"),
+            ("train.epochs=0", r"Expected `int` >= 1 - at `\$\.train\.epochs`"),
+            ("train.epochs=many", r"Expected `int`, got `str` - at `\$\.train\.epochs`"),
+            ("train.epochs=2.5", r"Expected `int`, got `float` - at `\$\.train\.epochs`"),
+            ("train.batch_size=0", r"Expected `int` >= 1 - at `\$\.train\.batch_size`"),
+            ("train.learning_rate=0", r"Expected `float` > 0.0 - at `\$\.train\.learning_rate`"),
+            ("train.learning_rate=nan", r"Expected `float` > 0.0 - at `\$\.train\.learning_rate`"),
+            ("train.learning_rate=inf", r"learning_rate=inf.*Expected a finite number"),
+            ("train.patience=0", r"Expected `int` >= 1 - at `\$\.train\.patience`"),
+            ("train.validation_fraction=1", r"Expected `float` < 1.0 - at `\$\.train\.validation_fraction`"),
+            ("train.validation_fraction=0", r"Expected `float` > 0.0 - at `\$\.train\.validation_fraction`"),
+            ("train.precision=float16", r"Invalid enum value 'float16' - at `\$\.train\.precision`"),
+            ("augment.zoom=1", r"Expected `float` < 1.0 - at `\$\.augment\.zoom`"),
+            ("augment.rotation_degrees=181", r"Expected `float` <= 180.0 - at `\$\.augment\.rotation_degrees`"),
+            ("augment.horizontal_flip=1", r"Expected `bool`, got `int` - at `\$\.augment\.horizontal_flip`"),
+            ("model.dense=[0]", r"Expected `int` >= 1 - at `\$\.model\.dense\[\.\.\.\]`"),
+            ("model.dense_dropout=1", r"Expected `float` < 1.0 - at `\$\.model\.dense_dropout`"),
+            ("quantize.calibration_images=0", r"Expected `int` >= 1 - at `\$\.quantize\.calibration_images`"),
+            ("quantize.max_drop_points=-1", r"Expected `float` >= 0.0 - at `\$\.quantize\.max_drop_points`"),
+            ("calibrate.coverage=1", r"Expected `float` < 1.0 - at `\$\.calibrate\.coverage`"),
+            ("calibrate.abstain=1", r"Expected `float` < 1.0 - at `\$\.calibrate\.abstain`"),
+            ("image_size=7", r"Expected `int` >= 8 - at `\$\.image_size`"),
+            ("image_size=1025", r"Expected `int` <= 1024 - at `\$\.image_size`"),
+            ("model.block_dropout=[0.1]", r"2 blocks but 1 values in block_dropout; give one rate per block"),
+            ("model=5", r"Expected `object`, got `int` - at `\$\.model`"),
+        ],
+    )
+    def test_keys_and_values(self, mine, override, match):
+        """The sentence names the recipe, the key and what was expected there."""
+        with pytest.raises(RecipeError, match=rf"Recipe '.*mine\.toml': .*{match}.*\.$"):
+            recipes.load(mine, [override])
+
+    def test_missing_keys(self, tmp_path):
+        """What has no default must be named."""
+        path = tmp_path / "short.toml"
+        path.write_text('[model]\nfamily = "vgg"\n')
+        with pytest.raises(RecipeError, match=r"short\.toml': .*missing required field"):
+            recipes.load(path)
+
+    def test_more_blocks_than_the_image_has_halves(self, mine):
+        """Each block halves the image; the sentence says how many it can take."""
+        blocks = ["model.blocks=[[8], [8], [8], [8]]", "model.block_dropout=[0, 0, 0, 0]", "image_size=8"]
+        with pytest.raises(RecipeError, match=r"4 blocks halve image_size=8 to nothing; use at most 3 blocks, or larger images"):
+            recipes.load(mine, blocks)
+        assert recipes.load(mine, [*blocks[:2], "image_size=16"])
+
+    @pytest.mark.parametrize("empty", ["model.blocks=[[8], []]"])
+    def test_sources_are_named(self, mine, empty):
+        """A table from a run folder is named by its file."""
+        table = recipes.to_table(recipes.load(mine)) | {"image_size": 4}
+        with pytest.raises(RecipeError, match=r"Recipe 'runs/x/run\.json': Expected `int` >= 8"):
+            recipes.from_table(table, source="runs/x/run.json")
