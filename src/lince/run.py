@@ -2,6 +2,8 @@
 
 import csv
 import io
+import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,9 @@ from msgspec import Struct
 from lince.errors import DataError, ResumeError, TrainingError
 from lince.files import write_atomically
 from lince.records import EpochRecord, Rejected, RunReport
+
+# What NumPy raises on an .npz that is missing, cut short or altered.
+_DAMAGED = (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error)
 
 
 class RunRecord(Struct, frozen=True, kw_only=True):
@@ -92,7 +97,7 @@ class RunFolder:
         try:
             with np.load(self.splits, allow_pickle=False) as arrays:
                 return dict(arrays)
-        except (OSError, ValueError) as error:
+        except _DAMAGED as error:
             raise DataError(f"{str(self.splits)!r} cannot be read ({error}). Start the run anew.") from error
 
     def write_history(self, history: tuple[EpochRecord, ...]) -> None:
@@ -104,12 +109,15 @@ class RunFolder:
         write_atomically(self.history, file.getvalue().encode())
 
     def read_history(self) -> tuple[EpochRecord, ...]:
-        """The finished epochs; empty before the first."""
+        """The finished epochs; empty before the first. Raises DataError when the file is damaged."""
         if not self.history.exists():
             return ()
-        with self.history.open(newline="") as file:
-            rows = [msgspec.convert(row, EpochRecord, strict=False) for row in csv.DictReader(file)]
-        return tuple(rows)
+        try:
+            with self.history.open(newline="") as file:
+                return tuple(msgspec.convert(row, EpochRecord, strict=False) for row in csv.DictReader(file))
+        except (OSError, UnicodeDecodeError, csv.Error, msgspec.ValidationError) as error:
+            message = f"{str(self.history)!r} cannot be read ({error}). Delete it: lince train --resume writes it anew."
+            raise DataError(message) from error
 
     def read_report(self) -> RunReport:
         """Raises DataError when the run was not published, or its report is damaged."""
@@ -124,6 +132,6 @@ class RunFolder:
         try:
             with np.load(self.answers, allow_pickle=False) as arrays:
                 return arrays["probabilities"], arrays["labels"]
-        except (OSError, ValueError, KeyError) as error:
+        except (*_DAMAGED, KeyError) as error:
             message = f"{str(self.answers)!r} cannot be read ({error}). Write it by lince quantize {self.path}."
             raise DataError(message) from error

@@ -2,13 +2,14 @@
 
 import io
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
 import pytest
+from app_client import AppClient, MakeClient, Png
 from PIL import Image
-from starlette.testclient import TestClient
 
 from lince.classifier import Classifier
 from lince.serving.app import create_app
@@ -17,10 +18,6 @@ from lince.serving.settings import ServeSettings
 # The server process and the hostile requests are shared with the benchmarks.
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 
-Png = Callable[..., bytes]
-Client = Callable[..., TestClient]
-
-
 @pytest.fixture(scope="session")
 def classifier() -> Classifier:
     """The model that ships."""
@@ -28,23 +25,14 @@ def classifier() -> Classifier:
 
 
 @pytest.fixture
-def make_client(classifier: Classifier) -> Iterator[Client]:
-    """Clients of a started app, by settings; a bug in the app is a 500, as for a real client."""
-    clients = []
-
-    def make(**settings: object) -> TestClient:
-        app = create_app(classifier, ServeSettings(**settings))
-        client = TestClient(app, base_url="http://127.0.0.1", raise_server_exceptions=False)
-        clients.append(client.__enter__())
-        return client
-
-    yield make
-    for client in clients:
-        client.__exit__(None, None, None)
+def make_client(classifier: Classifier) -> Iterator[MakeClient]:
+    """Makes clients of a started app, by settings."""
+    with ExitStack() as clients:
+        yield lambda **settings: clients.enter_context(AppClient(create_app(classifier, ServeSettings(**settings))))
 
 
 @pytest.fixture
-def client(make_client: Client) -> TestClient:
+def client(make_client: MakeClient) -> AppClient:
     """A client of the app with default settings."""
     return make_client()
 

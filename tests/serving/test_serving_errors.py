@@ -1,16 +1,17 @@
 """Every error has the one shape, the right status, and says nothing of our insides."""
 
-import logging
 import re
 from typing import get_args
 
 import pytest
-from conftest import Client, Png
-from starlette.testclient import TestClient
+from app_client import RAW, AppClient, MakeClient, Png
 
+from lince.classifier import Classifier
 from lince.errors import ImageErrorCode
-from lince.serving.errors import STATUS, RequestError
+from lince.serving.app import create_app
+from lince.serving.errors import STATUS
 from lince.serving.inference import Inference
+from lince.serving.settings import ServeSettings
 
 BOUNDARY = {"Content-Type": "multipart/form-data; boundary=b"}
 PART = b'--b\r\nContent-Disposition: form-data; name="file"\r\n\r\n'
@@ -33,7 +34,7 @@ def test_every_image_error_has_a_client_status():
         ("POST", "/predict?logits=2", 422, "invalid_parameter", "'logits' received '2'.*boolean"),
     ],
 )
-def test_routing_errors_have_our_shape(client: TestClient, method: str, path: str, status: int, code: str, words: str):
+def test_routing_errors_have_our_shape(client: AppClient, method: str, path: str, status: int, code: str, words: str):
     """404, 405 and 422 are not the framework's own answers."""
     response = client.request(method, path)
     assert response.status_code == status
@@ -42,7 +43,7 @@ def test_routing_errors_have_our_shape(client: TestClient, method: str, path: st
     assert re.search(words, response.json()["error"]["message"])
 
 
-def test_method_not_allowed_says_what_is(client: TestClient):
+def test_method_not_allowed_says_what_is(client: AppClient):
     """A 405 keeps its Allow header."""
     assert client.get("/predict").headers["allow"] == "POST"
 
@@ -56,14 +57,14 @@ def test_method_not_allowed_says_what_is(client: TestClient):
         ("multipart/mixed; boundary=b", "Received 'multipart/mixed"),
     ],
 )
-def test_wrong_content_types_are_refused(client: TestClient, png: Png, content_type: str, words: str):
+def test_wrong_content_types_are_refused(client: AppClient, png: Png, content_type: str, words: str):
     """Only images and forms are read; the message shows how to send them."""
     response = client.post("/predict", content=png(), headers={"Content-Type": content_type})
     assert (response.status_code, response.json()["error"]["code"]) == (415, "unsupported_media_type")
     assert words in response.json()["error"]["message"]
 
 
-def test_compressed_bodies_are_refused(client: TestClient, png: Png):
+def test_compressed_bodies_are_refused(client: AppClient, png: Png):
     """Nothing is unpacked: a small body could become any size."""
     headers = {"Content-Type": "image/png", "Content-Encoding": "gzip"}
     response = client.post("/predict", content=png(), headers=headers)
@@ -86,41 +87,37 @@ def test_compressed_bodies_are_refused(client: TestClient, png: Png):
         (BOUNDARY, PART + b"\r\n--b\r\nX: y\r\n\r\n", "wrong_field", "Part 1 of the form has no name"),
     ],
 )
-def test_malformed_forms_are_refused(client: TestClient, headers: dict, body: bytes, code: str, words: str):
+def test_malformed_forms_are_refused(client: AppClient, headers: dict, body: bytes, code: str, words: str):
     """A form that is not one, or not ours, is a 400 that says what is wrong with it."""
     response = client.post("/predict", content=body, headers=headers)
     assert (response.status_code, response.json()["error"]["code"]) == (400, code)
     assert words in response.json()["error"]["message"]
 
 
-def test_a_bug_is_logged_and_not_told(
-    client: TestClient, png: Png, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-):
+def test_a_bug_is_not_told(client: AppClient, png: Png, monkeypatch: pytest.MonkeyPatch):
     """A 500 has our shape and none of the exception's words."""
 
     def broken(*_: object) -> None:
         raise ZeroDivisionError("secret")
 
     monkeypatch.setattr(Inference, "_decode", broken)
-    with caplog.at_level(logging.ERROR):
-        response = client.post("/predict", content=png(), headers={"Content-Type": "image/png"})
+    response = client.post("/predict", content=png(), headers=RAW)
     assert (response.status_code, response.json()["error"]["code"]) == (500, "internal_error")
     assert "secret" not in response.text
 
 
-def test_overload_says_when_to_come_back(client: TestClient, png: Png, monkeypatch: pytest.MonkeyPatch):
-    """503 carries Retry-After."""
+def test_nothing_is_answered_before_the_model_is_ready(classifier: Classifier, png: Png):
+    """Until the app has started, /readyz and /predict say 503, /livez 200."""
+    app = create_app(classifier, ServeSettings())
+    client = AppClient(app)
+    responses = [client.get("/readyz"), client.get("/model"), client.post("/predict", content=png(), headers=RAW)]
+    assert [(response.status_code, response.json()["error"]["code"]) for response in responses] == [(503, "not_ready")] * 3
+    assert client.get("/livez").status_code == 200
+    with client:
+        assert client.get("/readyz").status_code == 200
 
-    def full(_: Inference) -> None:
-        raise RequestError("overloaded", "Full. Try again in a second.", close=True)
 
-    monkeypatch.setattr(Inference, "check_room", full)
-    response = client.post("/predict", content=png(), headers={"Content-Type": "image/png"})
-    assert response.status_code == 503
-    assert (response.headers["retry-after"], response.headers["connection"]) == ("1", "close")
-
-
-def test_unknown_hosts_are_refused_on_loopback(make_client: Client):
+def test_unknown_hosts_are_refused_on_loopback(make_client: MakeClient):
     """A web site that gives its name our address (DNS rebinding) reads nothing."""
     client = make_client()
     statuses = [
@@ -130,7 +127,7 @@ def test_unknown_hosts_are_refused_on_loopback(make_client: Client):
     assert statuses == [400, 400, 200, 200, 200, 200]
 
 
-def test_hosts_can_be_allowed(make_client: Client):
+def test_hosts_can_be_allowed(make_client: MakeClient):
     """Behind a proxy the public name is set; a server for the network takes any name."""
     host = {"Host": "cats.example"}
     assert make_client(allowed_hosts=["Cats.example"]).get("/model", headers=host).status_code == 200

@@ -1,17 +1,15 @@
 """`POST /predict`: the answers, raw and in forms."""
 
+import httpx
 import numpy as np
 import pytest
-from conftest import Client, Png
+from app_client import RAW, AppClient, MakeClient, Png, form
 from pydantic import TypeAdapter
-from starlette.testclient import TestClient
 
 from lince.answers import answer
 from lince.classifier import Classifier
 from lince.images import decode
 from lince.serving.schemas import ErrorAnswer, ModelAnswer, PredictAnswer
-
-RAW = {"Content-Type": "image/png"}
 
 
 def expected(classifier: Classifier, data: bytes, **options: object) -> dict:
@@ -20,12 +18,8 @@ def expected(classifier: Classifier, data: bytes, **options: object) -> dict:
     return answer(prediction, 0, classifier.classes, **options)
 
 
-def form(*contents: bytes, name: str = "file") -> dict:
-    return {"files": [(name, (f"{index}.png", content, "image/png")) for index, content in enumerate(contents)]}
-
-
 @pytest.mark.parametrize("size", [32, 200])
-def test_raw_answer_is_the_command_lines(client: TestClient, classifier: Classifier, png: Png, size: int):
+def test_raw_answer_is_the_command_lines(client: AppClient, classifier: Classifier, png: Png, size: int):
     """One image in the body gives what `lince predict` gives for the file, to the last bit."""
     data = png(1, size=size)
     response = client.post("/predict?logits=true", content=data, headers=RAW)
@@ -36,31 +30,31 @@ def test_raw_answer_is_the_command_lines(client: TestClient, classifier: Classif
     }
 
 
-def test_form_answers_in_order(client: TestClient, classifier: Classifier, png: Png):
+def test_form_answers_in_order(client: AppClient, classifier: Classifier, png: Png):
     """Many images in one form give the answers that each gives alone, in their order."""
     contents = [png(seed) for seed in range(20)]
     response = client.post("/predict", **form(*contents))
     assert response.json()["predictions"] == [expected(classifier, data, top=5) for data in contents]
 
 
-def test_octet_stream_is_an_image(client: TestClient, png: Png):
+def test_octet_stream_is_an_image(client: AppClient, png: Png):
     """The type of the bytes need not be known to the client."""
     response = client.post("/predict", content=png(), headers={"Content-Type": "application/octet-stream"})
     assert response.status_code == 200
 
 
-def test_top_is_capped_at_the_classes(client: TestClient, classifier: Classifier, png: Png):
+def test_top_is_capped_at_the_classes(client: AppClient, classifier: Classifier, png: Png):
     """`?top=` lists so many classes, best first, and never more than there are."""
     lengths = [len(_first(client, png(), top=top)["top"]) for top in (1, 3, 10**6)]
     assert lengths == [1, 3, len(classifier.classes)]
 
 
-def test_logits_come_only_when_asked_for(client: TestClient, png: Png):
+def test_logits_come_only_when_asked_for(client: AppClient, png: Png):
     """The usual answer stays small."""
     assert "logits" not in _first(client, png(), top=1)
 
 
-def test_one_bad_image_fails_alone(client: TestClient, classifier: Classifier, png: Png):
+def test_one_bad_image_fails_alone(client: AppClient, classifier: Classifier, png: Png):
     """The others of its form are answered; its place says why it is not."""
     good = png(3)
     predictions = client.post("/predict", **form(good, b"no image", good[:60])).json()["predictions"]
@@ -68,28 +62,24 @@ def test_one_bad_image_fails_alone(client: TestClient, classifier: Classifier, p
     assert [prediction["error"]["code"] for prediction in predictions[1:]] == ["unsupported_format", "corrupt_image"]
 
 
-def test_only_bad_images_fail_the_request(client: TestClient):
+def test_only_bad_images_fail_the_request(client: AppClient):
     """When no image can be read there is no answer, but an error with the first one's code."""
     response = client.post("/predict", **form(b"no image", b""))
     assert (response.status_code, response.json()["error"]["code"]) == (415, "unsupported_format")
     assert response.json()["error"]["message"].startswith("None of the 2 images can be read. The first: Received 8 bytes")
 
 
-def test_form_in_single_bytes_is_the_same_form(client: TestClient, png: Png):
+def test_form_in_single_bytes_is_the_same_form(client: AppClient, png: Png):
     """However the network cuts the body, the answer is the same."""
-    request = client.build_request("POST", "/predict", **form(png(1), png(2)))
-    body = request.read()
-    whole = client.post("/predict", content=body, headers={"Content-Type": request.headers["content-type"]})
-    pieces = client.post(
-        "/predict",
-        content=(body[index : index + 1] for index in range(len(body))),
-        headers={"Content-Type": request.headers["content-type"]},
-    )
+    request = httpx.Request("POST", "http://any", **form(png(1), png(2)))
+    body, headers = request.read(), {"Content-Type": request.headers["content-type"]}
+    whole = client.post("/predict", content=body, headers=headers)
+    pieces = client.post("/predict", content=(body[i : i + 1] for i in range(len(body))), headers=headers)
     assert pieces.json() == whole.json()
     assert len(whole.json()["predictions"]) == 2
 
 
-def test_abstention_and_sets_are_the_calibrations(client: TestClient, classifier: Classifier, png: Png):
+def test_abstention_and_sets_are_the_calibrations(client: AppClient, classifier: Classifier, png: Png):
     """`prediction_set` and `abstain` are those of the runtime, not of the service."""
     datas = [png(seed) for seed in range(16)]
     prediction = classifier.predict(np.stack([decode(data, classifier.image_spec) for data in datas]))
@@ -98,7 +88,7 @@ def test_abstention_and_sets_are_the_calibrations(client: TestClient, classifier
     assert [len(answer["prediction_set"]) for answer in answers] == prediction.sets.sum(axis=1).tolist()
 
 
-def test_answers_are_as_documented(client: TestClient, png: Png):
+def test_answers_are_as_documented(client: AppClient, png: Png):
     """`/openapi.json` is written from these dataclasses; the real answers fit them, with nothing missing."""
     mixed = client.post("/predict?logits=true", **form(png(), b"")).json()
     parsed = TypeAdapter(PredictAnswer).validate_python(mixed)
@@ -109,7 +99,7 @@ def test_answers_are_as_documented(client: TestClient, png: Png):
     assert TypeAdapter(ErrorAnswer).validate_python(error).error.code == "not_found"
 
 
-def test_limits_are_checked_before_decoding(make_client: Client, png: Png):
+def test_limits_are_checked_before_decoding(make_client: MakeClient, png: Png):
     """Bytes, parts and pixels beyond the settings are refused with 413, each by its own name."""
     client = make_client(max_body_bytes=4_000, max_parts=2, max_pixels=1_024)
     responses = [
@@ -123,11 +113,11 @@ def test_limits_are_checked_before_decoding(make_client: Client, png: Png):
     assert codes == ["image_too_large", "body_too_large", "body_too_large", "too_many_parts"]
 
 
-def test_large_pictures_within_the_limit_are_answered(client: TestClient, classifier: Classifier, png: Png):
+def test_large_pictures_within_the_limit_are_answered(client: AppClient, classifier: Classifier, png: Png):
     """A picture above the size that any thread may decode takes the other path to the same answer."""
     data = png(5, size=1_500)
     assert _first(client, data, top=5) == expected(classifier, data, top=5)
 
 
-def _first(client: TestClient, data: bytes, *, top: int) -> dict:
+def _first(client: AppClient, data: bytes, *, top: int) -> dict:
     return client.post(f"/predict?top={top}", content=data, headers=RAW).json()["predictions"][0]

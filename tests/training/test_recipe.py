@@ -156,7 +156,6 @@ class TestMistakes:
             ("train.batch_size=0", r"Expected `int` >= 1 - at `\$\.train\.batch_size`"),
             ("train.learning_rate=0", r"Expected `float` > 0.0 - at `\$\.train\.learning_rate`"),
             ("train.learning_rate=nan", r"Expected `float` > 0.0 - at `\$\.train\.learning_rate`"),
-            ("train.learning_rate=inf", r"learning_rate=inf.*Expected a finite number"),
             ("train.patience=0", r"Expected `int` >= 1 - at `\$\.train\.patience`"),
             ("train.validation_fraction=1", r"Expected `float` < 1.0 - at `\$\.train\.validation_fraction`"),
             ("train.validation_fraction=0", r"Expected `float` > 0.0 - at `\$\.train\.validation_fraction`"),
@@ -164,10 +163,11 @@ class TestMistakes:
             ("augment.zoom=1", r"Expected `float` < 1.0 - at `\$\.augment\.zoom`"),
             ("augment.rotation_degrees=181", r"Expected `float` <= 180.0 - at `\$\.augment\.rotation_degrees`"),
             ("augment.horizontal_flip=1", r"Expected `bool`, got `int` - at `\$\.augment\.horizontal_flip`"),
-            ("model.dense=[0]", r"Expected `int` >= 1 - at `\$\.model\.dense\[\.\.\.\]`"),
+            ("model.dense=[0]", r"Expected `int` >= 1 - at `\$\.model\.dense\[0\]`"),
             ("model.dense_dropout=1", r"Expected `float` < 1.0 - at `\$\.model\.dense_dropout`"),
             ("quantize.calibration_images=0", r"Expected `int` >= 1 - at `\$\.quantize\.calibration_images`"),
             ("quantize.max_drop_points=-1", r"Expected `float` >= 0.0 - at `\$\.quantize\.max_drop_points`"),
+            ("quantize.max_drop_points=inf", r"Expected `float` <= 100.0 - at `\$\.quantize\.max_drop_points`"),
             ("calibrate.coverage=1", r"Expected `float` < 1.0 - at `\$\.calibrate\.coverage`"),
             ("calibrate.abstain=1", r"Expected `float` < 1.0 - at `\$\.calibrate\.abstain`"),
             ("image_size=7", r"Expected `int` >= 8 - at `\$\.image_size`"),
@@ -195,8 +195,7 @@ class TestMistakes:
             recipes.load(mine, blocks)
         assert recipes.load(mine, [*blocks[:2], "image_size=16"])
 
-    @pytest.mark.parametrize("empty", ["model.blocks=[[8], []]"])
-    def test_sources_are_named(self, mine, empty):
+    def test_sources_are_named(self, mine):
         """A table from a run folder is named by its file."""
         table = recipes.to_table(recipes.load(mine)) | {"image_size": 4}
         with pytest.raises(RecipeError, match=r"Recipe 'runs/x/run\.json': Expected `int` >= 8"):

@@ -3,7 +3,7 @@
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import Protocol, Self
 
 from lince.errors import ImageError
@@ -23,13 +23,13 @@ class Entry:
 
     Attributes:
         path: inside the source, parts joined by "/", printable.
-        key: what the source itself finds it by.
+        key: what the source itself finds it by: a path, or an archive's own record.
         problem: why it cannot be read, where that is known beforehand.
         is_folder: folders are listed too, so that an empty class can be seen.
     """
 
     path: str
-    key: Path | zipfile.ZipInfo
+    key: str | zipfile.ZipInfo
     problem: str | None = None
     is_folder: bool = False
 

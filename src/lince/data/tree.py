@@ -29,13 +29,13 @@ class Tree:
 
     def walk(self) -> Iterator[Entry]:
         """Every entry but litter, sorted by name within its folder."""
-        yield from _walk(self._root, prefix="", above=())
+        yield from _walk(str(self._root), prefix="", above=())
 
     def read(self, entry: Entry, limit_bytes: int) -> bytes:
         """The content of one file; see `Source`."""
         if entry.problem:
             raise DataError(entry.problem)
-        return read_file(entry.key, limit_bytes)
+        return read_file(Path(entry.key), limit_bytes)
 
     def stamp(self) -> str:
         """SHA-256 (hex) over path, size and modification time of every entry."""
@@ -72,7 +72,7 @@ def read_file(path: Path, limit_bytes: int) -> bytes:
     return data
 
 
-def _walk(folder: Path, *, prefix: str, above: tuple[tuple[int, int], ...]) -> Iterator[Entry]:
+def _walk(folder: str, *, prefix: str, above: tuple[tuple[int, int], ...]) -> Iterator[Entry]:
     """Entries below `folder`; `above` identifies the folders that it lies in, to see a loop."""
     try:
         identity = _identity(folder)
@@ -82,7 +82,7 @@ def _walk(folder: Path, *, prefix: str, above: tuple[tuple[int, int], ...]) -> I
         yield Entry(prefix.rstrip("/") or ".", folder, problem, is_folder=True)
         return
     for child in children:
-        path, key = prefix + printable(child.name), Path(child.path)
+        path, key = prefix + printable(child.name), child.path
         if not _is_folder(child):
             yield Entry(path, key)
         elif len(above) >= _MAX_DEPTH:
@@ -92,7 +92,7 @@ def _walk(folder: Path, *, prefix: str, above: tuple[tuple[int, int], ...]) -> I
             yield from _walk(key, prefix=f"{path}/", above=(*above, identity))
 
 
-def _children(folder: Path) -> list[os.DirEntry[str]]:
+def _children(folder: str) -> list[os.DirEntry[str]]:
     with os.scandir(folder) as found:
         return sorted((child for child in found if not is_litter(child.name)), key=lambda child: child.name)
 
@@ -102,8 +102,8 @@ def _is_folder(child: os.DirEntry[str]) -> bool:
     return os.path.isdir(child.path) if child.is_symlink() else child.is_dir()
 
 
-def _identity(folder: Path) -> tuple[int, int]:
-    status = folder.stat()
+def _identity(folder: str) -> tuple[int, int]:
+    status = os.stat(folder)
     return status.st_dev, status.st_ino
 
 
@@ -112,7 +112,7 @@ def _state(entry: Entry) -> str:
     if entry.is_folder:
         return str(entry.problem)
     try:
-        status = entry.key.stat()
+        status = os.stat(entry.key)
     except OSError as error:
         return str(error.errno)
     return f"{status.st_size} {status.st_mtime_ns}"

@@ -87,7 +87,7 @@ class Quantize(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """
 
     calibration_images: Positive = 1000
-    max_drop_points: Annotated[float, Meta(ge=0)] = 0.5
+    max_drop_points: Annotated[float, Meta(ge=0, le=100)] = 0.5
 
 
 class Calibrate(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

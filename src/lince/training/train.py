@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import keras
 import numpy as np
 
-from lince.errors import TrainingError
+from lince.errors import RecipeError, TrainingError
 from lince.records import EpochRecord, Split
 from lince.training import checkpoint
 from lince.training.augment import augment
@@ -55,15 +55,17 @@ def fit(
         seed: of order and augmentation, with the epoch's number.
         checkpoint_path: where to write and, with `resume`, to read.
         display: told of every batch and epoch.
-        resume: go on from the checkpoint.
+        resume: go on from the checkpoint; from the beginning when no epoch was finished.
 
     Raises:
         TrainingError: the loss is not finite, or a checkpoint could not be written.
-        ResumeError: there is nothing to resume from.
+        ResumeError: the checkpoint is damaged, or another network's.
+        RecipeError: Keras knows no such optimiser or loss.
         KeyboardInterrupt: passed on; the last finished epoch is safe.
     """
     _compile(model, recipe)
-    state = checkpoint.restore(checkpoint_path, model) if resume else Checkpoint((), ())
+    going_on = resume and checkpoint_path.exists()  # a run may be killed before its first checkpoint
+    state = checkpoint.restore(checkpoint_path, model) if going_on else Checkpoint((), ())
     while not finished(state.history, recipe):
         record = _epoch(model, train, validation, recipe, augmentation, len(state.history), seed, display)
         history = (*state.history, record)
@@ -87,12 +89,19 @@ def best_epoch(history: tuple[EpochRecord, ...]) -> int:
 
 
 def _compile(model: keras.Model, recipe: Train) -> None:
-    optimizer = keras.optimizers.get(
-        {"class_name": recipe.optimizer, "config": {"learning_rate": recipe.learning_rate}}
-    )
+    try:
+        optimizer = keras.optimizers.get(
+            {"class_name": recipe.optimizer, "config": {"learning_rate": recipe.learning_rate}}
+        )
+        loss = keras.losses.get(recipe.loss)
+    except ValueError as error:
+        raise RecipeError(
+            f"Recipe: Keras does not know train.optimizer={recipe.optimizer!r} or train.loss={recipe.loss!r}: {error}. "
+            "Expected names such as 'adam' and 'categorical_crossentropy'."
+        ) from error
     # XLA compiles convolutions for CPUs into code six times slower than TensorFlow's own; JAX knows nothing else.
     jit_compile = keras.backend.backend() == "jax"
-    model.compile(optimizer, recipe.loss, metrics=["accuracy"], jit_compile=jit_compile)
+    model.compile(optimizer, loss, metrics=["accuracy"], jit_compile=jit_compile)
 
 
 def _epoch(
@@ -112,7 +121,7 @@ def _epoch(
     for batch, (images, targets) in enumerate(_shuffled(train, recipe.batch_size, rng)):
         model.reset_metrics()  # so that the answer is this batch's own, whatever the version of Keras accumulates
         step = model.train_on_batch(augment(images, augmentation, rng), targets, return_dict=True)
-        _require_finite(step["loss"], epoch, batch, recipe)
+        _require_finite(step["loss"], f"epoch {epoch + 1}, batch {batch + 1}", recipe)
         total.add(step, len(images))
         display.batch(
             epoch=epoch, batch=batch + 1, batches=batches, done=total.n, seconds=time.perf_counter() - began,
@@ -120,6 +129,7 @@ def _epoch(
         )  # fmt: skip
     training_seconds = time.perf_counter() - began
     held_out = _validate(model, validation)
+    _require_finite(held_out.loss, f"the validation of epoch {epoch + 1}", recipe)
     return EpochRecord(
         epoch=epoch,
         loss=total.loss,
@@ -153,10 +163,10 @@ def _one_hot(split: Split, indices: np.ndarray) -> np.ndarray:
     return np.eye(len(split.classes), dtype=np.float32)[split.labels[indices]]
 
 
-def _require_finite(loss: float, epoch: int, batch: int, recipe: Train) -> None:
+def _require_finite(loss: float, where: str, recipe: Train) -> None:
     if not math.isfinite(loss):
         raise TrainingError(
-            f"The loss became {loss} in epoch {epoch + 1}, batch {batch + 1}, at learning_rate={recipe.learning_rate}. "
+            f"The loss became {loss} in {where}, at learning_rate={recipe.learning_rate}. "
             "Expected a finite number: lower train.learning_rate, or set train.precision=float32."
         )
 

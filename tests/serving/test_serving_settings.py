@@ -1,0 +1,58 @@
+"""Settings: from options, then `LINCE_…`, then defaults."""
+
+import os
+
+import pytest
+
+from lince.errors import ServiceError
+from lince.serving.settings import ServeSettings
+
+
+def test_options_win_over_the_environment(monkeypatch: pytest.MonkeyPatch):
+    """An option that is None was not given."""
+    monkeypatch.setenv("LINCE_PORT", "9000")
+    monkeypatch.setenv("LINCE_HOST", "0.0.0.0")
+    settings = ServeSettings.read(port=9001, host=None)
+    assert (settings.port, settings.host) == (9001, "0.0.0.0")
+
+
+def test_workers_read_what_was_exported(monkeypatch: pytest.MonkeyPatch):
+    """Every field survives the way through the environment."""
+    for name in ServeSettings.model_fields:
+        monkeypatch.setenv(f"LINCE_{name.upper()}", "")  # so that what export writes is undone after the test
+        monkeypatch.delenv(f"LINCE_{name.upper()}")
+    settings = ServeSettings(workers=3, allowed_hosts=["a.example", "b"], receive_timeout_s=2.5, access_log=True)
+    settings.export()
+    assert ServeSettings.read() == settings
+    assert os.environ["LINCE_WORKERS"] == "3"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("port", "many", "Setting 'port' received 'many': Input should be a valid integer.*LINCE_PORT"),
+        ("port", "70000", "less than or equal to 65535"),
+        ("workers", "0", "greater than or equal to 1"),
+        ("allowed_hosts", "a.example", "allowed_hosts.*Expected JSON"),
+    ],
+)
+def test_bad_values_are_named(monkeypatch: pytest.MonkeyPatch, name: str, value: str, words: str):
+    """One sentence: which setting, what it received, what it takes."""
+    monkeypatch.setenv(f"LINCE_{name.upper()}", value)
+    with pytest.raises(ServiceError, match=words):
+        ServeSettings.read()
+
+
+def test_unknown_options_are_refused():
+    """A misspelt option is an error, not ignored."""
+    with pytest.raises(ServiceError, match="'prot'"):
+        ServeSettings.read(prot=1)
+
+
+@pytest.mark.parametrize(
+    ("host", "loopback"), [("127.0.0.1", True), ("::1", True), ("localhost", True), ("0.0.0.0", False), ("example.org", False)]
+)
+def test_loopback_is_known(host: str, loopback: bool):
+    """Only then is the Host header checked by default."""
+    assert ServeSettings(host=host).loopback is loopback
+    assert (ServeSettings(host=host).hosts is None) is not loopback

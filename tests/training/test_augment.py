@@ -1,0 +1,138 @@
+"""Augmentation moves pixels as it says, keeps everything else, and depends on its generator alone."""
+
+import keras
+import numpy as np
+import pytest
+import synthetic
+
+from lince.training.augment import augment, draw_transforms
+from lince.training.recipe import Augment
+
+EVERYTHING = Augment(rotation_degrees=30, zoom=0.2, horizontal_flip=True)
+
+
+@pytest.fixture
+def images() -> np.ndarray:
+    """Twelve pictures."""
+    return synthetic.batch(12, seed=4)[0]
+
+
+def run(images: np.ndarray, recipe: Augment, seed: int = 0) -> np.ndarray:
+    return keras.ops.convert_to_numpy(augment(images, recipe, np.random.default_rng(seed)))
+
+
+def sample(image: np.ndarray, transform: np.ndarray) -> np.ndarray:
+    """The same by NumPy, pixel by pixel: bilinear, mirrored at the edges (d c b a | a b c d | d c b a)."""
+    height, width, _ = image.shape
+    a0, a1, a2, b0, b1, b2, *_ = transform.astype(np.float64)
+    y, x = np.mgrid[0:height, 0:width]
+    source_x, source_y = a0 * x + a1 * y + a2, b0 * x + b1 * y + b2
+    left, top = np.floor(source_x).astype(int), np.floor(source_y).astype(int)
+    result = np.zeros(image.shape)
+    for dy in (0, 1):
+        for dx in (0, 1):
+            weight = (1 - abs(source_x - left - dx)) * (1 - abs(source_y - top - dy))
+            result += weight[..., None] * image[_mirror(top + dy, height), _mirror(left + dx, width)]
+    return result
+
+
+def _mirror(index: np.ndarray, size: int) -> np.ndarray:
+    index = index % (2 * size)
+    return np.where(index < size, index, 2 * size - 1 - index)
+
+
+class TestAugment:
+    @pytest.mark.parametrize(
+        "recipe",
+        [
+            EVERYTHING,
+            Augment(rotation_degrees=180),
+            Augment(zoom=0.9),
+            Augment(horizontal_flip=True),
+        ],
+        ids=["everything", "rotation", "zoom", "flip"],
+    )
+    def test_keeps_shape_and_range(self, images, recipe):
+        """Pixels stay pixels: f32[N,H,W,3] within 0..255, and nothing comes in that was not in the picture."""
+        found = run(images, recipe)
+        assert images.shape == found.shape
+        assert np.float32 == found.dtype
+        tolerance = 1e-3  # bilinear weights in float32 sum to 1 within 1e-6 of 255
+        low, high = images.min(axis=(1, 2)), images.max(axis=(1, 2))
+        assert (found.min(axis=(1, 2)) >= low - tolerance).all()
+        assert (found.max(axis=(1, 2)) <= high + tolerance).all()
+
+    def test_without_ranges_nothing_changes(self, images):
+        """A recipe without augmentation hands the pixels over as they are."""
+        np.testing.assert_array_equal(images.astype(np.float32), run(images, Augment()))
+
+    def test_flip_is_exact(self, images):
+        """Each picture is itself or its mirror image, to the bit; both occur."""
+        found = run(images, Augment(horizontal_flip=True))
+        flipped = [np.array_equal(one, image[:, ::-1]) for one, image in zip(found, images, strict=True)]
+        same = [np.array_equal(one, image) for one, image in zip(found, images, strict=True)]
+        assert [not was for was in flipped] == same
+        assert 0 < sum(flipped) < len(images)
+
+    @pytest.mark.parametrize("recipe", [EVERYTHING, Augment(rotation_degrees=90), Augment(zoom=0.5)])
+    def test_is_the_affine_map_that_was_drawn(self, images, recipe):
+        """One bilinear resampling by the drawn map, written out in NumPy, gives the same pixels."""
+        transforms = draw_transforms(len(images), (32, 32), recipe, np.random.default_rng(0))
+        expected = np.stack([sample(image, row) for image, row in zip(images, transforms, strict=True)])
+        np.testing.assert_allclose(expected, run(images, recipe), atol=0.05)
+
+    def test_depends_on_the_generator_alone(self, images):
+        """The same generator gives the same bits, another one other pictures; NumPy's and Keras's own state do not count."""
+        first = run(images, EVERYTHING, seed=1)
+        np.random.seed(5)  # noqa: NPY002
+        keras.utils.set_random_seed(5)
+        np.testing.assert_array_equal(first, run(images, EVERYTHING, seed=1))
+        assert not np.array_equal(first, run(images, EVERYTHING, seed=2))
+
+    def test_leaves_the_images_alone(self, images):
+        """The pictures in memory are for the next epoch, too."""
+        before = images.copy()
+        run(images, EVERYTHING)
+        np.testing.assert_array_equal(before, images)
+
+    def test_draws_anew_each_time(self, images):
+        """Going on with one generator gives new pictures: no epoch sees the last one's."""
+        rng = np.random.default_rng(0)
+        first, second = (keras.ops.convert_to_numpy(augment(images, EVERYTHING, rng)) for _ in range(2))
+        assert not np.array_equal(first, second)
+
+    def test_other_shapes_of_images(self):
+        """Pictures need not be square; a flip mirrors the columns."""
+        images = np.random.default_rng(0).integers(0, 256, (8, 10, 16, 3), dtype=np.uint8)
+        found = run(images, Augment(horizontal_flip=True))
+        for one, image in zip(found, images, strict=True):
+            assert np.array_equal(one, image) or np.array_equal(one, image[:, ::-1])
+
+
+class TestDrawTransforms:
+    def test_about_the_centre(self):
+        """The centre of the picture stays where it is, whatever is drawn."""
+        height, width = 20, 32
+        centre_x, centre_y = (width - 1) / 2, (height - 1) / 2
+        a0, a1, a2, b0, b1, b2, c0, c1 = draw_transforms(50, (height, width), EVERYTHING, np.random.default_rng(0)).T
+        np.testing.assert_allclose(centre_x, a0 * centre_x + a1 * centre_y + a2, atol=1e-4)
+        np.testing.assert_allclose(centre_y, b0 * centre_x + b1 * centre_y + b2, atol=1e-4)
+        assert (0, 0) == (c0.any(), c1.any())
+
+    def test_within_the_ranges(self):
+        """Scale and angle stay within what the recipe says, and use all of it; every other picture is mirrored."""
+        a0, a1, _, b0, b1, *_ = draw_transforms(2000, (32, 32), EVERYTHING, np.random.default_rng(0)).T
+        determinant = a0 * b1 - a1 * b0
+        scale = np.sqrt(abs(determinant))
+        angle = np.rad2deg(np.arctan2(-a1, b1))
+        np.testing.assert_allclose([0.8, 1.2], [scale.min(), scale.max()], atol=0.01)
+        np.testing.assert_allclose([-30, 30], [angle.min(), angle.max()], atol=0.5)
+        assert 900 < (determinant < 0).sum() < 1100
+
+    def test_quarter_turn(self):
+        """90 degrees about the centre are the quarter turn of NumPy: columns become rows, exactly."""
+        image = synthetic.batch(1, seed=0)[0]
+        turn = np.array([[0, -1, 31, 1, 0, 0, 0, 0]], np.float32)
+        options = {"interpolation": "bilinear", "fill_mode": "reflect"}
+        found = keras.ops.image.affine_transform(image.astype(np.float32), turn, **options)
+        np.testing.assert_array_equal(np.rot90(image[0], 1), keras.ops.convert_to_numpy(found)[0])
