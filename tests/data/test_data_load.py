@@ -11,6 +11,7 @@ from PIL import Image
 
 from lince import data
 from lince.data import cache, folder
+from lince.data.archive import Archive
 from lince.data.sources import open_source
 from lince.errors import DataError
 from lince.records import ImageLimits, ImageSpec
@@ -88,16 +89,6 @@ class TestSplits:
         load(make_tree(two_classes(100)), progress=lambda *step: steps.append(step))
         assert [(0, 200, "Reading images"), (200, 200, "Reading images")] == [steps[0], steps[-1]]
         assert sorted(steps) == steps
-
-    def test_error_in_the_progress_stops_the_reading(self, make_tree, two_classes):
-        """Ctrl-C arrives in the caller's thread: nothing goes on in the back."""
-
-        def interrupt(done: int, total: int, what: str) -> None:
-            if done:
-                raise KeyboardInterrupt
-
-        with pytest.raises(KeyboardInterrupt):
-            load(make_tree(two_classes(100)), progress=interrupt)
 
 
 class TestRejected:
@@ -299,6 +290,31 @@ class TestReadCollection:
         for image, name in zip(collection.images[::17], collection.names[::17], strict=True):
             pixels = np.random.default_rng(files[name]).integers(0, 256, (8, 8, 3), np.uint8)
             assert pixels.tolist() == image.tolist()
+
+    def test_error_in_the_progress_stops_the_reading(self, make_zip, two_classes):
+        """Ctrl-C arrives in the caller's thread: what has not begun is not begun."""
+        done_when_stopped = []
+
+        def interrupt(done: int, total: int, what: str) -> None:
+            if done:
+                done_when_stopped.append(done)
+                raise KeyboardInterrupt
+
+        with CountingSource(make_zip(two_classes(1000))) as source:
+            with pytest.raises(KeyboardInterrupt):
+                folder.read_collection(source, SPEC, progress=interrupt)
+            assert 1 == len(done_when_stopped)
+            assert source.num_read < 1500
+
+
+class CountingSource(Archive):
+    """Counts what is read of it."""
+
+    num_read = 0
+
+    def read(self, entry, limit_bytes):
+        self.num_read += 1
+        return super().read(entry, limit_bytes)
 
 
 class TestCheck:

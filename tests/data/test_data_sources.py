@@ -2,6 +2,7 @@
 
 import os
 import struct
+import tracemalloc
 import zipfile
 import zlib
 
@@ -120,13 +121,17 @@ class TestArchive:
         assert "more than 1,000 bytes" in read_all(make_zip({"a.png": bytes(10**8)}), limit_bytes=1000)["a.png"]
 
     def test_bomb_that_lies_about_its_size(self, tmp_path):
-        """A member that declares 10 bytes and inflates to 10 MB yields an error, and no more than it declared."""
+        """A member that declares 10 bytes and inflates to 50 MB is an error, and takes no memory of that order."""
         path = tmp_path / "lying.zip"
         with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-            archive.writestr("a.png", bytes(10**7))
-        data = path.read_bytes().replace(struct.pack("<L", 10**7), struct.pack("<L", 10))
-        path.write_bytes(data)
-        assert "It cannot be unpacked (Bad CRC-32" in read_all(path)["a.png"]
+            archive.writestr("a.png", bytes(5 * 10**7))
+        path.write_bytes(path.read_bytes().replace(struct.pack("<L", 5 * 10**7), struct.pack("<L", 10)))
+        tracemalloc.start()
+        message = read_all(path)["a.png"]
+        _, peak_bytes = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert "It cannot be unpacked (Bad CRC-32" in message
+        assert peak_bytes < 5 * 10**6
 
     def test_encrypted_member(self, make_zip):
         """The flag is enough: no password is ever asked for."""
@@ -137,7 +142,7 @@ class TestArchive:
         path.write_bytes(data)
         assert read_all(path)["a.png"] == "It is encrypted. Expected an archive without a password."
 
-    @pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+    @pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
     def test_damaged_member_is_an_error_for_that_file(self, tmp_path, method):
         """The other members are read all the same."""
         path = tmp_path / "damaged.zip"
@@ -152,13 +157,14 @@ class TestArchive:
         assert found["a.png"].startswith("It cannot be unpacked (")
         assert found["b.png"] == b"fine"
 
-    def test_unknown_compression(self, make_zip):
-        """Method 99 does not exist here."""
-        path = make_zip({"a.png": b"x"})
-        data = bytearray(path.read_bytes())
-        data[data.index(b"PK\x03\x04") + 8] = data[data.index(b"PK\x01\x02") + 10] = 99
-        path.write_bytes(data)
-        assert read_all(path)["a.png"].startswith("It cannot be unpacked (")
+    @pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+    def test_compression_that_cannot_be_bounded(self, tmp_path, method):
+        """Python inflates these as far as they go, whatever it was asked for."""
+        path = tmp_path / "other.zip"
+        with zipfile.ZipFile(path, "w", method) as archive:
+            archive.writestr("a.png", b"x")
+        expected = f"It is compressed by method {method}. Expected deflate or none: make the archive again."
+        assert read_all(path)["a.png"] == expected
 
     def test_name_that_claims_to_be_utf8_and_is_not(self, make_zip):
         """Python's zipfile raises a UnicodeDecodeError; here it is a sentence."""

@@ -18,8 +18,9 @@ RAW = {"Content-Type": "image/png"}
 class AppClient:
     """Starts the app on entering, stops it on leaving. An exception of the app is a 500, as for a real client."""
 
-    def __init__(self, app: FastAPI):
+    def __init__(self, app: FastAPI, *, start: bool = True):
         self.app = app
+        self._start_app = start
         self._runner = asyncio.Runner()
         self._open = AsyncExitStack()
         transport = httpx.ASGITransport(app, raise_app_exceptions=False)
@@ -63,7 +64,8 @@ class AppClient:
 
     async def _start(self) -> None:
         await self._open.enter_async_context(self._http)
-        await self._open.enter_async_context(self.app.router.lifespan_context(self.app))
+        if self._start_app:
+            await self._open.enter_async_context(self.app.router.lifespan_context(self.app))
 
 
 MakeClient = Callable[..., AppClient]

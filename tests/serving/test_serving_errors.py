@@ -109,11 +109,12 @@ def test_a_bug_is_not_told(client: AppClient, png: Png, monkeypatch: pytest.Monk
 def test_nothing_is_answered_before_the_model_is_ready(classifier: Classifier, png: Png):
     """Until the app has started, /readyz and /predict say 503, /livez 200."""
     app = create_app(classifier, ServeSettings())
-    client = AppClient(app)
-    responses = [client.get("/readyz"), client.get("/model"), client.post("/predict", content=png(), headers=RAW)]
-    assert [(response.status_code, response.json()["error"]["code"]) for response in responses] == [(503, "not_ready")] * 3
-    assert client.get("/livez").status_code == 200
-    with client:
+    with AppClient(app, start=False) as client:
+        responses = [client.get("/readyz"), client.get("/model"), client.post("/predict", content=png(), headers=RAW)]
+        assert [response.status_code for response in responses] == [503] * 3
+        assert [response.json()["error"]["code"] for response in responses] == ["not_ready"] * 3
+        assert client.get("/livez").status_code == 200
+    with AppClient(app) as client:
         assert client.get("/readyz").status_code == 200
 
 

@@ -17,6 +17,9 @@ from lince.errors import DataError, ImageError
 _END, _END_BYTES, _MAX_COMMENT_BYTES = b"PK\x05\x06", 22, 65_535
 _LOCATOR, _LOCATOR_BYTES = b"PK\x06\x07", 20
 _RECORD64, _RECORD64_BYTES = b"PK\x06\x06", 56
+# The two that everybody writes, and that `zipfile` inflates no further than asked; of bzip2 and LZMA it inflates all
+# that it has read at once, which turns 4 kB into 80 MB.
+_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _TAIL_BYTES = _RECORD64_BYTES + _LOCATOR_BYTES + _END_BYTES + _MAX_COMMENT_BYTES
 
 
@@ -58,7 +61,7 @@ class Archive:
         try:
             with self._lock, self._open().open(entry.key) as member:
                 data = member.read(limit_bytes + 1)  # whatever size the member declares: a bomb stops here
-        except Exception as error:  # zipfile and its decompressors raise many types on hostile members
+        except Exception as error:  # zipfile raises many types on hostile members: zlib.error, struct.error, …
             message = f"It cannot be unpacked ({error or type(error).__name__}). Make the archive again."
             raise ImageError("corrupt_image", message) from error
         if len(data) > limit_bytes:
@@ -90,6 +93,8 @@ def _problem(parts: list[str], info: zipfile.ZipInfo, before: list[str]) -> str 
         return "Its name leads out of the archive."
     if info.flag_bits & 0x1:  # APPNOTE 4.4.4
         return "It is encrypted. Expected an archive without a password."
+    if info.compress_type not in _METHODS:
+        return f"It is compressed by method {info.compress_type}. Expected deflate or none: make the archive again."
     if parts == before:
         return "The archive holds another file of the same name."
     return None

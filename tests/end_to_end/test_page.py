@@ -1,0 +1,155 @@
+"""The page in a real browser, against the real server."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+from server_process import ServerProcess, running_server
+
+# Debian's Chromium; `.ci/run` installs it. The switches keep it from the network and from the display.
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+SWITCHES = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="No chromium here: apt-get install chromium")
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[ServerProcess]:
+    with running_server() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=SWITCHES)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser: Browser, server: ServerProcess) -> Iterator[Page]:
+    """The page, loaded; whatever its scripts or its security policy complain about fails the test."""
+    page = browser.new_page()
+    complaints = []
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("console", lambda message: complaints.append(message.text) if "Content Security" in message.text else None)
+    page.goto(server.url)
+    yield page
+    page.close()
+    assert complaints == []
+
+
+@pytest.fixture(scope="module")
+def picture(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("pictures") / "noise.png"
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)).save(path)
+    return path
+
+
+def test_chosen_picture_is_answered(page: Page, picture: Path):
+    """Picture, label, a bar for every class with its share, and what the set promises."""
+    page.set_input_files("#file", picture)
+    expect(page.locator("#verdict")).to_be_visible()
+    expect(page.locator("#preview")).to_be_visible()
+    answer = page.evaluate(
+        "async (bytes) => (await (await fetch('predict?top=10', {method: 'POST', body: new Uint8Array(bytes),"
+        " headers: {'Content-Type': 'image/png'}})).json()).predictions[0]",
+        list(picture.read_bytes()),
+    )
+    names = [entry["label"] for entry in answer["top"]]
+    assert page.locator("#bars .name").all_text_contents() == names
+    assert page.locator("#bars .member .name").all_text_contents() == answer["prediction_set"]
+    assert page.locator("#label").text_content() == ("I don’t know" if answer["abstain"] else answer["label"])
+    widths = [box["width"] for box in (fill.bounding_box() for fill in page.locator("#bars .fill").all())]
+    assert widths == sorted(widths, reverse=True)
+
+
+def test_what_is_no_picture_is_explained(page: Page, picture: Path, tmp_path: Path):
+    """The server's words, in an alert; the next good picture takes its place."""
+    (tmp_path / "notes.txt").write_text("no picture")
+    page.set_input_files("#file", tmp_path / "notes.txt")
+    alert = page.get_by_role("alert")
+    expect(alert).to_contain_text("Received 10 bytes that are not an image")
+    page.set_input_files("#file", picture)
+    expect(alert).to_be_hidden()
+    expect(page.locator("#verdict")).to_be_visible()
+
+
+def test_too_large_a_file_is_not_even_sent(page: Page, tmp_path: Path):
+    """The limit is the server's own, from /model."""
+    (tmp_path / "large.png").write_bytes(bytes(11 * 2**20))
+    page.set_input_files("#file", tmp_path / "large.png")
+    expect(page.get_by_role("alert")).to_contain_text("At most 10,485,760")
+
+
+@pytest.mark.parametrize("event", ["drop", "paste"])
+def test_dropped_and_pasted_pictures_are_answered(page: Page, picture: Path, event: str):
+    """Both ways lead where choosing does."""
+    page.evaluate(
+        """([bytes, kind]) => {
+            const transfer = new DataTransfer();
+            transfer.items.add(new File([new Uint8Array(bytes)], "noise.png", {type: "image/png"}));
+            const options = {bubbles: true, cancelable: true};
+            document.body.dispatchEvent(kind === "drop"
+                ? new DragEvent("drop", {...options, dataTransfer: transfer})
+                : new ClipboardEvent("paste", {...options, clipboardData: transfer}));
+        }""",
+        [list(picture.read_bytes()), event],
+    )
+    expect(page.locator("#verdict")).to_be_visible()
+    assert page.locator("#bars li").count() == 10
+
+
+def test_keyboard_reaches_the_chooser(page: Page):
+    """The first stop of the Tab key opens the chooser with Enter."""
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.id") == "file"
+    with page.expect_file_chooser():
+        page.keyboard.press("Enter")
+
+
+def test_page_fits_a_phone(page: Page, picture: Path):
+    """Nothing sticks out sideways, before and after the answer."""
+    page.set_viewport_size({"width": 320, "height": 640})
+    page.set_input_files("#file", picture)
+    expect(page.locator("#verdict")).to_be_visible()
+    assert page.evaluate("document.documentElement.scrollWidth") == 320
+
+
+def test_labels_are_text(page: Page, picture: Path):
+    """A class named like markup is shown as it is spelt."""
+    label = "<img src=x onerror=alert(1)>"
+    answer = {"label": label, "index": 0, "probability": 1, "abstain": False, "prediction_set": [label]}
+    answer["top"] = [{"label": label, "index": 0, "probability": 1}]
+    page.route("**/predict?*", lambda route: route.fulfill(json={"predictions": [answer]}))
+    page.set_input_files("#file", picture)
+    expect(page.locator("#label")).to_have_text(label)
+    assert page.locator("main img").count() == 1
+
+
+def test_stopped_server_is_named(page: Page, picture: Path):
+    """A request that reaches nobody says so."""
+    page.route("**/predict?*", lambda route: route.abort())
+    page.set_input_files("#file", picture)
+    expect(page.get_by_role("alert")).to_contain_text("The server cannot be reached")
+
+
+def test_reference_lists_the_api(page: Page, server: ServerProcess):
+    """/docs draws itself from /openapi.json, without anything from elsewhere."""
+    page.goto(f"{server.url}/docs")
+    headings = page.locator("#operations h2")
+    expect(headings).to_have_text(["POST /predict", "GET /model", "GET /livez", "GET /readyz", "GET /metrics"])

@@ -1,0 +1,122 @@
+"""The server as a process: it starts, answers, stops, and says why when it cannot."""
+
+import io
+import json
+import signal
+import socket
+import subprocess
+import time
+import urllib.request
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hostile_requests import black_png, form
+from PIL import Image
+from server_process import COMMAND, running_server
+
+FORM = "multipart/form-data; boundary=b0undary"
+
+
+def png(seed: int) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(np.random.default_rng(seed).integers(0, 256, (32, 32, 3), dtype=np.uint8)).save(file, "PNG")
+    return file.getvalue()
+
+
+def post(url: str, body: bytes, content_type: str = "image/png") -> dict:
+    request = urllib.request.Request(f"{url}/predict?logits=true", body, {"Content-Type": content_type})
+    with urllib.request.urlopen(request, timeout=30) as response:
+        return json.load(response)
+
+
+def test_raw_form_and_concurrent_requests_agree():
+    """The same picture gets the same answer alone, in a form, and in a crowd."""
+    datas = [png(seed) for seed in range(16)]
+    with running_server() as server, ThreadPoolExecutor(8) as threads:
+        alone = [post(server.url, data)["predictions"][0] for data in datas]
+        in_form = post(server.url, form(*[("file", data) for data in datas]), FORM)["predictions"]
+        crowd = [answer["predictions"][0] for answer in threads.map(lambda data: post(server.url, data), datas * 4)]
+    assert in_form == alone
+    assert crowd == alone * 4
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT])
+def test_stop_signal_ends_with_success(stop: signal.Signals, workers: int):
+    """A stop that was asked for is no failure: exit code 0, no traceback."""
+    with running_server(workers=workers) as server:
+        post(server.url, png(0))
+        server.process.send_signal(stop)
+        assert server.process.wait(20) == 0
+        assert "Traceback" not in server.log.read_text()
+
+
+def test_request_in_flight_is_answered_before_the_stop():
+    """A client that was being served when the signal came gets its answer."""
+    slow = black_png(5_000, 5_000)
+    with running_server() as server, ThreadPoolExecutor(1) as threads:
+        answer = threads.submit(post, server.url, slow)
+        _wait_until_busy(server.process.pid)
+        server.process.terminate()
+        assert len(answer.result()["predictions"]) == 1
+        assert server.process.wait(20) == 0
+
+
+def test_client_that_leaves_is_no_bug():
+    """A connection that breaks in the middle of a body is counted, and not logged as ours."""
+    with running_server() as server:
+        with socket.create_connection(("127.0.0.1", server.port)) as connection:
+            head = b"POST /predict HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: image/png\r\nContent-Length: 99\r\n\r\n"
+            connection.sendall(head + b"half")
+        counted = 'lince_requests_total{method="POST",path="/predict",status="400"} 1.0'
+        _wait_for(lambda: counted in urllib.request.urlopen(f"{server.url}/metrics").read().decode())
+        assert "Traceback" not in server.log.read_text()
+
+
+def test_workers_share_their_metrics():
+    """Whichever worker is asked, /metrics counts the requests of all."""
+    with running_server(workers=2) as server:
+        for seed in range(10):
+            post(server.url, png(seed))
+        text = urllib.request.urlopen(f"{server.url}/metrics").read().decode()
+    assert 'lince_requests_total{method="POST",path="/predict",status="200"} 10.0' in text
+
+
+def test_port_in_use_is_a_failed_start():
+    """Exit code 3 and one sentence that says what to do."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        done = _serve("--port", str(port))
+    assert done.returncode == 3
+    assert f"Cannot listen on 127.0.0.1:{port}" in done.stderr
+    assert "--port" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_model_that_is_none_is_a_failed_start(tmp_path: Path, workers: str):
+    """The same for a file that is not a model."""
+    (tmp_path / "model.tflite").write_bytes(b"not a model")
+    done = _serve(str(tmp_path / "model.tflite"), "--port", "0", "--workers", workers)
+    assert done.returncode == 3
+    assert "not a LiteRT flatbuffer" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def _serve(*arguments: str) -> subprocess.CompletedProcess:
+    return subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, timeout=60, check=False)
+
+
+def _wait_until_busy(pid: int) -> None:
+    """Until the server's memory shows that it is decoding the large picture."""
+    status = Path(f"/proc/{pid}/status")
+    _wait_for(lambda: int(status.read_text().split("VmRSS:")[1].split()[0]) > 150_000)
+
+
+def _wait_for(condition) -> None:
+    end = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.005)

@@ -1,0 +1,128 @@
+"""Bounds below HTTP: endless headers, silent and too many connections; against the real server."""
+
+import json
+import socket
+import time
+from collections.abc import Iterator
+
+import pytest
+from server_process import ServerProcess, running_server
+
+RECEIVE_TIMEOUT_S = 1.0
+HEAD = b"POST /predict HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: image/png\r\n"
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[ServerProcess]:
+    """A server with little patience and few connections."""
+    with running_server(receive_timeout_s=RECEIVE_TIMEOUT_S, max_connections=4, keep_alive_s=1) as server:
+        yield server
+
+
+@pytest.fixture
+def connection(server: ServerProcess) -> Iterator[socket.socket]:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection:
+        yield connection
+
+
+def test_endless_headers_are_refused(connection: socket.socket):
+    """One line of a megabyte is not kept in memory: 431, and the connection ends."""
+    connection.sendall(HEAD + b"X: ")
+    sent = 0
+    try:
+        for _ in range(64):
+            sent += connection.send(b"y" * 2**14)
+    except ConnectionError:
+        pass  # refused already
+    status, answer = _answer(connection)
+    assert (status, answer["error"]["code"]) == (431, "headers_too_large")
+
+
+@pytest.mark.parametrize("start", [b"", HEAD])
+def test_headers_that_never_end_time_out(connection: socket.socket, start: bytes):
+    """Whoever says nothing, or half of it, is let go: 408."""
+    connection.sendall(start)
+    begun = time.monotonic()
+    status, answer = _answer(connection)
+    assert (status, answer["error"]["code"]) == (408, "receive_timeout")
+    assert 0.5 * RECEIVE_TIMEOUT_S < time.monotonic() - begun < 10 * RECEIVE_TIMEOUT_S
+
+
+def test_body_that_never_ends_times_out(connection: socket.socket):
+    """The same for a body that was promised."""
+    connection.sendall(HEAD + b"Content-Length: 1000\r\n\r\nsome")
+    status, answer = _answer(connection)
+    assert (status, answer["error"]["code"]) == (408, "receive_timeout")
+
+
+@pytest.mark.parametrize(
+    "request_bytes",
+    [
+        b"this is not HTTP\r\n\r\n",
+        HEAD + b"Content-Length: minus one\r\n\r\n",
+        HEAD + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n",
+        HEAD + b"Transfer-Encoding: chunked\r\n\r\nnot hexadecimal\r\n",
+    ],
+)
+def test_what_is_not_http_gets_our_error(connection: socket.socket, request_bytes: bytes):
+    """400 in our shape, also when the app was at work on the request already."""
+    connection.sendall(request_bytes)
+    status, answer = _answer(connection)
+    assert (status, answer["error"]["code"]) == (400, "malformed_request")
+
+
+def test_refused_bodies_are_read_to_a_clean_answer(connection: socket.socket):
+    """A client that sends too much, and reads only then, gets its 413 and not a broken pipe."""
+    size = 16 * 2**20
+    connection.sendall(HEAD + b"Content-Length: %d\r\n\r\n" % size)
+    for _ in range(16):
+        connection.sendall(bytes(2**20))
+    status, answer = _answer(connection)
+    assert (status, answer["error"]["code"]) == (413, "body_too_large")
+
+
+def test_connections_are_bounded(server: ServerProcess):
+    """The fifth of four gets 503; once others have gone there is room again."""
+    _wait_until_alone(server)
+    crowd = [socket.create_connection(("127.0.0.1", server.port), timeout=20) for _ in range(4)]
+    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as fifth:
+        status, answer = _answer(fifth)
+    for member in crowd:
+        member.close()
+    assert (status, answer["error"]["code"]) == (503, "overloaded")
+    _wait_until_alone(server)
+
+
+def test_refusals_below_the_app_are_counted(server: ServerProcess):
+    """/metrics knows of the answers that never reached a route."""
+    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection:
+        connection.sendall(b"nonsense\r\n\r\n")
+        assert _answer(connection)[0] == 400
+    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection:
+        connection.sendall(b"GET /metrics HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
+        text = b"".join(iter(lambda: connection.recv(65_536), b""))
+    assert b'lince_requests_total{method="other",path="other",status="400"}' in text
+
+
+def _answer(connection: socket.socket) -> tuple[int, dict]:
+    """Status and JSON of an answer after which the server closes."""
+    received = b""
+    try:
+        while piece := connection.recv(65_536):
+            received += piece
+    except ConnectionResetError:
+        pass  # the server closed with our bytes unread
+    head, _, body = received.partition(b"\r\n\r\n")
+    return int(head.split()[1]), json.loads(body)
+
+
+def _wait_until_alone(server: ServerProcess) -> None:
+    """Until the server takes a connection and answers on it, which it does when there is room."""
+    end = time.monotonic() + 20
+    while time.monotonic() < end:
+        with socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection:
+            connection.sendall(b"GET /livez HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
+            if connection.recv(65_536).startswith(b"HTTP/1.1 200"):
+                return
+        time.sleep(0.05)
+    pytest.fail("The server never had room again.")

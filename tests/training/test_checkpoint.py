@@ -1,0 +1,154 @@
+"""A checkpoint holds everything that training needs to go on, and nothing else is taken for one."""
+
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import synthetic
+
+from lince.errors import ResumeError, TrainingError
+from lince.records import EpochRecord, ImageSpec
+from lince.training import checkpoint
+from lince.training import model as models
+from lince.training.checkpoint import Checkpoint
+from lince.training.recipe import Vgg
+
+HISTORY = (
+    EpochRecord(0, 1.5, 0.25, 1.25, 0.5, 1e-3, 900.0, 1.0),
+    EpochRecord(1, 1.25, 0.5, 1.375, 0.5, 5e-4, 901.5, 1.25),
+)
+
+
+def small(*, width: int = 8, seed: int = 0) -> keras.Model:
+    """A compiled network with dropout."""
+    recipe = Vgg(blocks=((width,),), block_dropout=(0.5,), dense=(8,), dense_dropout=0.5)
+    model = models.build(recipe, spec=ImageSpec(), num_classes=3, precision="float32", seed=seed)
+    model.compile("adam", "categorical_crossentropy", jit_compile=False)
+    return model
+
+
+def step(model: keras.Model) -> float:
+    """One step of training on twelve pictures; its loss depends on weights, dropout's random state and Adam's moments."""
+    images, labels = synthetic.batch(12, seed=1)
+    return float(model.train_on_batch(images.astype(np.float32), np.eye(3)[labels]))
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> tuple[Path, keras.Model]:
+    """A checkpoint after two steps, and the network that it was taken from."""
+    model = small()
+    step(model), step(model)
+    path = tmp_path / "checkpoint.npz"
+    checkpoint.save(path, Checkpoint(HISTORY, tuple(model.get_weights())), model)
+    return path, model
+
+
+class TestRoundTrip:
+    def test_history_and_best_weights(self, saved):
+        """What the run knows comes back as it was, to the last digit."""
+        path, model = saved
+        expected = model.get_weights()
+        restored = checkpoint.restore(path, small(seed=9))
+        assert HISTORY == restored.history
+        assert len(expected) == len(restored.best_weights)
+        assert all(np.array_equal(*pair) for pair in zip(expected, restored.best_weights, strict=True))
+
+    def test_training_goes_on_to_the_bit(self, saved):
+        """Weights, optimiser and dropout's random state: the next steps are those of the network that was saved."""
+        path, model = saved
+        other = small(seed=9)
+        checkpoint.restore(path, other)
+        assert [step(model), step(model)] == [step(other), step(other)]
+        for expected, found in zip(model.get_weights(), other.get_weights(), strict=True):
+            np.testing.assert_array_equal(expected, found)
+        for expected, found in zip(model.optimizer.variables, other.optimizer.variables, strict=True):
+            np.testing.assert_array_equal(np.asarray(expected), np.asarray(found))
+
+    def test_random_state_matters(self, saved):
+        """With the weights alone the next steps differ, so the test above can fail."""
+        _, model = saved
+        other = small(seed=9)
+        other.set_weights(model.get_weights())
+        assert [step(model), step(model)] != [step(other), step(other)]
+
+    def test_best_weights_are_not_the_last(self, saved):
+        """A later checkpoint keeps the best weights that it is given, whatever the network's are by then."""
+        path, model = saved
+        best = tuple(weights.copy() for weights in model.get_weights())
+        step(model)
+        checkpoint.save(path, Checkpoint(HISTORY, best), model)
+        assert all(np.array_equal(*pair) for pair in zip(best, checkpoint.read_best(path), strict=True))
+        assert not all(np.array_equal(*pair) for pair in zip(best, model.get_weights(), strict=True))
+
+    def test_nothing_but_arrays_of_numbers(self, saved):
+        """The file can be read without pickle by anybody."""
+        with np.load(saved[0], allow_pickle=False) as arrays:
+            assert all(arrays[name].dtype.kind in "fiu" for name in arrays.files)
+
+
+class TestMistakes:
+    def test_no_checkpoint(self, tmp_path):
+        """There is nothing to go on from, and no best weights."""
+        path = tmp_path / "checkpoint.npz"
+        with pytest.raises(ResumeError, match=r"checkpoint\.npz' does not exist: no epoch was finished"):
+            checkpoint.restore(path, small())
+        assert checkpoint.read_best(path) is None
+
+    def test_another_network(self, saved):
+        """Weights of other shapes are refused, and the network is left as it was."""
+        other = small(width=16)
+        before = other.get_weights()
+        with pytest.raises(ResumeError, match="holds another network than the run's recipe describes. Start the run anew"):
+            checkpoint.restore(saved[0], other)
+        assert all(np.array_equal(*pair) for pair in zip(before, other.get_weights(), strict=True))
+
+    def test_another_optimizer(self, saved):
+        """The optimiser's variables belong to the checkpoint."""
+        other = small()
+        other.compile("sgd", "categorical_crossentropy", jit_compile=False)
+        with pytest.raises(ResumeError, match="holds another network"):
+            checkpoint.restore(saved[0], other)
+
+    def test_truncated(self, saved):
+        """A file cut short, wherever, is not a checkpoint."""
+        path, _ = saved
+        data = path.read_bytes()
+        for length in (0, 10, len(data) // 2, len(data) - 1):
+            path.write_bytes(data[:length])
+            with pytest.raises(ResumeError, match=r"checkpoint\.npz' is not a checkpoint \(.*Start the run anew"):
+                checkpoint.restore(path, small())
+
+    def test_bits_flipped(self, saved):
+        """A flipped bit is refused, or lies where zip keeps times and permissions."""
+        path, model = saved
+        data, rng = path.read_bytes(), np.random.default_rng(0)
+        expected = model.get_weights()
+        refused = 0
+        for position in rng.integers(0, len(data), 100):
+            flipped = bytearray(data)
+            flipped[position] ^= 1 << int(rng.integers(8))
+            path.write_bytes(flipped)
+            try:
+                found = checkpoint.read_best(path)
+            except ResumeError:
+                refused += 1
+            else:
+                assert all(np.array_equal(*pair) for pair in zip(expected, found, strict=True))
+        assert refused > 80
+
+    def test_pickle(self, saved):
+        """A pickled object is not loaded."""
+        path, _ = saved
+        np.savez(path, variable_0=np.array([print], object))
+        with pytest.raises(ResumeError, match="is not a checkpoint"):
+            checkpoint.restore(path, small())
+
+    def test_folder_that_is_not_there(self, saved, tmp_path):
+        """What cannot be written says how to go on."""
+        _, model = saved
+        path = tmp_path / "gone" / "checkpoint.npz"
+        with pytest.raises(
+            TrainingError, match=r"gone/checkpoint\.npz' \(0 MB\) could not be written \(No such file.*--resume .*gone"
+        ):
+            checkpoint.save(path, Checkpoint(HISTORY, ()), model)
