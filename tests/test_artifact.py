@@ -147,7 +147,9 @@ class TestDescribe:
 class TestReadRefusesOtherFiles:
     def test_missing(self, tmp_path):
         """A path that leads nowhere."""
-        with pytest.raises(ModelFileError, match=r"'.*nowhere\.tflite': cannot be read \(No such file.*Expected the path"):
+        with pytest.raises(
+            ModelFileError, match=r"'.*nowhere\.tflite': cannot be read \(No such file.*Expected the path"
+        ):
             artifact.read(tmp_path / "nowhere.tflite")
 
     def test_folder(self, tmp_path):
@@ -227,7 +229,10 @@ class TestReadRefusesHiddenBytes:
     def test_extra_member(self, refuse, data, good):
         """A fifth member."""
         contents = [*members(data).items(), ("evil.pkl", b"cos\nsystem\n")]
-        refuse(pack(good.flatbuffer, contents), r"its archive holds \[.*'evil\.pkl'\]\. Expected exactly \['manifest\.json'")
+        refuse(
+            pack(good.flatbuffer, contents),
+            r"its archive holds \[.*'evil\.pkl'\]\. Expected exactly \['manifest\.json'",
+        )
 
     def test_missing_member(self, refuse, data, good):
         """Three members."""
@@ -283,7 +288,9 @@ class TestReadRefusesManifests:
     @pytest.mark.parametrize("temperature", [float("nan"), float("inf")])
     def test_temperature_that_is_no_number(self, refuse_manifest, temperature):
         """JSON has no NaN and no infinity; what stands there instead is not a number."""
-        refuse_manifest(r"Expected `float`, got `null` - at `\$\.calibration\.temperature`", calibration=Calibration(temperature))
+        refuse_manifest(
+            r"Expected `float`, got `null` - at `\$\.calibration\.temperature`", calibration=Calibration(temperature)
+        )
 
     @pytest.mark.parametrize("field", ["coverage", "set_threshold", "abstain_below"])
     def test_shares_out_of_range(self, refuse_manifest, field):

@@ -102,7 +102,9 @@ class TestPredict:
     def test_refuses_other_images(self, classifier, shape, dtype):
         """Only u8[N,H,W,3] of the model's size; the sentence says what came and what reads images rightly."""
         received = rf"Received images {np.dtype(dtype)}\[{', '.join(map(str, shape))}\]"
-        with pytest.raises(LinceError, match=rf"{received}\. Expected uint8\[N,32,32,3\]: read them with lince\.images"):
+        with pytest.raises(
+            LinceError, match=rf"{received}\. Expected uint8\[N,32,32,3\]: read them with lince\.images"
+        ):
             classifier.predict(np.zeros(shape, dtype))
 
 
@@ -124,7 +126,9 @@ class TestLoad:
         off = expected.logits.copy()
         off[7, 1] += np.where(off[7, 1] > 0, -golden.TOLERANCE_STEPS - 1, golden.TOLERANCE_STEPS + 1)
         path = written(golden=Golden(expected.images, off))
-        with pytest.raises(ModelFileError, match=r"changed\.tflite': its golden images give logits 3 steps away.*at most 2"):
+        with pytest.raises(
+            ModelFileError, match=r"changed\.tflite': its golden images give logits 3 steps away.*at most 2"
+        ):
             Classifier.load(path)
 
     def test_rounding_is_tolerated(self, run, written):

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import typer
 
+from lince import artifact
 from lince.classifier import Classifier
 from lince.cli import app
 from lince.records import Certificate, ImageSpec, Manifest
@@ -21,7 +22,7 @@ from lince.training.recipe import Recipe
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
-PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *DOCS.rglob("*.md")])
+PAGES = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md")])
 GENERATOR = runpy.run_path(str(DOCS / "generate.py"))
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
@@ -58,7 +59,7 @@ def test_generator_gives_every_key_of_the_tables_a_sentence():
     assert {"blocks", "rotation_degrees", "epochs", "calibration_images", "coverage"} <= told
 
 
-def test_generated_page_fails_when_a_verb_is_missing(tmp_path: Path):
+def test_generated_page_fails_when_a_verb_is_missing():
     """The comparison above can fail: a page from which a verb was cut is not what the generator writes."""
     text = (DOCS / "cli.md").read_text(encoding="utf-8")
     assert text.replace("## lince predict\n", "") != GENERATOR["page"]("cli.md")
@@ -70,6 +71,14 @@ def test_relative_links_lead_to_files(page: Path):
     text = FENCE.sub("", page.read_text(encoding="utf-8"))
     targets = re.findall(r"\]\((?!\w+:|#)([^)#\s]+)", text)
     assert [target for target in targets if not (page.parent / target).exists()] == []
+
+
+@pytest.mark.parametrize("page", sorted((DOCS / "decisions").glob("*.md")), ids=lambda page: page.stem[:4])
+def test_decision_has_the_four_parts(page: Path):
+    """Summary, Motivation, Implementation and Discussion, in that order, under a title with the file's number."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    assert headings[0].startswith(f"{page.stem[:4]}: ")
+    assert headings[1:] == ["Summary", "Motivation", "Implementation", "Discussion"]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
@@ -125,20 +134,14 @@ def test_example_of_the_model_file_page_gives_the_answers_of_lince(run: RunFolde
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=60)
     assert (done.returncode, "lince" in code) == (0, False), done.stderr
     answers = [json.loads(line) for line in done.stdout.splitlines()]
-    classifier, images = _classifier(run)
-    prediction = classifier.predict(images)
+    classifier = Classifier.load(run.model)
+    prediction = classifier.predict(artifact.read(run.model).golden.images)
     assert [answer["label"] for answer in answers] == [classifier.classes[index] for index in prediction.indices]
     assert [answer["abstain"] for answer in answers] == prediction.abstain.tolist()
     assert {answer["golden_steps"] for answer in answers} == {0}
     np.testing.assert_allclose(
         [answer["probability"] for answer in answers], prediction.probabilities.max(axis=1), rtol=1e-5
     )
-
-
-def _classifier(run: RunFolder) -> tuple[Classifier, np.ndarray]:
-    from lince import artifact
-
-    return Classifier.load(run.model), artifact.read(run.model).golden.images
 
 
 def _words(text: str) -> str:

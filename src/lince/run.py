@@ -95,7 +95,7 @@ class RunFolder:
     def read_splits(self) -> dict[str, np.ndarray]:
         """Indices i64 by name: `train` and `validation` into the source's training images; `test` of the set-aside."""
         try:
-            with np.load(self.splits, allow_pickle=False) as arrays:
+            with self.splits.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
                 return dict(arrays)
         except _DAMAGED as error:
             raise DataError(f"{str(self.splits)!r} cannot be read ({error}). Start the run anew.") from error
@@ -130,7 +130,7 @@ class RunFolder:
     def read_answers(self) -> tuple[np.ndarray, np.ndarray]:
         """Probabilities f32[N,K] of the model file on the test images, and their labels i64[N]."""
         try:
-            with np.load(self.answers, allow_pickle=False) as arrays:
+            with self.answers.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
                 return arrays["probabilities"], arrays["labels"]
         except (*_DAMAGED, KeyError) as error:
             message = f"{str(self.answers)!r} cannot be read ({error}). Write it by lince quantize {self.path}."

@@ -43,7 +43,7 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture
 def page(browser: Browser, server: ServerProcess) -> Iterator[Page]:
     """The page, loaded; whatever its scripts or its security policy complain about fails the test."""
-    page = browser.new_page()
+    page = browser.new_page(reduced_motion="reduce")  # bars have their length at once
     complaints = []
     page.on("pageerror", lambda error: complaints.append(str(error)))
     page.on("console", lambda message: complaints.append(message.text) if "Content Security" in message.text else None)

@@ -8,7 +8,6 @@ from typing import Any, Self
 import httpx
 from fastapi import FastAPI
 
-
 Png = Callable[..., bytes]
 """`png(seed, size=32)`: a PNG of noise."""
 

@@ -18,6 +18,7 @@ from lince.serving.settings import ServeSettings
 # The server process and the hostile requests are shared with the benchmarks.
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 
+
 @pytest.fixture(scope="session")
 def classifier() -> Classifier:
     """The model that ships."""

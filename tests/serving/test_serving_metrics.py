@@ -12,7 +12,11 @@ from lince.serving.inference import Inference
 def samples(client: AppClient) -> Callable[..., float | None]:
     """`value(name, **labels)` of what /metrics says now."""
     families = text_string_to_metric_families(client.get("/metrics").text)
-    found = {(sample.name, frozenset(sample.labels.items())): sample.value for family in families for sample in family.samples}
+    found = {
+        (sample.name, frozenset(sample.labels.items())): sample.value
+        for family in families
+        for sample in family.samples
+    }
     return lambda name, **labels: found.get((name, frozenset(labels.items())))
 
 
@@ -25,7 +29,9 @@ def test_every_status_is_counted(client: AppClient, png: Png, monkeypatch: pytes
     monkeypatch.setattr(Inference, "_decode", lambda *_: 1 / 0)
     client.post("/predict", content=png(), headers=RAW)
     value = samples(client)
-    counted = [value("lince_requests_total", path="/predict", method="POST", status=status) for status in ("200", "400", "500")]
+    counted = [
+        value("lince_requests_total", path="/predict", method="POST", status=status) for status in ("200", "400", "500")
+    ]
     assert counted == [1, 1, 1]
     assert value("lince_requests_total", path="/predict", method="GET", status="405") == 1
     assert value("lince_requests_total", path="/", method="GET", status="200") == 1

@@ -44,7 +44,11 @@ def test_scripts_insert_text_only():
     """Labels and messages cannot become markup."""
     scripts = list(PAGE.glob("*.js"))
     assert len(scripts) >= 3
-    assert not [script.name for script in scripts if re.search(r"innerHTML|outerHTML|insertAdjacent|document\.write|eval", script.read_text())]
+    assert not [
+        script.name
+        for script in scripts
+        if re.search(r"innerHTML|outerHTML|insertAdjacent|document\.write|eval", script.read_text())
+    ]
 
 
 def test_an_update_shows_at_once(client: AppClient):

@@ -66,7 +66,9 @@ def test_only_bad_images_fail_the_request(client: AppClient):
     """When no image can be read there is no answer, but an error with the first one's code."""
     response = client.post("/predict", **form(b"no image", b""))
     assert (response.status_code, response.json()["error"]["code"]) == (415, "unsupported_format")
-    assert response.json()["error"]["message"].startswith("None of the 2 images can be read. The first: Received 8 bytes")
+    assert response.json()["error"]["message"].startswith(
+        "None of the 2 images can be read. The first: Received 8 bytes"
+    )
 
 
 def test_form_in_single_bytes_is_the_same_form(client: AppClient, png: Png):

@@ -50,7 +50,8 @@ def test_unknown_options_are_refused():
 
 
 @pytest.mark.parametrize(
-    ("host", "loopback"), [("127.0.0.1", True), ("::1", True), ("localhost", True), ("0.0.0.0", False), ("example.org", False)]
+    ("host", "loopback"),
+    [("127.0.0.1", True), ("::1", True), ("localhost", True), ("0.0.0.0", False), ("example.org", False)],
 )
 def test_loopback_is_known(host: str, loopback: bool):
     """Only then is the Host header checked by default."""

@@ -9,7 +9,7 @@ os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def recipe(recipe_file):
     """The tiny recipe, resolved."""
     from lince.training import recipe as recipes
@@ -17,9 +17,10 @@ def recipe(recipe_file):
     return recipes.load(recipe_file)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def splits(dataset):
-    """45 images to train on and 15 to validate with."""
-    import numpy as np
+    """60 images to train on and 15 to validate with, the same share of each class."""
+    from lince.data import stratified_split
 
-    return dataset.train.take(np.arange(0, 45)), dataset.train.take(np.arange(45, 75))
+    kept, held_out = stratified_split(dataset.train.labels, fraction=0.2, seed=0)
+    return dataset.train.take(kept), dataset.train.take(held_out)

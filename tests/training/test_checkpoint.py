@@ -99,7 +99,9 @@ class TestMistakes:
         """Weights of other shapes are refused, and the network is left as it was."""
         other = small(width=16)
         before = other.get_weights()
-        with pytest.raises(ResumeError, match="holds another network than the run's recipe describes. Start the run anew"):
+        with pytest.raises(
+            ResumeError, match="holds another network than the run's recipe describes. Start the run anew"
+        ):
             checkpoint.restore(saved[0], other)
         assert all(np.array_equal(*pair) for pair in zip(before, other.get_weights(), strict=True))
 

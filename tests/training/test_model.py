@@ -92,7 +92,9 @@ class TestVgg:
     def test_unknown_initializer(self):
         """A name that Keras does not know is the recipe's mistake."""
         wrong = Vgg(blocks=((8,),), block_dropout=(0,), dense=(), dense_dropout=0, initializer="he_norm")
-        with pytest.raises(RecipeError, match=r"model\.initializer='he_norm' is not a Keras initialiser\. Use 'he_normal'"):
+        with pytest.raises(
+            RecipeError, match=r"model\.initializer='he_norm' is not a Keras initialiser\. Use 'he_normal'"
+        ):
             build(wrong)
 
 

@@ -107,7 +107,9 @@ class TestLoad:
 class TestMistakes:
     def test_unknown_recipe(self):
         """The sentence lists what there is."""
-        with pytest.raises(RecipeError, match=r"Received recipe 'clasic'\. Expected one of .*classic.*, or the path of a TOML"):
+        with pytest.raises(
+            RecipeError, match=r"Received recipe 'clasic'\. Expected one of .*classic.*, or the path of a TOML"
+        ):
             recipes.load("clasic")
 
     def test_folder(self, tmp_path):
@@ -137,7 +139,9 @@ class TestMistakes:
 
     def test_override_into_a_value(self, mine):
         """A number has no keys."""
-        with pytest.raises(RecipeError, match=r"Received --set 'train\.epochs\.more=5', but 'epochs' is a value, not a table"):
+        with pytest.raises(
+            RecipeError, match=r"Received --set 'train\.epochs\.more=5', but 'epochs' is a value, not a table"
+        ):
             recipes.load(mine, ["train.epochs.more=5"])
 
     @pytest.mark.parametrize(
@@ -191,7 +195,9 @@ class TestMistakes:
     def test_more_blocks_than_the_image_has_halves(self, mine):
         """Each block halves the image; the sentence says how many it can take."""
         blocks = ["model.blocks=[[8], [8], [8], [8]]", "model.block_dropout=[0, 0, 0, 0]", "image_size=8"]
-        with pytest.raises(RecipeError, match=r"4 blocks halve image_size=8 to nothing; use at most 3 blocks, or larger images"):
+        with pytest.raises(
+            RecipeError, match=r"4 blocks halve image_size=8 to nothing; use at most 3 blocks, or larger images"
+        ):
             recipes.load(mine, blocks)
         assert recipes.load(mine, [*blocks[:2], "image_size=16"])
 

@@ -17,7 +17,7 @@ def check_tables(report: CheckReport) -> list[Table]:
     tables = [_counts(report), _findings(report)]
     examples = {
         "Files that cannot be used": [f"{one.path}: {one.reason}" for one in report.rejected],
-        "In train and in test": [f"{pair.first.name} = {pair.second.name}" for pair in report.across_splits],
+        "In train and in test": [f"{pair.first.name} ≈ {pair.second.name}" for pair in report.across_splits],
         "The same pixels": [" = ".join(copy.name for copy in group) for group in report.exact_copies],
         "Nearly the same": [f"{pair.first.name} ≈ {pair.second.name}" for pair in report.near_copies],
         "The same picture under different labels": [
@@ -28,7 +28,7 @@ def check_tables(report: CheckReport) -> list[Table]:
 
 
 def _counts(report: CheckReport) -> Table:
-    table = Table(title=f"{report.source}: {report.n:,} images", box=box.SIMPLE_HEAD, title_justify="left")
+    table = Table(title=f"{report.n:,} images", box=box.SIMPLE_HEAD, title_justify="left")
     table.add_column("class")
     for split in report.counts:
         table.add_column(split, justify="right")
@@ -40,6 +40,7 @@ def _counts(report: CheckReport) -> Table:
 def _findings(report: CheckReport) -> Table:
     more = " or more" if report.near_copies_capped else ""
     table = Table(box=box.SIMPLE_HEAD, show_header=False)
+    table.add_row("data", Text(report.source))
     table.add_row("largest class over smallest", f"{report.imbalance:.2f}")
     table.add_row("files that cannot be used", f"{len(report.rejected):,}")
     table.add_row("groups with the same pixels", f"{len(report.exact_copies):,}")

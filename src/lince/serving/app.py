@@ -67,6 +67,7 @@ def create_app(model: Classifier | Path, settings: ServeSettings) -> FastAPI:
         lifespan=_lifespan(service, model),
         docs_url=None,  # FastAPI's pages load scripts from the network; ours is at /docs and comes with the package
         redoc_url=None,
+        redirect_slashes=False,  # /predict/ is not found, rather than redirected with its body lost
     )
     app.state.service = service
     app.add_middleware(Gate, hosts=settings.hosts, metrics=service.metrics)

@@ -46,7 +46,7 @@ class Buffer:
         """Raises: RequestError: when the bodies together would exceed the limit."""
         if self._used_bytes + count > self._limit_bytes:
             message = "The server holds as many bytes of requests as it may. Try again in a second."
-            raise RequestError("overloaded", message, close=True)
+            raise RequestError("overloaded", message)
         self._used_bytes += count
 
 
@@ -88,7 +88,7 @@ async def read_images(request: Request, settings: ServeSettings, share: Share) -
         message = (
             f"The body did not arrive within {settings.receive_timeout_s:g} s. Send it faster, or a smaller image."
         )
-        raise RequestError("receive_timeout", message, close=True) from None
+        raise RequestError("receive_timeout", message) from None
 
 
 def _boundary(request: Request) -> bytes | None:
@@ -102,7 +102,7 @@ def _boundary(request: Request) -> bytes | None:
     elif media_type == _FORM.encode():
         if boundary := options.get(b"boundary"):
             return boundary
-        raise RequestError("malformed_form", f"The Content-Type {received[:100]!r} names no boundary.", close=True)
+        raise RequestError("malformed_form", f"The Content-Type {received[:100]!r} names no boundary.")
     raise RequestError("unsupported_media_type", f"Received {received[:100] or 'no type'!r}. {_HOW}")
 
 
@@ -125,7 +125,7 @@ async def _chunks(request: Request, limit_bytes: int, share: Share) -> AsyncIter
 
 def _too_large(received: str, limit_bytes: int) -> RequestError:
     message = f"The body has {received} bytes. Expected at most {limit_bytes:,}: scale the image down or send fewer."
-    return RequestError("body_too_large", message, close=True)
+    return RequestError("body_too_large", message)
 
 
 async def _read_form(chunks: AsyncIterator[bytes], boundary: bytes, *, max_parts: int) -> list[bytes]:
@@ -134,7 +134,7 @@ async def _read_form(chunks: AsyncIterator[bytes], boundary: bytes, *, max_parts
         async for chunk in chunks:
             form.feed(chunk)
     except FormParserError as error:
-        raise RequestError("malformed_form", f"The form is malformed: {error}. {_HOW}", close=True) from error
+        raise RequestError("malformed_form", f"The form is malformed: {error}. {_HOW}") from error
     if not form.complete:
         raise RequestError("malformed_form", "The form ends without its closing boundary: it is cut short.")
     if not form.images:
@@ -173,7 +173,7 @@ class _Form:
     def _begin_part(self) -> None:
         if len(self.images) == self._max_parts:
             message = f"The form has more than {self._max_parts} parts. Send the images in several requests."
-            raise RequestError("too_many_parts", message, close=True)
+            raise RequestError("too_many_parts", message)
         self._field = None
 
     def _begin_header(self) -> None:
@@ -194,7 +194,7 @@ class _Form:
         if self._field != FIELD:
             received = "no name" if self._field is None else repr(self._field[:100])
             message = f"Part {len(self.images)} of the form has {received}. Expected every part to be named {FIELD!r}."
-            raise RequestError("wrong_field", message, close=True)
+            raise RequestError("wrong_field", message)
         self._pieces = []
 
     def _end_part(self) -> None:

@@ -68,6 +68,10 @@ class BoundedConnection(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         self._stop_timers()
         super().on_message_complete()
+        if self.cycle.response_complete:  # uvicorn waited for the next request already, until this body came instead
+            self.timeout_keep_alive_task = self.loop.call_later(
+                self.timeout_keep_alive, self.timeout_keep_alive_handler
+            )
 
     def send_400_response(self, msg: str) -> None:
         self._refuse("malformed_request", f"{msg.removesuffix('.')}: it is not HTTP/1.1 as we know it.")

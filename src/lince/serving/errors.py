@@ -50,13 +50,11 @@ class RequestError(LinceError):
 
     Attributes:
         code: a key of `STATUS`.
-        close: whether the connection must end, because the rest of the request will not be read.
     """
 
-    def __init__(self, code: str, message: str, *, close: bool = False):
+    def __init__(self, code: str, message: str):
         super().__init__(message)
         self.code = code
-        self.close = close
 
 
 def error_response(code: str, message: str, *, headers: dict[str, str] | None = None) -> Response:
@@ -82,7 +80,7 @@ def install(app: FastAPI) -> None:
 
 
 def _answer_request_error(_: Request, error: RequestError) -> Response:
-    return error_response(error.code, str(error), headers={"connection": "close"} if error.close else None)
+    return error_response(error.code, str(error))
 
 
 def _answer_image_error(_: Request, error: ImageError) -> Response:

@@ -46,9 +46,7 @@ class Inference:
     def check_room(self) -> None:
         """Raises: RequestError: when the line is full."""
         if self._waiting >= self._max_waiting:
-            raise RequestError(
-                "overloaded", f"{self._waiting} requests are waiting already. Try again in a second.", close=True
-            )
+            raise RequestError("overloaded", f"{self._waiting} requests are waiting already. Try again in a second.")
 
     async def answer(self, encoded: Sequence[bytes], *, top: int, logits: bool) -> list[Answer]:
         """Answers for the images of one request, in their order.

@@ -1,6 +1,6 @@
 """What the service says, as frozen dataclasses, from which FastAPI writes `/openapi.json`.
 
-The answer for one image itself comes from `lince.answers`, shared with the command line; tests hold it to `ImageAnswer`.
+An image's answer itself comes from `lince.answers`, shared with the command line; a test holds it to `ImageAnswer`.
 """
 
 from dataclasses import dataclass

@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib
+import logging
 import os
 import platform
 import sys
@@ -36,6 +37,8 @@ def prepare(*, deterministic: bool = False) -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     if deterministic:
         os.environ["TF_DETERMINISTIC_OPS"] = "1"
+    # TensorFlow logs what it exports, in a notebook even to stdout, where results belong.
+    logging.getLogger("tensorflow").setLevel(logging.WARNING)
     with _held_back_stderr():
         importlib.import_module("keras")
 

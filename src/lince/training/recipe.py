@@ -103,7 +103,12 @@ class Calibrate(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Recipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One experiment."""
+    """One experiment.
+
+    Attributes:
+        name: of the recipe, and of its run folder; the file's name if left out.
+        image_size: height and width that images are brought to, pixels.
+    """
 
     name: str
     image_size: Annotated[int, Meta(ge=8, le=1024)] = 32

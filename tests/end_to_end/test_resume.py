@@ -1,0 +1,152 @@
+"""`lince train` as a process: killed, interrupted, out of disk; and going on as if nothing had happened."""
+
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lince.run import RunFolder
+
+pytestmark = pytest.mark.skipif(os.name == "nt", reason="Windows has neither kill -9 nor SIGINT to one process")
+
+# Epochs are lengthened by small batches (60 images in 30 steps), so that a signal arrives while there is work left.
+SLOWER = ("--set", "train.batch_size=2", "--set", "train.epochs=25", "--set", "train.patience=25")
+
+
+@pytest.fixture(scope="module")
+def command(program: str, images_folder: Path, recipe_file: Path) -> Callable[[Path], list[str]]:
+    """The command line of the slower run, into a folder of runs."""
+
+    def build(runs: Path) -> list[str]:
+        options = ["--recipe", str(recipe_file), "--runs", str(runs), "--deterministic", "--until", "train", *SLOWER]
+        return [program, "train", str(images_folder), *options]
+
+    return build
+
+
+@pytest.fixture(scope="module")
+def whole(command: Callable, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    """The run that nobody stopped."""
+    runs = tmp_path_factory.mktemp("whole")
+    subprocess.run(command(runs), check=True, capture_output=True, timeout=120)
+    return RunFolder(runs / "tiny")
+
+
+def signal_after_epochs(command: list[str], epochs: int, number: int) -> tuple[int, str]:
+    """Starts the program, sends it a signal when that many epochs have been printed; its exit status and stderr."""
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+        seen = []
+        for line in process.stderr:
+            seen.append(line)
+            if sum(text.startswith("epoch ") for text in seen) == epochs:
+                break
+        os.kill(process.pid, number)
+        seen.append(process.stderr.read())
+        return process.wait(timeout=60), "".join(seen)
+
+
+@pytest.fixture(scope="module")
+def killed(command: Callable, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    """The run, killed after its second epoch. Copy the folder before going on with it."""
+    runs = tmp_path_factory.mktemp("killed")
+    status, stderr = signal_after_epochs(command(runs), 2, signal.SIGKILL)
+    assert -signal.SIGKILL == status, stderr
+    return RunFolder(runs / "tiny")
+
+
+@pytest.fixture
+def copy(killed: RunFolder, tmp_path: Path) -> RunFolder:
+    """The killed run, to go on with."""
+    return RunFolder(Path(shutil.copytree(killed.path, tmp_path / "tiny")))
+
+
+def checkpoint(run: RunFolder) -> dict[str, np.ndarray]:
+    with np.load(run.checkpoint, allow_pickle=False) as arrays:
+        return dict(arrays)
+
+
+class TestKill:
+    def test_leaves_a_whole_checkpoint(self, killed, whole):
+        """After kill -9 the finished epochs are there, and fewer than the run wanted: it was stopped in the middle."""
+        assert 2 <= len(killed.read_history()) < len(whole.read_history()) == 25
+        assert checkpoint(killed).keys() == checkpoint(whole).keys()
+        assert not killed.keras_model.exists()
+
+    def test_resumed_run_is_the_uninterrupted_run(self, lince, copy, whole):
+        """Weights, optimiser, random state and best weights are equal bit for bit, and so is the history but for times."""
+        done = lince("train", "--resume", copy.path, "--until", "train")
+        assert 0 == done.returncode, done.stderr
+        expected, found = checkpoint(whole), checkpoint(copy)
+        assert expected.keys() == found.keys()
+        for name in expected.keys() - {"history"}:
+            np.testing.assert_array_equal(expected[name], found[name], err_msg=name)
+        figures = [
+            [(row.epoch, row.loss, row.accuracy, row.val_loss, row.val_accuracy, row.learning_rate) for row in history]
+            for history in (whole.read_history(), copy.read_history())
+        ]
+        assert figures[0] == figures[1]
+        assert copy.keras_model.exists()
+
+    def test_seed_matters(self, whole, run):
+        """Another recipe ends in other weights, so that the test above can fail."""
+        expected, found = checkpoint(whole), checkpoint(run)
+        assert not np.array_equal(expected["variable_0"], found["variable_0"])
+
+    def test_before_the_first_epoch(self, lince, killed, copy):
+        """Killed before its first checkpoint, a run begins again: there is a run folder, and nothing to lose."""
+        copy.checkpoint.unlink()
+        copy.history.unlink()
+        done = lince("train", "--resume", copy.path, "--until", "train")
+        assert 0 == done.returncode, done.stderr
+        assert killed.read_history()[0].loss == copy.read_history()[0].loss
+
+    def test_other_images(self, lince, copy):
+        """A run goes on with the images that it began with, or not at all."""
+        text = copy.record.read_text()
+        copy.record.write_text(text.replace(copy.read_record().fingerprint, "0" * 64))
+        done = lince("train", "--resume", copy.path)
+        assert (1, "") == (done.returncode, done.stdout)
+        assert "have changed since the run began" in done.stderr
+        assert "Traceback" not in done.stderr
+
+
+class TestInterrupt:
+    def test_ctrl_c(self, command, tmp_path, lince):
+        """SIGINT: exit code 130, the best weights in model.keras, and the command that goes on; which it does."""
+        status, stderr = signal_after_epochs(command(tmp_path), 2, signal.SIGINT)
+        run = RunFolder(tmp_path / "tiny")
+        assert 130 == status, stderr
+        assert f"Stopped. Go on with: lince train --resume {run.path}" in stderr
+        assert "Traceback" not in stderr
+        assert 2 <= len(run.read_history()) < 25
+        evaluated = lince("evaluate", run.keras_model, "--split", "validation", "--json")
+        assert 0 == evaluated.returncode, evaluated.stderr
+        best = min(run.read_history(), key=lambda row: row.val_loss)
+        import json
+
+        assert json.loads(evaluated.stdout)["report"]["nll"] == pytest.approx(best.val_loss, rel=1e-4)
+
+
+class TestFullDisk:
+    def test_one_sentence_and_the_last_checkpoint(self, lince, copy):
+        """No file can grow past 64 kB: exit code 1, one sentence, and everything is as it was before."""
+        resource = pytest.importorskip("resource")
+
+        def limit() -> None:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (2**16, 2**16))
+
+        before = {path.name: path.read_bytes() for path in copy.path.iterdir()}
+        done = lince("train", "--resume", copy.path, preexec_fn=limit)
+        assert (1, "") == (done.returncode, done.stdout), done.stderr
+        errors = [line for line in done.stderr.splitlines() if line.startswith("Error: ")]
+        assert 1 == len(errors), done.stderr
+        assert "could not be written (File too large)" in errors[0]
+        assert f"lince train --resume {copy.path}" in errors[0]
+        assert "Traceback" not in done.stderr
+        after = {path.name: path.read_bytes() for path in copy.path.iterdir()}
+        assert before == after
