@@ -4,6 +4,7 @@ Exit codes: 0 done, 1 a LinceError (one sentence, no traceback), 2 usage, 3 a se
 130 interrupted. Results go to stdout, everything else to stderr.
 """
 
+import errno
 import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -31,6 +32,8 @@ Seed = Annotated[int, typer.Option(min=0, help="Of every random choice.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Strict = Annotated[bool, typer.Option("--strict", help="Stop when a file cannot be read; otherwise it is left out.")]
 Force = Annotated[bool, typer.Option("--force", help="Publish although int8 loses more than the bound; recorded.")]
+# What the operating system says when there is no room: on the disk, in the user's quota, in the file.
+_FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def main() -> None:
@@ -39,6 +42,13 @@ def main() -> None:
         app()
     except LinceError as error:
         _fail(error, code=1)
+    except OSError as error:
+        if error.errno not in _FULL_DISK:
+            raise
+        message = (
+            f"A file could not be written ({error.strerror}). Those from before are intact: make room, and try again."
+        )
+        _fail(LinceError(message), code=1)
     except KeyboardInterrupt:
         say("Interrupted.")
         sys.exit(130)

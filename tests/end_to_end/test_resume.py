@@ -14,8 +14,8 @@ from lince.run import RunFolder
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="Windows has neither kill -9 nor SIGINT to one process")
 
-# Epochs are lengthened by small batches (60 images in 30 steps), so that a signal arrives while there is work left.
-SLOWER = ("--set", "train.batch_size=2", "--set", "train.epochs=25", "--set", "train.patience=25")
+# Fifteen epochs of fifteen steps: when the second is over, a second of work is left for the signal to arrive in.
+SLOWER = ("--set", "train.batch_size=4", "--set", "train.epochs=15", "--set", "train.patience=15")
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +73,7 @@ def checkpoint(run: RunFolder) -> dict[str, np.ndarray]:
 class TestKill:
     def test_leaves_a_whole_checkpoint(self, killed, whole):
         """After kill -9 the finished epochs are there, and fewer than the run wanted: it was stopped in the middle."""
-        assert 2 <= len(killed.read_history()) < len(whole.read_history()) == 25
+        assert 2 <= len(killed.read_history()) < len(whole.read_history()) == 15
         assert checkpoint(killed).keys() == checkpoint(whole).keys()
         assert not killed.keras_model.exists()
 
@@ -97,39 +97,21 @@ class TestKill:
         expected, found = checkpoint(whole), checkpoint(run)
         assert not np.array_equal(expected["variable_0"], found["variable_0"])
 
-    def test_before_the_first_epoch(self, lince, killed, copy):
-        """Killed before its first checkpoint, a run begins again: there is a run folder, and nothing to lose."""
-        copy.checkpoint.unlink()
-        copy.history.unlink()
-        done = lince("train", "--resume", copy.path, "--until", "train")
-        assert 0 == done.returncode, done.stderr
-        assert killed.read_history()[0].loss == copy.read_history()[0].loss
-
-    def test_other_images(self, lince, copy):
-        """A run goes on with the images that it began with, or not at all."""
-        text = copy.record.read_text()
-        copy.record.write_text(text.replace(copy.read_record().fingerprint, "0" * 64))
-        done = lince("train", "--resume", copy.path)
-        assert (1, "") == (done.returncode, done.stdout)
-        assert "have changed since the run began" in done.stderr
-        assert "Traceback" not in done.stderr
-
 
 class TestInterrupt:
-    def test_ctrl_c(self, command, tmp_path, lince):
-        """SIGINT: exit code 130, the best weights in model.keras, and the command that goes on; which it does."""
+    def test_ctrl_c(self, command, tmp_path):
+        """SIGINT: exit code 130, the best weights in model.keras, and the command that goes on."""
         status, stderr = signal_after_epochs(command(tmp_path), 2, signal.SIGINT)
         run = RunFolder(tmp_path / "tiny")
         assert 130 == status, stderr
         assert f"Stopped. Go on with: lince train --resume {run.path}" in stderr
         assert "Traceback" not in stderr
-        assert 2 <= len(run.read_history()) < 25
-        evaluated = lince("evaluate", run.keras_model, "--split", "validation", "--json")
-        assert 0 == evaluated.returncode, evaluated.stderr
-        best = min(run.read_history(), key=lambda row: row.val_loss)
-        import json
+        assert 2 <= len(run.read_history()) < 15
+        import keras
 
-        assert json.loads(evaluated.stdout)["report"]["nll"] == pytest.approx(best.val_loss, rel=1e-4)
+        weights = keras.models.load_model(run.keras_model, compile=False).get_weights()
+        for index, found in enumerate(weights):
+            np.testing.assert_array_equal(checkpoint(run)[f"best_{index}"], found)
 
 
 class TestFullDisk:

@@ -24,3 +24,19 @@ def splits(dataset):
 
     kept, held_out = stratified_split(dataset.train.labels, fraction=0.2, seed=0)
     return dataset.train.take(kept), dataset.train.take(held_out)
+
+
+@pytest.fixture(scope="session")
+def trained_model(run):
+    """The float model of the tests' run."""
+    from lince.training import pipeline
+
+    return pipeline.trained_model(run)
+
+
+@pytest.fixture(scope="session")
+def int8(trained_model, splits):
+    """The same network in int8: a flatbuffer."""
+    from lince.training.quantize import quantize
+
+    return quantize(trained_model, splits[0].images[::3])

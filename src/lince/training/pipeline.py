@@ -10,7 +10,7 @@ Each stage reads what the one before it wrote, so each can be repeated alone: `r
 import io
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -146,8 +146,11 @@ def train_model(run: Run, display: Display, *, resume: bool = False) -> None:
             display=_Recorder(display, run.folder),
             resume=resume,
         )
-    finally:
-        _write_best(run)
+    except BaseException:
+        with suppress(TrainingError):  # what ended training is what the user must hear of: a full disk fails twice
+            _write_best(run)
+        raise
+    _write_best(run)
     run.folder.write_history(state.history)
 
 
@@ -286,9 +289,16 @@ def _write_best(run: Run) -> None:
     model = _build(run, "float32")
     model.set_weights(best)
     temporary = run.folder.path / ".model.tmp.keras"
-    model.save(temporary)
-    write_atomically(run.folder.keras_model, temporary.read_bytes())
-    temporary.unlink()
+    try:
+        model.save(temporary)
+        write_atomically(run.folder.keras_model, temporary.read_bytes())
+    except OSError as error:
+        raise TrainingError(
+            f"{str(run.folder.keras_model)!r} could not be written ({error.strerror}). The checkpoint is intact: "
+            f"make room, then go on with lince train --resume {run.folder.path}."
+        ) from error
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def _sample(split: Split, count: int, *, seed: int) -> np.ndarray:
