@@ -7,7 +7,7 @@
 
     python benchmarks/one_answer.py MODEL DATA --images 2000
 
-DATA is a .zip or folder with a test tree. The last line of stdout is one JSON object: images, and for each door how
+DATA is a .zip with a test tree. The last line of stdout is one JSON object: images, and for each door how
 many labels and logits differ from evaluation's; the exit code is 1 when any does.
 """
 
@@ -16,21 +16,20 @@ import json
 import secrets
 import subprocess
 import sys
+import sysconfig
 import tempfile
-import time
 import urllib.request
 import zipfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+from server_process import running_server
 
 from lince import data
 from lince.classifier import Classifier
 
 PARTS = 16
-START_SECONDS = 30
 
 
 def main() -> int:
@@ -49,7 +48,8 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         files = _copy(options.data, names, Path(folder))
         doors = {"files": _predict(options.model, files)}
-        with _server(options.model) as url:
+        with running_server(model=options.model) as server:
+            url = server.url
             doors["raw"] = [_ask(url, path.read_bytes(), "application/octet-stream")[0] for path in files]
             doors["multipart"] = [row for batch in _batches(files) for row in _ask(url, *_form(batch))]
     differences = {
@@ -67,7 +67,7 @@ def main() -> int:
 def _copy(source: Path, names: list[str], folder: Path) -> list[Path]:
     """The encoded files themselves, as `000000.jpg` and so on: every door gets the same bytes in one order."""
     paths = []
-    with zipfile.ZipFile(source) if source.suffix == ".zip" else _tree(source) as archive:
+    with zipfile.ZipFile(source) as archive:
         for index, name in enumerate(names):
             path = folder / f"{index:06}{Path(name).suffix}"
             path.write_bytes(archive.read(name))
@@ -75,56 +75,18 @@ def _copy(source: Path, names: list[str], folder: Path) -> list[Path]:
     return paths
 
 
-@contextmanager
-def _tree(source: Path) -> Iterator["_Tree"]:
-    yield _Tree(source)
-
-
-class _Tree:
-    """A folder, read as an archive is."""
-
-    def __init__(self, root: Path):
-        self._root = root
-
-    def read(self, name: str) -> bytes:
-        return (self._root / name).read_bytes()
-
-
 def _predict(model: Path, files: list[Path]) -> list[dict]:
-    command = [*_lince(), "predict", str(model), str(files[0].parent), "--json", "--logits"]
+    command = [
+        str(Path(sysconfig.get_path("scripts"), "lince")),
+        "predict",
+        str(model),
+        str(files[0].parent),
+        "--json",
+        "--logits",
+    ]
     output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     rows = {Path(row["path"]).name: row for row in map(json.loads, output.splitlines())}
     return [rows[path.name] for path in files]
-
-
-def _lince() -> list[str]:
-    return [sys.executable, "-c", "from lince.cli import main; main()"]
-
-
-@contextmanager
-def _server(model: Path) -> Iterator[str]:
-    """`lince serve` on a free port, stopped at the end."""
-    process = subprocess.Popen([*_lince(), "serve", str(model), "--port", "0"], stderr=subprocess.PIPE, text=True)
-    try:
-        url = next(word for line in process.stderr for word in line.split() if word.startswith("http://")).rstrip(".")
-        _wait(f"{url}/readyz")
-        yield url
-    finally:
-        process.terminate()
-        process.wait(timeout=START_SECONDS)
-
-
-def _wait(url: str) -> None:
-    deadline = time.monotonic() + START_SECONDS
-    while True:
-        try:
-            urllib.request.urlopen(url, timeout=5).close()
-        except OSError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.05)
-        else:
-            return
 
 
 def _ask(url: str, body: bytes, content_type: str) -> list[dict]:

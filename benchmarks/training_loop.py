@@ -1,15 +1,16 @@
-"""What does Lince's training loop cost, or save, against a plain Keras `fit` of the same network?
+"""What does Lince's training loop cost, or save, against a plain Keras `fit` of the same network, at what accuracy?
 
-    plain   augmentation layers (rotation, zoom, flip) inside the model, float32, `model.fit` from arrays
+    plain   rotation, zoom and flip layers inside the model, float32, `model.fit` from arrays: the usual notebook
     bare    the same without augmentation layers, to show what `fit` alone does
     lince   the loop of `lince.training`, with the recipe's augmentation and precision
 
-Each runs in a process of its own, in turn (plain, bare, lince, plain, …), so that all meet the same machine; the first
-batches, which compile and warm up, are not counted. Images are random: what they show does not change the speed.
+Each is trained on the same images of DATA, in a process of its own, in turn (plain, bare, lince, plain, …), so that all
+meet the same machine. The first epoch, which compiles, is not timed. Accuracy is that of the last epoch on 2,000
+validation images, in percent.
 
-    python benchmarks/training_loop.py --images 6400 --rounds 3
+    python benchmarks/training_loop.py DATA --images 9600 --epochs 3 --rounds 2
 
-The last line of stdout is one JSON object: images/s of each (median of the rounds) and the ratios, round by round.
+The last line of stdout is one JSON object: images/s and accuracies of each, and the ratios, round by round.
 """
 
 import argparse
@@ -23,134 +24,147 @@ from pathlib import Path
 
 import numpy as np
 
+from lince import data, machine
+from lince.records import EpochRecord, Split
+
 KINDS = ("plain", "bare", "lince")
-WARM_UP_BATCHES = 8
+VALIDATION_IMAGES = 2000
 
 
 def main() -> None:
     """Runs the rounds, or, as a child process, one measurement."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", help="a folder or .zip, as for lince train")
     parser.add_argument("--recipe", default="classic")
-    parser.add_argument("--images", type=int, default=6400)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--images", type=int, default=9600)
+    parser.add_argument("--epochs", type=int, default=3, choices=range(2, 1000), metavar="N")
+    parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--measure", choices=KINDS, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.measure:
-        sys.stdout.write(f"{measure(options.measure, options.recipe, options.images)}\n")
+        sys.stdout.write(f"{json.dumps(measure(options))}\n")
         return
-    speeds: dict[str, list[float]] = {kind: [] for kind in KINDS}
-    for round_number in range(options.rounds):
+    found: dict[str, list[dict]] = {kind: [] for kind in KINDS}
+    for number in range(1, options.rounds + 1):
         for kind in KINDS:
-            speeds[kind].append(_in_child(kind, options))
-            sys.stderr.write(f"round {round_number + 1}: {kind} {speeds[kind][-1]:.0f} images/s\n")
-    from lince.training.backend import machine
+            found[kind].append(_in_child(kind))
+            sys.stderr.write(f"round {number}: {kind} {found[kind][-1]}\n")
+    sys.stdout.write(f"{json.dumps(_summary(found, options))}\n")
 
+
+def measure(options: argparse.Namespace) -> dict[str, float]:
+    """Trains one of the three and returns its speed and accuracy."""
+    from lince.training import backend, recipe
+
+    backend.prepare()
+    chosen = recipe.load(options.recipe)
+    everything = data.load(options.data, chosen.spec, seed=0).train
+    order = np.random.default_rng(0).permutation(len(everything))
+    train = everything.take(order[: options.images])
+    validation = everything.take(order[-VALIDATION_IMAGES:])
+    if options.measure == "lince":
+        return _lince(chosen, train, validation, epochs=options.epochs)
+    return _keras(chosen, train, validation, epochs=options.epochs, augmented=options.measure == "plain")
+
+
+def _in_child(kind: str) -> dict[str, float]:
+    command = [sys.executable, __file__, *sys.argv[1:], "--measure", kind]
+    return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.splitlines()[-1])
+
+
+def _summary(found: dict[str, list[dict]], options: argparse.Namespace) -> dict:
+    speeds = {kind: [one["images_per_second"] for one in rounds] for kind, rounds in found.items()}
     ratios = {
         kind: [round(ours / theirs, 3) for ours, theirs in zip(speeds["lince"], speeds[kind], strict=True)]
         for kind in ("plain", "bare")
     }
-    result = {
-        "images_per_second": {kind: round(statistics.median(found), 1) for kind, found in speeds.items()},
+    return {
+        "images_per_second": {kind: round(statistics.median(values), 1) for kind, values in speeds.items()},
         "lince_over_plain": {"median": statistics.median(ratios["plain"]), "rounds": ratios["plain"]},
         "lince_over_bare": {"median": statistics.median(ratios["bare"]), "rounds": ratios["bare"]},
+        "val_accuracy": {kind: [round(100 * one["val_accuracy"], 2) for one in found[kind]] for kind in KINDS},
         "recipe": options.recipe,
         "images": options.images,
-        "machine": machine(),
+        "epochs": options.epochs,
+        "machine": machine.describe(),
     }
-    sys.stdout.write(f"{json.dumps(result)}\n")
 
 
-def measure(kind: str, recipe_name: str, count: int) -> float:
-    """Images a second of one epoch over `count` images, after the warm-up."""
-    from lince.training import backend, recipe
-
-    backend.prepare()
-    chosen = recipe.load(recipe_name)
-    rng = np.random.default_rng(0)
-    images = rng.integers(0, 256, (count, *chosen.spec.shape), dtype=np.uint8)
-    labels = rng.integers(0, 10, count)
-    return (
-        _lince(chosen, images, labels) if kind == "lince" else _keras(chosen, images, labels, augmented=kind == "plain")
-    )
-
-
-def _in_child(kind: str, options: argparse.Namespace) -> float:
-    command = [sys.executable, __file__, "--measure", kind, "--recipe", options.recipe, "--images", str(options.images)]
-    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()[-1])
-
-
-def _lince(recipe, images: np.ndarray, labels: np.ndarray) -> float:
-    from lince.records import Split
-    from lince.training import model, train
-    from lince.training.backend import resolve_precision
-
-    classes = tuple(str(k) for k in range(10))
-    split = Split(images, labels, classes, ("",) * len(labels))
-    warm_up = split.take(np.arange(WARM_UP_BATCHES * recipe.train.batch_size))
-    network = model.build(
-        recipe.model, spec=recipe.spec, num_classes=10, precision=resolve_precision(recipe.train.precision), seed=0
-    )
-    watch = _Stopwatch()
-    with tempfile.TemporaryDirectory() as folder:
-        for part in (warm_up, split):
-            train.fit(
-                network,
-                train=part,
-                validation=warm_up.take(np.arange(recipe.train.batch_size)),
-                recipe=_one_epoch(recipe.train),
-                augmentation=recipe.augment,
-                seed=0,
-                checkpoint_path=Path(folder) / "checkpoint.npz",
-                display=watch,
-            )
-    return watch.images_per_second
-
-
-def _one_epoch(train_recipe):
+def _lince(recipe, train: Split, validation: Split, *, epochs: int) -> dict[str, float]:
     import msgspec
 
-    return msgspec.structs.replace(train_recipe, epochs=1)
+    from lince.training import model
+    from lince.training import train as loop
+    from lince.training.backend import resolve_precision
+
+    history = _History()
+    with tempfile.TemporaryDirectory() as folder:
+        loop.fit(
+            model.build(
+                recipe.model,
+                spec=recipe.spec,
+                num_classes=len(train.classes),
+                precision=resolve_precision(recipe.train.precision),
+                seed=0,
+            ),
+            train=train,
+            validation=validation,
+            recipe=msgspec.structs.replace(recipe.train, epochs=epochs, patience=epochs),
+            augmentation=recipe.augment,
+            seed=0,
+            checkpoint_path=Path(folder) / "checkpoint.npz",
+            display=history,
+        )
+    speeds = [record.images_per_second for record in history.records[1:]]
+    return {"images_per_second": statistics.mean(speeds), "val_accuracy": history.records[-1].val_accuracy}
 
 
-class _Stopwatch:
-    """Keeps the speed that the loop itself reports for its last epoch."""
+class _History:
+    """A display that remembers."""
 
-    images_per_second = 0.0
+    def __init__(self) -> None:
+        self.records: list[EpochRecord] = []
 
     def batch(self, **_: object) -> None:
         """Not watched."""
 
-    def epoch(self, record, *, best: bool) -> None:
-        self.images_per_second = record.images_per_second
+    def epoch(self, record: EpochRecord, *, best: bool) -> None:
+        self.records.append(record)
 
 
-def _keras(recipe, images: np.ndarray, labels: np.ndarray, *, augmented: bool) -> float:
+def _keras(recipe, train: Split, validation: Split, *, epochs: int, augmented: bool) -> dict[str, float]:
     """The same layers, written down plainly, through `fit`."""
     import keras
     from keras import layers
 
     from lince.training import model
 
-    network = model.build(recipe.model, spec=recipe.spec, num_classes=10, precision="float32", seed=0)
+    num_classes = len(train.classes)
+    network = model.build(recipe.model, spec=recipe.spec, num_classes=num_classes, precision="float32", seed=0)
     if augmented:
         ranges = recipe.augment
-        network = keras.Sequential(
-            [
-                keras.Input(recipe.spec.shape),
-                layers.RandomRotation(ranges.rotation_degrees / 360),
-                layers.RandomZoom(ranges.zoom),
-                layers.RandomFlip("horizontal"),
-                network,
-            ]
-        )
+        geometry = [
+            layers.RandomRotation(ranges.rotation_degrees / 360),
+            layers.RandomZoom(ranges.zoom),
+            layers.RandomFlip("horizontal"),
+        ]
+        network = keras.Sequential([keras.Input(recipe.spec.shape), *geometry, network])
     # Without XLA, which Keras may choose by itself, and which is several times slower on CPUs: the stronger opponent.
-    network.compile(recipe.train.optimizer, recipe.train.loss, metrics=["accuracy"], jit_compile=False)
-    pixels, targets = images.astype(np.float32), keras.utils.to_categorical(labels, 10)
-    warm_up = slice(0, WARM_UP_BATCHES * recipe.train.batch_size)
-    network.fit(pixels[warm_up], targets[warm_up], batch_size=recipe.train.batch_size, verbose=0)
-    began = time.perf_counter()
-    network.fit(pixels, targets, batch_size=recipe.train.batch_size, verbose=0)
-    return len(images) / (time.perf_counter() - began)
+    optimizer = keras.optimizers.Adam(recipe.train.learning_rate)
+    network.compile(optimizer, recipe.train.loss, metrics=["accuracy"], jit_compile=False)
+    ends: list[float] = []
+    network.fit(
+        train.images.astype(np.float32),
+        keras.utils.to_categorical(train.labels, num_classes),
+        batch_size=recipe.train.batch_size,
+        epochs=epochs,
+        verbose=0,
+        callbacks=[keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: ends.append(time.perf_counter()))],
+    )
+    targets = keras.utils.to_categorical(validation.labels, num_classes)
+    _, accuracy = network.evaluate(validation.images.astype(np.float32), targets, batch_size=500, verbose=0)
+    speed = len(train) * (epochs - 1) / (ends[-1] - ends[0])
+    return {"images_per_second": speed, "val_accuracy": float(accuracy)}
 
 
 if __name__ == "__main__":

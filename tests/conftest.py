@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-import synthetic
 
+import synthetic
 from lince.records import Dataset, ImageSpec
 from lince.run import RunFolder
 
-# Small enough to train in a second, large enough to learn `synthetic`'s classes; every key that a test leans on is named.
+# Small enough to train in a second, large enough to learn `synthetic`'s classes; keys that a test leans on are named.
 RECIPE = """\
 # tiny: for the tests.
 #

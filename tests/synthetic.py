@@ -1,4 +1,4 @@
-"""Pictures that tests draw themselves: three classes that differ by colour and shape, so that a tiny network learns them."""
+"""Pictures that tests draw themselves: three classes that differ by colour and shape, learned by a tiny network."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The model file: one file for LiteRT and for zip, the same bytes for the same content, and no way to smuggle anything in."""
+"""The model file: one file for LiteRT and for zip, the same bytes for the same content, and nothing smuggled in."""
 
 import hashlib
 import io
@@ -252,6 +252,23 @@ class TestReadRefusesHiddenBytes:
     def test_zip_bomb(self, refuse_member):
         """A member that would unpack to more than its kind may have is not unpacked."""
         refuse_member("CARD.md", bytes(2**20 + 1), r"CARD\.md has 1,048,577 bytes\. Expected at most 1,048,576")
+
+    @pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+    def test_other_compressions(self, refuse, data, good, method):
+        """Methods that zipfile unpacks whole, whatever size a member declares, are refused before they are."""
+        file = io.BytesIO(good.flatbuffer)
+        with zipfile.ZipFile(file, "a") as archive:
+            for name, content in members(data).items():
+                archive.writestr(zipfile.ZipInfo(name), content, method)
+        refuse(file.getvalue(), rf"is compressed by method {method}\. Expected deflate or none")
+
+    def test_other_compressions_of_golden_images(self, refuse_member, data):
+        """The same for the arrays inside."""
+        file = io.BytesIO()
+        with zipfile.ZipFile(file, "w", zipfile.ZIP_BZIP2) as archive:
+            for name, content in members(members(data)["golden.npz"]).items():
+                archive.writestr(name, content)
+        refuse_member("golden.npz", file.getvalue(), r"golden\.npz cannot be read .*compressed by method 12")
 
     def test_gap_before_the_archive(self, refuse, data, good):
         """Bytes between network and archive."""

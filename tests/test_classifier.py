@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import synthetic
 
+import synthetic
 from lince import artifact, calibration, golden
 from lince.classifier import Classifier, Network
 from lince.errors import LinceError, ModelFileError

@@ -1,6 +1,7 @@
 """Files are whole or as they were."""
 
 import os
+import time
 
 import pytest
 
@@ -45,3 +46,25 @@ class TestWriteAtomically:
         plain.write_bytes(b"")
         write_atomically(atomic, b"")
         assert plain.stat().st_mode == atomic.stat().st_mode
+
+    def test_takes_chunks(self, tmp_path):
+        """A large content need not be in memory at once; what fails between two chunks leaves the old one."""
+        path = tmp_path / "images.npy"
+        write_atomically(path, (chunk for chunk in (b"one ", memoryview(b"two"))))
+        assert path.read_bytes() == b"one two"
+        with pytest.raises(ZeroDivisionError):
+            write_atomically(path, (b"x" * (1 // count) for count in (1, 0)))
+        assert path.read_bytes() == b"one two"
+        assert [path] == list(tmp_path.iterdir())
+
+    def test_removes_what_killed_processes_left(self, tmp_path):
+        """Of the same target only, and only what nobody can be writing any more."""
+        path = tmp_path / "report.json"
+        names = [".report.json.00.tmp", ".report.json.11.tmp", ".other.json.00.tmp", "report.json.tmp"]
+        for name in names:
+            (tmp_path / name).write_bytes(b"half")
+        two_days_ago = time.time() - 2 * 24 * 3600
+        for name in set(names) - {".report.json.11.tmp"}:
+            os.utime(tmp_path / name, (two_days_ago, two_days_ago))
+        write_atomically(path, b"whole")
+        assert {"report.json", *names[1:]} == {left.name for left in tmp_path.iterdir()}

@@ -2,6 +2,8 @@
 
 import io
 import struct
+import subprocess
+import sys
 import zlib
 
 import numpy as np
@@ -159,12 +161,75 @@ class TestSizes:
         assert [[list(RED)] * 8] * 8 == decode(data, ImageSpec(8, 8, "crop")).tolist()
         assert [list(BLUE), list(BLUE)] == decode(data, ImageSpec(8, 8, "stretch"))[0, [0, -1]].tolist()
 
-    def test_large_jpeg_is_as_if_decoded_whole(self):
-        """The decoder's own scaling, taken for speed, changes what a full decode gives by less than 2 levels."""
-        pixels = np.asarray(Image.fromarray(noise(24, 24)).resize((1000, 1000), Image.Resampling.BICUBIC))
-        data = encode(Image.fromarray(pixels), "JPEG", quality=95)
-        whole = Image.open(io.BytesIO(data)).resize((32, 32), Image.Resampling.BICUBIC)
-        assert np.abs(decode(data, ImageSpec()).astype(int) - np.asarray(whole)).mean() < 2
+    @pytest.mark.parametrize("size", [(1000, 1000), (1023, 1023), (641, 479), (257, 2000)])
+    @pytest.mark.parametrize("resize", ["crop", "stretch"])
+    def test_large_jpeg_is_as_if_decoded_whole(self, size, resize):
+        """The decoder's own scaling, taken for speed, changes hardly a level, at sizes too that it does not divide."""
+        image = Image.fromarray(noise(24, 24)).resize(size, Image.Resampling.BICUBIC)
+        data = encode(image, "JPEG", quality=95)
+        whole = encode(Image.open(io.BytesIO(data)), "PNG")  # scaled by nothing but the resampling
+        spec = ImageSpec(resize=resize)
+        difference = np.abs(decode(data, spec).astype(int) - decode(whole, spec))
+        assert difference.max() <= 3
+        assert difference.mean() < 0.3
+
+    def test_turned_picture_is_cropped_as_it_is_seen(self):
+        """A tall picture held sideways comes out as the upright one would, in a shape that is not square."""
+        upright = Image.fromarray(smooth(90, 40))
+        exif = Image.Exif()
+        exif[0x0112] = 6  # to be turned 90° right
+        sideways = upright.transpose(Image.Transpose.ROTATE_90)
+        spec = ImageSpec(12, 20)
+        seen = decode(encode(sideways, "PNG", exif=exif), spec).astype(int)
+        assert np.abs(seen - decode(encode(upright, "PNG"), spec)).max() <= 1
+
+    def test_transparency_is_resampled_as_if_over_white(self):
+        """Laying over white after the resampling, which saves memory, gives what laying before would."""
+        alpha = Image.fromarray(smooth()[:, :, 0])
+        image = Image.fromarray(smooth()[:, ::-1])
+        image.putalpha(alpha)
+        over_white = Image.new("RGB", image.size, WHITE)
+        over_white.paste(image, mask=alpha)
+        decoded = decode(encode(image, "PNG"), SPEC).astype(int)
+        assert np.abs(decoded - decode(encode(over_white, "PNG"), SPEC)).max() <= 2
+
+    def test_hidden_colours_do_not_bleed(self):
+        """What lies under full transparency has no part in the pixels beside it."""
+        image = Image.new("RGBA", (64, 64), (0, 255, 0, 0))
+        image.paste((255, 0, 0, 255), (0, 0, 30, 64))
+        red, green, blue = decode(encode(image, "PNG"), SPEC).reshape(-1, 3).T.astype(int)
+        assert set(red.tolist()) == {255}
+        assert np.abs(green - blue).max() <= 1
+
+    @pytest.mark.skipif(sys.platform != "linux", reason="reads the peak from /proc")
+    @pytest.mark.parametrize(("mode", "copies"), [("RGBA", 2), ("RGB", 1)])
+    def test_large_picture_is_held_few_times(self, mode, copies, tmp_path):
+        """As decoded, and weighted by alpha where there is any: 36 MB each at 9 megapixels."""
+        path = tmp_path / "large.png"
+        Image.new(mode, (3000, 3000)).save(path, compress_level=1)
+        peak_bytes = int(subprocess.check_output([sys.executable, "-c", PEAK_OF_DECODING, path], text=True))
+        assert peak_bytes < (copies + 0.5) * 3000 * 3000 * 4
+
+
+# In a process of its own, because a peak never falls again. A small picture first loads what is loaded at first need.
+PEAK_OF_DECODING = """
+import io, re, sys
+from pathlib import Path
+from PIL import Image
+from lince.images import decode
+from lince.records import ImageSpec
+
+def peak_bytes():
+    return int(re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1]) * 1024
+
+data = Path(sys.argv[1]).read_bytes()
+small = io.BytesIO()
+Image.new(Image.open(io.BytesIO(data)).mode, (64, 64)).save(small, "PNG")
+decode(small.getvalue(), ImageSpec())
+before = peak_bytes()
+decode(data, ImageSpec())
+print(peak_bytes() - before)
+"""
 
 
 class TestRefusals:

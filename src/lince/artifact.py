@@ -13,6 +13,7 @@ import io
 import zipfile
 from dataclasses import dataclass
 from datetime import datetime
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from lince.golden import Golden
 from lince.records import Calibration, Certificate, ImageSpec, Manifest
 
 FORMAT = 1
+SHIPPED = "cifar10"
 MEMBERS = ("manifest.json", "labels.txt", "golden.npz", "CARD.md")
 
 # A model here is at most a few megabytes; a gigabyte bounds what a hostile file can make us read.
@@ -48,6 +50,14 @@ class Artifact:
     manifest: Manifest
     golden: Golden
     card: str
+
+
+def locate(name: str) -> Path:
+    """The model file that a user named: a path, a run folder, or `cifar10`, the model that ships."""
+    path = Path(name)
+    if name == SHIPPED and not path.exists():
+        return Path(str(resources.files("lince") / "models" / f"{SHIPPED}.tflite"))
+    return path / "model.tflite" if path.is_dir() else path
 
 
 def describe(
@@ -84,6 +94,11 @@ def write(path: Path, artifact: Artifact) -> None:
     Raises:
         OSError: when the disk is full or the folder cannot be written; the old file is still there.
     """
+    write_atomically(path, encode(artifact))
+
+
+def encode(artifact: Artifact) -> bytes:
+    """The bytes of a model file; the same artifact gives the same bytes."""
     arrays = io.BytesIO()
     np.savez_compressed(arrays, images=artifact.golden.images, logits=artifact.golden.logits)
     contents = {
@@ -98,7 +113,7 @@ def write(path: Path, artifact: Artifact) -> None:
             info = zipfile.ZipInfo(name, _EPOCH)
             info.compress_type, info.external_attr = zipfile.ZIP_DEFLATED, 0o644 << 16
             archive.writestr(info, contents[name])
-    write_atomically(path, file.getvalue())
+    return file.getvalue()
 
 
 def read(path: Path) -> Artifact:
@@ -108,13 +123,15 @@ def read(path: Path) -> Artifact:
         ModelFileError: the file is missing, foreign, damaged, of an unknown format, or its parts do not agree.
     """
     try:
-        return _read(path)
+        return decode(_bytes(path))
     except ModelFileError as error:
         raise ModelFileError(f"Model file {str(path)!r}: {error}") from error
 
 
-def _read(path: Path) -> Artifact:
-    data = _bytes(path)
+def decode(data: bytes) -> Artifact:
+    """Verifies the bytes of a model file; see `read`."""
+    if data[4:8] != _FLATBUFFER_IDENTIFIER:
+        raise ModelFileError("this is not a LiteRT flatbuffer. Expected a .tflite file written by lince.")
     members, archive_start = _members(data)
     manifest = _manifest(members["manifest.json"])
     if manifest.flatbuffer_bytes != archive_start:
@@ -140,12 +157,9 @@ def _bytes(path: Path) -> bytes:
         size = path.stat().st_size
         if size > _MAX_FILE_BYTES:
             raise ModelFileError(f"{size:,} bytes. Expected at most {_MAX_FILE_BYTES:,}.")
-        data = path.read_bytes()
+        return path.read_bytes()
     except OSError as error:
         raise ModelFileError(f"cannot be read ({error.strerror}). Expected the path of a .tflite file.") from error
-    if data[4:8] != _FLATBUFFER_IDENTIFIER:
-        raise ModelFileError("this is not a LiteRT flatbuffer. Expected a .tflite file written by lince.")
-    return data
 
 
 def _members(data: bytes) -> tuple[dict[str, bytes], int]:
@@ -157,6 +171,7 @@ def _members(data: bytes) -> tuple[dict[str, bytes], int]:
             if sorted(found) != sorted(MEMBERS) or archive.comment:
                 raise ModelFileError(f"its archive holds {list(found)!r}. Expected exactly {list(MEMBERS)!r}.")
             for entry in entries:
+                _require_bounded(entry)
                 limit = _MAX_MEMBER_BYTES[entry.filename]
                 if entry.file_size > limit:
                     raise ModelFileError(f"{entry.filename} has {entry.file_size:,} bytes. Expected at most {limit:,}.")
@@ -168,6 +183,14 @@ def _members(data: bytes) -> tuple[dict[str, bytes], int]:
     except Exception as error:  # zipfile and its decompressors raise many types on hostile bytes: zlib.error, …
         message = f"no readable archive follows the network ({error}). Expected a .tflite file written by lince."
         raise ModelFileError(message) from error
+
+
+def _require_bounded(entry: zipfile.ZipInfo) -> None:
+    """zipfile inflates bzip2 and LZMA members whole, whatever size they declare: 2 MB became 847 MB of memory."""
+    if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise ModelFileError(
+            f"{entry.filename} is compressed by method {entry.compress_type}. Expected deflate or none."
+        )
 
 
 def _require_no_holes(entries: list[zipfile.ZipInfo], size: int) -> None:
@@ -211,6 +234,8 @@ def _golden(data: bytes, manifest: Manifest) -> Golden:
     count, classes = golden_images.COUNT, len(manifest.classes)
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            for entry in archive.infolist():
+                _require_bounded(entry)
             if archive.namelist() != ["images.npy", "logits.npy"]:
                 raise ValueError(f"it holds {archive.namelist()!r}, expected images.npy and logits.npy")
             images = _array(archive, "images.npy", (count, *manifest.image.shape), np.uint8)

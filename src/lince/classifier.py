@@ -95,17 +95,18 @@ class Network:
     def __init__(self, flatbuffer: bytes, *, threads: int = 1):
         try:
             self._interpreter = Interpreter(model_content=flatbuffer, num_threads=threads)
+            [self._input] = self._interpreter.get_input_details()
+            [self._output] = self._interpreter.get_output_details()
+            self._require_ends()  # before memory is taken for whatever sizes the file names
             self._interpreter.allocate_tensors()
-            [self._input], [self._output] = (
-                self._interpreter.get_input_details(),
-                self._interpreter.get_output_details(),
-            )
         except (ValueError, RuntimeError) as error:
             reason = " ".join(str(error).split())  # LiteRT's sentences come with line ends
             raise ModelFileError(f"LiteRT cannot run this network ({reason}). Export the file again.") from error
-        types = (self._input["dtype"], self._output["dtype"])
-        if types != (np.uint8, np.int8) or len(self._input["shape"]) != 4 or len(self._output["shape"]) != 2:
-            raise ModelFileError("The network's ends are not uint8[N,H,W,3] and int8[N,K]. Export it with lince.")
+
+    def _require_ends(self) -> None:
+        ends = [(end["dtype"], len(end["shape"]), end["shape"][:1].tolist()) for end in (self._input, self._output)]
+        if ends != [(np.uint8, 4, [1]), (np.int8, 2, [1])]:
+            raise ModelFileError("The network's ends are not uint8[1,H,W,3] and int8[1,K]. Export it with lince.")
 
     @property
     def input_shape(self) -> tuple[int, int, int]:

@@ -4,17 +4,19 @@ Exit codes: 0 done, 1 a LinceError (one sentence, no traceback), 2 usage, 3 a se
 130 interrupted. Results go to stdout, everything else to stderr.
 """
 
-import errno
+import os
+import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 
 from lince import __version__
-from lince.console import csv_rows, json_lines, print_json, progress_bar, say, show, stderr, text_lines
+from lince.console import csv_rows, json_lines, print_json, print_text, progress_bar, say, show, stderr, text_lines
 from lince.errors import LinceError
-from lince.records import RunReport, Split
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -27,13 +29,18 @@ app.add_typer(data_app, name="data")
 
 DATA_HELP = "cifar10, a folder with a folder of images per class, or a .zip of one."
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, for example runs/classic.")]
-ModelFile = Annotated[Path, typer.Argument(metavar="MODEL", help="A model file (.tflite).")]
-Seed = Annotated[int, typer.Option(min=0, help="Of every random choice.")]
+MODEL_HELP = "A model file (.tflite), a run folder, or cifar10, the model that ships."
+ModelFile = Annotated[str, typer.Argument(metavar="MODEL", help=MODEL_HELP)]
+Overrides = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change the recipe, e.g. train.epochs=5.")
+]
+Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Of every random choice.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Strict = Annotated[bool, typer.Option("--strict", help="Stop when a file cannot be read; otherwise it is left out.")]
 Force = Annotated[bool, typer.Option("--force", help="Publish although int8 loses more than the bound; recorded.")]
-# What the operating system says when there is no room: on the disk, in the user's quota, in the file.
-_FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+# Enough to see what is wrong; the run folder lists all.
+_REJECTED_SHOWN = 5
 
 
 def main() -> None:
@@ -43,15 +50,9 @@ def main() -> None:
     except LinceError as error:
         _fail(error, code=1)
     except OSError as error:
-        if error.errno not in _FULL_DISK:
-            raise
-        message = (
-            f"A file could not be written ({error.strerror}). Those from before are intact: make room, and try again."
-        )
-        _fail(LinceError(message), code=1)
-    except KeyboardInterrupt:
-        say("Interrupted.")
-        sys.exit(130)
+        what = repr(error.filename) if error.filename else "A file"
+        message = f"{what} could not be read or written ({error.strerror}). Files from before are intact: "
+        _fail(LinceError(message + "make room, or correct path and permissions, and try again."), code=1)
 
 
 @app.callback(invoke_without_command=True)
@@ -63,11 +64,10 @@ def _version(version: Annotated[bool, typer.Option("--version", help="Print the 
 
 @app.command()
 def train(
+    context: typer.Context,
     source: Annotated[str | None, typer.Argument(metavar="DATA", help=DATA_HELP)] = None,
     recipe: Annotated[str, typer.Option(help="One that ships (classic), or the path of a TOML file.")] = "classic",
-    overrides: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change the recipe, e.g. train.epochs=5.")
-    ] = None,
+    overrides: Overrides = None,
     name: Annotated[str | None, typer.Option(help="Of the run folder; otherwise the recipe's name.")] = None,
     runs: Annotated[Path, typer.Option(help="Where run folders are made.")] = Path("runs"),
     resume: Annotated[
@@ -84,7 +84,9 @@ def train(
     """Train on DATA, quantise, calibrate, certify and report, into runs/NAME/."""
     if (source is None) == (resume is None):
         raise typer.BadParameter("Expected either DATA or --resume RUN.")
-    stages = _training_stages(deterministic=deterministic, resume=resume)
+    if resume is not None:
+        _refuse_with_resume(context, "recipe", "overrides", "name", "runs", "seed", "deterministic", "strict")
+    stages = _training_stages(deterministic=deterministic, run=resume)
     with progress_bar(stderr()) as progress:
         if resume is not None:
             run = stages.resume(stages.RunFolder(resume), progress=progress)
@@ -95,79 +97,77 @@ def train(
                 source, chosen, folder, seed=seed, deterministic=deterministic, strict=strict, progress=progress
             )
     _say_start(run)
-    try:
-        with stages.watch(stderr(), run, tensorboard=tensorboard) as display:
-            stages.train_model(run, display, resume=resume is not None)
-    except KeyboardInterrupt:
-        say(f"Stopped. Go on with: lince train --resume {run.folder.path}")
-        sys.exit(130)
+    interrupted, watched = (
+        _resumable(f"lince train --resume {run.folder.path}"),
+        stages.watch(stderr(), run, tensorboard=tensorboard),
+    )
+    with interrupted, watched as display:
+        stages.train_model(run, display, resume=resume is not None)
     if until == "report":
-        report = stages.publish(run, force=force, say=say)
-        _write_report(run.folder.path)
-        _show_run(report, as_json=as_json)
+        _publish(run.folder.path, name=None, overrides=(), force=force, as_json=as_json, opened=run)
 
 
 @app.command()
 def quantize(
     run: Run,
     name: Annotated[str | None, typer.Option(help="Of the model; otherwise the run's.")] = None,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Change the recipe's [quantize] or [calibrate]."),
+    ] = None,
     force: Force = False,
     as_json: Json = False,
 ) -> None:
     """Quantise, calibrate and certify the trained network of RUN, into RUN/model.tflite."""
-    stages = _training_stages(deterministic=False, resume=run)
-    with progress_bar(stderr()) as progress:
-        opened = stages.resume(stages.RunFolder(run), progress=progress)
-    published = stages.publish(opened, name=name, force=force, say=say)
-    _write_report(run)
-    _show_run(published, as_json=as_json)
+    _publish(run, name=name, overrides=tuple(overrides or ()), force=force, as_json=as_json)
 
 
 @app.command()
 def evaluate(
-    model: Annotated[
-        str, typer.Argument(metavar="MODEL", help="A .tflite or .keras file, RUN, or a server's address.")
-    ],
-    source: Annotated[str | None, typer.Argument(metavar="DATA", help=DATA_HELP + " RUN's own if left out.")] = None,
-    split: Annotated[Literal["test", "validation", "train"], typer.Option(help="Which images.")] = "test",
+    model: Annotated[str, typer.Argument(metavar="MODEL", help=MODEL_HELP + " Or a .keras file, or an address.")],
+    source: Annotated[
+        str | None, typer.Argument(metavar="DATA", help=DATA_HELP + " The run's own if left out.")
+    ] = None,
+    split: Annotated[Literal["test", "validation", "train", "all"], typer.Option(help="Which images.")] = "test",
     as_json: Json = False,
 ) -> None:
     """Measure a float model, a model file or a running server on labelled images."""
-    from lince import calibration, evaluate, subject
+    with _needs("Evaluating", "train"):
+        from lince import subject
 
-    found = subject.find(model)
+        found = subject.find(model)
     with progress_bar(stderr()) as progress:
-        images = _split(found, source, split, progress)
-        _check_classes(found.classes, images.classes)
-        report = evaluate.evaluate(found.predict, images, progress=lambda n, total: progress(n, total, "evaluating"))
-    sets = None
-    if found.classifier:
-        prediction = found.classifier.predict(images.images)
-        sets = calibration.set_report(prediction, images.labels, found.classifier.manifest.calibration)
+        images = subject.images(found, source, split, progress=progress)
+        report, sets = subject.measure(found, images, progress=lambda done, total: progress(done, total, "evaluating"))
     if as_json:
         print_json({"model": model, "split": split, "report": report, "sets": sets})
-    else:
-        from lince.reporting import tables
+        return
+    from lince.reporting import tables
 
-        show(tables.report_table(report), tables.class_table(report), *([tables.sets_table(sets)] if sets else []))
+    show(tables.report_table(report), tables.class_table(report), tables.mistakes_table(report.mistakes))
+    if sets:
+        show(tables.sets_table(sets))
 
 
 @app.command()
 def predict(
     model: ModelFile,
     paths: Annotated[list[Path], typer.Argument(metavar="PATHS...", help="Images, folders, .zip files.")],
-    top: Annotated[int, typer.Option(min=1, help="Classes to list for each image.")] = 5,
-    logits: Annotated[bool, typer.Option("--logits", help="Add the network's raw output.")] = False,
+    top: Annotated[int, typer.Option(min=1, help="Classes to list for each image, with --json.")] = 5,
+    logits: Annotated[bool, typer.Option("--logits", help="Add the network's raw output; with --json.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="A header and one row an image.")] = False,
 ) -> None:
     """Classify images; exit code 1 when one of them could not be read."""
     if as_json and as_csv:
         raise typer.BadParameter("Expected --json or --csv, not both.")
+    if logits and not as_json:
+        raise typer.BadParameter("--logits has a place in --json only. Add --json.")
+    from lince import artifact
     from lince.classifier import Classifier
     from lince.predict import predict_paths
 
-    rows = predict_paths(Classifier.load(model), paths, top=top, logits=logits)
+    rows = predict_paths(Classifier.load(artifact.locate(model)), paths, top=top, logits=logits)
     write = json_lines if as_json else csv_rows if as_csv else text_lines
     failed = write(rows)
     if failed:
@@ -178,19 +178,44 @@ def predict(
 @app.command()
 def inspect(model: ModelFile, as_json: Json = False) -> None:
     """Show what a model file says of itself, after verifying it."""
+    from lince import artifact
     from lince.classifier import Classifier
 
-    classifier = Classifier.load(model)
+    classifier = Classifier.load(artifact.locate(model))
     if as_json:
         print_json(classifier.manifest)
     else:
-        typer.echo(classifier.card)
+        print_text(classifier.card)
 
 
 @app.command()
-def report(run: Run) -> None:
+def bench(model: ModelFile, as_json: Json = False) -> None:
+    """Time a model file on this machine: one image at a time, on one thread and on all."""
+    from lince import artifact, latency, machine
+
+    read = artifact.read(artifact.locate(model))
+    measured = [latency.measure(read, threads=threads) for threads in sorted({1, machine.cores()})]
+    if as_json:
+        print_json({"model": read.manifest.version, "machine": machine.describe(), "latencies": measured})
+        return
+    print_text(f"{read.manifest.name} {read.manifest.version} on {machine.describe()}")
+    for one in measured:
+        print_text(
+            f"{one.threads} threads: median {one.median_us:,.0f} µs, 95 % within {one.p95_us:,.0f} µs, "
+            f"{one.images_per_second:,.0f} images/s (n = {one.runs})"
+        )
+
+
+@app.command()
+def report(run: Run, as_json: Json = False) -> None:
     """Draw the plots and the HTML report of RUN anew."""
+    from lince.run import RunFolder
+
+    folder = RunFolder(run)
+    folder.read_record()
     _write_report(run)
+    if as_json:
+        print_json(folder.read_report())
 
 
 @data_app.command("check")
@@ -200,15 +225,15 @@ def data_check(
     as_json: Json = False,
 ) -> None:
     """Report class counts, unreadable files, duplicates, and duplicates across train and test."""
-    from lince import data
+    with _needs("Reading datasets", "train"):
+        from lince import data
+        from lince.reporting import dataset
 
     with progress_bar(stderr()) as progress:
         found = data.check(source, progress=progress)
     if as_json:
         print_json(found)
     else:
-        from lince.reporting import dataset
-
         show(*dataset.check_tables(found))
     if strict and found.rejected:
         raise LinceError(f"{len(found.rejected):,} files of {source!r} cannot be used. Mend or remove them.")
@@ -216,25 +241,98 @@ def data_check(
 
 @app.command()
 def serve(
-    model: Annotated[
-        Path | None, typer.Argument(metavar="[MODEL]", help="A model file; the one that ships if left out.")
-    ] = None,
+    model: Annotated[str | None, typer.Argument(metavar="[MODEL]", help=MODEL_HELP + " That one if left out.")] = None,
     host: Annotated[str | None, typer.Option(help="Address to listen on.  [default: 127.0.0.1]")] = None,
     port: Annotated[int | None, typer.Option(help="Port; 0 takes a free one.  [default: 8000]")] = None,
     workers: Annotated[int | None, typer.Option(help="Processes that answer.  [default: 1]")] = None,
 ) -> None:
     """Serve a model over HTTP, with a page at /. More settings: LINCE_... in the environment, see docs/http-api.md."""
-    try:
+    from lince import artifact
+
+    with _needs("Serving", "serve"):
         from lince.serving.server import serve as run
         from lince.serving.settings import ServeSettings
-    except ModuleNotFoundError as error:
-        raise LinceError(
-            f"Serving needs {error.name!r}, which is not installed: pip install 'lince[serve]'."
-        ) from error
     try:
-        run(ServeSettings.read(model=model, host=host, port=port, workers=workers))
+        chosen = artifact.locate(model) if model else None
+        run(ServeSettings.read(model=chosen, host=host, port=port, workers=workers))
     except LinceError as error:
         _fail(error, code=3)
+
+
+def _training_stages(*, deterministic: bool = False, run: Path | None = None) -> Any:
+    """`lince.training.pipeline`, imported once the backend has been told what the run, if there is one, wants."""
+    from lince.run import RunFolder
+
+    if run is not None:
+        deterministic = RunFolder(run).read_record().deterministic
+    with _needs("Training", "train"):
+        from lince.training import backend
+
+        backend.prepare(deterministic=deterministic)
+        from lince.training import pipeline
+    return pipeline
+
+
+def _publish(
+    run: Path, *, name: str | None, overrides: tuple[str, ...], force: bool, as_json: bool, opened: Any = None
+) -> None:
+    """Publishes and reports; in a process of its own with other backends, since only TensorFlow exports to LiteRT."""
+    if os.environ.get("KERAS_BACKEND", "tensorflow") != "tensorflow":
+        _publish_elsewhere(run, name=name, overrides=overrides, force=force, as_json=as_json)
+        return
+    stages = _training_stages(run=run)
+    with _resumable(f"lince quantize {run}"):
+        if opened is None:
+            with progress_bar(stderr()) as progress:
+                opened = stages.resume(stages.RunFolder(run), overrides=overrides, progress=progress)
+            stages.settle(opened)
+        published = stages.publish(opened, name=name, force=force, say=say)
+    _write_report(run)
+    if as_json:
+        print_json(published)
+        return
+    from lince.reporting import tables
+
+    show(tables.report_table(published.int8), tables.sets_table(published.sets))
+    show(tables.certificate_table(published.certificate))
+
+
+def _publish_elsewhere(run: Path, *, name: str | None, overrides: tuple[str, ...], force: bool, as_json: bool) -> None:
+    options = [f"--set={override}" for override in overrides]
+    options += [f"--name={name}"] if name else []
+    options += ["--force"] if force else []
+    options += ["--json"] if as_json else []
+    program = [sys.executable, "-c", "from lince.cli import main; main()", "quantize", str(run), *options]
+    sys.exit(subprocess.run(program, env=os.environ | {"KERAS_BACKEND": "tensorflow"}, check=False).returncode)
+
+
+def _refuse_with_resume(context: typer.Context, *parameters: str) -> None:
+    """A run goes on as it began: options that would change it are refused, not ignored."""
+    for parameter in parameters:
+        if context.get_parameter_source(parameter).name == "COMMANDLINE":
+            option = "--set" if parameter == "overrides" else f"--{parameter}"
+            raise typer.BadParameter(f"{option} has no place beside --resume: a run goes on as it began. Leave it out.")
+
+
+@contextmanager
+def _resumable(command: str) -> Iterator[None]:
+    """Says how to go on when the user interrupts."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        say(f"Stopped. Go on with: {command}")
+        sys.exit(130)
+
+
+@contextmanager
+def _needs(what: str, extra: str) -> Iterator[None]:
+    """Names the extra that brings a package which is missing."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise LinceError(
+            f"{what} needs {error.name!r}, which is not installed: pip install 'lince[{extra}]'."
+        ) from error
 
 
 def _say_start(run: Any) -> None:
@@ -242,73 +340,19 @@ def _say_start(run: Any) -> None:
         f"{run.folder.path}: {len(run.train):,} images to train on, {len(run.validation):,} to validate, "
         f"{len(run.test):,} to test, {len(run.record.classes)} classes; {run.record.precision}."
     )
+    for rejected in run.record.rejected[:_REJECTED_SHOWN]:
+        say(f"Left out: {rejected.path}: {rejected.reason}")
     if run.record.rejected:
-        first = run.record.rejected[0]
-        say(f"Left out {len(run.record.rejected):,} files, the first: {first.path} ({first.reason})")
-
-
-def _training_stages(*, deterministic: bool, resume: Path | None) -> Any:
-    """`lince.training.pipeline`, imported once the backend has been told what the run wants."""
-    from lince.run import RunFolder
-
-    if resume is not None:
-        deterministic = RunFolder(resume).read_record().deterministic
-    try:
-        from lince.training import backend
-
-        backend.prepare(deterministic=deterministic)
-        from lince.training import pipeline
-    except ModuleNotFoundError as error:
-        raise LinceError(
-            f"Training needs {error.name!r}, which is not installed: pip install 'lince[train]'."
-        ) from error
-    return pipeline
-
-
-def _split(found: Any, source: str | None, split: str, progress: Any) -> Split:
-    """The images to evaluate on: of DATA, or of the run that the model lies in, with the run's own validation split."""
-    from lince import data
-    from lince.run import RunFolder
-
-    if source is None and found.run is None:
-        raise typer.BadParameter("Expected DATA: this model does not lie in a run folder.")
-    if split == "validation" and found.run is None:
-        raise typer.BadParameter("--split validation is known to a run folder only. Expected MODEL to lie in one.")
-    record = RunFolder(found.run).read_record() if found.run else None
-    dataset = data.load(source or record.source, found.spec, seed=record.seed if record else 0, progress=progress)
-    if split == "test":
-        return dataset.test
-    if record is None:
-        return dataset.train
-    if dataset.fingerprint != record.fingerprint:
-        raise LinceError(f"DATA is not what the run was trained on, so --split {split} has no meaning. Leave DATA out.")
-    return dataset.train.take(RunFolder(found.run).read_splits()[split])
-
-
-def _check_classes(model: tuple[str, ...], images: tuple[str, ...]) -> None:
-    if model != images:
-        raise LinceError(f"The model knows {list(model)}, DATA has {list(images)}. Expected the same classes.")
+        say(f"Left out {len(run.record.rejected):,} files in all; {run.folder.record} lists them.")
 
 
 def _write_report(run: Path) -> None:
-    from lince.reporting.run import write_run_report
+    with _needs("Reports", "train"):
+        from lince.reporting.run import write_run_report
     from lince.run import RunFolder
 
     write_run_report(RunFolder(run))
     say(f"Report: {run / 'report.html'}")
-
-
-def _show_run(result: RunReport, *, as_json: bool) -> None:
-    if as_json:
-        print_json(result)
-        return
-    from lince.reporting import tables
-
-    show(tables.report_table(result.int8), tables.sets_table(result.sets), tables.certificate_table(result.certificate))
-
-
-def _missing(what: str, extra: str, error: ModuleNotFoundError) -> LinceError:
-    return LinceError(f"{what} needs {error.name!r}, which is not installed: pip install 'lince[{extra}]'.")
 
 
 def _fail(error: LinceError, *, code: int) -> None:

@@ -2,6 +2,7 @@
 
 import csv
 import sys
+import unicodedata
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -24,7 +25,17 @@ def stderr() -> Console:
 
 def say(text: str) -> None:
     """A line of news, on stderr."""
-    stderr().print(text, soft_wrap=True, highlight=False, markup=False)
+    stderr().print(harmless(text), soft_wrap=True, highlight=False, markup=False)
+
+
+def print_text(text: str) -> None:
+    """Text, on stdout."""
+    typer.echo(harmless(text))
+
+
+def harmless(text: str) -> str:
+    """Text without the control characters by which names and messages of strangers could steer a terminal."""
+    return "".join("\ufffd" if unicodedata.category(one) in ("Cc", "Cf") and one not in "\n\t" else one for one in text)
 
 
 def show(*renderables: Any) -> None:
@@ -53,7 +64,7 @@ def csv_rows(rows: Iterable[Row]) -> int:
 
 def text_lines(rows: Iterable[Row]) -> int:
     """A line an image, for people; returns how many rows are errors."""
-    return _write(rows, lambda row: typer.echo(f"{row['path']}: {row['error'] if 'error' in row else _sentence(row)}"))
+    return _write(rows, lambda row: print_text(f"{row['path']}: {row['error'] if 'error' in row else _sentence(row)}"))
 
 
 @contextmanager

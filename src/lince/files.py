@@ -2,15 +2,21 @@
 
 import os
 import secrets
+import time
+from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
+# What a killed process left is told from what another one is writing right now by its age: nothing takes a day.
+_STALE_S = 24 * 3600
 
-def write_atomically(path: Path, data: bytes) -> None:
+
+def write_atomically(path: Path, data: bytes | Iterable[bytes | memoryview]) -> None:
     """Writes `data` to `path` through a temporary file beside it, fsync and rename.
 
     Args:
         path: where to; its folder exists. A file that is already there is replaced.
-        data: the whole content.
+        data: the whole content, at once or chunk by chunk.
 
     Raises:
         OSError: when the folder is missing or not writable, or the disk is full; `path` is then as it was, and the
@@ -19,9 +25,11 @@ def write_atomically(path: Path, data: bytes) -> None:
     # In the same folder, because a rename is atomic within one file system only. Opened by hand and not by
     # `tempfile`, which would make the file readable by its owner alone, whatever the umask says.
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
+    _remove_stale(path)
     try:
         with temporary.open("xb") as file:
-            file.write(data)
+            for chunk in (data,) if isinstance(data, bytes) else data:
+                file.write(chunk)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
@@ -29,6 +37,15 @@ def write_atomically(path: Path, data: bytes) -> None:
         temporary.unlink(missing_ok=True)
         raise
     _sync_folder(path.parent)
+
+
+def _remove_stale(path: Path) -> None:
+    """Removes temporary files for the same target that a killed process left behind, as far as it can."""
+    with suppress(OSError), os.scandir(path.parent) as entries:
+        for entry in list(entries):
+            is_ours = entry.name.startswith(f".{path.name}.") and entry.name.endswith(".tmp")
+            if is_ours and time.time() - entry.stat().st_mtime > _STALE_S:
+                os.unlink(entry.path)
 
 
 def _sync_folder(folder: Path) -> None:

@@ -8,24 +8,41 @@ import io
 
 import numpy as np
 from jaxtyping import UInt8
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image
 
 from lince.errors import ImageError
-from lince.records import ImageLimits, ImageSpec
+from lince.records import ImageLimits, ImageSpec, ResizeRule
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF")
-EXTENSIONS = frozenset({".jpg", ".jpeg", ".jpe", ".png", ".webp", ".bmp", ".gif"})
+_JPEG_EXTENSIONS = (".jpg", ".jpeg", ".jpe", ".jfif", ".jfi", ".jif", ".pjpeg", ".pjp")  # browsers save all of these
+EXTENSIONS = frozenset({*_JPEG_EXTENSIONS, ".png", ".webp", ".bmp", ".gif"})
 
-# How much larger than the target a JPEG may be left by the decoder's own (fast, blocky) scaling before the
-# careful resampling: at 4 the two together differ from a full decode by less than the resampling's rounding.
-_DRAFT_MARGIN = 4
+# How many times the target a JPEG stays at least when the decoder itself scales it down (by 2, 4 or 8, cheaply) before
+# the careful resampling. Against a full decode, on 36 synthetic JPEGs (gradients, 1/f noise, edges; 257 × 259 to
+# 1921 × 1083; quality 75 and 95) brought to 32 × 32: at 4 up to 5 grey levels, mean of the worst 0.78; at 8 up to 3,
+# 0.16. 12 megapixels take 21 ms of a Zen 4 core at either, 111 ms decoded whole; 3 megapixels 5.4, 6.4 and 19 ms.
+_DRAFT_MARGIN = 8
+
+_TURNS = {  # what undoes each EXIF orientation; 1 is upright
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_SWAPPING_SIDES = frozenset(_TURNS[orientation] for orientation in (5, 6, 7, 8))
+
+_Box = tuple[float, float, float, float]
 
 
 def decode(data: bytes, spec: ImageSpec, limits: ImageLimits = ImageLimits()) -> UInt8[np.ndarray, "h w 3"]:
     """Decodes one encoded image into the pixels a network wants.
 
-    The first frame is taken; the EXIF orientation applied; transparency laid over white; 16-bit samples keep their
-    high byte; every colour mode becomes RGB; another size is resampled (antialiased bicubic) by `spec.resize`.
+    The first frame is taken; 16-bit samples keep their high byte; every colour mode becomes RGB; another size is
+    resampled (antialiased bicubic, weighted by alpha) as `spec.resize` says; then, on the few pixels that are left,
+    transparency is laid over white and the EXIF orientation applied.
 
     Args:
         data: one encoded image: JPEG, PNG, WebP, BMP or GIF.
@@ -40,12 +57,18 @@ def decode(data: bytes, spec: ImageSpec, limits: ImageLimits = ImageLimits()) ->
     """
     image = _open(data, limits)
     try:
-        image.draft(None, (spec.width * _DRAFT_MARGIN, spec.height * _DRAFT_MARGIN))
-        image = _to_rgb(ImageOps.exif_transpose(image))
+        drafted = image.draft(None, (spec.width * _DRAFT_MARGIN, spec.height * _DRAFT_MARGIN))
+        # A side that the scale does not divide is rounded up: the picture ends inside of the last pixel.
+        box = drafted[1] if drafted else (0, 0, *image.size)
+        image.load()
+        turn = _TURNS.get(image.getexif().get(ExifTags.Base.Orientation))
+        image = _to_8_bit_rgb(image)
     except Exception as error:  # and many types on hostile bodies (struct.error, DecompressionBombError, KeyError, …)
         message = f"The {image.format} image is damaged ({error}). Expected a whole file: save it again."
         raise ImageError("corrupt_image", message) from error
-    return np.asarray(_resize(image, spec))
+    size = (spec.height, spec.width) if turn in _SWAPPING_SIDES else (spec.width, spec.height)
+    image = _over_white(_resize(image, box, size, rule=spec.resize))
+    return np.asarray(image if turn is None else image.transpose(turn))
 
 
 def _open(data: bytes, limits: ImageLimits) -> Image.Image:
@@ -74,20 +97,29 @@ def _open(data: bytes, limits: ImageLimits) -> Image.Image:
     return image
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
+def _to_8_bit_rgb(image: Image.Image) -> Image.Image:
+    """RGB, or RGBA where something is transparent; the very same object where it is that already."""
     if image.mode.startswith("I"):  # 16-bit grey: Pillow's own conversion clips at 255 instead of scaling
-        image = Image.fromarray((np.asarray(image).astype(np.uint32) >> 8).astype(np.uint8))
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        white = Image.new("RGBA", image.size, "white")
-        image = Image.alpha_composite(white, image)
-    return image.convert("RGB")
+        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    mode = "RGBA" if image.has_transparency_data else "RGB"
+    return image if image.mode == mode else image.convert(mode)
 
 
-def _resize(image: Image.Image, spec: ImageSpec) -> Image.Image:
-    size = (spec.width, spec.height)
+def _resize(image: Image.Image, box: _Box, size: tuple[int, int], *, rule: ResizeRule) -> Image.Image:
+    """Resamples `box` of the image, which begins at (0, 0); Pillow weights the colours of RGBA by alpha meanwhile."""
     if image.size == size:
         return image
-    if spec.resize == "crop":
-        return ImageOps.fit(image, size, Image.Resampling.BICUBIC)
-    return image.resize(size, Image.Resampling.BICUBIC)
+    _, _, width, height = box
+    if rule == "crop":
+        ratio = size[0] / size[1]
+        crop_width, crop_height = min(width, height * ratio), min(height, width / ratio)
+        left, top = (width - crop_width) / 2, (height - crop_height) / 2
+        box = (left, top, left + crop_width, top + crop_height)
+    return image.resize(size, Image.Resampling.BICUBIC, box)
+
+
+def _over_white(image: Image.Image) -> Image.Image:
+    """After the resampling, not before: a 25-megapixel RGBA picture would be held four times, 100 MB each."""
+    if image.mode == "RGB":
+        return image
+    return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")

@@ -262,6 +262,17 @@ class Certificate:
 
 
 @dataclass(frozen=True)
+class Latency:
+    """One image at a time through an int8 network: median and 95th percentile in microseconds, over `runs` runs."""
+
+    threads: int
+    median_us: float
+    p95_us: float
+    images_per_second: float
+    runs: int
+
+
+@dataclass(frozen=True)
 class RunReport:
     """`report.json` of a run: everything measured about its model, on the test split unless said otherwise.
 
@@ -285,7 +296,7 @@ class RunReport:
 
 @dataclass(frozen=True)
 class EpochRecord:
-    """One finished epoch of training; `seconds` covers training and validation."""
+    """One finished epoch of training, counted from 1; `seconds` covers training and validation."""
 
     epoch: int
     loss: float

@@ -60,17 +60,21 @@ class RunFolder:
         self.plots = path / "plots"
         self.tensorboard = path / "tensorboard"
 
+    def require_new(self) -> None:
+        """Raises TrainingError when the folder holds a run already."""
+        if self.record.exists():
+            raise TrainingError(
+                f"{str(self.path)!r} holds a run already. Go on with it by --resume {self.path}, "
+                "choose another --name, or delete it."
+            )
+
     def create(self, record: RunRecord, **splits: np.ndarray) -> None:
         """Makes the folder and writes what the run is; `splits` are index arrays by name.
 
         Raises:
             TrainingError: the folder holds a run already, or cannot be made.
         """
-        if self.record.exists():
-            raise TrainingError(
-                f"{str(self.path)!r} holds a run already. Go on with it by --resume {self.path}, "
-                "choose another --name, or delete it."
-            )
+        self.require_new()
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             file = io.BytesIO()

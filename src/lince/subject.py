@@ -1,13 +1,17 @@
 """What can be evaluated: a float model, a model file, a running server; each becomes a `Predict`."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from lince import remote
+import numpy as np
+from jaxtyping import Float32, UInt8
+
+from lince import artifact, calibration, data, evaluate, remote
 from lince.classifier import Classifier
 from lince.errors import LinceError
-from lince.records import ImageSpec, Predict
-from lince.run import RunFolder
+from lince.records import Dataset, ImageSpec, Predict, Prediction, Report, SetReport, Split
+from lince.run import RunFolder, RunRecord
 
 # A batch of 16 images takes milliseconds; half a minute of silence means that nobody answers.
 _SERVER_TIMEOUT_S = 30.0
@@ -43,14 +47,93 @@ def find(model: str) -> Subject:
     """
     if model.startswith(("http://", "https://")):
         return _server(model)
-    path = Path(model)
-    if path.is_dir():
-        path = path / "model.tflite"
+    path = artifact.locate(model)
     run = path.parent if (path.parent / "run.json").exists() else None
     if path.suffix == ".keras":
         return _float_model(path, run)
     classifier = Classifier.load(path)
     return Subject(classifier.probabilities, classifier.classes, classifier.image_spec, classifier, run)
+
+
+def images(subject: Subject, source: str | None, split: str, *, progress: Callable[[int, int, str], None]) -> Split:
+    """The images to evaluate on.
+
+    A source without a test tree of its own has one drawn when training. Only the run, or the model file, knows which
+    images that left; for any other source there is `all`.
+
+    Args:
+        subject: what will answer.
+        source: what the user named as DATA; None for the source of the run that the subject lies in.
+        split: `test`, `validation`, `train` or `all`.
+        progress: told of images read.
+
+    Raises:
+        LinceError: the split is not known for this source, or its classes are not the subject's.
+    """
+    record = RunFolder(subject.run).read_record() if subject.run else None
+    seed, fingerprint = _origin(subject, record)
+    if source is None and record is None:
+        raise LinceError("Received no DATA, and this model does not lie in a run folder. Expected DATA.")
+    dataset = data.load(source or record.source, subject.spec, seed=seed, progress=progress)
+    if dataset.train.classes != subject.classes:
+        raise LinceError(
+            f"The model knows {list(subject.classes)}, DATA has {list(dataset.train.classes)}. Expected the same."
+        )
+    foreign = dataset.fingerprint != fingerprint
+    if split == "all":
+        return _join(dataset)
+    if split == "validation" and (record is None or foreign):
+        raise LinceError(
+            "Only a run folder knows its validation split, of its own images. Name RUN, and leave DATA out."
+        )
+    if foreign and dataset.test_indices:
+        raise LinceError(
+            "DATA has no test tree of its own and is not what this model was trained on: a test split drawn now "
+            "could hold images it was trained on. Expected --split all, if it was trained on none of them."
+        )
+    if split == "test":
+        return dataset.test
+    return (
+        dataset.train if record is None or foreign else dataset.train.take(RunFolder(subject.run).read_splits()[split])
+    )
+
+
+def measure(
+    subject: Subject, images: Split, *, progress: Callable[[int, int], None]
+) -> tuple[Report, SetReport | None]:
+    """Lets the subject answer every image once; for a model file, its sets and abstentions are measured too."""
+    if subject.classifier is None:
+        return evaluate.evaluate(subject.predict, images, progress=progress), None
+    answered: list[Prediction] = []
+
+    def predict(batch: UInt8[np.ndarray, "n h w 3"]) -> Float32[np.ndarray, "n k"]:
+        answered.append(subject.classifier.predict(batch))
+        return answered[-1].probabilities
+
+    report = evaluate.evaluate(predict, images, progress=progress)
+    fields = zip(*(vars(one).values() for one in answered), strict=True)
+    prediction = Prediction(*(np.concatenate(parts) for parts in fields))
+    return report, calibration.set_report(prediction, images.labels, subject.classifier.manifest.calibration)
+
+
+def _origin(subject: Subject, record: RunRecord | None) -> tuple[int, str | None]:
+    """Seed and fingerprint of what the subject was trained on, if it says so."""
+    if record is not None:
+        return record.seed, record.fingerprint
+    training = subject.classifier.manifest.training if subject.classifier else {}
+    seed, fingerprint = training.get("seed"), training.get("fingerprint")
+    known = isinstance(seed, int) and 0 <= seed < 2**32
+    return (seed, fingerprint) if known else (0, None)
+
+
+def _join(dataset: Dataset) -> Split:
+    train, test = dataset.train, dataset.test
+    return Split(
+        np.concatenate([train.images, test.images]),
+        np.concatenate([train.labels, test.labels]),
+        train.classes,
+        train.names + test.names,
+    )
 
 
 def _server(url: str) -> Subject:

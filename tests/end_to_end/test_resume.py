@@ -78,7 +78,7 @@ class TestKill:
         assert not killed.keras_model.exists()
 
     def test_resumed_run_is_the_uninterrupted_run(self, lince, copy, whole):
-        """Weights, optimiser, random state and best weights are equal bit for bit, and so is the history but for times."""
+        """Weights, optimiser, random state and best weights are equal bit for bit; the history, but for times."""
         done = lince("train", "--resume", copy.path, "--until", "train")
         assert 0 == done.returncode, done.stderr
         expected, found = checkpoint(whole), checkpoint(copy)

@@ -5,8 +5,8 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-import synthetic
 
+import synthetic
 from lince.errors import ResumeError, TrainingError
 from lince.records import EpochRecord, ImageSpec
 from lince.training import checkpoint
@@ -15,8 +15,8 @@ from lince.training.checkpoint import Checkpoint
 from lince.training.recipe import Vgg
 
 HISTORY = (
-    EpochRecord(0, 1.5, 0.25, 1.25, 0.5, 1e-3, 900.0, 1.0),
-    EpochRecord(1, 1.25, 0.5, 1.375, 0.5, 5e-4, 901.5, 1.25),
+    EpochRecord(1, 1.5, 0.25, 1.25, 0.5, 1e-3, 900.0, 1.0),
+    EpochRecord(2, 1.25, 0.5, 1.375, 0.5, 5e-4, 901.5, 1.25),
 )
 
 
@@ -29,7 +29,7 @@ def small(*, width: int = 8, seed: int = 0) -> keras.Model:
 
 
 def step(model: keras.Model) -> float:
-    """One step of training on twelve pictures; its loss depends on weights, dropout's random state and Adam's moments."""
+    """One step on twelve pictures; its loss depends on weights, dropout's random state and Adam's moments."""
     images, labels = synthetic.batch(12, seed=1)
     return float(model.train_on_batch(images.astype(np.float32), np.eye(3)[labels]))
 
@@ -78,7 +78,7 @@ class TestRoundTrip:
         best = tuple(weights.copy() for weights in model.get_weights())
         step(model)
         checkpoint.save(path, Checkpoint(HISTORY, best), model)
-        assert all(np.array_equal(*pair) for pair in zip(best, checkpoint.read_best(path), strict=True))
+        assert all(np.array_equal(*pair) for pair in zip(best, checkpoint.read(path).best_weights, strict=True))
         assert not all(np.array_equal(*pair) for pair in zip(best, model.get_weights(), strict=True))
 
     def test_nothing_but_arrays_of_numbers(self, saved):
@@ -93,14 +93,14 @@ class TestMistakes:
         path = tmp_path / "checkpoint.npz"
         with pytest.raises(ResumeError, match=r"checkpoint\.npz' does not exist: no epoch was finished"):
             checkpoint.restore(path, small())
-        assert checkpoint.read_best(path) is None
+        assert checkpoint.read(path) is None
 
     def test_another_network(self, saved):
         """Weights of other shapes are refused, and the network is left as it was."""
         other = small(width=16)
         before = other.get_weights()
         with pytest.raises(
-            ResumeError, match="holds another network than the run's recipe describes. Start the run anew"
+            ResumeError, match=r"holds another network than the run's recipe describes\. Start the run anew"
         ):
             checkpoint.restore(saved[0], other)
         assert all(np.array_equal(*pair) for pair in zip(before, other.get_weights(), strict=True))
@@ -132,11 +132,12 @@ class TestMistakes:
             flipped[position] ^= 1 << int(rng.integers(8))
             path.write_bytes(flipped)
             try:
-                found = checkpoint.read_best(path)
+                found = checkpoint.read(path)
             except ResumeError:
                 refused += 1
             else:
-                assert all(np.array_equal(*pair) for pair in zip(expected, found, strict=True))
+                assert HISTORY == found.history
+                assert all(np.array_equal(*pair) for pair in zip(expected, found.best_weights, strict=True))
         assert refused > 80
 
     def test_pickle(self, saved):

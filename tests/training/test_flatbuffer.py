@@ -5,11 +5,11 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-import synthetic
 from ai_edge_litert.interpreter import Interpreter
 from ai_edge_quantizer import quantizer
 from ai_edge_quantizer import recipe as quantizer_recipes
 
+import synthetic
 from lince.errors import QuantizationError
 from lince.training import flatbuffer
 from lince.training.model import normalised_to_logits
@@ -68,13 +68,11 @@ class TestFinish:
         np.testing.assert_array_equal(expected, run(int8, images))
 
     def test_refuses_another_input(self, trained_model, float_network, splits):
-        """An input that was calibrated on what happened to be seen would round pixels: the sentence says what is needed."""
+        """An input range read from what happened to be seen would round pixels: the sentence says what is needed."""
         engine = quantizer.Quantizer(float_network, quantizer_recipes.static_wi8_ai8())
-        with pytest.MonkeyPatch.context():
-            interpreter = Interpreter(model_content=float_network)
-            [(signature, ends)] = interpreter.get_signature_list().items()
-            dim = np.full((1, 32, 32, 3), 0.25, np.float32)
-            ranges = engine.calibrate({signature: [{ends["inputs"][0]: dim}]})
+        [(signature, ends)] = Interpreter(model_content=float_network).get_signature_list().items()
+        dim = np.full((1, 32, 32, 3), 0.25, np.float32)
+        ranges = engine.calibrate({signature: [{ends["inputs"][0]: dim}]})
         narrow = bytes(engine.quantize(ranges, enable_progress_report=False).quantized_model)
         with pytest.raises(QuantizationError, match=r"has scale 0\.00\d+ and zero point -?\d+\. Expected 1/128 and 0"):
             flatbuffer.finish(narrow)

@@ -3,8 +3,8 @@
 import keras
 import numpy as np
 import pytest
-import synthetic
 
+import synthetic
 from lince.errors import RecipeError
 from lince.records import ImageSpec
 from lince.training import model as models

@@ -3,8 +3,8 @@
 import keras
 import numpy as np
 import pytest
-import synthetic
 
+import synthetic
 from lince import metrics
 from lince.classifier import Network
 from lince.errors import QuantizationError
@@ -42,6 +42,17 @@ class TestQuantize:
         network = Network(quantize(trained_model, splits[0].images[::3]))
         images, _ = synthetic.batch(30, seed=2)
         np.testing.assert_array_equal(Network(int8).run(images), network.run(images))
+
+    def test_order_of_the_images_does_not_matter(self, trained_model, int8, splits):
+        """Ranges are those of all images: sorted by class or backwards, they give the same network."""
+        network = Network(quantize(trained_model, splits[0].images[::3][::-1]))
+        images, _ = synthetic.batch(30, seed=2)
+        np.testing.assert_array_equal(Network(int8).run(images), network.run(images))
+
+    def test_nothing_that_was_seen_saturates(self, trained_model, int8, splits):
+        """The logits of the images that ranges were read from lie within the range: no two classes meet at its end."""
+        logits = Network(int8).run(splits[0].images[::3])
+        assert (logits == 127).sum(axis=1).max() <= 1
 
     def test_quarter_of_the_bytes(self, trained_model, int8):
         """A weight is a byte: the network is well under half the size of its float weights."""

@@ -55,7 +55,7 @@ class TestShipped:
         assert re.search(rf"^#\s+command\s+lince train \S+.* --recipe {name}\b", header[0], re.MULTILINE)
 
     def test_classic_is_the_report_s_recipe(self):
-        """What the report prescribes: loss, optimiser, patience, validation share, epochs, and all three augmentations."""
+        """What the report prescribes: loss, optimiser, patience, validation share, epochs, all three augmentations."""
         classic = recipes.load("classic")
         train = classic.train
         assert ("categorical_crossentropy", "adam", 10, 0.2) == (

@@ -20,7 +20,7 @@ from lince.training.train import best_epoch, finished
 
 def history(*val_losses: float) -> tuple[EpochRecord, ...]:
     """Epochs with these validation losses."""
-    return tuple(EpochRecord(epoch, 1.0, 0.5, loss, 0.5, 1e-3, 100.0, 1.0) for epoch, loss in enumerate(val_losses))
+    return tuple(EpochRecord(epoch, 1.0, 0.5, loss, 0.5, 1e-3, 100.0, 1.0) for epoch, loss in enumerate(val_losses, 1))
 
 
 class Watcher:
@@ -129,7 +129,7 @@ class TestStopping:
         assert expected == finished(history(*[1 / (1 + epoch) for epoch in range(done)]), options)
 
     @pytest.mark.parametrize(
-        ("losses", "expected"), [((1.0,), 0), ((1.0, 0.5, 0.7), 1), ((0.5, 0.7, 0.5), 0), ((3.0, 2.0, 1.0), 2)]
+        ("losses", "expected"), [((1.0,), 1), ((1.0, 0.5, 0.7), 2), ((0.5, 0.7, 0.5), 1), ((3.0, 2.0, 1.0), 3)]
     )
     def test_best_epoch(self, losses, expected):
         """The lowest validation loss; the first of equals."""
@@ -144,10 +144,10 @@ class TestFit:
         assert max(record.val_accuracy for record in whole.state.history) > 0.6
 
     def test_says_every_epoch_and_batch(self, whole):
-        """The display is told each batch with running means, and each epoch with its record; the last batch is smaller."""
+        """The display is told each batch with running means, and each epoch with its record; the last is smaller."""
         epochs, batches = whole.watcher.epochs, whole.watcher.batches
         assert whole.state.history == tuple(record for record, _ in epochs)
-        assert [(epoch, batch) for epoch in range(4) for batch in range(1, 9)] == [
+        assert [(epoch, batch) for epoch in range(1, 5) for batch in range(1, 9)] == [
             (step["epoch"], step["batch"]) for step in batches
         ]
         assert [8, 16, 24, 32, 40, 48, 56, 60] == [step["done"] for step in batches[:8]]
@@ -170,15 +170,15 @@ class TestFit:
         assert without_times(state.history) != without_times(whole.state.history[:1])
 
     def test_keeps_the_best_weights(self, ruined, splits):
-        """In a run that gets worse, the weights kept give the lowest validation loss of the history, and lie on the disk."""
+        """In a run that gets worse, the weights kept, on disk too, give the lowest validation loss of the history."""
         history, best = ruined.state.history, best_epoch(ruined.state.history)
-        assert best < len(history) - 1
+        assert best < len(history)
         assert best == [record.epoch for record, was_best in ruined.watcher.epochs if was_best][-1]
-        assert same(ruined.state.best_weights, checkpoint.read_best(ruined.folder / "checkpoint.npz"))
+        assert same(ruined.state.best_weights, checkpoint.read(ruined.folder / "checkpoint.npz").best_weights)
         assert not same(ruined.state.best_weights, ruined.model.get_weights())
         ruined.model.set_weights(ruined.state.best_weights)
         images, labels = splits[1].images.astype(np.float32), np.eye(3)[splits[1].labels]
-        assert ruined.model.test_on_batch(images, labels)[0] == pytest.approx(history[best].val_loss, rel=1e-4)
+        assert ruined.model.test_on_batch(images, labels)[0] == pytest.approx(history[best - 1].val_loss, rel=1e-4)
 
     def test_stops_early(self, ruined):
         """Training ends `patience` epochs after the best one."""
@@ -193,7 +193,7 @@ class TestResume:
             fit(Watcher(interrupt_after=2), epochs=4)
         watcher = Watcher()
         model, state = fit(watcher, resume=True, epochs=4)
-        assert [2, 3] == [record.epoch for record, _ in watcher.epochs]
+        assert [3, 4] == [record.epoch for record, _ in watcher.epochs]
         assert same(whole.model.get_weights(), model.get_weights())
         assert same(whole.state.best_weights, state.best_weights)
         assert without_times(whole.state.history) == without_times(state.history)
@@ -214,17 +214,17 @@ class TestResume:
 
 class TestMistakes:
     def test_loss_that_is_not_finite(self, fit, tmp_path):
-        """A step of 3e38 ruins the network: one sentence says where, with what, and what to do; no checkpoint is left."""
+        """A step of 3e38 ruins the network: one sentence says where and what to do; no checkpoint is left."""
         with pytest.raises(
             TrainingError,
-            match=r"The loss became nan in epoch 1, batch \d, at learning_rate=3e\+38\. Expected a finite number: lower "
-            r"train\.learning_rate, or set train\.precision=float32",
+            match=r"The loss became nan in epoch 1, batch \d, at learning_rate=3e\+38\. Expected a finite number: "
+            r"lower train\.learning_rate, or set train\.precision=float32",
         ):
             fit(learning_rate=3e38)
         assert not (tmp_path / "checkpoint.npz").exists()
 
     def test_validation_loss_that_is_not_finite(self, fit, tmp_path):
-        """When the only step of an epoch ruins the network, its validation tells; the weights are not kept as the best."""
+        """When the only step of an epoch ruins the network, its validation tells; nothing is kept as the best."""
         with pytest.raises(TrainingError, match=r"The loss became (nan|inf) in the validation of epoch 1"):
             fit(learning_rate=3e38, batch_size=64)
         assert not (tmp_path / "checkpoint.npz").exists()

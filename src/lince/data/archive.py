@@ -49,7 +49,7 @@ class Archive:
         for parts, info in members:
             if parts and not any(is_litter(part) for part in parts if part != ".."):
                 problem = None if info.is_dir() else _problem(parts, info, before)
-                yield Entry("/".join(parts), info, problem, is_folder=info.is_dir())
+                yield Entry("/".join(map(printable, parts)), info, problem, is_folder=info.is_dir())
             before = parts
 
     def read(self, entry: Entry, limit_bytes: int) -> bytes:
@@ -84,7 +84,7 @@ class Archive:
 
 def _parts(info: zipfile.ZipInfo) -> list[str]:
     """The member's path in the form that a folder would give; some programs write backslashes."""
-    parts = printable(info.filename).replace("\\", "/").split("/")
+    parts = info.filename.replace("\\", "/").split("/")
     return [part for part in parts if part not in ("", ".")]
 
 

@@ -4,17 +4,18 @@ A cache file is three `.npy` blocks after one another (header as JSON bytes, lab
 its key is the one asked for and its content has the fingerprint that its header states. It can be deleted at any time.
 """
 
+import io
 import json
 import logging
 import os
-import secrets
-from collections.abc import Iterable
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
 from lince.data.collection import Collection, fingerprint
 from lince.errors import DataError
+from lince.files import write_atomically
 from lince.records import Rejected
 
 _log = logging.getLogger(__name__)
@@ -74,7 +75,8 @@ def write(path: Path, key: str, collection: Collection) -> str:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         header = json.dumps(_header(collection) | {"key": key, "fingerprint": identity}).encode()
-        _write_whole(path, [np.frombuffer(header, np.uint8), collection.labels, collection.images])
+        arrays = (np.frombuffer(header, np.uint8), collection.labels, collection.images)
+        write_atomically(path, (chunk for array in arrays for chunk in _npy(array)))
     except OSError as error:
         _log.warning("The images cannot be cached in %s (%s). The next start decodes them again.", path, error.strerror)
     return identity
@@ -101,16 +103,9 @@ def _from_header(header: dict, labels: np.ndarray, images: np.ndarray) -> Collec
     )
 
 
-def _write_whole(path: Path, arrays: Iterable[np.ndarray]) -> None:
-    """Like `files.write_atomically`, without a second copy of the arrays in memory."""
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
-    try:
-        with temporary.open("xb") as file:
-            for array in arrays:
-                np.save(file, array, allow_pickle=False)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+def _npy(array: np.ndarray) -> Iterator[bytes | memoryview]:
+    """The `.npy` block of an array: header and content, without a second copy of the content in memory."""
+    array, header = np.ascontiguousarray(array), io.BytesIO()
+    np.lib.format.write_array_header_1_0(header, np.lib.format.header_data_from_array_1_0(array))
+    yield header.getvalue()
+    yield array.reshape(-1).data

@@ -45,7 +45,8 @@ class Collection:
 
 
 def fingerprint(collection: Collection) -> str:
-    """Identifies the content itself: pixels (so size and resize rule too), labels, names, classes, splits, rejections.
+    """Identifies the content itself: pixels (so size and resize rule too), labels, names, classes, splits, and which
+    files were rejected (not why: the wording is that of the libraries).
 
     The same images as a folder and as a .zip have the same fingerprint, if the paths inside are the same.
 
@@ -55,7 +56,7 @@ def fingerprint(collection: Collection) -> str:
     Returns:
         SHA-256, 64 hex digits.
     """
-    rejected = [[one.path, one.reason] for one in collection.rejected]
+    rejected = [one.path for one in collection.rejected]
     head = [collection.images.shape, collection.classes, collection.names, collection.num_train, rejected]
     digest = hashlib.sha256(json.dumps(head).encode())
     digest.update(collection.labels.astype("<i8").data)

@@ -1,5 +1,6 @@
 """One file of a source, and what its name says about it."""
 
+import re
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,6 +14,11 @@ from lince.images import EXTENSIONS
 # with the formats that are read, where skipping them as "no image" would hide it.
 _OTHER_PICTURES = frozenset(
     {".tif", ".tiff", ".heic", ".heif", ".avif", ".jxl", ".jp2", ".svg", ".ppm", ".pgm", ".tga", ".ico"}
+)
+# C0, DEL and C1 control characters; line and paragraph separators; marks, embeddings, overrides and isolates that turn
+# the direction of text (Unicode UAX 9); and halves of surrogates, by which Python keeps bytes that are not UTF-8.
+_HARMFUL = re.compile(
+    r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
 )
 _LITTER = frozenset({"__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "$recycle.bin", "@eadir"})
 
@@ -79,8 +85,15 @@ def is_litter(name: str) -> bool:
 
 
 def printable(name: str) -> str:
-    """The name as valid Unicode: file systems allow bytes that are not UTF-8, terminals and JSON do not."""
-    return name.encode("utf-8", errors="replace").decode("utf-8")
+    """The name for terminals, JSON and lines of text: what is no text, ends a line or moves the cursor is escaped.
+
+    Args:
+        name: as the file system or the archive has it.
+
+    Returns:
+        The name with escapes as Python writes them, such as `\\x1b`; of two names without a backslash, never the same.
+    """
+    return _HARMFUL.sub(lambda found: found[0].encode("unicode_escape").decode(), name)
 
 
 def too_large(limit_bytes: int) -> ImageError:

@@ -119,5 +119,5 @@ def _check_populated(layout: Layout, errors: Sequence[LinceError | None], *, nam
 
 
 def _unpopulated(errors: Sequence[LinceError | None], folder: str, name: str) -> str:
-    reason = f"all {len(errors):,} files were rejected, the first because: {errors[0]}" if errors else "it is empty."
+    reason = f"all {len(errors):,} were rejected, the first because: {errors[0]}" if errors else f"it holds {_NONE}."
     return f"No image in {folder!r} of {name!r} can be used: {reason} Add images, or remove the class."

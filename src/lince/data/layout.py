@@ -5,10 +5,10 @@
 One folder around it all is allowed, and so are folders inside a class.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from lince.data.entry import Entry
+from lince.data.entry import Entry, printable
 from lince.errors import DataError
 from lince.images import EXTENSIONS
 from lince.records import Rejected
@@ -18,6 +18,9 @@ from lince.records import Rejected
 _SPLITS = ("train", "test")
 _SPLIT_LIKE = frozenset({*_SPLITS, "training", "testing", "val", "valid", "validation", "dev"})
 _OUTSIDE = "It lies in no class folder. Move it into the folder of its class."
+_OTHER_NAME = f"Its name does not end as an image's ({', '.join(sorted(EXTENSIONS))}). Rename it, or move it elsewhere."
+
+_Path = tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -29,7 +32,7 @@ class Layout:
         labels: the class of each, in the order of `entries`.
         classes: sorted.
         num_train: how many lie in `train/`; None where the classes lie alone.
-        rejected: pictures outside of every class, and folders that could not be listed.
+        rejected: pictures outside of every class, other files inside of one, and folders that could not be listed.
         is_complete: false when there is such a folder.
     """
 
@@ -60,33 +63,33 @@ def arrange(entries: Iterable[Entry], *, name: str) -> Layout:
 
     Raises:
         DataError: when there are no images in class folders, fewer than two classes, other splits than train and test,
-            or splits that differ in their classes.
+            splits that differ in their classes, or a class whose name is not one line of text.
     """
     entries = sorted(entries, key=lambda entry: entry.parts)
     paths = [entry.parts for entry in entries if entry.is_image]
     wrapper = _wrapper(paths)
-    has_splits = _has_splits([path[len(wrapper) :] for path in paths if path[: len(wrapper)] == wrapper], name=name)
+    everything = _below(map(_path, entries), wrapper)
+    has_splits = _has_splits(_below(paths, wrapper), everything, name=name)
     if has_splits is None:
         wrapper, has_splits = _lone_train(paths, wrapper), False
-    placed = [(entry, _place(entry.parts, wrapper, has_splits=has_splits)) for entry in entries if entry.is_image]
+    placed = [(entry, _place(_path(entry), wrapper, has_splits=has_splits)) for entry in entries]
     images = sorted(
-        ((place, entry) for entry, place in placed if place), key=lambda image: (image[0].split, image[1].parts)
+        ((place, entry) for entry, place in placed if place and entry.is_image),
+        key=lambda image: (image[0].split, image[1].parts),
     )
     if not images:
         raise DataError(
             f"{name!r} holds no images in class folders. Expected CLASS/… or train/CLASS/… and test/CLASS/…, with "
             f"files named {', '.join(sorted(EXTENSIONS))}."
         )
-    empty = (_place((*folder, ""), wrapper, has_splits=has_splits) for folder in _empty_folders(entries))
+    # A folder without a single image is a class too: the reader finds it empty, instead of nobody missing it.
+    places = [place for entry, place in placed if place and (entry.is_image or not entry.problem)]
     return Layout(
         entries=tuple(entry for _, entry in images),
         labels=tuple(place.label for place, _ in images),
-        classes=_classes([*(place for place, _ in images), *filter(None, empty)], has_splits=has_splits, name=name),
+        classes=_classes(places, has_splits=has_splits, name=name),
         num_train=sum(place.split == 0 for place, _ in images) if has_splits else None,
-        rejected=(
-            *(Rejected(entry.path, entry.problem) for entry in entries if entry.is_folder and entry.problem),
-            *(Rejected(entry.path, _OUTSIDE) for entry, place in placed if not place),
-        ),
+        rejected=tuple(_rejected(placed)),
         is_complete=not any(entry.is_folder and entry.problem for entry in entries),
     )
 
@@ -97,18 +100,28 @@ class _Place:
     label: str
 
 
-def _place(parts: tuple[str, ...], wrapper: tuple[str, ...], *, has_splits: bool) -> _Place | None:
+def _path(entry: Entry) -> _Path:
+    """The parts of a file's path; of a folder's, those that a file right inside would have."""
+    return (*entry.parts, "") if entry.is_folder else entry.parts
+
+
+def _below(paths: Iterable[_Path], wrapper: _Path) -> list[_Path]:
+    """The paths that lie in the wrapping folder, as they are seen from there."""
+    return [path[len(wrapper) :] for path in paths if path[: len(wrapper)] == wrapper]
+
+
+def _place(path: _Path, wrapper: _Path, *, has_splits: bool) -> _Place | None:
     """The class of a file; None for one outside of every class."""
-    if parts[: len(wrapper)] != wrapper:
+    if path[: len(wrapper)] != wrapper:
         return None
-    inner = parts[len(wrapper) :]
+    inner = path[len(wrapper) :]
     if not has_splits:
         return _Place(0, inner[0]) if len(inner) >= 2 else None
     is_inside = len(inner) >= 3 and inner[0].lower() in _SPLITS
     return _Place(_SPLITS.index(inner[0].lower()), inner[1]) if is_inside else None
 
 
-def _wrapper(paths: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
+def _wrapper(paths: Sequence[_Path]) -> _Path:
     """The folder that holds all the folders with images, where there is one; a split's is none."""
     tops = {path[0] for path in paths if len(path) > 1}
     if len(tops) != 1 or any(len(path) == 2 for path in paths):
@@ -117,36 +130,45 @@ def _wrapper(paths: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
     return () if top.lower() in _SPLIT_LIKE else (top,)
 
 
-def _has_splits(paths: Sequence[tuple[str, ...]], *, name: str) -> bool | None:
+def _has_splits(images: Sequence[_Path], everything: Sequence[_Path], *, name: str) -> bool | None:
     """True for train/ and test/; False for classes alone; None for classes alone inside of a lone train/."""
-    found = {path[0] for path in paths if len(path) > 2}  # files right below "train" make it a class of that name
+    found = {path[0] for path in images if len(path) > 2}  # files right below "train" make it a class of that name
     splits = {folder.lower() for folder in found}
     if not splits & _SPLIT_LIKE:
         return False
     if splits == set(_SPLITS):
         return True
-    if splits == {_SPLITS[0]}:
-        return None
+    if splits == {_SPLITS[0]}:  # a test tree without a single image is one that lacks them, not one to draw instead
+        return any(len(path) > 2 and path[0].lower() == _SPLITS[1] for path in everything) or None
     raise DataError(
         f"{name!r} holds folders of classes named {listed(sorted(found))}. Expected 'train' and 'test' (or 'train' "
         "alone: a test split is then drawn from it; validation images always are). Rename or remove the others."
     )
 
 
-def _lone_train(paths: Sequence[tuple[str, ...]], wrapper: tuple[str, ...]) -> tuple[str, ...]:
+def _lone_train(paths: Sequence[_Path], wrapper: _Path) -> _Path:
     depth = len(wrapper)
     return next(path[: depth + 1] for path in paths if path[:depth] == wrapper and len(path) > depth + 2)
 
 
-def _empty_folders(entries: Sequence[Entry]) -> list[tuple[str, ...]]:
-    """Folders with nothing in them: a class whose images are missing."""
-    parents = {entry.parts[:-1] for entry in entries}
-    return [entry.parts for entry in entries if entry.is_folder and not entry.problem and entry.parts not in parents]
+def _rejected(placed: Iterable[tuple[Entry, _Place | None]]) -> Iterator[Rejected]:
+    """Pictures that belong to no class, and what lies in a class and is no picture by its name."""
+    for entry, place in placed:
+        if entry.is_folder:
+            if entry.problem:
+                yield Rejected(entry.path, entry.problem)
+        elif entry.is_image:
+            if not place:
+                yield Rejected(entry.path, _OUTSIDE)
+        elif place:
+            yield Rejected(entry.path, entry.problem or _OTHER_NAME)
 
 
 def _classes(places: Iterable[_Place], *, has_splits: bool, name: str) -> tuple[str, ...]:
     """The class names, which must be the same in both splits."""
     train, test = ({place.label for place in places if place.split == split} for split in (0, 1))
+    for label in sorted(train | test):
+        _check_name(label, name=name)
     if has_splits and train != test:
         here, there, missing = ("test/", "train/", train - test) if train - test else ("train/", "test/", test - train)
         raise DataError(
@@ -158,6 +180,15 @@ def _classes(places: Iterable[_Place], *, has_splits: bool, name: str) -> tuple[
             f"{name!r} holds one class only, {listed(sorted(train))}. Expected two or more, with a folder for each."
         )
     return tuple(sorted(train))
+
+
+def _check_name(label: str, *, name: str) -> None:
+    """Refuses what the model file's `labels.txt`, a class a line, could not hold; a backslash is `printable`'s escape."""
+    if "\\" in label or label != printable(label):
+        raise DataError(
+            f"The class folder '{printable(label)}' of {name!r} has a control character, a backslash or bytes that are "
+            "not UTF-8 in its name. Expected a line of text, for the name of the class: rename the folder."
+        )
 
 
 def listed(names: Sequence[str]) -> str:

@@ -2,7 +2,6 @@
 
 import json
 import os
-from importlib import resources
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Self
@@ -10,6 +9,7 @@ from typing import Any, Self
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
+from lince import artifact
 from lince.errors import ServiceError
 from lince.records import ImageLimits
 
@@ -18,7 +18,7 @@ _PREFIX = "LINCE_"
 
 def shipped_model() -> Path:
     """The model file inside the package."""
-    return Path(str(resources.files("lince") / "models" / "cifar10.tflite"))
+    return artifact.locate(artifact.SHIPPED)
 
 
 class ServeSettings(BaseSettings):

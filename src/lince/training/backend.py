@@ -4,14 +4,13 @@ import contextlib
 import importlib
 import logging
 import os
-import platform
 import sys
 import tempfile
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Any
 
+from lince import machine
 from lince.training.recipe import Precision
 
 _RECORDED = (
@@ -52,20 +51,12 @@ def resolve_precision(precision: Precision) -> str:
     if precision != "auto":
         return precision
     on_tensorflow = os.environ.get("KERAS_BACKEND", "tensorflow") == "tensorflow"
-    return "bfloat16" if on_tensorflow and _processor_flags() & {"avx512_bf16", "amx_bf16"} else "float32"
+    return "bfloat16" if on_tensorflow and machine.processor_flags() & {"avx512_bf16", "amx_bf16"} else "float32"
 
 
 def describe() -> dict[str, Any]:
     """Backend, package versions and machine, for the run folder and the manifest."""
-    return {"backend": os.environ.get("KERAS_BACKEND"), "machine": machine(), "versions": _versions()}
-
-
-def machine() -> str:
-    """One line: processor, cores this process may use, system."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return (
-        f"{_processor()}, {cores} cores, {platform.system()} {platform.machine()}, Python {platform.python_version()}"
-    )
+    return {"backend": os.environ.get("KERAS_BACKEND"), "machine": machine.describe(), "versions": _versions()}
 
 
 @contextlib.contextmanager
@@ -97,24 +88,3 @@ def _versions() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return found
-
-
-def _processor() -> str:
-    for line in _processor_lines():
-        if line.startswith("model name"):
-            return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
-
-
-def _processor_flags() -> set[str]:
-    for line in _processor_lines():
-        if line.startswith("flags"):
-            return set(line.partition(":")[2].split())
-    return set()
-
-
-def _processor_lines() -> list[str]:
-    try:
-        return Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:  # not Linux
-        return []

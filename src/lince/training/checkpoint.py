@@ -47,43 +47,60 @@ def save(path: Path, checkpoint: Checkpoint, model: keras.Model) -> None:
         ) from error
 
 
+def read(path: Path) -> Checkpoint | None:
+    """History and best weights of a checkpoint; None when there is none yet.
+
+    Raises:
+        ResumeError: the file is damaged.
+    """
+    contents = _contents(path)
+    return None if contents is None else _checkpoint(contents, path)
+
+
 def restore(path: Path, model: keras.Model) -> Checkpoint:
     """Puts a checkpoint's variables into a compiled model that was built from the same recipe.
 
     Raises:
-        ResumeError: there is no checkpoint, or it belongs to another network.
+        ResumeError: there is no checkpoint, it is damaged, or it belongs to another network.
     """
-    contents = _read(path)
+    contents = _contents(path)
     if contents is None:
         raise ResumeError(f"{str(path)!r} does not exist: no epoch was finished. Start the run anew.")
     variables, saved = _variables(model), _numbered(contents, "variable")
     if [v.shape for v in variables] != [value.shape for value in saved]:
         raise ResumeError(f"{str(path)!r} holds another network than the run's recipe describes. Start the run anew.")
+    state = _checkpoint(contents, path)
     for variable, value in zip(variables, saved, strict=True):
         variable.assign(value)
-    history = msgspec.json.decode(contents["history"].tobytes(), type=tuple[EpochRecord, ...])
-    return Checkpoint(history, tuple(_numbered(contents, "best")))
+    return state
 
 
-def read_best(path: Path) -> list[np.ndarray] | None:
-    """The best weights so far, in the order of `model.weights`; None before the first epoch is finished."""
-    contents = _read(path)
-    return None if contents is None else _numbered(contents, "best")
-
-
-def _read(path: Path) -> dict[str, np.ndarray] | None:
+def _contents(path: Path) -> dict[str, np.ndarray] | None:
     try:
+        # Opened here, since `np.load` leaves a damaged file open.
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             return dict(arrays)
     except FileNotFoundError:
         return None
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise ResumeError(f"{str(path)!r} is not a checkpoint ({error}). Start the run anew.") from error
+        raise _damaged(path, error) from error
+
+
+def _checkpoint(contents: dict[str, np.ndarray], path: Path) -> Checkpoint:
+    try:
+        history = msgspec.json.decode(contents["history"].tobytes(), type=tuple[EpochRecord, ...])
+        return Checkpoint(history, tuple(_numbered(contents, "best")))
+    except (KeyError, msgspec.DecodeError) as error:
+        raise _damaged(path, error) from error
 
 
 def _numbered(contents: dict[str, np.ndarray], prefix: str) -> list[np.ndarray]:
     count = sum(name.startswith(f"{prefix}_") for name in contents)
     return [contents[f"{prefix}_{index}"] for index in range(count)]
+
+
+def _damaged(path: Path, error: Exception) -> ResumeError:
+    return ResumeError(f"{str(path)!r} is not a checkpoint ({error}). Start the run anew.")
 
 
 def _variables(model: keras.Model) -> list:

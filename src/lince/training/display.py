@@ -59,7 +59,7 @@ class LiveDisplay(LineDisplay):
         self._drawn = now
         left = timedelta(seconds=round(seconds / batch * (batches - batch)))
         line = (
-            f"epoch {epoch + 1:>3}/{self._epochs}  batch {batch:>4}/{batches}  {done / seconds:>6,.0f} images/s  "
+            f"epoch {epoch:>3}/{self._epochs}  batch {batch:>4}/{batches}  {done / seconds:>6,.0f} images/s  "
             f"{left} left in epoch  loss {loss:.4f}  accuracy {accuracy:.2%}"
         )
         self._live.update(Text(line, no_wrap=True, overflow="ellipsis"), refresh=True)
@@ -86,7 +86,7 @@ class TensorBoardDisplay:
 
 def _epoch_line(record: EpochRecord, *, epochs: int, best: bool) -> str:
     return (
-        f"epoch {record.epoch + 1:>3}/{epochs}  loss {record.loss:.4f}  accuracy {record.accuracy:.2%}  "
+        f"epoch {record.epoch:>3}/{epochs}  loss {record.loss:.4f}  accuracy {record.accuracy:.2%}  "
         f"val_loss {record.val_loss:.4f}  val_accuracy {record.val_accuracy:.2%}  "
         f"{record.images_per_second:,.0f} images/s  {record.seconds:.1f} s{'  best' if best else ''}"
     )

@@ -170,6 +170,22 @@ def from_table(table: dict[str, Any], *, source: str) -> Recipe:
         raise RecipeError(f"Recipe {source!r}: {error}.") from error
 
 
+def override(recipe: Recipe, overrides: Sequence[str], *, tables: Sequence[str]) -> Recipe:
+    """A recipe with `key=value` overrides, of the given tables only.
+
+    Raises:
+        RecipeError: a key of another table, or a value that is not valid.
+    """
+    table = to_table(recipe)
+    for text in overrides:
+        if text.partition(".")[0] not in tables:
+            raise RecipeError(
+                f"Received --set {text!r}. Expected a key of {' or '.join(tables)}: the rest is trained in."
+            )
+        _override(table, text)
+    return from_table(table, source=recipe.name)
+
+
 def to_table(recipe: Recipe) -> dict[str, Any]:
     """The recipe as plain JSON data; `from_table` reads it back."""
     return msgspec.to_builtins(recipe)

@@ -1,0 +1,72 @@
+"""A machine that answers needs neither TensorFlow nor Keras nor JAX: a prediction imports none of them."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+FRAMEWORKS = {"tensorflow", "keras", "jax", "torch"}
+
+PREDICT = """
+import sys
+from pathlib import Path
+
+from lince.classifier import Classifier
+from lince.predict import predict_paths
+
+[row] = predict_paths(Classifier.load(sys.argv[1]), [Path(sys.argv[2])], top=1)
+assert "label" in row, row
+"""
+
+COMMANDS = """
+import contextlib, sys
+
+from lince.cli import main
+
+for command in (["predict", sys.argv[1], sys.argv[2]], ["inspect", sys.argv[1]], ["--help"], ["serve", "--help"]):
+    sys.argv[1:], kept = command, sys.argv[1:]
+    with contextlib.suppress(SystemExit):
+        main()
+    sys.argv[1:] = kept
+"""
+
+
+def imported(program: str, *arguments: object) -> set[str]:
+    """Top-level packages that a program has imported when it ends."""
+    program += "\nimport sys; print('\\n' + ' '.join({name.partition('.')[0] for name in sys.modules}))\n"
+    command = [sys.executable, "-c", program, *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert 0 == done.returncode, done.stderr
+    return set(done.stdout.splitlines()[-1].split())
+
+
+@pytest.fixture
+def image(images_folder: Path) -> Path:
+    """One picture."""
+    return sorted(images_folder.glob("test/disc/*.png"))[0]
+
+
+def test_prediction_needs_no_framework(run, image):
+    """A file is classified by LiteRT and NumPy; what serves alone is not loaded either."""
+    found = imported(PREDICT, run.model, image)
+    assert set() == found & (FRAMEWORKS | {"fastapi", "matplotlib", "ai_edge_quantizer"})
+    assert {"ai_edge_litert", "numpy", "PIL"} <= found
+
+
+def test_commands_need_no_framework(run, image):
+    """`lince predict`, `lince inspect` and help load no framework."""
+    assert set() == imported(COMMANDS, run.model, image) & FRAMEWORKS
+
+
+@pytest.mark.parametrize("framework", ["keras"])
+def test_the_check_can_fail(run, image, framework):
+    """A program that imports a framework before it predicts is caught."""
+    found = imported(f"import {framework}\n{PREDICT}", run.model, image)
+    assert framework in found & FRAMEWORKS
+
+
+def test_recipes_need_no_framework(run):
+    """A recipe can be read and checked where nothing can be trained."""
+    found = imported("from lince.training import recipe\nrecipe.load('classic')")
+    assert set() == found & FRAMEWORKS

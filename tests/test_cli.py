@@ -1,0 +1,360 @@
+"""The program as people and scripts meet it: exit codes, stdout for results alone, JSON and CSV that parse."""
+
+import csv
+import io
+import json
+import shutil
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import typer
+from PIL import Image
+
+import lince as package
+from lince import images
+from lince.classifier import Classifier
+from lince.cli import app
+from lince.records import ImageSpec
+from lince.run import RunFolder
+
+VERBS = ["train", "quantize", "evaluate", "predict", "serve", "report", "inspect", "bench", "data", "data check"]
+
+
+def one_sentence(stderr: str) -> str:
+    """What the program says when it fails: one line that begins with "Error:", and no traceback."""
+    assert "Traceback" not in stderr
+    [line] = [line for line in stderr.splitlines() if line.startswith("Error: ")]
+    return line
+
+
+@pytest.fixture(scope="module")
+def picture(images_folder: Path) -> Path:
+    """One test image."""
+    return sorted(images_folder.glob("test/square/*.png"))[0]
+
+
+@pytest.fixture
+def mixed(images_folder: Path, tmp_path: Path) -> Path:
+    """A folder of two pictures, one file that only pretends, and one that is none of ours."""
+    folder = tmp_path / "mixed"
+    folder.mkdir()
+    for number, path in enumerate(sorted(images_folder.glob("test/*/*.png"))[:2]):
+        shutil.copy(path, folder / f"{number}.png")
+    (folder / "broken.jpg").write_bytes(b"\xff\xd8\xff no picture")
+    (folder / "notes.txt").write_text("no picture by its name")
+    return folder
+
+
+class TestProgram:
+    def test_version(self, lince):
+        """The package's version, on stdout."""
+        done = lince("--version")
+        assert (0, f"{package.__version__}\n", "") == (done.returncode, done.stdout, done.stderr)
+
+    def test_every_verb_is_listed(self):
+        """The verbs of the design are those of the program; a new one needs its line here."""
+        program = typer.main.get_command(app)
+        found = [*program.commands, *(f"data {name}" for name in program.commands["data"].commands)]
+        assert sorted(VERBS) == sorted(found)
+
+    @pytest.mark.parametrize("verb", VERBS)
+    def test_help(self, verb):
+        """Every verb explains itself, and each of its options."""
+        from typer.testing import CliRunner
+
+        done = CliRunner().invoke(app, [*verb.split(), "--help"])
+        assert 0 == done.exit_code
+        assert done.stdout.startswith("\n Usage:") or done.stdout.startswith("Usage:")
+        command = typer.main.get_command(app)
+        for name in verb.split():
+            command = command.commands[name]
+        assert command.help
+        if verb != "data":
+            assert [] == [
+                parameter.name for parameter in command.params if parameter.name != "help" and not parameter.help
+            ]
+
+    def test_without_a_verb_it_helps(self, lince):
+        """Nothing to do: usage, and the exit code of usage."""
+        done = lince()
+        assert 2 == done.returncode
+        assert "Usage:" in done.stdout + done.stderr
+
+    @pytest.mark.parametrize(
+        "arguments",
+        [
+            ["fly"],
+            ["predict"],
+            ["predict", "model.tflite"],
+            ["train"],
+            ["train", "cifar10", "--resume", "runs/x"],
+            ["train", "cifar10", "--seed", "-1"],
+            ["train", "cifar10", "--until", "noon"],
+            ["predict", "model.tflite", "x.png", "--json", "--csv"],
+            ["predict", "model.tflite", "x.png", "--top", "0"],
+            ["evaluate", "model.tflite", "--split", "half"],
+        ],
+        ids=" ".join,
+    )
+    def test_usage(self, lince, arguments):
+        """What cannot be meant: exit code 2, nothing on stdout, no traceback."""
+        done = lince(*arguments)
+        assert (2, "") == (done.returncode, done.stdout)
+        assert "Traceback" not in done.stderr
+
+    @pytest.mark.parametrize(
+        ("arguments", "match"),
+        [
+            (["predict", "nowhere.tflite", "x.png"], "Model file 'nowhere.tflite'"),
+            (["inspect", "nowhere.tflite"], "Model file 'nowhere.tflite'"),
+            (["evaluate", "nowhere.tflite", "nowhere"], "Model file 'nowhere.tflite'"),
+            (["train", "--resume", "nowhere"], "'nowhere' is not a run folder"),
+            (["quantize", "nowhere"], "'nowhere' is not a run folder"),
+            (["report", "nowhere"], "nowhere"),
+            (["data", "check", "nowhere"], "Cannot read 'nowhere'"),
+        ],
+        ids=lambda value: value[0] if isinstance(value, list) else "",
+    )
+    def test_what_is_not_there(self, lince, tmp_path, arguments, match):
+        """One sentence that names it, exit code 1, nothing on stdout."""
+        done = lince(*arguments, cwd=tmp_path)
+        assert (1, "") == (done.returncode, done.stdout)
+        assert match in one_sentence(done.stderr)
+
+    def test_model_that_is_damaged(self, lince, run, picture, tmp_path):
+        """A tampered model file answers nothing."""
+        path = tmp_path / "damaged.tflite"
+        data = bytearray(run.model.read_bytes())
+        data[1000] ^= 1
+        path.write_bytes(data)
+        done = lince("predict", path, picture)
+        assert (1, "") == (done.returncode, done.stdout)
+        assert "damaged or was altered" in one_sentence(done.stderr)
+
+
+class TestTrain:
+    def test_result_is_one_json_object(self, trained):
+        """stdout holds the report and nothing else; it is report.json."""
+        run, done = trained
+        [line] = done.stdout.splitlines()
+        assert json.loads(run.report.read_text()) == json.loads(line)
+
+    def test_progress_goes_to_stderr(self, trained):
+        """Without a terminal: what it begins with, a line an epoch, and what follows; no control characters."""
+        run, done = trained
+        assert "60 images to train on, 15 to validate, 45 to test, 3 classes; float32" in done.stderr
+        epochs = [line for line in done.stderr.splitlines() if line.startswith("epoch ")]
+        assert len(run.read_history()) == len(epochs)
+        assert "Quantising to int8 with the activation ranges of 24 training images" in done.stderr
+        assert "\x1b" not in done.stderr
+        assert "WARNING" not in done.stderr.upper().replace("WARNINGS", "")
+
+    def test_recipe_that_is_not_valid(self, lince, images_folder, recipe_file, tmp_path):
+        """A mistake in a recipe costs no folder and no waiting."""
+        arguments = ["--recipe", recipe_file, "--runs", tmp_path / "runs", "--set", "train.epoch=5"]
+        done = lince("train", images_folder, *arguments)
+        assert (1, "") == (done.returncode, done.stdout)
+        assert "unknown field `epoch` - at `$.train`" in one_sentence(done.stderr)
+        assert not (tmp_path / "runs").exists()
+
+    def test_run_that_is_there(self, lince, run, images_folder, recipe_file):
+        """A finished run is not overwritten."""
+        done = lince("train", images_folder, "--recipe", recipe_file, "--runs", run.path.parent)
+        assert (1, "") == (done.returncode, done.stdout)
+        assert "holds a run already" in one_sentence(done.stderr)
+
+
+class TestPredict:
+    def test_text(self, lince, run, picture):
+        """A line for people: path, label, probability."""
+        done = lince("predict", run.model, picture)
+        assert (0, "") == (
+            done.returncode,
+            done.stderr.replace("INFO: Created TensorFlow Lite XNNPACK delegate for CPU.\n", ""),
+        )
+        [line] = done.stdout.splitlines()
+        label = Classifier.load(run.model).predict(images.decode(picture.read_bytes(), ImageSpec())[None]).indices[0]
+        assert line.startswith(f"{picture}: {('disc', 'square', 'stripes')[label]} ")
+        assert "%" in line
+
+    def test_json(self, lince, run, mixed):
+        """An object a line in a fixed order; the bad file has its error, and the exit code says so."""
+        done = lince("predict", run.model, mixed, "--json", "--top", 2)
+        assert 1 == done.returncode
+        rows = [json.loads(line) for line in done.stdout.splitlines()]
+        assert [f"{mixed}/{name}" for name in ("0.png", "1.png", "broken.jpg")] == [row["path"] for row in rows]
+        for row in rows[:2]:
+            assert {"path", "label", "index", "probability", "top", "prediction_set", "abstain"} == row.keys()
+            assert 2 == len(row["top"])
+            assert {key: row[key] for key in ("label", "index", "probability")} == row["top"][0]
+            assert row["label"] in row["prediction_set"]
+        assert {"path", "error"} == rows[2].keys()
+        assert "1 " in done.stderr
+        assert "could not be read" in done.stderr
+
+    def test_csv(self, lince, run, mixed):
+        """A header and a row an image, the same answers as in JSON."""
+        done = lince("predict", run.model, mixed, "--csv")
+        assert 1 == done.returncode
+        rows = list(csv.DictReader(io.StringIO(done.stdout)))
+        objects = [json.loads(line) for line in lince("predict", run.model, mixed, "--json").stdout.splitlines()]
+        assert ["path", "label", "index", "probability", "abstain", "prediction_set", "error"] == list(rows[0])
+        for row, expected in zip(rows[:2], objects[:2], strict=True):
+            assert (expected["path"], expected["label"], str(expected["index"])) == (
+                row["path"],
+                row["label"],
+                row["index"],
+            )
+            assert expected["probability"] == float(row["probability"])
+            assert "" == row["error"]
+        assert objects[2]["error"] == rows[2]["error"]
+        assert "" == rows[2]["label"]
+
+    def test_zip(self, lince, run, mixed, tmp_path):
+        """The same pictures in an archive, read in place, give the same answers."""
+        archive = tmp_path / "mixed.zip"
+        with zipfile.ZipFile(archive, "w") as file:
+            for path in sorted(mixed.iterdir()):
+                file.write(path, path.name)
+        found = lince("predict", run.model, archive, "--json")
+        expected = lince("predict", run.model, mixed, "--json")
+        assert 1 == found.returncode
+        rows = [[json.loads(line) for line in done.stdout.splitlines()] for done in (found, expected)]
+        assert [f"{archive}/{name}" for name in ("0.png", "1.png", "broken.jpg")] == [row["path"] for row in rows[0]]
+        assert [{**row, "path": None} for row in rows[1]] == [{**row, "path": None} for row in rows[0]]
+
+    def test_missing_file(self, lince, run, picture):
+        """A path that leads nowhere is a row with its error; the others are answered."""
+        done = lince("predict", run.model, "nowhere.png", picture, "--json")
+        assert 1 == done.returncode
+        first, second = map(json.loads, done.stdout.splitlines())
+        assert ("nowhere.png", "error") == (first["path"], list(first)[1])
+        assert "label" in second
+
+    def test_logits(self, lince, run, picture):
+        """On request the network's raw output, in the order of the classes: that of the runtime, exactly."""
+        done = lince("predict", run.model, picture, "--json", "--logits")
+        classifier = Classifier.load(run.model)
+        expected = classifier.logits(images.decode(picture.read_bytes(), classifier.image_spec)[None])[0]
+        assert 0 == done.returncode
+        np.testing.assert_array_equal(expected, np.float32(json.loads(done.stdout)["logits"]))
+
+    def test_any_size_and_format(self, lince, run, tmp_path):
+        """A large grey JPEG is as good as a small PNG."""
+        path = tmp_path / "large.jpeg"
+        Image.new("L", (640, 480), 128).save(path)
+        assert 0 == lince("predict", run.model, path, "--json").returncode
+
+
+class TestInspect:
+    def test_card(self, lince, run):
+        """The model card, for people."""
+        done = lince("inspect", run.model)
+        assert 0 == done.returncode
+        assert Classifier.load(run.model).card.strip() == done.stdout.strip()
+
+    def test_json(self, lince, run):
+        """The manifest, for programs."""
+        done = lince("inspect", run.model, "--json")
+        manifest = json.loads(done.stdout)
+        assert 0 == done.returncode
+        assert ("tiny", ["disc", "square", "stripes"], 1) == (manifest["name"], manifest["classes"], manifest["format"])
+        assert "certificate" in manifest
+
+
+class TestEvaluate:
+    @pytest.fixture(scope="class")
+    def reports(self, lince, run) -> dict[str, dict]:
+        """Float and int8 on the run's test images."""
+        found = {}
+        for name in ("model.keras", "model.tflite"):
+            done = lince("evaluate", run.path / name, "--json")
+            assert 0 == done.returncode, done.stderr
+            [line] = done.stdout.splitlines()
+            found[name] = json.loads(line)["report"]
+        return found
+
+    def test_model_file(self, reports, run):
+        """Evaluated again, the published file gives the figures of report.json."""
+        assert json.loads(run.report.read_text())["int8"] == reports["model.tflite"]
+
+    def test_float_model(self, reports, run):
+        """So does the float model; the two hardly differ."""
+        expected = json.loads(run.report.read_text())["float32"]
+        assert expected["confusion"] == reports["model.keras"]["confusion"]
+        assert expected["nll"] == pytest.approx(reports["model.keras"]["nll"], rel=1e-4)
+        accuracies = [reports[name]["accuracy"]["value"] for name in reports]
+        assert abs(accuracies[0] - accuracies[1]) <= 0.1
+
+    def test_other_data_and_splits(self, lince, run, images_folder):
+        """A run folder stands for its model file; DATA may be named; validation is the run's own."""
+        named = lince("evaluate", run.path, images_folder, "--json")
+        assert json.loads(run.report.read_text())["int8"] == json.loads(named.stdout)["report"]
+        held_out = json.loads(lince("evaluate", run.path, "--split", "validation", "--json").stdout)
+        assert (15, "validation") == (held_out["report"]["n"], held_out["split"])
+        expected = json.loads(run.report.read_text())["validation_accuracy"]
+        assert expected == held_out["report"]["accuracy"]
+
+    def test_tables(self, lince, run):
+        """For people: accuracy with its interval, and every class."""
+        done = lince("evaluate", run.model)
+        assert 0 == done.returncode
+        assert "95 % interval" in done.stdout
+        assert all(label in done.stdout for label in ("disc", "square", "stripes"))
+
+    def test_other_classes(self, lince, run, images_folder, tmp_path):
+        """Data of other classes cannot be measured with this model."""
+        source = Path(shutil.copytree(images_folder, tmp_path / "images"))
+        for split in ("train", "test"):
+            (source / split / "stripes").rename(source / split / "zebra")
+        done = lince("evaluate", run.model, source)
+        assert (1, "") == (done.returncode, done.stdout)
+        assert "zebra" in one_sentence(done.stderr)
+
+
+class TestReport:
+    def test_draws_it_anew(self, lince, run, tmp_path):
+        """The page and its plots, from what the run folder holds."""
+        copy = RunFolder(Path(shutil.copytree(run.path, tmp_path / "tiny")))
+        shutil.rmtree(copy.plots)
+        copy.page.unlink()
+        done = lince("report", copy.path)
+        assert 0 == done.returncode, done.stderr
+        assert copy.page.stat().st_size > 10_000
+        assert {path.name for path in run.plots.iterdir()} == {path.name for path in copy.plots.iterdir()}
+
+
+class TestDataCheck:
+    def test_json(self, lince, images_folder, tmp_path):
+        """Counts, rejected files and copies, as one object."""
+        source = Path(shutil.copytree(images_folder, tmp_path / "images"))
+        (source / "train" / "disc" / "broken.png").write_bytes(b"no image")
+        shutil.copy(sorted(source.glob("train/disc/*.png"))[0], source / "test" / "disc" / "copy.png")
+        done = lince("data", "check", source, "--json")
+        assert 0 == done.returncode, done.stderr
+        [line] = done.stdout.splitlines()
+        assert "broken.png" in line
+        assert "copy.png" in line
+        assert isinstance(json.loads(line), dict)
+
+    def test_strict(self, lince, images_folder, tmp_path):
+        """With --strict a broken file is exit code 1, after the findings were shown."""
+        source = Path(shutil.copytree(images_folder, tmp_path / "images"))
+        assert 0 == lince("data", "check", source, "--strict").returncode
+        (source / "train" / "disc" / "broken.png").write_bytes(b"no image")
+        done = lince("data", "check", source, "--strict")
+        assert 1 == done.returncode
+        assert "1 files" in one_sentence(done.stderr)
+        assert "broken.png" in done.stdout
+
+
+class TestBench:
+    def test_json(self, lince, run):
+        """One object: the machine, and what was measured on it."""
+        done = lince("bench", run.model, "--json")
+        assert 0 == done.returncode, done.stderr
+        found = json.loads(done.stdout)
+        assert found["latencies"][0]["median_us"] > 0
+        assert "cores" in found["machine"]

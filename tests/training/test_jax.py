@@ -1,0 +1,65 @@
+"""The same Keras code on JAX: a few steps on the CPU, in a process whose backend it is."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+PROGRAM = """
+import sys
+from pathlib import Path
+
+from lince.training import backend
+
+backend.prepare()
+import keras
+import numpy as np
+
+from lince import data
+from lince.records import ImageSpec
+from lince.training import checkpoint, model as models, recipe as recipes, train
+from lince.training.augment import augment
+
+assert keras.backend.backend() == "jax"
+recipe = recipes.load(sys.argv[2], ["train.epochs=1", "train.batch_size=16", "model.blocks=[[8], [8]]"])
+images = data.load(sys.argv[1], ImageSpec(), seed=0).train
+order = np.random.default_rng(0).permutation(len(images))
+pixels = keras.ops.convert_to_numpy(augment(images.images[:4], recipe.augment, np.random.default_rng(0)))
+assert pixels.shape == (4, 32, 32, 3) and pixels.min() >= 0 and pixels.max() <= 255
+
+
+class Quiet:
+    def batch(self, **_):
+        pass
+
+    def epoch(self, record, *, best):
+        pass
+
+
+def build(seed):
+    return models.build(recipe.model, spec=recipe.spec, num_classes=3, precision="float32", seed=seed)
+
+
+path = Path(sys.argv[3]) / "checkpoint.npz"
+model, other = build(0), build(1)
+before = model.get_weights()
+[record] = train.fit(
+    model, train=images.take(order[:48]), validation=images.take(order[48:]), recipe=recipe.train,
+    augmentation=recipe.augment, seed=0, checkpoint_path=path, display=Quiet(),
+).history
+assert not any(np.array_equal(*pair) for pair in zip(before, model.get_weights()))
+train.compile_model(other, recipe.train)
+assert checkpoint.restore(path, other).history == (record,)
+assert all(np.array_equal(*pair) for pair in zip(model.get_weights(), other.get_weights()))
+print(record.loss, record.val_loss)
+"""
+
+
+def test_trains(images_folder: Path, recipe_file: Path, tmp_path: Path):
+    """Build, augment, fit an epoch, write a checkpoint and restore it: finite losses, equal weights."""
+    environment = os.environ | {"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"}
+    command = [sys.executable, "-c", PROGRAM, str(images_folder), str(recipe_file), str(tmp_path)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240, check=False)
+    assert 0 == done.returncode, done.stderr
+    assert all(0 < float(loss) < 10 for loss in done.stdout.split())
+    assert 2 == len(done.stdout.split())
