@@ -159,12 +159,6 @@ class TestTrain:
         assert "unknown field `epoch` - at `$.train`" in one_sentence(done.stderr)
         assert not (tmp_path / "runs").exists()
 
-    def test_run_that_is_there(self, lince, run, images_folder, recipe_file):
-        """A finished run is not overwritten."""
-        done = lince("train", images_folder, "--recipe", recipe_file, "--runs", run.path.parent)
-        assert (1, "") == (done.returncode, done.stdout)
-        assert "holds a run already" in one_sentence(done.stderr)
-
 
 class TestPredict:
     def test_text(self, lince, run, picture):
@@ -264,18 +258,19 @@ class TestInspect:
         assert "certificate" in manifest
 
 
-class TestEvaluate:
-    @pytest.fixture(scope="class")
-    def reports(self, lince, run) -> dict[str, dict]:
-        """Float and int8 on the run's test images."""
-        found = {}
-        for name in ("model.keras", "model.tflite"):
-            done = lince("evaluate", run.path / name, "--json")
-            assert 0 == done.returncode, done.stderr
-            [line] = done.stdout.splitlines()
-            found[name] = json.loads(line)["report"]
-        return found
+@pytest.fixture(scope="module")
+def reports(lince, run) -> dict[str, dict]:
+    """Float and int8 on the run's test images."""
+    found = {}
+    for name in ("model.keras", "model.tflite"):
+        done = lince("evaluate", run.path / name, "--json")
+        assert 0 == done.returncode, done.stderr
+        [line] = done.stdout.splitlines()
+        found[name] = json.loads(line)["report"]
+    return found
 
+
+class TestEvaluate:
     def test_model_file(self, reports, run):
         """Evaluated again, the published file gives the figures of report.json."""
         assert json.loads(run.report.read_text())["int8"] == reports["model.tflite"]

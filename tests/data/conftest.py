@@ -2,6 +2,7 @@
 
 import io
 import threading
+import time
 import zipfile
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -81,6 +82,7 @@ class FileServer(ThreadingHTTPServer):
         cuts: for each of the first answers, after how many bytes of the body the connection ends.
         statuses: for each of the first answers, an error to give instead.
         has_length: whether the size is announced.
+        delay_s: seconds before each answer.
         requests: the headers received.
     """
 
@@ -89,6 +91,7 @@ class FileServer(ThreadingHTTPServer):
     def __init__(self):
         super().__init__(("127.0.0.1", 0), _Answer)
         self.content, self.tag, self.has_ranges, self.has_length = b"", '"v1"', True, True
+        self.delay_s = 0.0
         self.cuts: list[int] = []
         self.statuses: list[int] = []
         self.requests: list[dict[str, str]] = []
@@ -100,6 +103,7 @@ class _Answer(BaseHTTPRequestHandler):
 
     def do_GET(self):  # noqa: N802: the name that http.server looks for
         self.server.requests.append(dict(self.headers))
+        time.sleep(self.server.delay_s)
         if self.server.statuses:
             self.send_error(self.server.statuses.pop(0))
             return

@@ -2,7 +2,9 @@
 
 import hashlib
 import json
+import os
 import socket
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -129,6 +131,25 @@ class TestInterrupted:
         (tmp_path / "files" / "data.bin.part.json").write_text(json.dumps(note))
         assert get() == CONTENT
         assert [] == server.requests
+
+    def test_complete_part_of_unknown_size_is_fetched_again(self, get, server, tmp_path):
+        """The server, asked for what follows its last byte, answers 416; the part must not stay in the way for ever."""
+        (tmp_path / "files").mkdir()
+        (tmp_path / "files" / "data.bin.part").write_bytes(CONTENT)
+        note = {"url": server.url, "validator": '"v1"', "total": 0}
+        (tmp_path / "files" / "data.bin.part.json").write_text(json.dumps(note))
+        assert get() == CONTENT
+        assert ["bytes=100000-", None] == ranges(server)
+
+    @pytest.mark.skipif(os.name == "nt", reason="Windows has no flock")
+    def test_two_at_once_share_one_download(self, get, server, names, caplog):
+        """The second waits for the first, and finds its file; a lock of the system holds between processes as well."""
+        server.delay_s = 0.2
+        with ThreadPoolExecutor(2) as pool:
+            assert [CONTENT, CONTENT] == list(pool.map(lambda _: get(), range(2)))
+        assert [None] == ranges(server)
+        assert ["data.bin"] == names()
+        assert "Another process is downloading" in caplog.text
 
     @pytest.mark.parametrize("status", [429, 500, 503])
     def test_busy_server_is_asked_again(self, get, server, status):

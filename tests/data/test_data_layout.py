@@ -50,10 +50,12 @@ class TestShapes:
         """A folder with images right inside is a class, whatever its name."""
         assert (("bus", "train"), None) == classes_and_train(lay_out("bus/1.jpg", "train/1.jpg"))
 
-    def test_files_that_are_no_pictures_are_passed_over(self):
-        """Labels, notes and sidecars say nothing about classes."""
-        layout = lay_out("README.md", "labels/a.txt", "cat/1.jpg", "cat/1.json", "dog/1.JPEG")
-        assert (("cat", "dog"), 2, ()) == (layout.classes, len(layout.entries), layout.rejected)
+    def test_files_that_are_no_pictures_by_their_name(self):
+        """Beside the classes nobody takes them for pictures; inside of one they are listed."""
+        layout = lay_out("README.md", "cat/1.jpg", "cat/1.json", "cat/more/2", "dog/1.JPEG", "dog/2.jfif")
+        assert (("cat", "dog"), 3) == (layout.classes, len(layout.entries))
+        assert ["cat/1.json", "cat/more/2"] == [one.path for one in layout.rejected]
+        assert "Its name does not end as an image's (.bmp, " in layout.rejected[0].reason
 
     def test_pictures_outside_of_classes_are_listed(self):
         """A preview beside the class folders is left out, and said to be."""
@@ -82,6 +84,23 @@ class TestShapes:
         """It is found, so that the reader can refuse it."""
         assert ("cat", "dog", "owl") == lay_out("cat/1.jpg", "dog/1.jpg", "owl/").classes
 
+    @pytest.mark.parametrize("file", ["owl/1", "owl/1.xyz", "owl/2019/1.xyz"])
+    @pytest.mark.parametrize("wrapper", ["", "wrapper/"])
+    def test_a_folder_of_other_files_is_a_class_without_images(self, wrapper, file):
+        """A class does not disappear because of how its files are named."""
+        layout = lay_out(f"{wrapper}cat/1.jpg", f"{wrapper}dog/1.jpg", wrapper + file)
+        assert ("cat", "dog", "owl") == layout.classes
+        assert [wrapper + file] == [one.path for one in layout.rejected]
+
+    @pytest.mark.parametrize("wrapper", ["", "wrapper/"])
+    @pytest.mark.parametrize("left", ["1.xyz", ""])
+    def test_a_test_tree_without_images_is_not_drawn_instead(self, wrapper, left):
+        """Both splits are there, so that the reader finds the classes of the second empty."""
+        files = [f"{wrapper}train/{label}/1.jpg" for label in ("cat", "dog")]
+        layout = lay_out(*files, *(f"{wrapper}test/{label}/{left}" for label in ("cat", "dog")))
+        assert (("cat", "dog"), 2) == classes_and_train(layout)
+        assert 2 == len(layout.entries)
+
 
 class TestRefusals:
     @pytest.mark.parametrize("paths", [(), ("1.jpg", "2.jpg"), ("cat/1.txt",), ("cat/", "dog/")])
@@ -94,6 +113,16 @@ class TestRefusals:
     def test_one_class(self, paths):
         """Nothing can be told apart."""
         with pytest.raises(DataError, match="holds one class only, 'cat'"):
+            lay_out(*paths)
+
+    @pytest.mark.parametrize(
+        "name", ["c\nat", "c\x85at", "c\u2028at", "c\x0bat", "c\x1bat", "caf\udce9", r"caf\udce9", "c\\at"]
+    )
+    @pytest.mark.parametrize("prefixes", [("",), ("train/", "test/")])
+    def test_class_name_that_is_no_line_of_text(self, name, prefixes):
+        """The model file could not hold it, which nobody should learn after hours of training."""
+        paths = [f"{prefix}{label}/1.jpg" for prefix in prefixes for label in (name, "dog")]
+        with pytest.raises(DataError, match=r"^The class folder 'ca?f?\\.*' of 'pictures' has .*rename the folder\.$"):
             lay_out(*paths)
 
     @pytest.mark.parametrize(("extra", "has", "lacks"), [("test", "test", "train"), ("train", "train", "test")])

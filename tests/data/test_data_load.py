@@ -2,8 +2,9 @@
 
 import io
 import json
+import os
 import shutil
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -12,9 +13,10 @@ from PIL import Image
 from lince import data
 from lince.data import cache, folder
 from lince.data.archive import Archive
+from lince.data.collection import fingerprint
 from lince.data.sources import open_source
 from lince.errors import DataError
-from lince.records import ImageLimits, ImageSpec
+from lince.records import ImageLimits, ImageSpec, Rejected
 
 SPEC = ImageSpec(height=8, width=8)
 
@@ -65,6 +67,15 @@ class TestSplits:
         """Same paths inside, same fingerprint."""
         assert load(make_tree(trees)).fingerprint == load(make_zip(trees)).fingerprint
 
+    def test_fingerprint_does_not_follow_the_wording_of_errors(self, make_tree, two_classes):
+        """Another version of a library may say otherwise why a file is damaged; which one it is, counts."""
+        fingerprints = []
+        for path, reason in (("a.png", "broken"), ("a.png", "damaged"), ("b.png", "damaged")):
+            with open_source(make_tree(two_classes(2))) as source:
+                read = folder.read_collection(source, SPEC)
+            fingerprints.append(fingerprint(replace(read, rejected=(Rejected(path, reason),))))
+        assert fingerprints[0] == fingerprints[1] != fingerprints[2]
+
     @pytest.mark.parametrize("change", [{"train/cat/000.png": 999}, {"train/cat/new.png": 0}])
     def test_fingerprint_follows_the_content(self, make_tree, trees, change):
         """One other image or one more is other data."""
@@ -78,10 +89,18 @@ class TestSplits:
 
     def test_every_format(self, make_tree, encode):
         """All five, and none is left out."""
-        kinds = {"jpg": "JPEG", "jpeg": "JPEG", "PNG": "PNG", "webp": "WEBP", "bmp": "BMP", "gif": "GIF"}
+        kinds = {
+            "jpg": "JPEG",
+            "jpeg": "JPEG",
+            "PNG": "PNG",
+            "webp": "WEBP",
+            "bmp": "BMP",
+            "gif": "GIF",
+            "jfif": "JPEG",
+        }
         files = {f"{label}/{e}.{e}": encode(1, kind) for label in "ab" for e, kind in kinds.items()}
         dataset = load(make_tree(files))
-        assert (12, ()) == (len(dataset.train) + len(dataset.test), dataset.rejected)
+        assert (14, ()) == (len(dataset.train) + len(dataset.test), dataset.rejected)
 
     def test_tells_its_progress(self, make_tree, two_classes):
         """Images, from 0 to all, from the caller's thread."""
@@ -155,8 +174,24 @@ class TestRejected:
 
     def test_class_with_an_empty_folder(self, make_tree, two_classes):
         """It is not dropped in silence."""
-        with pytest.raises(DataError, match=r"No image in 'owl' of .* can be used: it is empty"):
+        with pytest.raises(DataError, match=r"No image in 'owl' of .* can be used: it holds no file named .bmp, "):
             load(make_tree(two_classes(2) | {"owl": None}))
+
+    def test_class_names_that_are_not_utf8(self, make_tree, two_classes, encode):
+        """Two that would look the same are not merged, and none gets as far as a model file."""
+        root = make_tree(two_classes(2))
+        for name in (b"caf\xe8", b"caf\xe9"):
+            (root / os.fsdecode(name)).mkdir()
+            (root / os.fsdecode(name) / "1.png").write_bytes(encode(9))
+        with pytest.raises(DataError, match=r"The class folder 'caf\\udce8' of .* bytes that are not UTF-8"):
+            load(root)
+
+    @pytest.mark.parametrize("make", ["make_tree", "make_zip"])
+    def test_class_of_other_files(self, make, request, two_classes):
+        """A class does not disappear because its files are named in a way that is not read."""
+        source = request.getfixturevalue(make)(two_classes(2) | {"owl/1": 1, "owl/2.xyz": 2})
+        with pytest.raises(DataError, match=r"No image in 'owl' of .* can be used: it holds no file named .bmp, "):
+            load(source)
 
     @pytest.mark.parametrize("name", ["missing", "missing.zip", "cifar-10", "a\0b"])
     def test_nothing_there(self, tmp_path, name):
@@ -342,6 +377,7 @@ class TestCheck:
         assert {"train": {"cat": 5, "dog": 6}, "test": {"cat": 2, "dog": 3}} == report.counts
         assert (1.2, 16, False) == (report.imbalance, report.n, report.near_copies_capped)
         assert ["train/cat/bad.png"] == [one.path for one in report.rejected]
+        assert report.drawn_seed is None
 
     def test_clean_source(self, make_zip, two_classes):
         """Noise has no copies; classes alone are counted together."""
@@ -352,7 +388,39 @@ class TestCheck:
             report.across_splits,
             report.conflicting_labels,
         )
-        assert ({"all": {"cat": 30, "dog": 30}}, 1.0) == (report.counts, report.imbalance)
+        assert ({"all": {"cat": 30, "dog": 30}}, 1.0, 0) == (report.counts, report.imbalance, report.drawn_seed)
+
+    def test_classes_alone_are_checked_as_they_will_be_split(self, make_tree, two_classes):
+        """The very test images that `load` draws with the same seed, and each copy of one in train."""
+        files = two_classes(10)
+        root = make_tree(files)
+        for seed in (0, 1):
+            dataset = load(root, seed=seed)
+            kept, held = dataset.train.names[0], dataset.test.names[0]
+            copies = make_tree(files | {held: files[kept]}, f"copies-{seed}")
+            assert load(copies, seed=seed).test.names == dataset.test.names
+            (pair,) = data.check(copies, SPEC, seed=seed).across_splits
+            assert [(kept, "train"), (held, "test"), 0.0] == [
+                (pair.first.name, pair.first.split),
+                (pair.second.name, pair.second.split),
+                pair.distance,
+            ]
+
+    def test_near_copies_speak_for_their_exact_groups(self, make_tree, trees, encode):
+        """Every test image that is near one of train is named, though only one of its group was compared."""
+        picture = np.asarray(Image.open(io.BytesIO(encode(777))).resize((32, 32), Image.Resampling.BICUBIC))
+        nearly = png(np.clip(picture.astype(int) + 3, 0, 255))
+        files = {
+            "train/cat/a.png": png(picture),
+            "train/dog/a.png": png(picture),
+            "test/cat/near.png": nearly,
+            "test/dog/near.png": nearly,
+        }
+        report = data.check(make_tree(trees | files))
+        assert 1 == len(report.near_copies)
+        assert [("train/cat/a.png", "test/cat/near.png"), ("train/cat/a.png", "test/dog/near.png")] == [
+            (pair.first.name, pair.second.name) for pair in report.across_splits
+        ]
 
     def test_becomes_json(self, make_tree, trees):
         """Everything in it is a JSON type already."""

@@ -8,7 +8,7 @@ import zlib
 
 import pytest
 
-from lince.data.entry import Entry
+from lince.data.entry import Entry, printable
 from lince.data.sources import iter_images, open_source
 from lince.errors import DataError, ImageError
 
@@ -46,6 +46,15 @@ class TestBoth:
         found = read_all(path, limit_bytes=5)
         assert found["fits.png"] == b"12345"
         assert "more than 5 bytes" in found["over.png"]
+
+    @pytest.mark.parametrize("make", ["make_tree", "make_zip"])
+    def test_names_cannot_speak_to_the_terminal(self, make, request):
+        """Colours, titles, new lines and turned text are shown, not done."""
+        name = "\x1b]0;title\x07\x9b31m\n\u2028{one}\u202egnp.png"
+        path = request.getfixturevalue(make)({name: b"x"})
+        shown = r"\x1b]0;title\x07\x9b31m\n\u2028{one}\u202egnp.png"
+        assert [shown] == paths_in(path)
+        assert [f"{path}/{shown}"] == [name for name, _ in iter_images([path])]
 
     @pytest.mark.parametrize("make", ["make_tree", "make_zip"])
     def test_stamp_changes_with_the_content_only(self, make, request):
@@ -90,12 +99,12 @@ class TestTree:
             last = list(source.walk())[-1]
         assert (True, "The folder lies more than 64 folders deep.") == (last.is_folder, last.problem)
 
-    def test_names_that_are_not_utf8_become_printable(self, make_tree):
+    def test_names_that_are_not_utf8_stay_apart(self, make_tree):
         """File systems allow any bytes; terminals and JSON do not."""
         root = make_tree({"cat/1.png": b"x"})
-        (root / os.fsdecode(b"caf\xe9.png")).write_bytes(b"y")
-        assert ["caf?.png", "cat/1.png"] == paths_in(root)
-        assert read_all(root)["caf?.png"] == b"y"
+        for name in (b"caf\xe8.png", b"caf\xe9.png"):
+            (root / os.fsdecode(name)).write_bytes(name)
+        assert {r"caf\udce8.png": b"caf\xe8.png", r"caf\udce9.png": b"caf\xe9.png", "cat/1.png": b"x"} == read_all(root)
 
 
 class TestArchive:
@@ -283,14 +292,32 @@ def _file(path, content: bytes):
     return path
 
 
+class TestPrintable:
+    @pytest.mark.parametrize(
+        "name", ["plain.png", "ñandú 猫 🐱\N{ZERO WIDTH JOINER}x\u3000.png", "C:\\pictures\\a.png"]
+    )
+    def test_text_stays_as_it_is(self, name):
+        """Every script, and the path of another operating system."""
+        assert name == printable(name)
+
+    def test_every_end_of_a_line_is_escaped(self):
+        """Nothing that `str.splitlines` breaks at is left, nor anything that is no Unicode."""
+        names = [chr(code) for code in range(0x11000)]
+        shown = [printable(name) for name in names]
+        assert set(range(0x11000)) == {index for index, name in enumerate(shown) if len(name.splitlines()) == 1}
+        assert len(set(names)) == len(set(shown))
+        assert "".join(shown) == "".join(shown).encode().decode()
+
+
 class TestEntry:
     def test_is_image_goes_by_the_name(self):
         """In any case, and never for a folder."""
-        assert [True, True, True, False, False] == [
+        assert [True, True, True, True, False, False] == [
             entry.is_image
             for entry in (
                 Entry("a.jpg", None),
                 Entry("b/c.WebP", None),
+                Entry("b/c.JFIF", None),
                 Entry("d.heic", None),
                 Entry("e.txt", None),
                 Entry("f.png", None, is_folder=True),

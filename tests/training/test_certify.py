@@ -48,8 +48,8 @@ class TestCertify:
         """One sentence: how much was lost, of how many images, what the bound is, and what can be done."""
         with pytest.raises(
             GateError,
-            match=r"int8 answers 0\.75 points worse than float \(90\.00% → 89\.25%, n = 1,000\)\. Expected a drop of at "
-            r"most 0\.5 points: .*quantize\.calibration_images.*--force",
+            match=r"int8 answers 0\.75 points worse than float \(90\.00% → 89\.25%, n = 1,000\)\. Expected a drop "
+            r"of at most 0\.5 points: .*quantize\.calibration_images.*--force",
         ):
             certify(comparison(0.75), int8, IMAGE, max_drop_points=0.5, force=False)
 

@@ -13,10 +13,13 @@ from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
+import numpy as np
+
 from lince.data import cache as caches
 from lince.data import cifar10, folder
 from lince.data.checking import CheckReport, inspect
 from lince.data.collection import Collection, fingerprint
+from lince.data.entry import printable
 from lince.data.progress import Progress, silent
 from lince.data.sources import open_source
 from lince.data.splitting import stratified_split
@@ -74,6 +77,8 @@ def check(
     source: str | Path,
     spec: ImageSpec = ImageSpec(),
     *,
+    seed: int = 0,
+    test_fraction: float = 0.2,
     cache: Path | None = None,
     progress: Progress | None = None,
     limits: ImageLimits = ImageLimits(),
@@ -83,6 +88,7 @@ def check(
     Args:
         source, cache, progress, limits: as for `load`.
         spec: the size at which images are compared.
+        seed, test_fraction: the test split to look at is the one that `load` draws with them.
 
     Returns:
         The findings; `dataclasses.asdict` makes them JSON.
@@ -91,7 +97,19 @@ def check(
         DataError: when the source cannot be used at all.
     """
     collection, identity = _collect(source, spec, cache=cache, progress=progress or silent, limits=limits)
-    return inspect(collection, source=str(source), identity=identity, progress=progress or silent)
+    is_drawn = collection.num_train is None
+    if is_drawn:
+        _, test_indices = stratified_split(collection.labels, fraction=test_fraction, seed=seed)
+    else:
+        test_indices = np.arange(collection.num_train, len(collection.labels))
+    return inspect(
+        collection,
+        test_indices=test_indices,
+        drawn_seed=seed if is_drawn else None,
+        source=printable(str(source)),
+        identity=identity,
+        progress=progress or silent,
+    )
 
 
 def _collect(

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import Int64
 
 from lince.data.collection import Collection
 from lince.data.copies import exact_groups, near_pairs
@@ -13,7 +14,7 @@ from lince.records import Rejected
 
 @dataclass(frozen=True)
 class Copy:
-    """One of several images that are the same."""
+    """One of several images that are the same; `split` is `train` or `test`."""
 
     name: str
     split: str
@@ -38,13 +39,14 @@ class CheckReport:
         height, width: pixels at which images were compared.
         n: images that can be used.
         classes: names, in index order.
-        counts: images by split (`train` and `test`, or `all`) and class.
+        drawn_seed: None for a source with a test split of its own; else the seed that drew the one looked at here.
+        counts: images by split of the source's own (`train` and `test`, or `all`) and class.
         imbalance: the largest class over the smallest, in `train` or `all`; 1 is balanced.
         exact_copies: groups with the same pixels.
         near_copies: pairs that show the same but differ a little, closest first; each exact group takes part once.
         near_copies_capped: true when there are more such pairs than are listed.
         across_splits: an image of `train`, and one of `test` that is an exact or near copy of it: the test accuracy is
-            flattered by each. Every test image once, with its closest.
+            flattered by each. Every such test image once, with its closest.
         conflicting_labels: exact groups, then near pairs, whose images carry different classes.
         rejected: files that were left out.
     """
@@ -55,6 +57,7 @@ class CheckReport:
     width: int
     n: int
     classes: tuple[str, ...]
+    drawn_seed: int | None
     counts: dict[str, dict[str, int]]
     imbalance: float
     exact_copies: tuple[tuple[Copy, ...], ...]
@@ -65,11 +68,21 @@ class CheckReport:
     rejected: tuple[Rejected, ...]
 
 
-def inspect(collection: Collection, *, source: str, identity: str, progress: Progress = silent) -> CheckReport:
+def inspect(
+    collection: Collection,
+    *,
+    test_indices: Int64[np.ndarray, " m"],
+    drawn_seed: int | None,
+    source: str,
+    identity: str,
+    progress: Progress = silent,
+) -> CheckReport:
     """Looks through a collection.
 
     Args:
         collection: any.
+        test_indices: i64[M], its test split.
+        drawn_seed: what drew them; None where they are the source's own.
         source: what to call it in the report.
         identity: its fingerprint.
         progress: told about images and rounds of comparing.
@@ -79,7 +92,7 @@ def inspect(collection: Collection, *, source: str, identity: str, progress: Pro
     """
     counts = _counts(collection)
     per_class = counts.get("train", counts.get("all")).values()
-    copies = _copies(collection)
+    copies = _copies(collection, test_indices)
     groups = exact_groups(collection.images)
     exact = tuple(tuple(copies[index] for index in group) for group in groups)
     near, is_capped = _near_copies(collection, copies, groups, progress=progress)
@@ -91,6 +104,7 @@ def inspect(collection: Collection, *, source: str, identity: str, progress: Pro
         width=collection.images.shape[2],
         n=len(copies),
         classes=collection.classes,
+        drawn_seed=drawn_seed,
         counts=counts,
         imbalance=max(per_class) / min(per_class),
         exact_copies=exact,
@@ -110,13 +124,13 @@ def _counts(collection: Collection) -> dict[str, dict[str, int]]:
     return counts
 
 
-def _copies(collection: Collection) -> list[Copy]:
+def _copies(collection: Collection, test_indices: Int64[np.ndarray, " m"]) -> list[Copy]:
     """Every image by name, split and class, in order."""
-    copies = []
-    for split, where in collection.splits.items():
-        names, labels = collection.names[where], collection.labels[where]
-        copies += [Copy(name, split, collection.classes[label]) for name, label in zip(names, labels, strict=True)]
-    return copies
+    is_test = np.zeros(len(collection.names), bool)
+    is_test[test_indices] = True
+    splits = np.where(is_test, "test", "train").tolist()
+    labels = (collection.classes[label] for label in collection.labels)
+    return [Copy(*copy) for copy in zip(collection.names, splits, labels, strict=True)]
 
 
 def _near_copies(
@@ -132,13 +146,16 @@ def _near_copies(
 
 
 def _across_splits(exact: Sequence[Sequence[Copy]], near: Sequence[CopyPair]) -> tuple[CopyPair, ...]:
-    closest: dict[str, CopyPair] = {}
-    for group in exact:
-        source = next((copy for copy in group if copy.split == "train"), None)
-        for copy in group:
+    """Each test image that has a copy in train, with the closest; a near pair speaks for the exact groups of both."""
+    group_of = {group[0]: group for group in exact}  # the first took part in the search for near pairs
+    meetings = [(group, group, 0.0) for group in exact]
+    for pair in near:  # closest first
+        first, second = (group_of.get(copy, (copy,)) for copy in (pair.first, pair.second))
+        meetings += [(first, second, pair.distance), (second, first, pair.distance)]
+    closest: dict[Copy, CopyPair] = {}
+    for here, there, distance in meetings:
+        source = next((copy for copy in here if copy.split == "train"), None)
+        for copy in there:
             if source and copy.split == "test":
-                closest[copy.name] = CopyPair(source, copy, 0.0)
-    for pair in near:  # closest first; a pair is ordered as the images are, train before test
-        if (pair.first.split, pair.second.split) == ("train", "test"):
-            closest.setdefault(pair.second.name, pair)
+                closest.setdefault(copy, CopyPair(source, copy, distance))
     return tuple(closest.values())

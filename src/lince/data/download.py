@@ -3,6 +3,8 @@
 NAME            verified, ready to use
 NAME.part       what has arrived so far, with NAME.part.json: from where, and which version of the file
 NAME.wrong      a file that was not the expected one, kept for whoever wants to know what it is
+
+One process at a time downloads into a folder; another one waits, and then finds the file.
 """
 
 import hashlib
@@ -15,17 +17,23 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from lince.data.progress import Progress, silent
 from lince.errors import DownloadError
 
+try:
+    import fcntl
+except ModuleNotFoundError:  # Windows
+    fcntl = None
+
 _log = logging.getLogger(__name__)
 
 _SCHEMES = ("http", "https", "file")
 _CHUNK_BYTES = 2**18  # at most this much in one step of progress: 650 of them for CIFAR-10's 170 MB
-_TRY_AGAIN = frozenset({408, 416, 425, 429, 500, 502, 503, 504})  # by their definition, another attempt may succeed
+_TRY_AGAIN = frozenset({408, 425, 429, 500, 502, 503, 504})  # by their definition, another attempt may succeed
 
 
 def download(
@@ -61,20 +69,46 @@ def download(
     """
     transfer = _Transfer(url, path, limit_bytes, progress, attempts, timeout_s, pause_s)
     try:
-        if path.exists():
-            if _sha256(path) == checksum:
-                return path
-            _log.warning("%s does not have its checksum: it is kept as %s, and got anew.", path, _set_aside(path, path))
-        transfer.finish()
-        if transfer.was_resumed and _sha256(transfer.part) != checksum:
-            # The file may have become another one on the server since its first part came: judge a whole one.
-            transfer.forget()
-            transfer.finish()
-        _publish(transfer, checksum)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with _alone_in(path.parent):
+            _get(transfer, checksum)
     except OSError as error:
         message = f"Cannot keep the download at {str(path)!r} ({error.strerror or error})."
         raise DownloadError(f"{message} Free the disk, or set LINCE_CACHE to another folder.") from error
     return path
+
+
+@contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """Waits for other processes that download into the folder; the system lets go of the lock when one is killed."""
+    if fcntl is None:
+        yield
+        return
+    descriptor = os.open(folder, os.O_RDONLY)  # the folder itself, because a lock file could never be removed safely
+    try:
+        with suppress(OSError):  # some network file systems cannot lock a folder; there, as without fcntl
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                _log.warning("Another process is downloading into %s: waiting for it.", folder)
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _get(transfer: "_Transfer", checksum: str) -> None:
+    path = transfer.path
+    if path.exists():
+        if _sha256(path) == checksum:
+            return
+        _log.warning("%s does not have its checksum: it is kept as %s, and got anew.", path, _set_aside(path, path))
+    transfer.finish()
+    if transfer.was_resumed and _sha256(transfer.part) != checksum:
+        # The file may have become another one on the server since its first part came: judge a whole one.
+        transfer.forget()
+        transfer.finish()
+    _publish(transfer, checksum)
 
 
 def _sha256(path: Path) -> str:
@@ -106,6 +140,10 @@ def _publish(transfer: "_Transfer", checksum: str) -> None:
 
 class _TransferError(Exception):
     """An attempt ended early. Another one may mend it, so nobody outside sees this."""
+
+
+class _PartError(_TransferError):
+    """What came before is of no use: the next attempt begins with nothing."""
 
 
 @dataclass
@@ -141,7 +179,6 @@ class _Transfer:
         """Completes `part`, in several attempts if need be."""
         if urllib.parse.urlsplit(self.url).scheme not in _SCHEMES:
             raise DownloadError(f"Cannot download from {self.url!r}. Expected an address that begins with https://.")
-        self.path.parent.mkdir(parents=True, exist_ok=True)
         reason = ""
         for attempt in range(self.attempts):
             if attempt:
@@ -151,6 +188,8 @@ class _Transfer:
                 return
             except _TransferError as error:
                 reason = str(error)
+                if isinstance(error, _PartError):
+                    self.forget()
         raise DownloadError(
             f"Cannot download {self.url} ({reason}; {self.attempts} attempts). The {self.size:,} bytes that arrived "
             "are kept: check your network, then run the same command to go on."
@@ -192,8 +231,7 @@ class _Transfer:
         unit, _, content = response.headers.get("Content-Range", "").partition(" ")
         span, _, total = content.partition("/")
         if unit != "bytes" or not span.startswith(f"{start}-") or not total.isdecimal():
-            self.forget()
-            raise _TransferError("the server sent another part than the one asked for")
+            raise _PartError("the server sent another part than the one asked for")
         return int(total)
 
     def _read_note(self) -> dict:
@@ -221,6 +259,8 @@ def _answer(url: str, *, start: int, validator: str | None, timeout_s: float) ->
         return urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=timeout_s)
     except urllib.error.HTTPError as error:
         error.close()
+        if error.code == 416 and start:  # nothing follows: the part is whole already, or of another version
+            raise _PartError("the server has no more than the part that came before") from error
         if error.code in _TRY_AGAIN:
             raise _TransferError(f"the server answered {error.code} {error.reason}") from error
         message = f"{url} answered {error.code} {error.reason}. Check the address."

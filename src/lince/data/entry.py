@@ -17,9 +17,7 @@ _OTHER_PICTURES = frozenset(
 )
 # C0, DEL and C1 control characters; line and paragraph separators; marks, embeddings, overrides and isolates that turn
 # the direction of text (Unicode UAX 9); and halves of surrogates, by which Python keeps bytes that are not UTF-8.
-_HARMFUL = re.compile(
-    r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
-)
+_HARMFUL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 _LITTER = frozenset({"__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "$recycle.bin", "@eadir"})
 
 

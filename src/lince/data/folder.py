@@ -13,7 +13,7 @@ from lince.data.entry import Entry, Source
 from lince.data.layout import Layout, arrange
 from lince.data.progress import Progress, silent
 from lince.errors import DataError, ImageError, LinceError
-from lince.images import decode
+from lince.images import EXTENSIONS, decode
 from lince.records import ImageLimits, ImageSpec, Rejected
 
 # A thread's turn: long enough (5 ms of 32 × 32 JPEGs) that handing it out costs nothing, short enough for a smooth bar.
@@ -119,5 +119,7 @@ def _check_populated(layout: Layout, errors: Sequence[LinceError | None], *, nam
 
 
 def _unpopulated(errors: Sequence[LinceError | None], folder: str, name: str) -> str:
-    reason = f"all {len(errors):,} were rejected, the first because: {errors[0]}" if errors else f"it holds {_NONE}."
-    return f"No image in {folder!r} of {name!r} can be used: {reason} Add images, or remove the class."
+    reason = f"it holds no file named {', '.join(sorted(EXTENSIONS))}."
+    if errors:
+        reason = f"all {len(errors):,} files were rejected, the first because: {errors[0]}"
+    return f"No image in {folder!r} of {name!r} can be used: {reason} Add images, or move the folder elsewhere."

@@ -183,7 +183,7 @@ def _classes(places: Iterable[_Place], *, has_splits: bool, name: str) -> tuple[
 
 
 def _check_name(label: str, *, name: str) -> None:
-    """Refuses what the model file's `labels.txt`, a class a line, could not hold; a backslash is `printable`'s escape."""
+    """Refuses what cannot be a line of the model file's `labels.txt`; what `printable` escaped has a backslash."""
     if "\\" in label or label != printable(label):
         raise DataError(
             f"The class folder '{printable(label)}' of {name!r} has a control character, a backslash or bytes that are "

@@ -29,7 +29,7 @@ def check_tables(report: CheckReport) -> list[Table]:
 
 def _counts(report: CheckReport) -> Table:
     table = Table(title=f"{report.n:,} images", box=box.SIMPLE_HEAD, title_justify="left")
-    table.add_column("class")
+    table.add_column("class", overflow="fold")
     for split in report.counts:
         table.add_column(split, justify="right")
     for label in report.classes:
@@ -39,13 +39,16 @@ def _counts(report: CheckReport) -> Table:
 
 def _findings(report: CheckReport) -> Table:
     more = " or more" if report.near_copies_capped else ""
+    drawn = "" if report.drawn_seed is None else f" (as drawn with seed {report.drawn_seed})"
     table = Table(box=box.SIMPLE_HEAD, show_header=False)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
     table.add_row("data", Text(report.source))
     table.add_row("largest class over smallest", f"{report.imbalance:.2f}")
     table.add_row("files that cannot be used", f"{len(report.rejected):,}")
     table.add_row("groups with the same pixels", f"{len(report.exact_copies):,}")
     table.add_row("pairs nearly the same", f"{len(report.near_copies):,}{more}")
-    table.add_row("test images also in train", f"{len(report.across_splits):,}")
+    table.add_row("test images also in train", f"{len(report.across_splits):,}{drawn}")
     table.add_row("same picture, different labels", f"{len(report.conflicting_labels):,}")
     return table
 
@@ -53,6 +56,7 @@ def _findings(report: CheckReport) -> Table:
 def _list(title: str, lines: Iterable[str]) -> Table:
     lines = list(lines)
     table = Table(title=f"{title} ({len(lines):,})", box=box.SIMPLE_HEAD, show_header=False, title_justify="left")
+    table.add_column(overflow="fold")  # a path that is cut cannot be found
     for line in lines[:_LISTED]:
         table.add_row(Text(line))
     if len(lines) > _LISTED:
