@@ -1,0 +1,35 @@
+"""The model that ships, held to its certificate where the data it was certified on is at hand."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from lince import artifact
+
+DATA = Path(__file__).parents[3] / "shared" / "data" / "cifar10-jpeg.zip"
+
+
+@pytest.mark.skipif(not DATA.exists(), reason="CIFAR-10 as JPEG files is not on this machine")
+def test_shipped_model_keeps_its_certificate(lince):
+    """The accuracy, coverage and abstention that the certificate and card promise are those of the file that ships."""
+    certificate = artifact.read(artifact.locate(artifact.SHIPPED)).manifest.certificate
+
+    answer = lince("evaluate", "cifar10", str(DATA), "--split", "test", "--json")
+
+    found = json.loads(answer.stdout)
+    assert answer.returncode == 0
+    assert certificate.n == found["report"]["n"]
+    # Another processor may round the last step of a logit otherwise: one answer in a thousand is room enough.
+    assert found["report"]["accuracy"]["value"] == pytest.approx(certificate.int8_accuracy, abs=1e-3)
+    assert found["report"]["ece"] == pytest.approx(certificate.calibrated_ece, abs=1e-3)
+    assert 0.94 <= found["sets"]["coverage"]["value"] <= 0.96
+
+
+def test_shipped_model_lost_nothing_that_matters():
+    """The certificate of the file that ships passed its gate, unforced, on ten thousand images."""
+    certificate = artifact.read(artifact.locate(artifact.SHIPPED)).manifest.certificate
+
+    assert certificate.n == 10_000
+    assert not certificate.forced
+    assert certificate.drop_points.value <= certificate.bound_points
