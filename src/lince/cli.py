@@ -4,17 +4,13 @@ Exit codes: 0 done, 1 a LinceError (one sentence, no traceback), 2 usage, 3 a se
 130 interrupted. Results go to stdout, everything else to stderr.
 """
 
-import os
-import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
 
-from lince import __version__
+from lince import __version__, stages
 from lince.console import csv_rows, json_lines, print_json, print_text, progress_bar, say, show, stderr, text_lines
 from lince.errors import LinceError
 
@@ -38,9 +34,6 @@ Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Of every random c
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Strict = Annotated[bool, typer.Option("--strict", help="Stop when a file cannot be read; otherwise it is left out.")]
 Force = Annotated[bool, typer.Option("--force", help="Publish although int8 loses more than the bound; recorded.")]
-
-# Enough to see what is wrong; the run folder lists all.
-_REJECTED_SHOWN = 5
 
 
 def main() -> None:
@@ -86,25 +79,22 @@ def train(
         raise typer.BadParameter("Expected either DATA or --resume RUN.")
     if resume is not None:
         _refuse_with_resume(context, "recipe", "overrides", "name", "runs", "seed", "deterministic", "strict")
-    stages = _training_stages(deterministic=deterministic, run=resume)
+    pipeline = stages.pipeline(deterministic=deterministic, run=resume)
     with progress_bar(stderr()) as progress:
         if resume is not None:
-            run = stages.resume(stages.RunFolder(resume), progress=progress)
+            run = pipeline.resume(pipeline.RunFolder(resume), progress=progress)
         else:
-            chosen = stages.recipes.load(recipe, overrides or ())
-            folder = stages.RunFolder(runs / (name or chosen.name))
-            run = stages.start(
+            chosen = pipeline.recipes.load(recipe, overrides or ())
+            folder = pipeline.RunFolder(runs / (name or chosen.name))
+            run = pipeline.start(
                 source, chosen, folder, seed=seed, deterministic=deterministic, strict=strict, progress=progress
             )
-    _say_start(run)
-    interrupted, watched = (
-        _resumable(f"lince train --resume {run.folder.path}"),
-        stages.watch(stderr(), run, tensorboard=tensorboard),
-    )
-    with interrupted, watched as display:
-        stages.train_model(run, display, resume=resume is not None)
+    stages.say_start(run)
+    going_on = f"lince train --resume {run.folder.path}"
+    with stages.interruptible(going_on), pipeline.watch(stderr(), run, tensorboard=tensorboard) as display:
+        pipeline.train_model(run, display, resume=resume is not None)
     if until == "report":
-        _publish(run.folder.path, name=None, overrides=(), force=force, as_json=as_json, opened=run)
+        stages.publish(run.folder.path, name=None, overrides=(), force=force, as_json=as_json, opened=run)
 
 
 @app.command()
@@ -119,7 +109,7 @@ def quantize(
     as_json: Json = False,
 ) -> None:
     """Quantise, calibrate and certify the trained network of RUN, into RUN/model.tflite."""
-    _publish(run, name=name, overrides=tuple(overrides or ()), force=force, as_json=as_json)
+    stages.publish(run, name=name, overrides=tuple(overrides or ()), force=force, as_json=as_json)
 
 
 @app.command()
@@ -132,7 +122,7 @@ def evaluate(
     as_json: Json = False,
 ) -> None:
     """Measure a float model, a model file or a running server on labelled images."""
-    with _needs("Evaluating", "train"):
+    with stages.needs("Evaluating", "train"):
         from lince import subject
 
         found = subject.find(model)
@@ -213,7 +203,7 @@ def report(run: Run, as_json: Json = False) -> None:
 
     folder = RunFolder(run)
     folder.read_record()
-    _write_report(run)
+    stages.write_report(run)
     if as_json:
         print_json(folder.read_report())
 
@@ -225,7 +215,7 @@ def data_check(
     as_json: Json = False,
 ) -> None:
     """Report class counts, unreadable files, duplicates, and duplicates across train and test."""
-    with _needs("Reading datasets", "train"):
+    with stages.needs("Reading datasets", "train"):
         from lince import data
         from lince.reporting import dataset
 
@@ -249,7 +239,7 @@ def serve(
     """Serve a model over HTTP, with a page at /. More settings: LINCE_... in the environment, see docs/http-api.md."""
     from lince import artifact
 
-    with _needs("Serving", "serve"):
+    with stages.needs("Serving", "serve"):
         from lince.serving.server import serve as run
         from lince.serving.settings import ServeSettings
     try:
@@ -259,100 +249,12 @@ def serve(
         _fail(error, code=3)
 
 
-def _training_stages(*, deterministic: bool = False, run: Path | None = None) -> Any:
-    """`lince.training.pipeline`, imported once the backend has been told what the run, if there is one, wants."""
-    from lince.run import RunFolder
-
-    if run is not None:
-        deterministic = RunFolder(run).read_record().deterministic
-    with _needs("Training", "train"):
-        from lince.training import backend
-
-        backend.prepare(deterministic=deterministic)
-        from lince.training import pipeline
-    return pipeline
-
-
-def _publish(
-    run: Path, *, name: str | None, overrides: tuple[str, ...], force: bool, as_json: bool, opened: Any = None
-) -> None:
-    """Publishes and reports; in a process of its own with other backends, since only TensorFlow exports to LiteRT."""
-    if os.environ.get("KERAS_BACKEND", "tensorflow") != "tensorflow":
-        _publish_elsewhere(run, name=name, overrides=overrides, force=force, as_json=as_json)
-        return
-    stages = _training_stages(run=run)
-    with _resumable(f"lince quantize {run}"):
-        if opened is None:
-            with progress_bar(stderr()) as progress:
-                opened = stages.resume(stages.RunFolder(run), overrides=overrides, progress=progress)
-            stages.settle(opened)
-        published = stages.publish(opened, name=name, force=force, say=say)
-    _write_report(run)
-    if as_json:
-        print_json(published)
-        return
-    from lince.reporting import tables
-
-    show(tables.report_table(published.int8), tables.sets_table(published.sets))
-    show(tables.certificate_table(published.certificate))
-
-
-def _publish_elsewhere(run: Path, *, name: str | None, overrides: tuple[str, ...], force: bool, as_json: bool) -> None:
-    options = [f"--set={override}" for override in overrides]
-    options += [f"--name={name}"] if name else []
-    options += ["--force"] if force else []
-    options += ["--json"] if as_json else []
-    program = [sys.executable, "-c", "from lince.cli import main; main()", "quantize", str(run), *options]
-    sys.exit(subprocess.run(program, env=os.environ | {"KERAS_BACKEND": "tensorflow"}, check=False).returncode)
-
-
 def _refuse_with_resume(context: typer.Context, *parameters: str) -> None:
     """A run goes on as it began: options that would change it are refused, not ignored."""
     for parameter in parameters:
         if context.get_parameter_source(parameter).name == "COMMANDLINE":
             option = "--set" if parameter == "overrides" else f"--{parameter}"
             raise typer.BadParameter(f"{option} has no place beside --resume: a run goes on as it began. Leave it out.")
-
-
-@contextmanager
-def _resumable(command: str) -> Iterator[None]:
-    """Says how to go on when the user interrupts."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        say(f"Stopped. Go on with: {command}")
-        sys.exit(130)
-
-
-@contextmanager
-def _needs(what: str, extra: str) -> Iterator[None]:
-    """Names the extra that brings a package which is missing."""
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        raise LinceError(
-            f"{what} needs {error.name!r}, which is not installed: pip install 'lince[{extra}]'."
-        ) from error
-
-
-def _say_start(run: Any) -> None:
-    say(
-        f"{run.folder.path}: {len(run.train):,} images to train on, {len(run.validation):,} to validate, "
-        f"{len(run.test):,} to test, {len(run.record.classes)} classes; {run.record.precision}."
-    )
-    for rejected in run.record.rejected[:_REJECTED_SHOWN]:
-        say(f"Left out: {rejected.path}: {rejected.reason}")
-    if run.record.rejected:
-        say(f"Left out {len(run.record.rejected):,} files in all; {run.folder.record} lists them.")
-
-
-def _write_report(run: Path) -> None:
-    with _needs("Reports", "train"):
-        from lince.reporting.run import write_run_report
-    from lince.run import RunFolder
-
-    write_run_report(RunFolder(run))
-    say(f"Report: {run / 'report.html'}")
 
 
 def _fail(error: LinceError, *, code: int) -> None:
