@@ -1,6 +1,7 @@
 # make demo    serve the model that ships, on http://127.0.0.1:$(PORT), from an environment of its own (no TensorFlow)
 # make test    set up what the tests need, and run all of them
 # make train   set up the training environment, for `.venv/train/bin/lince train …`
+# make serve   set up the serving environment alone
 # make lint    the linters alone
 # make lock    write requirements/*.txt anew
 # make clean   remove the environments
@@ -10,7 +11,7 @@ PORT ?= 8000
 VENV := .venv
 PIP := -m pip --disable-pip-version-check -q install
 
-.PHONY: demo test train lint lock clean
+.PHONY: demo test train serve lint lock clean
 
 demo: $(VENV)/serve/ready
 	$(VENV)/serve/bin/lince serve --port $(PORT)
@@ -24,6 +25,8 @@ lint: $(VENV)/test/ready
 	$(VENV)/test/bin/lint-imports
 
 train: $(VENV)/train/ready
+
+serve: $(VENV)/serve/ready
 
 # An environment is ready when everything in its lock, and the package itself, is in; the empty file `ready` says so.
 $(VENV)/%/ready: requirements/%.txt pyproject.toml

@@ -148,7 +148,7 @@ class TestReadRefusesOtherFiles:
     def test_missing(self, tmp_path):
         """A path that leads nowhere."""
         with pytest.raises(
-            ModelFileError, match=r"'.*nowhere\.tflite': cannot be read \(No such file.*Expected the path"
+            ModelFileError, match=r"'.*nowhere\.tflite': cannot be read \(No such file.*Expected a \.tflite file"
         ):
             artifact.read(tmp_path / "nowhere.tflite")
 

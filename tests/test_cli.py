@@ -185,7 +185,7 @@ class TestPredict:
             assert {key: row[key] for key in ("label", "index", "probability")} == row["top"][0]
             assert row["label"] in row["prediction_set"]
         assert {"path", "error"} == rows[2].keys()
-        assert "1 " in done.stderr
+        assert "Files that could not be read: 1." in done.stderr
         assert "could not be read" in done.stderr
 
     def test_csv(self, lince, run, mixed):

@@ -53,11 +53,23 @@ class Artifact:
 
 
 def locate(name: str) -> Path:
-    """The model file that a user named: a path, a run folder, or `cifar10`, the model that ships."""
+    """The model file that a user named: a path, a run folder, or `cifar10`, the model that ships.
+
+    Raises:
+        ModelFileError: a folder without a model.
+    """
     path = Path(name)
     if name == SHIPPED and not path.exists():
         return Path(str(resources.files("lince") / "models" / f"{SHIPPED}.tflite"))
-    return path / "model.tflite" if path.is_dir() else path
+    if not path.is_dir():
+        return path
+    model = path / "model.tflite"
+    if not model.exists():
+        raise ModelFileError(
+            f"{name!r} holds no model.tflite. Expected a model file, a run folder that was published "
+            f"(lince train --resume {name}), or {SHIPPED!r}, the model that ships."
+        )
+    return model
 
 
 def describe(
@@ -159,7 +171,9 @@ def _bytes(path: Path) -> bytes:
             raise ModelFileError(f"{size:,} bytes. Expected at most {_MAX_FILE_BYTES:,}.")
         return path.read_bytes()
     except OSError as error:
-        raise ModelFileError(f"cannot be read ({error.strerror}). Expected the path of a .tflite file.") from error
+        raise ModelFileError(
+            f"cannot be read ({error.strerror}). Expected a .tflite file, a run folder or 'cifar10'."
+        ) from error
 
 
 def _members(data: bytes) -> tuple[dict[str, bytes], int]:

@@ -28,7 +28,8 @@ Run = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, for exam
 MODEL_HELP = "A model file (.tflite), a run folder, or cifar10, the model that ships."
 ModelFile = Annotated[str, typer.Argument(metavar="MODEL", help=MODEL_HELP)]
 Overrides = Annotated[
-    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change the recipe, e.g. train.epochs=5.")
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Change the recipe, e.g. train.epochs=5; see docs/recipes.md."),
 ]
 Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Of every random choice.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
@@ -161,7 +162,7 @@ def predict(
     write = json_lines if as_json else csv_rows if as_csv else text_lines
     failed = write(rows)
     if failed:
-        say(f"{failed:,} files could not be read.")
+        say(f"Files that could not be read: {failed:,}.")
         sys.exit(1)
 
 
@@ -191,7 +192,7 @@ def bench(model: ModelFile, as_json: Json = False) -> None:
     print_text(f"{read.manifest.name} {read.manifest.version} on {machine.describe()}")
     for one in measured:
         print_text(
-            f"{one.threads} threads: median {one.median_us:,.0f} µs, 95 % within {one.p95_us:,.0f} µs, "
+            f"threads {one.threads}: median {one.median_us:,.0f} µs, 95 % within {one.p95_us:,.0f} µs, "
             f"{one.images_per_second:,.0f} images/s (n = {one.runs})"
         )
 

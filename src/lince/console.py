@@ -91,6 +91,6 @@ def _write(rows: Iterable[Row], write: Callable[[Row], object]) -> int:
 
 
 def _sentence(row: Row) -> str:
-    others = ", ".join(row["prediction_set"])
+    others = [label for label in row["prediction_set"] if label != row["label"]]
     unsure = "I don't know; perhaps " if row["abstain"] else ""
-    return f"{unsure}{row['label']} {row['probability']:.1%} (of {{{others}}})"
+    return f"{unsure}{row['label']} {row['probability']:.1%}{', or ' if others else ''}{', '.join(others)}"

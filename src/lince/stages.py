@@ -44,6 +44,7 @@ def publish(
             module.settle(opened)
         published = module.publish(opened, name=name, force=force, say=say)
     write_report(run)
+    say(f"Model: {run / 'model.tflite'}. Try: lince serve {run}")
     if as_json:
         print_json(published)
         return
@@ -79,7 +80,7 @@ def needs(what: str, extra: str) -> Iterator[None]:
         yield
     except ModuleNotFoundError as error:
         raise LinceError(
-            f"{what} needs {error.name!r}, which is not installed: pip install 'lince[{extra}]'."
+            f"{what} needs {error.name!r}, which is not installed: pip install '.[{extra}]', or make {extra}."
         ) from error
 
 
@@ -87,7 +88,8 @@ def say_start(run: Any) -> None:
     """Says what an open run holds, and which files were left out."""
     say(
         f"{run.folder.path}: {len(run.train):,} images to train on, {len(run.validation):,} to validate, "
-        f"{len(run.test):,} to test, {len(run.record.classes)} classes; {run.record.precision}."
+        f"{len(run.test):,} to test, {len(run.record.classes)} classes; {run.record.precision}. "
+        f"Each image is cut to its centre square and brought to {run.recipe.image_size} × {run.recipe.image_size}."
     )
     for rejected in run.record.rejected[:_REJECTED_SHOWN]:
         say(f"Left out: {rejected.path}: {rejected.reason}")

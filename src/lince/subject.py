@@ -88,8 +88,9 @@ def images(subject: Subject, source: str | None, split: str, *, progress: Callab
         )
     if foreign and dataset.test_indices:
         raise LinceError(
-            "DATA has no test tree of its own and is not what this model was trained on: a test split drawn now "
-            "could hold images it was trained on. Expected --split all, if it was trained on none of them."
+            "DATA has no test tree of its own, and it cannot be matched with what this model was trained on (images "
+            "have changed, or a server does not say): a test split drawn now could hold images it was trained on. "
+            "Expected the run folder and its own images, or --split all if the model was trained on none of them."
         )
     if split == "test":
         return dataset.test

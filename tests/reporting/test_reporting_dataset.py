@@ -49,11 +49,11 @@ def test_long_paths_are_folded(found, width):
     text = text_of(found, width)
     assert "…" not in text
     assert f"data/home/me/{LONG}" in text
-    assert f"Intrainandintest(1){LONG}≈dog/[red]2.png" in text
+    assert f"Alikeintrainandtest(1){LONG}≈dog/[red]2.png" in text
     assert "Filesthatcannotbeused(1)cat/bad.png:Itisdamaged." in text
 
 
 def test_drawn_split_is_named(found):
     """Copies across a split that is drawn depend on the draw; a source's own split needs no such words."""
-    assert "testimagesalsointrain1(asdrawnwithseed0)samepicture" in text_of(found, 80)
-    assert "testimagesalsointrain1samepicture" in text_of(replace(found, drawn_seed=None), 80)
+    assert "testimagesalikeoneintrain1(asdrawnwithseed0)samepicture" in text_of(found, 80)
+    assert "testimagesalikeoneintrain1samepicture" in text_of(replace(found, drawn_seed=None), 80)

@@ -28,7 +28,7 @@ def default_folder() -> Path:
     try:
         import platformdirs  # comes with the `train` extra; predicting on files needs this package but no cache
     except ModuleNotFoundError as error:
-        message = "platformdirs is not installed. Set LINCE_CACHE to a folder, or pip install 'lince[train]'."
+        message = "platformdirs is not installed. Set LINCE_CACHE to a folder, or pip install '.[train]'."
         raise DataError(message) from error
     return platformdirs.user_cache_path("lince")
 

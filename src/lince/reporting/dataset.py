@@ -17,9 +17,9 @@ def check_tables(report: CheckReport) -> list[Table]:
     tables = [_counts(report), _findings(report)]
     examples = {
         "Files that cannot be used": [f"{one.path}: {one.reason}" for one in report.rejected],
-        "In train and in test": [f"{pair.first.name} ≈ {pair.second.name}" for pair in report.across_splits],
+        "Alike in train and test": [f"{pair.first.name} ≈ {pair.second.name}" for pair in report.across_splits],
         "The same pixels": [" = ".join(copy.name for copy in group) for group in report.exact_copies],
-        "Nearly the same": [f"{pair.first.name} ≈ {pair.second.name}" for pair in report.near_copies],
+        "Alike": [f"{pair.first.name} ≈ {pair.second.name}" for pair in report.near_copies],
         "The same picture under different labels": [
             " = ".join(copy.name for copy in group) for group in report.conflicting_labels
         ],
@@ -47,8 +47,8 @@ def _findings(report: CheckReport) -> Table:
     table.add_row("largest class over smallest", f"{report.imbalance:.2f}")
     table.add_row("files that cannot be used", f"{len(report.rejected):,}")
     table.add_row("groups with the same pixels", f"{len(report.exact_copies):,}")
-    table.add_row("pairs nearly the same", f"{len(report.near_copies):,}{more}")
-    table.add_row("test images also in train", f"{len(report.across_splits):,}{drawn}")
+    table.add_row("pairs that look the same", f"{len(report.near_copies):,}{more} (compared small: look at them)")
+    table.add_row("test images alike one in train", f"{len(report.across_splits):,}{drawn}")
     table.add_row("same picture, different labels", f"{len(report.conflicting_labels):,}")
     return table
 

@@ -1,5 +1,7 @@
 """The last stage: plots and HTML report of a run folder."""
 
+from pathlib import Path
+
 from lince.reporting import page, plots
 from lince.reporting.page import ReportContent
 from lince.run import RunFolder
@@ -13,6 +15,7 @@ def write_run_report(folder: RunFolder) -> None:
     """
     report, record, history = folder.read_report(), folder.read_record(), folder.read_history()
     probabilities, labels = folder.read_answers()
+    splits = folder.read_splits()
     folder.plots.mkdir(exist_ok=True)
     plots.save_png(plots.accuracy_curves(history), folder.plots / "accuracy.png")
     plots.save_png(plots.loss_curves(history), folder.plots / "loss.png")
@@ -34,7 +37,9 @@ def write_run_report(folder: RunFolder) -> None:
         facts={
             "model": f"{report.name} {report.version}",
             "begun": record.created,
-            "data": f"fingerprint {record.fingerprint[:12]}",
+            "data": f"{Path(record.source).name}, fingerprint {record.fingerprint[:12]}",
+            "images": f"{len(splits['train']):,} to train, {len(splits['validation']):,} to validate",
+            "left out": f"{len(record.rejected):,} files",
             "seed": str(record.seed),
             "precision": record.precision,
             "machine": record.environment["machine"],

@@ -75,9 +75,11 @@ def sets_table(sets: SetReport) -> Table:
 
 
 def verdict(certificate: Certificate) -> str:
-    """In words, whether the drop is within the bound."""
-    if certificate.drop_points.value <= certificate.bound_points:
+    """In words, whether the drop is within the bound, and whether there were enough images to know."""
+    if certificate.drop_points.high <= certificate.bound_points:
         return "passed"
+    if certificate.drop_points.value <= certificate.bound_points:
+        return f"passed, though {certificate.n:,} images are too few to be sure"
     return "not passed, published with --force" if certificate.forced else "not passed"
 
 

@@ -1,13 +1,13 @@
 """The model card inside a model file: what it is, how good, from what, for what, and where it ends."""
 
-from lince.records import Manifest, RunReport
+from lince.records import Certificate, Manifest, RunReport
 
 
 def write_card(manifest: Manifest, report: RunReport) -> str:
     """Markdown, a page; every number comes from the manifest or the report."""
     certificate, sets = report.certificate, report.sets
     training, accuracy = manifest.training, report.int8.accuracy
-    forced = " (above the bound, published with --force)" if certificate.forced else ""
+    judgement = _judgement(certificate)
     return f"""# {manifest.name}, version {manifest.version}
 
 Classifies an image into one of {len(manifest.classes)} classes: {", ".join(manifest.classes)}.
@@ -21,7 +21,7 @@ On the test split of its dataset, {certificate.n:,} images, one view, the file a
 | accuracy | {accuracy.value:.2%} (95 % interval {accuracy.low:.2%} to {accuracy.high:.2%}) |
 | accuracy of the float network | {certificate.float_accuracy:.2%} |
 | lost to int8 | {certificate.drop_points.value:+.2f} points \
-({certificate.drop_points.low:+.2f} to {certificate.drop_points.high:+.2f}){forced} |
+({certificate.drop_points.low:+.2f} to {certificate.drop_points.high:+.2f}); {judgement} |
 | different answers, float and int8 | {certificate.disagreement:.2%} |
 | calibration error (ECE, 15 bins) | {certificate.calibrated_ece:.4f} (before temperature {certificate.int8_ece:.4f}) |
 | prediction sets | hold the true class for {sets.coverage.value:.2%} of images \
@@ -40,3 +40,12 @@ For pictures like those it was trained on. It always names one of its classes, a
 read the probability, the set and "I don't know". Other cameras, sizes or compressions lower the accuracy; measure it on
 pictures of your own with `lince evaluate` before you rely on it.
 """
+
+
+def _judgement(certificate: Certificate) -> str:
+    bound = f"the bound is {certificate.bound_points} points"
+    if certificate.forced:
+        return f"{bound}: published with --force"
+    if certificate.drop_points.high > certificate.bound_points:
+        return f"{bound}: kept, though {certificate.n:,} images are too few to be sure"
+    return f"{bound}: kept"

@@ -27,6 +27,10 @@ from lince.training.quantize import quantize
 
 Say = Callable[[str], None]
 
+# Two standard deviations of the coverage that n calibration images can promise (it follows a beta distribution, Vovk
+# 2012, arXiv:1209.2673); 2 points need about 500 images at 95 %.
+_COVERAGE_SPREAD_POINTS = 2
+
 # Batches of the float model when it is evaluated: larger ones are no faster here.
 _FLOAT_BATCH = 500
 
@@ -56,6 +60,11 @@ def publish(run: Run, *, name: str | None = None, force: bool = False, say: Say)
     fitted = calibration.fit(
         validation_logits, run.validation.labels, coverage=options.coverage, abstain=options.abstain
     )
+    spread = 200 * (fitted.coverage * (1 - fitted.coverage) / (fitted.n + 2)) ** 0.5
+    if spread > _COVERAGE_SPREAD_POINTS:
+        say(
+            f"{fitted.n:,} validation images promise the sets' coverage to within {spread:.0f} points only: add images."
+        )
     say(f"Comparing float and int8 on {len(run.test):,} test images …")
     answers = _Answers(
         float_probabilities=evaluate.probabilities(float_predict(model), run.test, batch_size=_FLOAT_BATCH),
