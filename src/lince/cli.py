@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from lince import __version__, stages
+from lince import __version__, native, stages
 from lince.console import csv_rows, json_lines, print_json, print_text, progress_bar, say, show, stderr, text_lines
 from lince.errors import LinceError
 
@@ -126,7 +126,8 @@ def evaluate(
     with stages.needs("Evaluating", "train"):
         from lince import subject
 
-        found = subject.find(model)
+        with native.hushed():
+            found = subject.find(model)
     with progress_bar(stderr()) as progress:
         images = subject.images(found, source, split, progress=progress)
         report, sets = subject.measure(found, images, progress=lambda done, total: progress(done, total, "evaluating"))
@@ -158,7 +159,9 @@ def predict(
     from lince.classifier import Classifier
     from lince.predict import predict_paths
 
-    rows = predict_paths(Classifier.load(artifact.locate(model)), paths, top=top, logits=logits)
+    with native.hushed():
+        classifier = Classifier.load(artifact.locate(model))
+    rows = predict_paths(classifier, paths, top=top, logits=logits)
     write = json_lines if as_json else csv_rows if as_csv else text_lines
     failed = write(rows)
     if failed:
@@ -172,7 +175,8 @@ def inspect(model: ModelFile, as_json: Json = False) -> None:
     from lince import artifact
     from lince.classifier import Classifier
 
-    classifier = Classifier.load(artifact.locate(model))
+    with native.hushed():
+        classifier = Classifier.load(artifact.locate(model))
     if as_json:
         print_json(classifier.manifest)
     else:
@@ -185,7 +189,8 @@ def bench(model: ModelFile, as_json: Json = False) -> None:
     from lince import artifact, latency, machine
 
     read = artifact.read(artifact.locate(model))
-    measured = [latency.measure(read, threads=threads) for threads in sorted({1, machine.cores()})]
+    with native.hushed():
+        measured = [latency.measure(read, threads=threads) for threads in sorted({1, machine.cores()})]
     if as_json:
         print_json({"model": read.manifest.version, "machine": machine.describe(), "latencies": measured})
         return

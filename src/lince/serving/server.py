@@ -15,7 +15,7 @@ from fastapi import FastAPI
 from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 
-from lince import artifact
+from lince import artifact, native
 from lince.classifier import Classifier
 from lince.errors import ServiceError
 from lince.serving.app import create_app
@@ -39,7 +39,9 @@ def serve(settings: ServeSettings) -> None:
     _set_up_process(settings)
     with _listen(settings) as listener:
         if settings.workers == 1:
-            app = create_app(Classifier.load(settings.model), settings)
+            with native.hushed():
+                classifier = Classifier.load(settings.model)
+            app = create_app(classifier, settings)
             _Server(_config(app, settings)).run(sockets=[listener])
         else:
             _supervise(settings, listener)

@@ -1,16 +1,12 @@
 """The Keras backend: chosen before Keras is imported, described afterwards."""
 
-import contextlib
 import importlib
 import logging
 import os
-import sys
-import tempfile
-from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from lince import machine
+from lince import machine, native
 from lince.training.recipe import Precision
 
 _RECORDED = (
@@ -38,7 +34,7 @@ def prepare(*, deterministic: bool = False) -> None:
         os.environ["TF_DETERMINISTIC_OPS"] = "1"
     # TensorFlow logs what it exports, in a notebook even to stdout, where results belong.
     logging.getLogger("tensorflow").setLevel(logging.WARNING)
-    with _held_back_stderr():
+    with native.hushed():
         importlib.import_module("keras")
 
 
@@ -57,27 +53,6 @@ def resolve_precision(precision: Precision) -> str:
 def describe() -> dict[str, Any]:
     """Backend, package versions and machine, for the run folder and the manifest."""
     return {"backend": os.environ.get("KERAS_BACKEND"), "machine": machine.describe(), "versions": _versions()}
-
-
-@contextlib.contextmanager
-def _held_back_stderr() -> Iterator[None]:
-    """Holds back what native code writes while it is loaded, and shows it only when loading fails.
-
-    TensorFlow greets every process with six lines that no setting turns off.
-    """
-    sys.stderr.flush()
-    original = os.dup(2)
-    with tempfile.TemporaryFile() as held:
-        os.dup2(held.fileno(), 2)
-        try:
-            yield
-        except BaseException:
-            held.seek(0)
-            os.write(original, held.read())
-            raise
-        finally:
-            os.dup2(original, 2)
-            os.close(original)
 
 
 def _versions() -> dict[str, str]:

@@ -10,7 +10,7 @@ import keras
 import msgspec
 import numpy as np
 
-from lince import artifact, calibration, evaluate, golden, machine, metrics
+from lince import artifact, calibration, evaluate, golden, machine, metrics, native
 from lince.artifact import Artifact
 from lince.classifier import Network
 from lince.data.splitting import stratified_split
@@ -52,7 +52,8 @@ def publish(run: Run, *, name: str | None = None, force: bool = False, say: Say)
     chosen = _sample(run.train, run.recipe.quantize.calibration_images, seed=run.record.seed)
     say(f"Quantising to int8 with the activation ranges of {len(chosen):,} training images …")
     flatbuffer = quantize(model, run.train.images[chosen])
-    network = Network(flatbuffer, threads=machine.cores())
+    with native.hushed():
+        network = Network(flatbuffer, threads=machine.cores())
 
     say(f"Calibrating on {len(run.validation):,} validation images …")
     options = run.recipe.calibrate

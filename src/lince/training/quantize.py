@@ -13,6 +13,7 @@ from ai_edge_quantizer import calibrator, quantizer
 from ai_edge_quantizer import recipe as quantizer_recipes
 from jaxtyping import UInt8
 
+from lince import native
 from lince.errors import QuantizationError
 from lince.training import flatbuffer
 from lince.training.model import PIXEL_OFFSET, PIXEL_SCALE, normalised_to_logits
@@ -89,5 +90,6 @@ def _normalised(pixels: np.ndarray) -> np.ndarray:
 @contextlib.contextmanager
 def _silenced():
     """Exporter and quantiser print progress of their own; results belong on stdout, ours alone."""
-    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+    out, err = contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO())
+    with native.hushed(), out, err:
         yield

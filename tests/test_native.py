@@ -1,0 +1,25 @@
+"""What native code writes by itself is held back, and shown when it matters."""
+
+import os
+
+import pytest
+
+from lince.native import hushed
+
+
+def test_hushed_holds_back_what_succeeds(capfd):
+    """Nothing that is written to file descriptor 2 meanwhile reaches the terminal; what comes after does."""
+    with hushed():
+        os.write(2, b"greeting\n")
+    os.write(2, b"after\n")
+
+    assert "after\n" == capfd.readouterr().err
+
+
+def test_hushed_shows_what_failed(capfd):
+    """When the block fails, what was written is shown: it may say why."""
+    with pytest.raises(ValueError, match="no"), hushed():
+        os.write(2, b"the reason\n")
+        raise ValueError("no")
+
+    assert "the reason\n" == capfd.readouterr().err
