@@ -341,7 +341,7 @@ class TestDataCheck:
         (source / "train" / "disc" / "broken.png").write_bytes(b"no image")
         done = lince("data", "check", source, "--strict")
         assert 1 == done.returncode
-        assert "Files that could not be read: 1." in one_sentence(done.stderr)
+        assert "that cannot be used: 1." in one_sentence(done.stderr)
         assert "broken.png" in done.stdout
 
 

@@ -232,7 +232,7 @@ def data_check(
     else:
         show(*dataset.check_tables(found))
     if strict and found.rejected:
-        raise LinceError(f"{len(found.rejected):,} files of {source!r} cannot be used. Mend or remove them.")
+        raise LinceError(f"Files of {source!r} that cannot be used: {len(found.rejected):,}. Mend or remove them.")
 
 
 @app.command()
