@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from lince.data import stratified_split
+from lince.data import hold_out, stratified_split
 from lince.errors import DataError
 
 LABELS = np.repeat(np.arange(4), [100, 50, 7, 2])
@@ -60,3 +60,25 @@ class TestStratifiedSplit:
         """The message says what was received and what was expected."""
         with pytest.raises(DataError, match=r"Received (fraction|seed)=.* Expected"):
             stratified_split(LABELS, fraction=fraction, seed=seed)
+
+
+class TestHoldOut:
+    def test_copies_stay_on_one_side(self):
+        """No picture that is held out is kept as well, whatever its label; the others are held out as drawn."""
+        images = np.random.default_rng(0).integers(0, 256, (100, 4, 4, 3), dtype=np.uint8)
+        images[1::2] = images[::2]  # every picture is there twice, under two labels
+        labels = np.tile([0, 1], 50)
+
+        kept, held = hold_out(images, labels, fraction=0.5, seed=0)
+
+        assert list(range(100)) == sorted([*kept, *held])
+        assert not {images[index].tobytes() for index in kept} & {images[index].tobytes() for index in held}
+        assert 0 < len(held)
+
+    def test_pictures_of_their_own_are_drawn_as_ever(self):
+        """Where nothing is there twice, it is the stratified split."""
+        images = np.random.default_rng(0).integers(0, 256, (len(LABELS), 4, 4, 3), dtype=np.uint8)
+
+        found = hold_out(images, LABELS, fraction=0.2, seed=3)
+
+        assert [list(side) for side in stratified_split(LABELS, fraction=0.2, seed=3)] == [list(side) for side in found]

@@ -22,11 +22,11 @@ from lince.data.collection import Collection, fingerprint
 from lince.data.entry import printable
 from lince.data.progress import Progress, silent
 from lince.data.sources import open_source
-from lince.data.splitting import stratified_split
+from lince.data.splitting import hold_out, stratified_split
 from lince.errors import DataError
 from lince.records import Dataset, ImageLimits, ImageSpec
 
-__all__ = ["CheckReport", "Progress", "check", "load", "stratified_split"]
+__all__ = ["CheckReport", "Progress", "check", "hold_out", "load", "stratified_split"]
 
 # Part of every cache key: raise it when the same bytes come to other pixels, names or labels than before.
 _READER_VERSION = 1
@@ -67,7 +67,7 @@ def load(
     if collection.num_train is not None:
         train, test = (collection.split(where) for where in collection.splits.values())
         return Dataset(train, test, identity, collection.rejected)
-    kept, held = stratified_split(collection.labels, fraction=test_fraction, seed=seed)
+    kept, held = hold_out(collection.images, collection.labels, fraction=test_fraction, seed=seed)
     everything = collection.split(slice(None))
     test_indices = tuple(held.tolist())
     return Dataset(everything.take(kept), everything.take(held), identity, collection.rejected, test_indices)
@@ -99,7 +99,7 @@ def check(
     collection, identity = _collect(source, spec, cache=cache, progress=progress or silent, limits=limits)
     is_drawn = collection.num_train is None
     if is_drawn:
-        _, test_indices = stratified_split(collection.labels, fraction=test_fraction, seed=seed)
+        _, test_indices = hold_out(collection.images, collection.labels, fraction=test_fraction, seed=seed)
     else:
         test_indices = np.arange(collection.num_train, len(collection.labels))
     return inspect(

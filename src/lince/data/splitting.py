@@ -1,8 +1,9 @@
 """Splits that keep every class's share, and come out the same for the same seed."""
 
 import numpy as np
-from jaxtyping import Int64
+from jaxtyping import Int64, UInt8
 
+from lince.data.copies import exact_groups
 from lince.errors import DataError
 
 
@@ -32,6 +33,28 @@ def stratified_split(
     held = [_draw(labels, label, fraction=fraction, seed=seed) for label in np.unique(labels)]
     is_held = np.zeros(len(labels), bool)
     is_held[np.concatenate([np.empty(0, np.int64), *held])] = True
+    return np.flatnonzero(~is_held), np.flatnonzero(is_held)
+
+
+def hold_out(
+    images: UInt8[np.ndarray, "n h w 3"], labels: Int64[np.ndarray, " n"], *, fraction: float, seed: int
+) -> tuple[Int64[np.ndarray, " kept"], Int64[np.ndarray, " held"]]:
+    """Sets images aside to judge by, as `stratified_split` does, but none of which the pixels are kept as well.
+
+    Args:
+        images: u8[N,H,W,3]; of copies that came to lie on both sides, all are kept.
+        labels, fraction, seed: as for `stratified_split`.
+
+    Returns:
+        i64[M] and i64[N-M], the indices kept and the indices held out, each ascending.
+
+    Raises:
+        DataError: when `fraction` or `seed` is out of range.
+    """
+    is_held = np.zeros(len(labels), bool)
+    is_held[stratified_split(labels, fraction=fraction, seed=seed)[1]] = True
+    for group in exact_groups(images):
+        is_held[group] &= is_held[group].all()
     return np.flatnonzero(~is_held), np.flatnonzero(is_held)
 
 

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 
 from lince import data
-from lince.data.splitting import stratified_split
+from lince.data.splitting import hold_out
 from lince.errors import RecipeError, ResumeError, TrainingError
 from lince.records import Dataset, Split
 from lince.run import RunFolder, RunRecord
@@ -67,7 +67,8 @@ def start(
     train.compile_model(build(recipe, num_classes=2, precision="float32", seed=seed), recipe.train)
     source = source if source == data.cifar10.NAME else str(Path(source).resolve())
     dataset = data.load(source, recipe.spec, seed=seed, strict=strict, progress=progress)
-    kept, held_out = stratified_split(dataset.train.labels, fraction=recipe.train.validation_fraction, seed=seed)
+    everything, fraction = dataset.train, recipe.train.validation_fraction
+    kept, held_out = hold_out(everything.images, everything.labels, fraction=fraction, seed=seed)
     record = RunRecord(
         name=folder.path.name,
         recipe=recipes.to_table(recipe),
