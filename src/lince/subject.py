@@ -144,9 +144,9 @@ def _server(url: str) -> Subject:
 
 
 def _float_model(path: Path, run: Path | None) -> Subject:
-    if run is None:
+    if run is None or path != RunFolder(run).keras_model:
         raise LinceError(
-            f"{str(path)!r} does not lie in a run folder, whose run.json would name its classes. "
+            f"{str(path)!r} is not the model of a run folder, whose run.json would name its classes. "
             "Expected RUN/model.keras, or a .tflite file, which carries them itself."
         )
     from lince.training import backend

@@ -41,8 +41,8 @@ def prepare(*, deterministic: bool = False) -> None:
 def resolve_precision(precision: Precision) -> str:
     """`float32` or `bfloat16`: what `auto` means on this machine.
 
-    bfloat16 is chosen only where the processor has instructions for it and TensorFlow uses them; elsewhere it is
-    emulated and several times slower than float32.
+    bfloat16 is chosen only where the processor has instructions for it and TensorFlow uses them; elsewhere it
+    would be emulated.
     """
     if precision != "auto":
         return precision

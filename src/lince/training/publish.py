@@ -31,7 +31,7 @@ Say = Callable[[str], None]
 # 2012, arXiv:1209.2673); 2 points need about 500 images at 95 %.
 _COVERAGE_SPREAD_POINTS = 2
 
-# Batches of the float model when it is evaluated: larger ones are no faster here.
+# `classic` in float32 on two Zen 5 cores: 1,478 images/s in batches of 100, 1,603 of 500, 1,575 of 2,000.
 _FLOAT_BATCH = 500
 
 
