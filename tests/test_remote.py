@@ -17,7 +17,7 @@ from PIL import Image
 from lince import metrics
 from lince.errors import ServiceError
 from lince.evaluate import evaluate
-from lince.records import ImageSpec, Split
+from lince.records import Calibration, ImageSpec, Split
 from lince.remote import ServedModel, served_model, server_predict
 
 CLASSES = ("cat", "dog", "fox")
@@ -27,6 +27,7 @@ MODEL = {
     "classes": list(CLASSES),
     "image": {"height": 4, "width": 6, "resize": "crop"},
     "limits": {"max_parts": 5, "max_bytes": 1000},
+    "calibration": {"temperature": 1.5, "coverage": 0.9, "set_threshold": 0.2, "abstain_below": 0.4, "n": 100},
     "extra": "ignored",
 }
 
@@ -112,9 +113,10 @@ class TestServedModel:
         """Name, version, classes, size and limit come from GET /model."""
         with serve(FakeLince()) as url:
             found = served_model(url, timeout_s=5)
-        assert ServedModel("pets", "0123456789ab", CLASSES, ImageSpec(4, 6, "crop"), max_parts=5) == found
+        thresholds = Calibration(1.5, coverage=0.9, set_threshold=0.2, abstain_below=0.4, n=100)
+        assert ServedModel("pets", "0123456789ab", CLASSES, ImageSpec(4, 6, "crop"), 5, thresholds) == found
 
-    @pytest.mark.parametrize("key", ["name", "version", "classes", "image", "limits"])
+    @pytest.mark.parametrize("key", ["name", "version", "classes", "image", "limits", "calibration"])
     def test_names_what_is_missing(self, key):
         """A JSON service of another kind is told apart, and what it lacks named."""
         model = {name: value for name, value in MODEL.items() if name != key}

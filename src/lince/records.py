@@ -4,14 +4,16 @@ Shapes are written in one shorthand: `u8[N,H,W,3]` is a uint8 array of N RGB ima
 array with a row per image and a column per class.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from jaxtyping import Bool, Float32, Int64, UInt8
 
 ResizeRule = Literal["crop", "stretch"]
+ArithmeticKind = Literal["int8", "mixed", "int16", "dynamic"]
+RangeMethod = Literal["min_max", "moving_average", "q99", "q99.9"]
 
 Predict = Callable[[UInt8[np.ndarray, "n h w 3"]], Float32[np.ndarray, "n k"]]
 """The one seam that evaluation shares with everything that answers: pixels in, probabilities out.
@@ -52,29 +54,48 @@ class ImageLimits:
     max_pixels: int = 50_000_000
 
 
-@dataclass(frozen=True)
-class Split:
-    """Labelled images in memory.
+class Images(Protocol):
+    """u8[N,H,W,3], RGB pixels 0..255: an array in memory, or `lince.data.stored.StoredImages` in a file.
 
-    Attributes:
-        images: u8[N,H,W,3], RGB pixels 0..255.
-        labels: i64[N], an index into `classes`.
-        classes: names, in index order.
-        names: where each image came from (a path inside the source), in the order of `images`.
+    Indexed by a slice, an index array or a mask of images it gives an array of those (by a number, of one), not to be
+    written to; `images[:]` is all of them.
     """
 
-    images: UInt8[np.ndarray, "n h w 3"]
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: Any) -> UInt8[np.ndarray, "..."]: ...
+
+    def take(self, indices: Int64[np.ndarray, " m"], axis: int) -> "Images":
+        """The images at `indices`; `axis` is 0. An array copies them, a file is not read."""
+
+
+@dataclass(frozen=True)
+class Split:
+    """Labelled images.
+
+    Attributes:
+        images: u8[N,H,W,3], RGB pixels 0..255; more than memory may hold, so to be taken a batch at a time.
+        labels: i64[N], an index into `classes`.
+        classes: names, in index order.
+        names: where each image came from (a path inside the source), in the order of `images`; a tuple, or packed.
+    """
+
+    images: Images
     labels: Int64[np.ndarray, " n"]
     classes: tuple[str, ...]
-    names: tuple[str, ...]
+    names: Sequence[str]
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def take(self, indices: Int64[np.ndarray, " m"]) -> "Split":
         """The images at `indices`, in that order."""
-        names = tuple(self.names[i] for i in indices)
-        return Split(self.images[indices], self.labels[indices], self.classes, names)
+        names = self.names
+        names = tuple(names[i] for i in indices) if isinstance(names, tuple) else names[indices]
+        return Split(self.images.take(indices, axis=0), self.labels[indices], self.classes, names)
 
 
 @dataclass(frozen=True)
@@ -96,6 +117,8 @@ class Dataset:
         rejected: files that were left out.
         test_indices: for a source without its own test split, the indices (into all its images sorted by name)
             that were set aside, so that the run folder can write them down; empty otherwise.
+        left_out: indices into `train` of images neither to train on nor to validate on, because they are in the source
+            that is to be tested on; see `leave_out` of `data.load`.
     """
 
     train: Split
@@ -103,6 +126,7 @@ class Dataset:
     fingerprint: str
     rejected: tuple[Rejected, ...] = ()
     test_indices: tuple[int, ...] = ()
+    left_out: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -273,6 +297,141 @@ class Latency:
 
 
 @dataclass(frozen=True)
+class Arithmetic:
+    """What a published network computes in. Weights are int8 in all of them, but for layers kept in float.
+
+    Attributes:
+        kind: `int8`: activations are int8 too, and nothing is in float; `mixed`: int8, but for `float_layers`;
+            `int16`: activations of 16 bits; `dynamic`: activations in float, brought to int8 as they come.
+        float_layers: names of the layers that `mixed` leaves in float.
+    """
+
+    kind: ArithmeticKind = "int8"
+    float_layers: tuple[str, ...] = ()
+
+    @property
+    def description(self) -> str:
+        """In words."""
+        return {
+            "int8": "int8 throughout",
+            "mixed": f"int8, with {', '.join(self.float_layers)} in float",
+            "int16": "int8 weights, 16-bit activations",
+            "dynamic": "int8 weights, activations in float, brought to int8 as they come",
+        }[self.kind]
+
+
+@dataclass(frozen=True)
+class Divergence:
+    """How far a quantised network's logits are from the float network's, on the same images.
+
+    Attributes:
+        kl: mean Kullback–Leibler divergence of its softmax from the float network's, in nats.
+        logit_error: root mean square of the difference of the logits, each row centred, over that of the float logits.
+        disagreement: share of images answered differently.
+    """
+
+    kl: float
+    logit_error: float
+    disagreement: float
+
+
+@dataclass(frozen=True)
+class LayerCost:
+    """What int8 costs when one layer alone computes in it and all others in float.
+
+    Attributes:
+        layer: its name, also that of its output's tensor in the flatbuffer.
+        operation: such as `CONV_2D`.
+        weights: how many numbers it holds, biases apart; 0 for an addition.
+    """
+
+    layer: str
+    operation: str
+    weights: int
+    divergence: Divergence
+
+
+@dataclass(frozen=True)
+class Sensitivity:
+    """What each layer costs, costliest (by KL) first, on `n` validation images; `whole` is int8 throughout."""
+
+    n: int
+    layers: tuple[LayerCost, ...]
+    whole: Divergence
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """A rung of the fallback ladder: a network that was tried, judged on `n` validation images.
+
+    Attributes:
+        drop_points: float minus quantised accuracy, percentage points, with its paired 95 % interval.
+        latency_us: mean of one image on one thread, microseconds.
+        passed: the drop is within the bound.
+    """
+
+    arithmetic: Arithmetic
+    n: int
+    drop_points: Interval
+    divergence: Divergence
+    flatbuffer_bytes: int
+    latency_us: float
+    passed: bool
+
+
+@dataclass(frozen=True)
+class StudyPoint:
+    """One quantised network of a study: ranges by a method, from so many images, the draw'th choice of them."""
+
+    method: RangeMethod
+    images: int
+    draw: int
+    divergence: Divergence
+    accuracy: float
+
+
+@dataclass(frozen=True)
+class Study:
+    """`study.json` of a run: what the choice of activation ranges costs, on `n` validation images.
+
+    Attributes:
+        float_accuracy: of the float network on those images.
+        method, images: the choice in use.
+    """
+
+    n: int
+    float_accuracy: float
+    method: RangeMethod
+    images: int
+    points: tuple[StudyPoint, ...]
+
+
+@dataclass(frozen=True)
+class CalibratedAnswers:
+    """One network's answers, calibrated on the validation images through itself, measured on the test images."""
+
+    temperature: float
+    nll: float
+    ece: float
+    sets: SetReport
+
+
+@dataclass(frozen=True)
+class CalibrationComparison:
+    """Calibrated answers before and after quantisation, and how far apart they are on the same images.
+
+    Attributes:
+        coverage_drop_points: coverage of the float network's sets minus that of the file's, percentage points, paired.
+        set_size_growth: classes that a set of the file holds more, on average.
+    """
+
+    float32: CalibratedAnswers
+    int8: CalibratedAnswers
+    coverage_drop_points: Interval
+    set_size_growth: float
+
+
+@dataclass(frozen=True)
 class RunReport:
     """`report.json` of a run: everything measured about its model, on the test split unless said otherwise.
 
@@ -281,6 +440,10 @@ class RunReport:
         int8: the model file as it is served, calibrated.
         sets: its prediction sets and abstentions.
         validation_accuracy: of the model file on the validation split.
+        arithmetic: of the model file; the fields named `int8` are of this file, whatever it computes in.
+        sensitivity: what each layer costs.
+        calibrated: answers before and after quantisation, each network with a calibration of its own.
+        ladder: what `--fallback` tried, in order; empty without it.
     """
 
     name: str
@@ -292,11 +455,22 @@ class RunReport:
     validation_accuracy: Interval
     calibration: Calibration
     certificate: Certificate
+    arithmetic: Arithmetic = Arithmetic()
+    sensitivity: Sensitivity | None = None
+    calibrated: CalibrationComparison | None = None
+    ladder: tuple[Attempt, ...] = ()
 
 
 @dataclass(frozen=True)
 class EpochRecord:
-    """One finished epoch of training, counted from 1; `seconds` covers training and validation."""
+    """One finished epoch of training, counted from 1.
+
+    Attributes:
+        learning_rate: of its first step.
+        images_per_second: while training, validation apart.
+        seconds: of training, validation and what came before it: the checkpoint of the epoch before.
+        peak_memory_bytes: the most that the process held up to then; 0 where the system does not say.
+    """
 
     epoch: int
     loss: float
@@ -306,6 +480,7 @@ class EpochRecord:
     learning_rate: float
     images_per_second: float
     seconds: float
+    peak_memory_bytes: int = 0
 
 
 @dataclass(frozen=True)
@@ -316,6 +491,7 @@ class Manifest:
         version: first 12 hex digits of the flatbuffer's SHA-256.
         flatbuffer_sha256, flatbuffer_bytes: of the network that precedes the archive.
         created: UTC, ISO 8601.
+        arithmetic: what the network computes in; int8 unless a fallback was asked for.
         training: recipe, seed, dataset fingerprint, calibration indices, package versions, backend. Free-form JSON.
     """
 
@@ -328,5 +504,6 @@ class Manifest:
     flatbuffer_sha256: str
     flatbuffer_bytes: int
     certificate: Certificate | None = None
+    arithmetic: Arithmetic = Arithmetic()
     training: dict[str, Any] = field(default_factory=dict)
     format: int = 1

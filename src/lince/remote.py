@@ -1,6 +1,6 @@
 """A running server as a `Predict`, so that the service is evaluated by the same code as the model file.
 
-Standard library only. Images travel as PNG, which loses nothing: the server sees the same pixels.
+Images travel as PNG, which loses nothing: the server sees the same pixels.
 """
 
 import http.client
@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
+import msgspec
 import numpy as np
 from jaxtyping import Float32, UInt8
 from PIL import Image
 
 from lince.errors import ServiceError
-from lince.records import ImageSpec, Predict
+from lince.records import Calibration, ImageSpec, Predict
 
 _PARTS_PER_REQUEST = 16  # keeps a request small, and the time to its answer short, whatever the server would take
 _ANSWER_LIMIT_BYTES = 32 * 2**20  # 16 answers over 10,000 classes at 100 bytes each, twice; nobody's endless stream
@@ -29,6 +30,7 @@ class ServedModel:
 
     Attributes:
         max_parts: images it takes in one request.
+        calibration: what its probabilities are read with: prediction sets, "I don't know".
     """
 
     name: str
@@ -36,6 +38,7 @@ class ServedModel:
     classes: tuple[str, ...]
     image: ImageSpec
     max_parts: int
+    calibration: Calibration
 
 
 def served_model(url: str, *, timeout_s: float) -> ServedModel:
@@ -56,8 +59,9 @@ def served_model(url: str, *, timeout_s: float) -> ServedModel:
             classes=tuple(str(label) for label in answer["classes"]),
             image=ImageSpec(**{key: answer["image"][key] for key in ("height", "width", "resize")}),
             max_parts=int(answer["limits"]["max_parts"]),
+            calibration=msgspec.convert(answer["calibration"], Calibration),
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, msgspec.ValidationError) as error:
         raise _foreign(url, "/model", error) from error
 
 

@@ -10,7 +10,7 @@ from jaxtyping import Float32, UInt8
 from lince import artifact, calibration, data, evaluate, remote
 from lince.classifier import Classifier
 from lince.errors import LinceError
-from lince.records import Dataset, ImageSpec, Predict, Prediction, Report, SetReport, Split
+from lince.records import Calibration, ImageSpec, Predict, Prediction, Report, SetReport, Split
 from lince.run import RunFolder, RunRecord
 
 # A batch of 16 images takes milliseconds; half a minute of silence means that nobody answers.
@@ -25,6 +25,7 @@ class Subject:
         predict: images u8[n,H,W,3] → probabilities f32[n,K].
         classes: K labels, in the order of the columns.
         spec: the images it wants.
+        thresholds: what its answers are read with, when it has any: sets, "I don't know".
         classifier: the model file itself, when it is one.
         run: the run folder it lies in, when it lies in one.
     """
@@ -32,6 +33,7 @@ class Subject:
     predict: Predict
     classes: tuple[str, ...]
     spec: ImageSpec
+    thresholds: Calibration | None = None
     classifier: Classifier | None = None
     run: Path | None = None
 
@@ -52,7 +54,8 @@ def find(model: str) -> Subject:
     if path.suffix == ".keras":
         return _float_model(path, run)
     classifier = Classifier.load(path)
-    return Subject(classifier.probabilities, classifier.classes, classifier.image_spec, classifier, run)
+    thresholds = classifier.manifest.calibration
+    return Subject(classifier.probabilities, classifier.classes, classifier.image_spec, thresholds, classifier, run)
 
 
 def images(subject: Subject, source: str | None, split: str, *, progress: Callable[[int, int, str], None]) -> Split:
@@ -81,7 +84,7 @@ def images(subject: Subject, source: str | None, split: str, *, progress: Callab
         )
     foreign = dataset.fingerprint != fingerprint
     if split == "all":
-        return _join(dataset)
+        return data.join(dataset.train, dataset.test)
     if split == "validation" and (record is None or foreign):
         raise LinceError(
             "Only a run folder knows its validation split, of its own images. Name RUN, and leave DATA out."
@@ -127,20 +130,10 @@ def _origin(subject: Subject, record: RunRecord | None) -> tuple[int, str | None
     return (seed, fingerprint) if known else (0, None)
 
 
-def _join(dataset: Dataset) -> Split:
-    train, test = dataset.train, dataset.test
-    return Split(
-        np.concatenate([train.images, test.images]),
-        np.concatenate([train.labels, test.labels]),
-        train.classes,
-        train.names + test.names,
-    )
-
-
 def _server(url: str) -> Subject:
     served = remote.served_model(url, timeout_s=_SERVER_TIMEOUT_S)
     predict = remote.server_predict(url, served.classes, timeout_s=_SERVER_TIMEOUT_S)
-    return Subject(predict, served.classes, served.image)
+    return Subject(predict, served.classes, served.image, served.calibration)
 
 
 def _float_model(path: Path, run: Path | None) -> Subject:

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image, ImageEnhance
 
 from lince.data import copies
-from lince.data.copies import difference_hash, exact_groups, near_pairs
+from lince.data.copies import difference_hash, exact_groups, first_copies, near_pairs
 
 
 def pictures(n: int, seed: int = 0, side: int = 32) -> np.ndarray:
@@ -45,6 +45,18 @@ class TestExactGroups:
         assert [] == exact_groups(images)
 
 
+class TestFirstCopies:
+    def test_points_at_the_first(self):
+        """At itself where there is no other."""
+        images = pictures(6)
+        images[4], images[3], images[5] = images[1], images[0], images[1]
+        assert [0, 1, 2, 0, 1, 1] == first_copies(images).tolist()
+
+    def test_no_images(self):
+        """Nothing is a copy of nothing."""
+        assert [] == first_copies(pictures(1)[:0]).tolist()
+
+
 class TestNearPairs:
     @pytest.mark.parametrize("change", [as_jpeg, brighter, as_gif])
     @pytest.mark.parametrize("side", [32, 96])
@@ -75,7 +87,7 @@ class TestNearPairs:
             hashes[index] = int(hashes[index - 1]) ^ sum(1 << int(bit) for bit in bits)
         found = [
             pair
-            for first, second in copies._candidates(hashes, progress=lambda *step: None)
+            for first, second in copies._Candidates(hashes, progress=lambda *step: None)
             for pair in zip(first.tolist(), second.tolist(), strict=True)
         ]
         distance = np.bitwise_count(hashes[:, None] ^ hashes)
@@ -83,6 +95,14 @@ class TestNearPairs:
         expected = {(i, j) for i in range(200) for j in range(i + 1, 200) if distance[i, j] <= 7}
         assert len(found) == len(set(found))
         assert expected == set(found)
+
+    @pytest.mark.parametrize("limit", ["_MAX_COMPARISONS", "_MAX_LOOKS"])
+    def test_search_without_end_is_capped(self, monkeypatch, limit):
+        """Pictures of one outline in many shades propose all pairs: the search ends, and says so."""
+        monkeypatch.setattr(copies, limit, 100)
+        monkeypatch.setattr(copies, "_BATCH", 50)
+        images = pictures(1).repeat(60, axis=0) // 4 + np.arange(0, 180, 3, dtype=np.uint8)[:, None, None, None]
+        assert near_pairs(images).is_capped
 
     def test_film_is_capped(self, monkeypatch):
         """Hundreds of frames that are all alike end at the limit, and say so."""

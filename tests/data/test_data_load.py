@@ -4,7 +4,7 @@ import io
 import json
 import os
 import shutil
-from dataclasses import asdict, replace
+from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -13,10 +13,10 @@ from PIL import Image
 from lince import data
 from lince.data import cache, folder
 from lince.data.archive import Archive
-from lince.data.collection import fingerprint
+from lince.data.collection import in_memory
 from lince.data.sources import open_source
 from lince.errors import DataError
-from lince.records import ImageLimits, ImageSpec, Rejected
+from lince.records import ImageLimits, ImageSpec
 
 SPEC = ImageSpec(height=8, width=8)
 
@@ -67,13 +67,17 @@ class TestSplits:
         """Same paths inside, same fingerprint."""
         assert load(make_tree(trees)).fingerprint == load(make_zip(trees)).fingerprint
 
-    def test_fingerprint_does_not_follow_the_wording_of_errors(self, make_tree, two_classes):
+    def test_fingerprint_does_not_follow_the_wording_of_errors(self, make_tree, two_classes, encode):
         """Another version of a library may say otherwise why a file is damaged; which one it is, counts."""
-        fingerprints = []
-        for path, reason in (("a.png", "broken"), ("a.png", "damaged"), ("b.png", "damaged")):
-            with open_source(make_tree(two_classes(2))) as source:
-                read = folder.read_collection(source, SPEC)
-            fingerprints.append(fingerprint(replace(read, rejected=(Rejected(path, reason),))))
+        broken = {"cat/a.png": b"broken", "cat/b.png": encode(999)}
+        damaged = broken | {"cat/a.png": encode(1)[:50]}
+        other = {"cat/a.png": encode(999), "cat/b.png": b"broken"}
+        fingerprints, reasons = [], []
+        for number, files in enumerate((broken, damaged, other)):
+            dataset = load(make_tree(two_classes(2) | files, str(number)))
+            fingerprints.append(dataset.fingerprint)
+            reasons.append(dataset.rejected[0].reason)
+        assert reasons[0] != reasons[1]
         assert fingerprints[0] == fingerprints[1] != fingerprints[2]
 
     @pytest.mark.parametrize("change", [{"train/cat/000.png": 999}, {"train/cat/new.png": 0}])
@@ -98,7 +102,11 @@ class TestSplits:
             "gif": "GIF",
             "jfif": "JPEG",
         }
-        files = {f"{label}/{e}.{e}": encode(1, kind) for label in "ab" for e, kind in kinds.items()}
+        files = {
+            f"{label}/{end}.{end}": encode(100 * ord(label) + place, kind)
+            for label in "ab"
+            for place, (end, kind) in enumerate(kinds.items())
+        }
         dataset = load(make_tree(files))
         assert (14, ()) == (len(dataset.train) + len(dataset.test), dataset.rejected)
 
@@ -210,12 +218,27 @@ class TestRejected:
         monkeypatch.chdir(tmp_path)
         assert 8 == len(load(root.relative_to(tmp_path)).train)
 
-    def test_images_that_do_not_fit_into_memory(self, make_tree, two_classes):
-        """How much they need, and what to do."""
-        with pytest.raises(DataError, match=r"The 4 images of .* need [\d.]+ GiB at 50000000 × 50000000"):
+    def test_images_that_do_not_fit_on_the_disk(self, make_tree, two_classes):
+        """How much they need, and what to do, before anything is decoded."""
+        with pytest.raises(DataError, match=r"^4 images of 50000000 × 50000000 need [\d,.]+ GiB in .* LINCE_CACHE"):
             data.load(make_tree(two_classes(2)), ImageSpec(50_000_000, 50_000_000), seed=0)
 
 
+@pytest.fixture
+def stored(monkeypatch):
+    """Even the smallest source stays in its cache file."""
+    monkeypatch.setattr(cache, "IN_MEMORY_BYTES", 0)
+
+
+@pytest.fixture(params=["in memory", "stored"])
+def size(request):
+    """Both ways in which a source is kept."""
+    if request.param == "stored":
+        request.getfixturevalue("stored")
+    return request.param
+
+
+@pytest.mark.usefixtures("size")
 class TestCache:
     @staticmethod
     def steps(source, **options) -> int:
@@ -231,7 +254,7 @@ class TestCache:
         first = load(source)
         assert self.steps(source) == 0
         second = load(source)
-        assert first.train.images.tolist() == second.train.images.tolist()
+        assert first.train.images[:].tolist() == second.train.images[:].tolist()
         assert first.train.labels.tolist() == second.train.labels.tolist()
         assert (first.train.names, first.train.classes) == (second.train.names, second.train.classes)
         assert (first.fingerprint, first.rejected, first.test_indices) == (
@@ -260,24 +283,33 @@ class TestCache:
             load(root, limits=ImageLimits(max_pixels=10_000))
         assert 4 == len(list((cache_folder / "images").iterdir()))
 
-    @pytest.mark.parametrize("damage", ["truncated", "one bit", "empty", "text", "header", "pickle"])
-    def test_broken_file_is_ignored_and_made_again(self, make_tree, two_classes, cache_folder, caplog, damage):
+    @pytest.mark.parametrize(
+        "damage", ["truncated", "in front", "one pixel", "one digest", "empty", "text", "header", "pickle"]
+    )
+    def test_broken_file_is_ignored_and_made_again(self, make_tree, two_classes, cache_folder, caplog, damage, size):
         """Whatever happened to it, the data are right and the next start is fast again."""
         root = make_tree(two_classes(5))
         first = load(root)
         (path,) = (cache_folder / "images").iterdir()
         content = bytearray(path.read_bytes())
-        if damage == "one bit":
+        if damage == "one pixel":
+            content[100] ^= 1
+        elif damage == "one digest":
             content[-100] ^= 1
         elif damage == "header":
-            content[:200] = content[:200].replace(b"|u1", b"|O8")
+            content = content.replace(b"|u1", b"|O8")
         elif damage == "pickle":
             file = io.BytesIO()
             np.save(file, np.array([{"key": 1}], object), allow_pickle=True)
-            content = file.getvalue()
+            content[-16 - len(file.getvalue()) : -16] = file.getvalue()
+            content[-8:] = (len(content) - 16 - len(file.getvalue())).to_bytes(8, "little")
         else:
-            content = {"truncated": content[:-50], "empty": b"", "text": b"hello"}[damage]
+            content = {"truncated": content[:-50], "in front": content[50:], "empty": b"", "text": b"hello"}[damage]
         path.write_bytes(content)
+        if (size, damage) == ("stored", "one pixel"):  # seen only when it is read, in either split
+            with pytest.raises(DataError, match="pixels are not those that were written"):
+                [split.images[:] for split in (load(root).train, load(root).test)]
+            return
         assert first.fingerprint == load(root).fingerprint
         assert "is broken" in caplog.text
         assert self.steps(root) == 0
@@ -293,11 +325,15 @@ class TestCache:
         assert self.steps(other) > 0
         assert "" == caplog.text
 
-    def test_cache_that_cannot_be_written_costs_only_time(self, make_tree, two_classes, tmp_path, caplog):
-        """A folder that is a file: said once, and training goes on."""
+    def test_cache_that_cannot_be_written(self, make_tree, two_classes, tmp_path, caplog, size):
+        """A folder that is a file: said once, and training goes on, where the images have another place."""
         (tmp_path / "taken").write_bytes(b"")
-        dataset = load(make_tree(two_classes(5)), cache=tmp_path / "taken")
-        assert 8 == len(dataset.train)
+        root = make_tree(two_classes(5))
+        if size == "stored":
+            with pytest.raises(DataError, match=r"10 images of 8 × 8 need 0.0 GiB in .*Make room, set LINCE_CACHE"):
+                load(root, cache=tmp_path / "taken")
+            return
+        assert 8 == len(load(root, cache=tmp_path / "taken").train)
         assert "cannot be cached" in caplog.text
 
     def test_file_that_could_not_be_reached_is_looked_for_again(self, make_tree, two_classes, encode):
@@ -321,7 +357,7 @@ class TestReadCollection:
         """A few hundred images over many chunks stay with their names."""
         files = two_classes(200)
         with open_source(make_zip(files)) as source:
-            collection = folder.read_collection(source, SPEC)
+            collection = in_memory(folder.FolderReading(source, SPEC))
         for image, name in zip(collection.images[::17], collection.names[::17], strict=True):
             pixels = np.random.default_rng(files[name]).integers(0, 256, (8, 8, 3), np.uint8)
             assert pixels.tolist() == image.tolist()
@@ -337,9 +373,46 @@ class TestReadCollection:
 
         with CountingSource(make_zip(two_classes(1000))) as source:
             with pytest.raises(KeyboardInterrupt):
-                folder.read_collection(source, SPEC, progress=interrupt)
+                in_memory(folder.FolderReading(source, SPEC, progress=interrupt))
             assert 1 == len(done_when_stopped)
             assert source.num_read < 1500
+
+
+class TestSizes:
+    """From the smallest source to many classes."""
+
+    def test_two_classes_of_one_image(self, make_tree):
+        """Nothing can be set aside, and that is said."""
+        with pytest.raises(
+            DataError, match=r"has no image to spare for a test split: each is the only one of its class"
+        ):
+            load(make_tree({"cat/1.png": 1, "dog/1.png": 2}))
+
+    def test_nothing_but_copies(self, make_tree):
+        """Neither can copies of what is trained on."""
+        with pytest.raises(DataError, match=r"no image to spare .* or a copy of one that stays"):
+            load(make_tree({f"{label}/{number}.png": 1 for label in ("cat", "dog") for number in range(5)}))
+
+    def test_one_image_in_a_class(self, make_tree, two_classes):
+        """It is trained on; the other classes are tested."""
+        dataset = load(make_tree(two_classes(10) | {"owl/1.png": 999}))
+        assert [8, 8, 1] == np.bincount(dataset.train.labels, minlength=3).tolist()
+        assert [2, 2, 0] == np.bincount(dataset.test.labels, minlength=3).tolist()
+
+    def test_a_thousand_classes(self, make_zip):
+        """In the order of their names, each in train and test, under its own label."""
+        classes = [f"class {number:03d}" for number in range(1000)]
+        files = {f"{label}/{i}.png": 2 * number + i for number, label in enumerate(classes) for i in range(2)}
+        dataset = load(make_zip(files))
+        assert tuple(classes) == dataset.train.classes
+        assert list(range(1000)) == dataset.train.labels.tolist() == dataset.test.labels.tolist()
+        assert classes == [name.split("/")[0] for name in dataset.test.names]
+
+    def test_fifty_images(self, make_tree, two_classes):
+        """40 to train on, of which 4 validate, and 10 to test."""
+        dataset = load(make_tree(two_classes(25)))
+        kept, held = data.hold_out(dataset.train.images, dataset.train.labels, fraction=0.1, seed=0)
+        assert (36, 4, 10) == (len(kept), len(held), len(dataset.test))
 
 
 class CountingSource(Archive):

@@ -82,3 +82,23 @@ class TestHoldOut:
         found = hold_out(images, LABELS, fraction=0.2, seed=3)
 
         assert [list(side) for side in stratified_split(LABELS, fraction=0.2, seed=3)] == [list(side) for side in found]
+
+    def test_what_is_left_out_is_on_neither_side(self):
+        """The rest is split as if it were alone, in the numbers of the whole."""
+        images = np.random.default_rng(0).integers(0, 256, (len(LABELS), 4, 4, 3), dtype=np.uint8)
+        left_out = list(range(0, len(LABELS), 3))
+        rest = np.delete(np.arange(len(LABELS)), left_out)
+
+        kept, held = hold_out(images, LABELS, fraction=0.2, seed=3, leave_out=left_out)
+        expected = hold_out(images[rest], LABELS[rest], fraction=0.2, seed=3)
+
+        assert [rest[side].tolist() for side in expected] == [kept.tolist(), held.tolist()]
+
+    def test_a_copy_that_is_left_out_keeps_nothing(self):
+        """Only what is trained on keeps its copies from being held out."""
+        images = np.random.default_rng(0).integers(0, 256, (20, 4, 4, 3), dtype=np.uint8)
+        labels = np.repeat([0, 1], 10)
+        _, held = hold_out(images, labels, fraction=0.2, seed=0)
+        copied = np.concatenate([images, images[held]])
+        found = hold_out(copied, np.append(labels, labels[held]), fraction=0.2, seed=0, leave_out=range(20, 24))
+        assert held.tolist() == found[1].tolist()

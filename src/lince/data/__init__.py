@@ -1,10 +1,11 @@
 """Where labelled images come from: `cifar10`, a folder or a .zip with a folder for each class.
 
     source ─ tree, archive ─► layout ─► folder (decode) ─┐
-    cifar10 ◄─ download ─────────────────────────────────┴─► Collection ─ cache ─► load: splits → Dataset
-                                                                             └───► check: CheckReport
+    cifar10 ◄─ download ─────────────────────────────────┴─► Reading ─► cache ─► Collection ─► load: splits → Dataset
+                                                                                         └───► check: CheckReport
 
-Every image is read by `lince.images.decode`; a file that cannot be used is left out, and listed with the reason.
+Every image is read by `lince.images.decode`; a file that cannot be used is left out, and listed with the reason. A
+small source is decoded into memory, and cached; a large one into the cache file, where its images stay (`stored`).
 """
 
 import hashlib
@@ -18,15 +19,17 @@ import numpy as np
 from lince.data import cache as caches
 from lince.data import cifar10, folder
 from lince.data.checking import CheckReport, inspect
-from lince.data.collection import Collection, fingerprint
+from lince.data.collection import Collection, Reading
 from lince.data.entry import printable
 from lince.data.progress import Progress, silent
 from lince.data.sources import open_source
 from lince.data.splitting import hold_out, stratified_split
+from lince.data.stored import StoredImages
+from lince.data.twins import twins
 from lince.errors import DataError
-from lince.records import Dataset, ImageLimits, ImageSpec
+from lince.records import Dataset, ImageLimits, ImageSpec, Split
 
-__all__ = ["CheckReport", "Progress", "check", "hold_out", "load", "stratified_split"]
+__all__ = ["CheckReport", "Progress", "check", "hold_out", "join", "load", "stratified_split"]
 
 # Part of every cache key: raise it when the same bytes come to other pixels, names or labels than before.
 _READER_VERSION = 1
@@ -39,11 +42,15 @@ def load(
     seed: int,
     test_fraction: float = 0.2,
     strict: bool = False,
+    leave_out: str | Path | None = None,
     cache: Path | None = None,
     progress: Progress | None = None,
     limits: ImageLimits = ImageLimits(),
 ) -> Dataset:
-    """Reads a labelled source into memory; from the second time on, from the cache.
+    """Reads a labelled source; from the second time on, from the cache.
+
+    Up to `cache.IN_MEMORY_BYTES` (512 MiB) of pixels are held in memory; those of a larger source stay in its cache
+    file, and are read when `images` is indexed. What is in memory then is about 100 bytes an image.
 
     Args:
         source: the word `cifar10`, or a folder or .zip with `train/CLASS/…` and `test/CLASS/…`, or `CLASS/…` alone.
@@ -51,6 +58,8 @@ def load(
         seed: draws the test split of a source that has none of its own; not used otherwise.
         test_fraction: the share to draw, 0..1, ends excluded.
         strict: whether a single rejected file is an error.
+        leave_out: a class-per-folder source to test on, whose images `source` may have too, as other files: what is
+            CLASS/NAME in both, suffixes apart, is listed in `Dataset.left_out`. Not for `cifar10`, which has no files.
         cache: the folder for downloads and decoded images; `LINCE_CACHE` or the user's cache folder when None.
         progress: told about bytes and images, from this thread.
         limits: bounds on each file; what exceeds them is rejected.
@@ -59,18 +68,30 @@ def load(
         Both splits. The fingerprint is that of the content (see `collection.fingerprint`), whichever way it was drawn.
 
     Raises:
-        DataError: when the source cannot be used, or `strict` and a file was rejected.
+        DataError: when the source cannot be used, the disk cannot hold a large one, `strict` and a file was rejected,
+            or `leave_out` has nothing in common with the source.
     """
+    if leave_out is not None and source == cifar10.NAME:
+        raise DataError(
+            f"Received {printable(str(leave_out))!r} to leave out of 'cifar10', whose images are no files with names. "
+            "Expected a folder or a .zip of images to leave it out of."
+        )
     collection, identity = _collect(source, spec, cache=cache, progress=progress or silent, limits=limits)
     if strict and collection.rejected:
         raise DataError(_rejections(str(source), collection))
-    if collection.num_train is not None:
-        train, test = (collection.split(where) for where in collection.splits.values())
-        return Dataset(train, test, identity, collection.rejected)
-    kept, held = hold_out(collection.images, collection.labels, fraction=test_fraction, seed=seed)
-    everything = collection.split(slice(None))
-    test_indices = tuple(held.tolist())
-    return Dataset(everything.take(kept), everything.take(held), identity, collection.rejected, test_indices)
+    train, test, test_indices = _splits(collection, str(source), fraction=test_fraction, seed=seed)
+    left_out = () if leave_out is None else twins(train, Path(leave_out), source=printable(str(source)))
+    return Dataset(train, test, identity, collection.rejected, test_indices, left_out)
+
+
+def join(first: Split, second: Split) -> Split:
+    """All images of two splits of one dataset; those of a stored one stay where they are."""
+    labels = np.concatenate([first.labels, second.labels])
+    if isinstance(first.images, StoredImages):
+        images, names = first.images.joined(second.images), first.names.joined(second.names)
+    else:
+        images, names = np.concatenate([first.images, second.images]), first.names + second.names
+    return Split(images, labels, first.classes, names)
 
 
 def check(
@@ -112,6 +133,20 @@ def check(
     )
 
 
+def _splits(collection: Collection, source: str, *, fraction: float, seed: int) -> tuple[Split, Split, tuple[int, ...]]:
+    """The source's own splits, or a test split drawn from all of its images, and then which it is."""
+    if collection.num_train is not None:
+        return *(collection.split(where) for where in collection.splits.values()), ()
+    kept, held = hold_out(collection.images, collection.labels, fraction=fraction, seed=seed)
+    if len(held) == 0:
+        raise DataError(
+            f"{printable(source)!r} has no image to spare for a test split: each is the only one of its class, or a "
+            "copy of one that stays. Expected two different images of a class, or a tree 'test' beside 'train'."
+        )
+    everything = collection.split(slice(None))
+    return everything.take(kept), everything.take(held), tuple(held.tolist())
+
+
 def _collect(
     source: str | Path, spec: ImageSpec, *, cache: Path | None, progress: Progress, limits: ImageLimits
 ) -> tuple[Collection, str]:
@@ -123,7 +158,7 @@ def _collect(
             name=cifar10.NAME,
             stamp=cifar10.CHECKSUM,
             how=asdict(spec),
-            read=lambda: cifar10.read_collection(spec, cache=cache, checksum=cifar10.CHECKSUM, progress=progress),
+            begin=lambda: cifar10.Cifar10Reading(spec, cache=cache, checksum=cifar10.CHECKSUM, progress=progress),
         )
     path = Path(source)
     with open_source(path) as opened:
@@ -132,23 +167,18 @@ def _collect(
             name=str(path.resolve()),
             stamp=opened.stamp(),
             how=asdict(spec) | asdict(limits),
-            read=lambda: folder.read_collection(opened, spec, limits=limits, progress=progress),
+            begin=lambda: folder.FolderReading(opened, spec, limits=limits, progress=progress),
         )
 
 
 def _cached(
-    cache: Path, *, name: str, stamp: str, how: dict[str, object], read: Callable[[], Collection]
+    cache: Path, *, name: str, stamp: str, how: dict[str, object], begin: Callable[[], Reading]
 ) -> tuple[Collection, str]:
     """One cache file for each source and way of reading it, so that a source that changes replaces its own."""
     place = hashlib.sha256(json.dumps([name, how], sort_keys=True).encode()).hexdigest()[:16]
-    path = cache / "images" / f"{place}.npys"
+    path = cache / "images" / f"{place}.pixels"
     key = f"{_READER_VERSION} {stamp}"
-    if found := caches.read(path, key):
-        return found
-    collection = read()
-    if not collection.is_final:
-        return collection, fingerprint(collection)
-    return collection, caches.write(path, key, collection)
+    return caches.read(path, key) or caches.fill(path, key, begin())
 
 
 def _rejections(source: str, collection: Collection) -> str:

@@ -44,9 +44,9 @@ class Archive:
 
     def walk(self) -> Iterator[Entry]:
         """Every member but litter, sorted by name within its folder."""
-        members = sorted(((_parts(info), info) for info in self._open().infolist()), key=lambda member: member[0])
         before: list[str] = []
-        for parts, info in members:
+        for info in sorted(self._open().infolist(), key=_parts):
+            parts = _parts(info)  # again, rather than a million lists to keep
             if parts and not any(is_litter(part) for part in parts if part != ".."):
                 problem = None if info.is_dir() else _problem(parts, info, before)
                 yield Entry("/".join(map(printable, parts)), info, problem, is_folder=info.is_dir())

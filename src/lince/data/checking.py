@@ -1,6 +1,6 @@
 """What makes a labelled source worse than it seems: rejected files, imbalance, copies, copies across train and test."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -44,7 +44,7 @@ class CheckReport:
         imbalance: the largest class over the smallest, in `train` or `all`; 1 is balanced.
         exact_copies: groups with the same pixels.
         near_copies: pairs that show the same but differ a little, closest first; each exact group takes part once.
-        near_copies_capped: true when there are more such pairs than are listed.
+        near_copies_capped: true when the search for such pairs stopped, and there may be more.
         across_splits: an image of `train`, and one of `test` that is an exact or near copy of it: the test accuracy is
             flattered by each. Every such test image once, with its closest.
         conflicting_labels: exact groups, then near pairs, whose images carry different classes.
@@ -92,17 +92,17 @@ def inspect(
     """
     counts = _counts(collection)
     per_class = counts.get("train", counts.get("all")).values()
-    copies = _copies(collection, test_indices)
+    copy = _copier(collection, test_indices)
     groups = exact_groups(collection.images)
-    exact = tuple(tuple(copies[index] for index in group) for group in groups)
-    near, is_capped = _near_copies(collection, copies, groups, progress=progress)
+    exact = tuple(tuple(map(copy, group)) for group in groups)
+    near, is_capped = _near_copies(collection, copy, groups, progress=progress)
     every_set = (*exact, *((pair.first, pair.second) for pair in near))
     return CheckReport(
         source=source,
         fingerprint=identity,
         height=collection.images.shape[1],
         width=collection.images.shape[2],
-        n=len(copies),
+        n=len(collection.labels),
         classes=collection.classes,
         drawn_seed=drawn_seed,
         counts=counts,
@@ -124,25 +124,28 @@ def _counts(collection: Collection) -> dict[str, dict[str, int]]:
     return counts
 
 
-def _copies(collection: Collection, test_indices: Int64[np.ndarray, " m"]) -> list[Copy]:
-    """Every image by name, split and class, in order."""
-    is_test = np.zeros(len(collection.names), bool)
+def _copier(collection: Collection, test_indices: Int64[np.ndarray, " m"]) -> Callable[[int], Copy]:
+    """What makes an index the image's name, split and class."""
+    is_test = np.zeros(len(collection.labels), bool)
     is_test[test_indices] = True
-    splits = np.where(is_test, "test", "train").tolist()
-    labels = (collection.classes[label] for label in collection.labels)
-    return [Copy(*copy) for copy in zip(collection.names, splits, labels, strict=True)]
+
+    def copy(index: int) -> Copy:
+        label = collection.classes[collection.labels[index]]
+        return Copy(collection.names[index], "test" if is_test[index] else "train", label)
+
+    return copy
 
 
 def _near_copies(
-    collection: Collection, copies: Sequence[Copy], groups: Sequence[Sequence[int]], *, progress: Progress
+    collection: Collection, copy: Callable[[int], Copy], groups: Sequence[Sequence[int]], *, progress: Progress
 ) -> tuple[tuple[CopyPair, ...], bool]:
     """Near pairs among distinct images, so that a group of k exact copies does not answer k times."""
     repeated = [index for _, *others in groups for index in others]
-    distinct = np.delete(np.arange(len(copies)), repeated)
-    images = collection.images if not repeated else collection.images[distinct]
+    distinct = np.delete(np.arange(len(collection.labels)), repeated)
+    images = collection.images if not repeated else collection.images.take(distinct, axis=0)
     pairs = near_pairs(images, progress=progress)
     found = zip(distinct[pairs.first], distinct[pairs.second], pairs.distance.tolist(), strict=True)
-    return tuple(CopyPair(copies[one], copies[two], round(apart, 2)) for one, two, apart in found), pairs.is_capped
+    return tuple(CopyPair(copy(one), copy(two), round(apart, 2)) for one, two, apart in found), pairs.is_capped
 
 
 def _across_splits(exact: Sequence[Sequence[Copy]], near: Sequence[CopyPair]) -> tuple[CopyPair, ...]:

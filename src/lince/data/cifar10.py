@@ -7,13 +7,14 @@ https://www.cs.toronto.edu/~kriz/cifar.html (the binary version).
 import io
 import os
 import tarfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
-from lince.data.collection import Collection
+from lince.data.collection import Catalogue
 from lince.data.download import download
 from lince.data.progress import Progress, silent
 from lince.errors import DataError
@@ -33,6 +34,7 @@ _SIDE = 32
 _RECORD_BYTES = 1 + 3 * _SIDE * _SIDE  # the label, then the red, green and blue plane
 _BATCH_BYTES = 10_000 * _RECORD_BYTES
 _MAX_MEMBERS = 64  # the archive has 9
+_BLOCK = 500  # images handed on at a time: 14 MB at 96 × 96
 
 
 def archive_path(cache: Path) -> Path:
@@ -40,43 +42,45 @@ def archive_path(cache: Path) -> Path:
     return cache / "downloads" / "cifar-10-binary.tar.gz"
 
 
-def read_collection(
-    spec: ImageSpec,
-    *,
-    cache: Path,
-    checksum: str = CHECKSUM,
-    progress: Progress = silent,
-) -> Collection:
-    """Reads CIFAR-10, downloading it first where it is not at hand. `LINCE_CIFAR10_URL` names another address.
+class Cifar10Reading:
+    """CIFAR-10, downloaded and about to be brought to size; see `collection.Reading`."""
 
-    Args:
-        spec: the size wanted. At 32 × 32 the pixels are those of the archive, unchanged.
-        cache: the folder that keeps the archive.
-        checksum: of the archive: SHA-256, 64 hex digits.
-        progress: told about bytes and images.
+    def __init__(self, spec: ImageSpec, *, cache: Path, checksum: str = CHECKSUM, progress: Progress = silent):
+        """Downloads CIFAR-10 where it is not at hand. `LINCE_CIFAR10_URL` names another address.
 
-    Returns:
-        All images: five training batches, then the test batch.
+        Args:
+            spec: the size wanted. At 32 × 32 the pixels are those of the archive, unchanged.
+            cache: the folder that keeps the archive.
+            checksum: of the archive: SHA-256, 64 hex digits.
+            progress: told about bytes and images.
 
-    Raises:
-        DownloadError: when the archive cannot be had, or is not the one expected.
-        DataError: when it does not hold what it should.
-    """
-    url = os.environ.get("LINCE_CIFAR10_URL") or URL
-    path = download(url, archive_path(cache), checksum=checksum, limit_bytes=_ARCHIVE_BYTES, progress=progress)
-    batches = _read_batches(path)
-    names = tuple(f"{name}/{index:05d}" for name in (*_TRAIN, _TEST) for index in range(len(batches[name])))
-    num_train = len(names) - len(batches[_TEST])
-    images, labels = np.empty((len(names), _SIDE, _SIDE, 3), np.uint8), np.empty(len(names), np.int64)
-    start = 0
-    for name in (*_TRAIN, _TEST):
-        records = batches.pop(name)  # released one by one: all of them are 184 MB
-        here = slice(start, start := start + len(records))
-        labels[here] = records[:, 0]
-        images[here] = records[:, 1:].reshape(-1, 3, _SIDE, _SIDE).transpose(0, 2, 3, 1)
-    if labels.max() >= len(CLASSES):
-        raise DataError(f"{str(path)!r} holds the label {labels.max()}. Expected 0 to {len(CLASSES) - 1}.")
-    return Collection(_fit(images, spec, progress=progress), labels, CLASSES, names, num_train=num_train)
+        Raises:
+            DownloadError: when the archive cannot be had, or is not the one expected.
+            DataError: when it does not hold what it should.
+        """
+        url = os.environ.get("LINCE_CIFAR10_URL") or URL
+        path = download(url, archive_path(cache), checksum=checksum, limit_bytes=_ARCHIVE_BYTES, progress=progress)
+        self._batches, self._spec, self._progress = _read_batches(path), spec, progress
+        self.total, self.image_shape = sum(map(len, self._batches.values())), spec.shape
+        if (highest := max(int(records[:, 0].max()) for records in self._batches.values())) >= len(CLASSES):
+            raise DataError(f"{str(path)!r} holds the label {highest}. Expected 0 to {len(CLASSES) - 1}.")
+
+    def blocks(self) -> Iterator[UInt8[np.ndarray, "n h w 3"]]:
+        """Five training batches, then the test batch."""
+        done = 0
+        for records in self._batches.values():
+            for start in range(0, len(records), _BLOCK):
+                planes = records[start : start + _BLOCK, 1:].reshape(-1, 3, _SIDE, _SIDE)
+                yield _fit(planes.transpose(0, 2, 3, 1), self._spec)
+                done += len(planes)
+                if self.image_shape != (_SIDE, _SIDE, 3):
+                    self._progress(done, self.total, "Resizing images")
+
+    def catalogue(self) -> Catalogue:
+        """Labels, and names that say which batch an image came from."""
+        names = tuple(f"{name}/{index:05d}" for name, records in self._batches.items() for index in range(len(records)))
+        labels = np.concatenate([records[:, 0] for records in self._batches.values()]).astype(np.int64)
+        return Catalogue(labels, CLASSES, names, num_train=self.total - len(self._batches[_TEST]))
 
 
 def _read_batches(path: Path) -> dict[str, UInt8[np.ndarray, "n bytes"]]:
@@ -96,7 +100,7 @@ def _read_batches(path: Path) -> dict[str, UInt8[np.ndarray, "n bytes"]]:
         ) from error
     if missing := {*_TRAIN, _TEST} - batches.keys():
         raise DataError(f"{str(path)!r} lacks {', '.join(sorted(missing))}. Expected CIFAR-10's binary archive.")
-    return batches
+    return {name: batches[name] for name in (*_TRAIN, _TEST)}
 
 
 def _records(data: bytes, name: str) -> UInt8[np.ndarray, "n bytes"]:
@@ -106,9 +110,7 @@ def _records(data: bytes, name: str) -> UInt8[np.ndarray, "n bytes"]:
     return np.frombuffer(data, np.uint8).reshape(-1, _RECORD_BYTES)
 
 
-def _fit(
-    images: UInt8[np.ndarray, "n 32 32 3"], spec: ImageSpec, *, progress: Progress
-) -> UInt8[np.ndarray, "n h w 3"]:
+def _fit(images: UInt8[np.ndarray, "n 32 32 3"], spec: ImageSpec) -> UInt8[np.ndarray, "n h w 3"]:
     """Brings the images to another size the way every image file is: as a (lossless) file, through `decode`."""
     if spec.shape == (_SIDE, _SIDE, 3):
         return images
@@ -117,6 +119,4 @@ def _fit(
         file = io.BytesIO()
         Image.fromarray(image).save(file, "BMP")
         fitted[index] = decode(file.getvalue(), spec)
-        if index % 1000 == 999:
-            progress(index + 1, len(images), "Resizing images")
     return fitted

@@ -1,33 +1,35 @@
-"""All images of one source, decoded, before any split is drawn: what readers return and the cache keeps."""
+"""All images of one source, decoded, before any split is drawn: what the cache keeps, and what reading makes."""
 
 import hashlib
 import json
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from jaxtyping import Int64, UInt8
 
-from lince.records import Rejected, Split
+from lince.data.digests import digests
+from lince.data.stored import as_text
+from lince.records import Images, Rejected, Split
 
 
 @dataclass(frozen=True)
-class Collection:
-    """Labelled images in the order of their names, those of the train tree first.
+class Catalogue:
+    """What is known of the images of a source, without their pixels.
 
     Attributes:
-        images: u8[N,H,W,3], RGB pixels 0..255.
         labels: i64[N], an index into `classes`.
         classes: names, sorted (for `cifar10`: as published).
-        names: paths inside the source, in the order of `images`.
+        names: paths inside the source, in the order of the images.
         num_train: how many of them are the source's own train split; `None` for a source without splits of its own.
         rejected: files that were left out.
         is_final: false when a file could not be reached (and not: was bad), so that the next start has to look again.
     """
 
-    images: UInt8[np.ndarray, "n h w 3"]
     labels: Int64[np.ndarray, " n"]
     classes: tuple[str, ...]
-    names: tuple[str, ...]
+    names: Sequence[str]
     num_train: int | None
     rejected: tuple[Rejected, ...] = ()
     is_final: bool = True
@@ -39,26 +41,81 @@ class Collection:
             return {"all": slice(None)}
         return {"train": slice(self.num_train), "test": slice(self.num_train, None)}
 
+
+class Reading(Protocol):
+    """A source about to be decoded, once: first all `blocks`, then the `catalogue`.
+
+    Attributes:
+        total: the most images that there can be.
+        image_shape: (H, W, 3).
+    """
+
+    total: int
+    image_shape: tuple[int, int, int]
+
+    def blocks(self) -> Iterator[UInt8[np.ndarray, "n h w 3"]]:
+        """The images that can be used, in order, a few at a time.
+
+        Raises:
+            DataError: when the source turns out to be unusable.
+        """
+
+    def catalogue(self) -> Catalogue:
+        """What they are.
+
+        Raises:
+            DataError: when what was left out leaves too little.
+        """
+
+
+@dataclass(frozen=True, kw_only=True)
+class Collection(Catalogue):
+    """Labelled images in the order of their names, those of the train tree first.
+
+    Attributes:
+        images: u8[N,H,W,3], RGB pixels 0..255; an array, or in a file.
+        digests: u8[N,16], of each image's pixels.
+    """
+
+    images: Images
+    digests: UInt8[np.ndarray, "n 16"]
+
     def split(self, where: slice) -> Split:
-        """The images at `where`; a view, nothing is copied."""
-        return Split(self.images[where], self.labels[where], self.classes, self.names[where])
+        """The images at `where`; no pixel is copied."""
+        images = self.images
+        part = images[where] if isinstance(images, np.ndarray) else images.take(np.arange(len(images))[where])
+        return Split(part, self.labels[where], self.classes, self.names[where])
 
 
-def fingerprint(collection: Collection) -> str:
+def in_memory(reading: Reading) -> Collection:
+    """Decodes a source into an array."""
+    images, count = np.empty((reading.total, *reading.image_shape), np.uint8), 0
+    for block in reading.blocks():
+        images[count : count + len(block)] = block
+        count += len(block)
+    images = images[:count]
+    return Collection(**vars(reading.catalogue()), images=images, digests=digests(images))
+
+
+def fingerprint(catalogue: Catalogue, *, image_shape: tuple[int, int, int], digests: UInt8[np.ndarray, "n 16"]) -> str:
     """Identifies the content itself: pixels (so size and resize rule too), labels, names, classes, splits, and which
     files were rejected (not why: the wording is that of the libraries).
 
-    The same images as a folder and as a .zip have the same fingerprint, if the paths inside are the same.
+    The same images as a folder and as a .zip have the same fingerprint, if the paths inside are the same. Pixels count
+    by their digests, so that a million images are identified without being read.
 
     Args:
-        collection: any.
+        catalogue: any; a collection too.
+        image_shape: (H, W, 3).
+        digests: u8[N,16], of each image's pixels.
 
     Returns:
         SHA-256, 64 hex digits.
     """
-    rejected = [one.path for one in collection.rejected]
-    head = [collection.images.shape, collection.classes, collection.names, collection.num_train, rejected]
+    rejected = [one.path for one in catalogue.rejected]
+    head = [len(digests), image_shape, catalogue.classes, catalogue.num_train, rejected]
     digest = hashlib.sha256(json.dumps(head).encode())
-    digest.update(collection.labels.astype("<i8").data)
-    digest.update(collection.images.reshape(-1).data)
+    digest.update(as_text(catalogue.names))
+    digest.update(catalogue.labels.astype("<i8").data)
+    digest.update(np.ascontiguousarray(digests).reshape(-1).data)
     return digest.hexdigest()

@@ -4,14 +4,16 @@ Exact copies have the same pixels. Near copies (encoded again, slightly cropped 
 64-bit difference hash proposes pairs, and the pixels decide.
 """
 
-import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float32, Int64, UInt8, UInt64
+from jaxtyping import Float32, Int64, UInt16, UInt64
 
+from lince.data.digests import digests
 from lince.data.progress import Progress, silent
+from lince.data.stored import StoredImages
+from lince.records import Images
 
 # Chosen on CIFAR-10 as JPEG (58,000 images) with 2,000 of its originals as PNG. All of these twins have hashes within
 # 7 bits (98.4 % without the margin), distances up to 18 grey levels, and (but one, 0.51) up to 0.5 of their contrast.
@@ -25,9 +27,15 @@ _MAX_DISTANCE_BY_CONTRAST = 0.5
 # Frames of one film are all copies of one another, n² pairs: beyond this many, more of them tell nothing new.
 MAX_PAIRS = 10_000
 
-# Two hashes that differ in at most 7 of 64 bits agree in at least one of 8 bytes.
-_BANDS = 8
+# Two hashes within 7 bits differ by one bit, or none, in at least one of 4 bands of 16: of a million photographs that
+# is an eighth of the pairs that share one of 8 bytes.
+_BANDS = 4
+# Where images are so alike that everything is compared with everything: two minutes of hashes, and two of pictures.
+_MAX_COMPARISONS, _MAX_LOOKS = 2**34, 2**22
+_BATCH = 4096  # pairs of pictures to compare at a time; what `_WORKING_BYTES` allows is done at once
 _WORKING_BYTES = 2**26  # of temporary arrays, 64 MiB: the arrays of 4,096 CIFAR images, where speed no longer grows
+
+_Pairs = tuple[Int64[np.ndarray, " p"], Int64[np.ndarray, " p"]]
 
 
 @dataclass(frozen=True)
@@ -37,7 +45,7 @@ class NearPairs:
     Attributes:
         first, second: i64[P], indices, first < second.
         distance: f32[P], root mean square of the pixels' difference, 0..255.
-        is_capped: true when there were more than `MAX_PAIRS` and the search stopped.
+        is_capped: true when the search stopped: there were more than `MAX_PAIRS`, or too many to compare.
     """
 
     first: Int64[np.ndarray, " p"]
@@ -46,8 +54,27 @@ class NearPairs:
     is_capped: bool
 
 
-def exact_groups(images: UInt8[np.ndarray, "n h w 3"]) -> list[list[int]]:
-    """Groups of images with the same pixels, by SHA-256.
+def first_copies(images: Images) -> Int64[np.ndarray, " n"]:
+    """For each image the first that has the same pixels, mostly itself.
+
+    Args:
+        images: u8[N,H,W,3]; where they are stored, none is read.
+
+    Returns:
+        i64[N], indices.
+    """
+    found = images.digests if isinstance(images, StoredImages) else digests(images)
+    halves = np.ascontiguousarray(found).view(np.uint64)
+    order = np.lexsort(halves.T)  # equal ones stay in order
+    ordered, is_first = halves[order], np.ones(len(images), bool)
+    is_first[1:] = (ordered[1:] != ordered[:-1]).any(axis=1)
+    first = np.empty(len(images), np.int64)
+    first[order] = order[is_first][np.cumsum(is_first) - 1]
+    return first
+
+
+def exact_groups(images: Images) -> list[list[int]]:
+    """Groups of images with the same pixels.
 
     Args:
         images: u8[N,H,W,3].
@@ -55,37 +82,41 @@ def exact_groups(images: UInt8[np.ndarray, "n h w 3"]) -> list[list[int]]:
     Returns:
         The indices of each group of two or more, ascending, in the order of their first.
     """
-    groups: dict[bytes, list[int]] = {}
-    for index, image in enumerate(images):
-        groups.setdefault(hashlib.sha256(image.tobytes()).digest(), []).append(index)
-    return [group for group in groups.values() if len(group) > 1]
+    first, groups = first_copies(images), {}
+    for index in np.flatnonzero(np.bincount(first, minlength=len(first))[first] > 1).tolist():
+        groups.setdefault(int(first[index]), []).append(index)
+    return list(groups.values())
 
 
-def near_pairs(images: UInt8[np.ndarray, "n h w 3"], *, progress: Progress = silent) -> NearPairs:
+def near_pairs(images: Images, *, progress: Progress = silent) -> NearPairs:
     """Pairs of images that differ, but by little.
+
+    A million photographs take about 3.5 billion pairs of hashes and 2.5 million pairs of pictures, 24 MB for their
+    hashes and places, and a few minutes; beyond the limits below the search stops, and says so.
 
     Args:
         images: u8[N,H,W,3], without exact copies.
-        progress: told about images hashed, then about the eight rounds of comparing.
+        progress: told about images hashed, then about the rounds of comparing.
 
     Returns:
         The pairs that the hash proposes and the pixels confirm.
     """
-    found, count = [], 0
-    for first, second in _candidates(difference_hash(images, progress=progress), progress=progress):
+    found, count, looks, is_capped = [], 0, 0, False
+    candidates = _Candidates(difference_hash(images, progress=progress), progress=progress)
+    for first, second in _batched(candidates):
         distance, contrast = _compare(images, first, second)
         near = distance <= np.minimum(_MAX_DISTANCE, _MAX_DISTANCE_BY_CONTRAST * contrast)
         found.append((first[near], second[near], distance[near]))
-        count += int(near.sum())
-        if count > MAX_PAIRS:
+        count, looks = count + int(near.sum()), looks + len(first)
+        if is_capped := count > MAX_PAIRS or looks > _MAX_LOOKS:
             break
     empty = (np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.float32))
     first, second, distance = (np.concatenate(arrays) for arrays in zip(empty, *found, strict=True))
     order = np.lexsort((second, first, distance))[:MAX_PAIRS]
-    return NearPairs(first[order], second[order], distance[order], is_capped=count > MAX_PAIRS)
+    return NearPairs(first[order], second[order], distance[order], is_capped=is_capped or candidates.is_capped)
 
 
-def difference_hash(images: UInt8[np.ndarray, "n h w 3"], *, progress: Progress = silent) -> UInt64[np.ndarray, " n"]:
+def difference_hash(images: Images, *, progress: Progress = silent) -> UInt64[np.ndarray, " n"]:
     """64 bits for each image: whether grey rises from one to the next of 9 × 8 averaged cells.
 
     Args:
@@ -119,45 +150,75 @@ def _averaging(size: int, cells: int) -> Float32[np.ndarray, "cells size"]:
     return (overlap.clip(0) * cells / size).astype(np.float32)
 
 
-def _candidates(
-    hashes: UInt64[np.ndarray, " n"], *, progress: Progress
-) -> Iterator[tuple[Int64[np.ndarray, " p"], Int64[np.ndarray, " p"]]]:
-    """Pairs of hashes within `_MAX_BITS`, each once."""
-    for band in range(_BANDS):
-        for left, right in _pairs_sharing(_byte(hashes, band)):
-            difference = hashes[left] ^ hashes[right]
-            is_close = np.bitwise_count(difference) <= _MAX_BITS
-            left, right, difference = left[is_close], right[is_close], difference[is_close]
-            is_new = np.ones(len(left), bool)
-            for earlier in range(band):  # a pair that shares an earlier byte too has been seen there
-                is_new &= _byte(difference, earlier) != 0
-            if is_new.any():
-                yield np.minimum(left, right)[is_new], np.maximum(left, right)[is_new]
-        progress(band + 1, _BANDS, "Comparing images")
+class _Candidates:
+    """Pairs of hashes within `_MAX_BITS`, each once: i64[P] and i64[P], the lower index first."""
+
+    def __init__(self, hashes: UInt64[np.ndarray, " n"], *, progress: Progress):
+        self._hashes, self._progress, self._compared = hashes, progress, 0
+        self.is_capped = False
+
+    def __iter__(self) -> Iterator[_Pairs]:
+        for band in range(_BANDS):
+            order = np.argsort(_band(self._hashes, band), kind="stable")
+            ordered = self._hashes[order]  # so that what is compared lies together
+            for left, right in _neighbours(_band(ordered, band)):
+                difference = ordered[left] ^ ordered[right]
+                is_close = np.bitwise_count(difference) <= _MAX_BITS
+                for earlier in range(band):  # a pair that an earlier band brought together has been seen there
+                    is_close &= np.bitwise_count(_band(difference, earlier)) > 1
+                if is_close.any():
+                    one, other = order[left[is_close]], order[right[is_close]]
+                    yield np.minimum(one, other), np.maximum(one, other)
+                self._compared += len(left)
+                if self._compared > _MAX_COMPARISONS:
+                    self.is_capped = True
+                    return
+            self._progress(band + 1, _BANDS, "Comparing images")
 
 
-def _byte(hashes: UInt64[np.ndarray, " n"], band: int) -> UInt8[np.ndarray, " n"]:
-    return (hashes >> np.uint64(8 * band)).astype(np.uint8)
+def _band(hashes: UInt64[np.ndarray, " n"], band: int) -> UInt16[np.ndarray, " n"]:
+    return (hashes >> np.uint64(16 * band)).astype(np.uint16)
 
 
-def _pairs_sharing(
-    values: UInt8[np.ndarray, " n"],
-) -> Iterator[tuple[Int64[np.ndarray, " p"], Int64[np.ndarray, " p"]]]:
-    """All pairs with the same value: sorted by it, each image against the one `shift` further on in its run."""
-    order = np.argsort(values, kind="stable")
-    run_end = np.searchsorted(values[order], values[order], side="right")
-    left, shift = np.arange(len(values)), 1
-    while len(left := left[left + shift < run_end[left]]):
-        yield order[left], order[left + shift]
-        shift += 1
+def _neighbours(values: UInt16[np.ndarray, " n"]) -> Iterator[_Pairs]:
+    """All pairs of places in a sorted array whose values are the same or differ in one bit."""
+    run_begins = np.searchsorted(values, np.arange(2**16 + 1))
+    values, places = values.astype(np.int64), np.arange(len(values))
+    yield from _across(places, places + 1, run_begins[values + 1])
+    for bit in range(16):
+        left = places[values & (1 << bit) == 0]
+        partners = values[left] | (1 << bit)
+        yield from _across(left, run_begins[partners], run_begins[partners + 1])
+
+
+def _across(
+    left: Int64[np.ndarray, " p"], begin: Int64[np.ndarray, " p"], end: Int64[np.ndarray, " p"]
+) -> Iterator[_Pairs]:
+    """Each of `left` with all places from `begin` to before `end`, one step at a time for all of them."""
+    while len(places := np.flatnonzero(begin < end)):
+        left, begin, end = left[places], begin[places], end[places]
+        yield left, begin
+        begin = begin + 1
+
+
+def _batched(pairs: Iterable[_Pairs]) -> Iterator[_Pairs]:
+    """The same in fewer, larger pieces: most steps propose a pair or two, and each piece costs a read."""
+    waiting: list[_Pairs] = []
+    for pair in pairs:
+        waiting.append(pair)
+        if sum(len(first) for first, _ in waiting) >= _BATCH:
+            yield tuple(map(np.concatenate, zip(*waiting, strict=True)))
+            waiting = []
+    if waiting:
+        yield tuple(map(np.concatenate, zip(*waiting, strict=True)))
 
 
 def _compare(
-    images: UInt8[np.ndarray, "n h w 3"], first: Int64[np.ndarray, " p"], second: Int64[np.ndarray, " p"]
+    images: Images, first: Int64[np.ndarray, " p"], second: Int64[np.ndarray, " p"]
 ) -> tuple[Float32[np.ndarray, " p"], Float32[np.ndarray, " p"]]:
     """For each pair the root mean square of its difference, and of both images' deviation from their mean colour."""
     distance, contrast = np.empty(len(first), np.float32), np.empty(len(first), np.float32)
-    step = _per_step(images[0].size * 4 * 4)  # two sides, their difference and a deviation, as float32
+    step = _per_step(images[:1].size * 4 * 4)  # two sides, their difference and a deviation, as float32
     for start in range(0, len(first), step):
         here = slice(start, start + step)
         one, other = images[first[here]].astype(np.float32), images[second[here]].astype(np.float32)

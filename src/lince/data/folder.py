@@ -1,125 +1,148 @@
 """Reads a class-per-folder source: lays its files out into classes and decodes them on a few threads."""
 
-import os
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+import math
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import UInt8
 
-from lince.data.collection import Collection
-from lince.data.entry import Entry, Source
+from lince import machine
+from lince.data.collection import Catalogue
+from lince.data.entry import Source
 from lince.data.layout import Layout, arrange
 from lince.data.progress import Progress, silent
 from lince.errors import DataError, ImageError, LinceError
 from lince.images import EXTENSIONS, decode
 from lince.records import ImageLimits, ImageSpec, Rejected
 
-# A thread's turn: long enough (5 ms of 32 × 32 JPEGs) that handing it out costs nothing, short enough for a smooth bar.
-_CHUNK = 64
+# A thread's turn: long enough (5 ms of 32 × 32 JPEGs) that handing it out costs nothing, short enough for a smooth bar,
+# and of 4 MiB at most, so that all the blocks at work are 128 MiB.
+_BLOCK, _BLOCK_BYTES = 64, 2**22
 # Threads help with large images, where Pillow decodes outside the GIL. Each may hold one of 50 megapixels, 150 MB.
 _MAX_THREADS = 8
+# Blocks begun or finished but not taken yet, for each thread: while one waits for a slow file, the others go on.
+_AHEAD = 4
 
 
-def read_collection(
-    source: Source, spec: ImageSpec, *, limits: ImageLimits = ImageLimits(), progress: Progress = silent
-) -> Collection:
-    """Finds the classes of a source and decodes its images.
+class FolderReading:
+    """A class-per-folder source about to be decoded; see `collection.Reading`."""
 
-    Args:
-        source: an open folder tree or archive.
-        spec: the size to decode to.
-        limits: bounds on each file; what exceeds them is rejected.
-        progress: told about images.
+    def __init__(
+        self, source: Source, spec: ImageSpec, *, limits: ImageLimits = ImageLimits(), progress: Progress = silent
+    ):
+        """Finds the classes of a source.
 
-    Returns:
-        The images that can be used, and those that cannot with the reason.
+        Args:
+            source: an open folder tree or archive.
+            spec: the size to decode to.
+            limits: bounds on each file; what exceeds them is rejected.
+            progress: told about images.
 
-    Raises:
-        DataError: when the layout is not one that we read (see `layout.arrange`), a class has no usable image, or the
-            images do not fit into memory.
-    """
-    layout = arrange(source.walk(), name=source.name)
-    images = _allocate((len(layout.entries), *spec.shape), name=source.name)
-    errors = _decode_into(images, source, layout.entries, spec=spec, limits=limits, progress=progress)
-    usable = np.array([error is None for error in errors])
-    _check_populated(layout, errors, name=source.name)
-    bad = [Rejected(entry.path, str(error)) for entry, error in zip(layout.entries, errors, strict=True) if error]
-    index_of = {label: index for index, label in enumerate(layout.classes)}
-    labels = np.array([index_of[label] for label in layout.labels], np.int64)
-    return Collection(
-        images=images if usable.all() else images[usable],
-        labels=labels[usable],
-        classes=layout.classes,
-        names=tuple(entry.path for entry, is_usable in zip(layout.entries, usable, strict=True) if is_usable),
-        num_train=None if layout.num_train is None else int(usable[: layout.num_train].sum()),
-        rejected=tuple(sorted((*layout.rejected, *bad), key=lambda one: one.path)),
-        is_final=layout.is_complete and all(error is None or isinstance(error, ImageError) for error in errors),
-    )
+        Raises:
+            DataError: when the layout is not one that we read (see `layout.arrange`).
+        """
+        self._layout = arrange(source.walk(), name=source.name)
+        self._source, self._spec, self._limits, self._progress = source, spec, limits, progress
+        self._failures: dict[int, _Failure] = {}  # by place in the layout
+        self.total, self.image_shape = len(self._layout.entries), spec.shape
 
+    def blocks(self) -> Iterator[UInt8[np.ndarray, "n h w 3"]]:
+        """The images that can be used, in the order of the layout."""
+        step = max(1, min(_BLOCK, _BLOCK_BYTES // math.prod(self.image_shape)))
+        places = (range(at, min(at + step, self.total)) for at in range(0, self.total, step))
+        done, what = 0, "Reading images"
+        self._progress(done, self.total, what)
+        with _threads() as (pool, ahead):
+            for place, block in _in_order(pool, self._decode, places, ahead=ahead):
+                done += len(place)
+                self._progress(done, self.total, what)
+                yield block
 
-def _allocate(shape: tuple[int, ...], *, name: str) -> UInt8[np.ndarray, "n h w 3"]:
-    try:
-        return np.empty(shape, np.uint8)
-    except MemoryError as error:
-        size = f"{np.prod(shape, dtype=float) / 2**30:.1f} GiB"
-        message = f"The {shape[0]:,} images of {name!r} need {size} at {shape[1]} × {shape[2]}, more than there is."
-        raise DataError(f"{message} Choose a smaller image size, or fewer images.") from error
+    def catalogue(self) -> Catalogue:
+        """Labels and names of the images, and the files that were left out.
 
+        Raises:
+            DataError: when a class has no usable image.
+        """
+        layout, failures = self._layout, self._failures
+        _check_populated(layout, failures, name=self._source.name)
+        usable = np.ones(self.total, bool)
+        usable[list(failures)] = False
+        bad = [Rejected(layout.entries[index].path, failure.reason) for index, failure in failures.items()]
+        index_of = {label: index for index, label in enumerate(layout.classes)}
+        labels = np.fromiter((index_of[label] for label in layout.labels), np.int64, self.total)
+        return Catalogue(
+            labels=labels[usable],
+            classes=layout.classes,
+            names=tuple(layout.entries[index].path for index in np.flatnonzero(usable).tolist()),
+            num_train=None if layout.num_train is None else int(usable[: layout.num_train].sum()),
+            rejected=tuple(sorted((*layout.rejected, *bad), key=lambda one: one.path)),
+            is_final=layout.is_complete and all(failure.is_final for failure in failures.values()),
+        )
 
-def _decode_into(
-    images: UInt8[np.ndarray, "n h w 3"],
-    source: Source,
-    entries: Sequence[Entry],
-    *,
-    spec: ImageSpec,
-    limits: ImageLimits,
-    progress: Progress,
-) -> list[LinceError | None]:
-    """Fills `images`; returns for each entry the error that left its place unfilled."""
-    errors: list[LinceError | None] = [None] * len(entries)
-
-    def decode_chunk(start: int) -> int:
-        chunk = entries[start : start + _CHUNK]
-        for index, entry in enumerate(chunk, start):
+    def _decode(self, place: range) -> UInt8[np.ndarray, "n h w 3"]:
+        """The images of a few entries, without those that fail."""
+        block, count = np.empty((len(place), *self.image_shape), np.uint8), 0
+        for index in place:
             try:
-                images[index] = decode(source.read(entry, limits.max_bytes), spec, limits)
-            except LinceError as error:
-                errors[index] = error
-        return len(chunk)
+                data = self._source.read(self._layout.entries[index], self._limits.max_bytes)
+                block[count] = decode(data, self._spec, self._limits)
+                count += 1
+            except LinceError as error:  # not kept itself: its traceback would keep the block in memory
+                self._failures[index] = _Failure(str(error), is_final=isinstance(error, ImageError))
+        return block[:count]
 
-    what, done = "Reading images", 0
-    progress(0, len(entries), what)
-    with _threads() as pool:
-        for future in as_completed([pool.submit(decode_chunk, at) for at in range(0, len(entries), _CHUNK)]):
-            done += future.result()
-            progress(done, len(entries), what)
-    return errors
+
+@dataclass(frozen=True)
+class _Failure:
+    """Why a file was left out; not final when it could not be reached, which another attempt may mend."""
+
+    reason: str
+    is_final: bool
 
 
 @contextmanager
-def _threads() -> Iterator[ThreadPoolExecutor]:
-    """A pool that, on an error or Ctrl-C, drops the work that has not begun."""
-    pool = ThreadPoolExecutor(min(_MAX_THREADS, os.cpu_count() or 1), thread_name_prefix="lince-decode")
+def _threads() -> Iterator[tuple[ThreadPoolExecutor, int]]:
+    """A pool and how much to give it at a time; on an error or Ctrl-C, it drops the work that has not begun."""
+    count = min(_MAX_THREADS, machine.cores())
+    pool = ThreadPoolExecutor(count, thread_name_prefix="lince-decode")
     try:
-        yield pool
+        yield pool, count * _AHEAD
     finally:
         pool.shutdown(cancel_futures=True)
 
 
-def _check_populated(layout: Layout, errors: Sequence[LinceError | None], *, name: str) -> None:
+def _in_order(
+    pool: ThreadPoolExecutor, work: Callable[[range], np.ndarray], places: Iterable[range], *, ahead: int
+) -> Iterator[tuple[range, np.ndarray]]:
+    """Each place with what the work makes of it; no more than `ahead` results are there at a time."""
+    running: deque[tuple[range, Future[np.ndarray]]] = deque()
+    for place in places:
+        running.append((place, pool.submit(work, place)))
+        if len(running) == ahead:
+            place, future = running.popleft()
+            yield place, future.result()
+    for place, future in running:
+        yield place, future.result()
+
+
+def _check_populated(layout: Layout, failures: Mapping[int, _Failure], *, name: str) -> None:
     """Refuses a class without a usable image, in either split: nothing could be learnt or said about it."""
     for split, where in layout.splits.items():
-        files = list(zip(layout.labels[where], errors[where], strict=True))
-        populated = {label for label, error in files if error is None}
+        places = range(len(layout.labels))[where]
+        populated = {layout.labels[place] for place in places if place not in failures}
         for label in layout.classes:
             if label not in populated:
-                raise DataError(_unpopulated([error for one, error in files if one == label], f"{split}{label}", name))
+                reasons = [failures[place].reason for place in places if layout.labels[place] == label]
+                raise DataError(_unpopulated(reasons, f"{split}{label}", name))
 
 
-def _unpopulated(errors: Sequence[LinceError | None], folder: str, name: str) -> str:
+def _unpopulated(reasons: Sequence[str], folder: str, name: str) -> str:
     reason = f"it holds no file named {', '.join(sorted(EXTENSIONS))}."
-    if errors:
-        reason = f"all {len(errors):,} files were rejected, the first because: {errors[0]}"
+    if reasons:
+        reason = f"all {len(reasons):,} files were rejected, the first because: {reasons[0]}"
     return f"No image in {folder!r} of {name!r} can be used: {reason} Add images, or move the folder elsewhere."

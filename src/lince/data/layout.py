@@ -66,24 +66,23 @@ def arrange(entries: Iterable[Entry], *, name: str) -> Layout:
             splits that differ in their classes, or a class whose name is not one line of text.
     """
     entries = sorted(entries, key=lambda entry: entry.parts)
-    paths = [entry.parts for entry in entries if entry.is_image]
+    paths = _folders(entry for entry in entries if entry.is_image)
     wrapper = _wrapper(paths)
-    everything = _below(map(_path, entries), wrapper)
+    everything = _below(_folders(entries), wrapper)
     has_splits = _has_splits(_below(paths, wrapper), everything, name=name)
     if has_splits is None:
         wrapper, has_splits = _lone_train(paths, wrapper), False
-    placed = [(entry, _place(_path(entry), wrapper, has_splits=has_splits)) for entry in entries]
-    images = sorted(
-        ((place, entry) for entry, place in placed if place and entry.is_image),
-        key=lambda image: (image[0].split, image[1].parts),
-    )
+    place_of = {path: _place(path, wrapper, has_splits=has_splits) for path in _folders(entries)}
+    placed = [(entry, place_of[_folder(entry)]) for entry in entries]
+    images = [(place, entry) for entry, place in placed if place and entry.is_image]
+    images.sort(key=lambda image: image[0].split)  # and by path, as they were
     if not images:
         raise DataError(
             f"{name!r} holds no images in class folders. Expected CLASS/… or train/CLASS/… and test/CLASS/…, with "
             f"files named {', '.join(sorted(EXTENSIONS))}."
         )
     # A folder without a single image is a class too: the reader finds it empty, instead of nobody missing it.
-    places = [place for entry, place in placed if place and (entry.is_image or not entry.problem)]
+    places = {place for entry, place in placed if place and (entry.is_image or not entry.problem)}
     return Layout(
         entries=tuple(entry for _, entry in images),
         labels=tuple(place.label for place, _ in images),
@@ -100,9 +99,14 @@ class _Place:
     label: str
 
 
-def _path(entry: Entry) -> _Path:
-    """The parts of a file's path; of a folder's, those that a file right inside would have."""
-    return (*entry.parts, "") if entry.is_folder else entry.parts
+def _folders(entries: Iterable[Entry]) -> list[_Path]:
+    """The folders of files, and folders, each once: few, where there are millions of files."""
+    return sorted({_folder(entry) for entry in entries})
+
+
+def _folder(entry: Entry) -> _Path:
+    """The parts of a file's path, its name left empty; of a folder's, as of a file right inside."""
+    return (*entry.parts, "") if entry.is_folder else (*entry.parts[:-1], "")
 
 
 def _below(paths: Iterable[_Path], wrapper: _Path) -> list[_Path]:
@@ -111,7 +115,7 @@ def _below(paths: Iterable[_Path], wrapper: _Path) -> list[_Path]:
 
 
 def _place(path: _Path, wrapper: _Path, *, has_splits: bool) -> _Place | None:
-    """The class of a file; None for one outside of every class."""
+    """The class of the files in a folder; None for one outside of every class."""
     if path[: len(wrapper)] != wrapper:
         return None
     inner = path[len(wrapper) :]

@@ -1,10 +1,13 @@
 """Splits that keep every class's share, and come out the same for the same seed."""
 
-import numpy as np
-from jaxtyping import Int64, UInt8
+from collections.abc import Sequence
 
-from lince.data.copies import exact_groups
+import numpy as np
+from jaxtyping import Int64
+
+from lince.data.copies import first_copies
 from lince.errors import DataError
+from lince.records import Images
 
 
 def stratified_split(
@@ -37,25 +40,33 @@ def stratified_split(
 
 
 def hold_out(
-    images: UInt8[np.ndarray, "n h w 3"], labels: Int64[np.ndarray, " n"], *, fraction: float, seed: int
+    images: Images,
+    labels: Int64[np.ndarray, " n"],
+    *,
+    fraction: float,
+    seed: int,
+    leave_out: Sequence[int] = (),
 ) -> tuple[Int64[np.ndarray, " kept"], Int64[np.ndarray, " held"]]:
     """Sets images aside to judge by, as `stratified_split` does, but none of which the pixels are kept as well.
 
     Args:
-        images: u8[N,H,W,3]; of copies that came to lie on both sides, all are kept.
+        images: u8[N,H,W,3]; of copies that came to lie on both sides, all are kept. None is read where they are stored.
         labels, fraction, seed: as for `stratified_split`.
+        leave_out: indices of images that are to be on neither side.
 
     Returns:
-        i64[M] and i64[N-M], the indices kept and the indices held out, each ascending.
+        i64[M] and i64[N-M-L], the indices kept and the indices held out, each ascending.
 
     Raises:
         DataError: when `fraction` or `seed` is out of range.
     """
-    is_held = np.zeros(len(labels), bool)
-    is_held[stratified_split(labels, fraction=fraction, seed=seed)[1]] = True
-    for group in exact_groups(images):
-        is_held[group] &= is_held[group].all()
-    return np.flatnonzero(~is_held), np.flatnonzero(is_held)
+    used = np.delete(np.arange(len(labels)), np.asarray(leave_out, np.int64))
+    kept = used[stratified_split(labels[used], fraction=fraction, seed=seed)[0]]
+    first = first_copies(images)
+    is_kept = np.zeros(len(labels), bool)  # whether a picture is, by the first of its copies
+    is_kept[first[kept]] = True
+    is_kept = is_kept[first][used]
+    return used[is_kept], used[~is_kept]
 
 
 def _draw(labels: Int64[np.ndarray, " n"], label: int, *, fraction: float, seed: int) -> Int64[np.ndarray, " m"]:
