@@ -189,6 +189,14 @@ class TestApply:
         np.testing.assert_array_equal(together.probabilities, np.concatenate([one.probabilities for one in alone]))
         np.testing.assert_array_equal(together.sets, np.concatenate([one.sets for one in alone]))
 
+    def test_decisions_follow_from_probabilities_alone(self):
+        """What a server answers can be read with its thresholds: at a threshold counts, below does not."""
+        probabilities = np.array([[0.5, 0.25, 0.25], [0.4, 0.35, 0.25]], np.float32)
+        thresholds = Calibration(set_threshold=0.35, abstain_below=0.5, n=1)
+        sets, abstain = calibration.decide(probabilities, np.array([0, 2]), calibration=thresholds)
+        assert [[True, False, False], [True, True, True]] == sets.tolist()  # the answer is in, whatever its probability
+        assert [False, True] == abstain.tolist()
+
 
 class TestSetReport:
     def test_matches_values_by_hand(self):

@@ -129,6 +129,37 @@ class TestClassScores:
         assert pytest.approx(1.3 / 3) == metrics.macro_f1(CONFUSION)
 
 
+class TestUnevenClasses:
+    """90 cats, 8 dogs, 2 foxes: by hand, what scikit-learn calls `balanced_accuracy_score` and macro `f1_score`."""
+
+    ALWAYS_CAT = np.array([[90, 0, 0], [8, 0, 0], [2, 0, 0]])
+    MIXED = np.array([[81, 9, 0], [2, 6, 0], [0, 1, 1]])
+
+    def test_always_the_largest_class_is_worth_no_more_than_chance(self):
+        """90 % accuracy, but a third of the classes: recalls 1, 0 and 0."""
+        assert pytest.approx(1 / 3) == metrics.balanced_accuracy(self.ALWAYS_CAT)
+
+    def test_always_the_largest_class_has_one_f1(self):
+        """F1 of cats is 2·90 / (90 + 100), of the others 0."""
+        assert pytest.approx(180 / 190 / 3) == metrics.macro_f1(self.ALWAYS_CAT)
+
+    def test_every_class_counts_alike(self):
+        """Recalls 81/90, 6/8, 1/2; F1 162/173, 12/24, 2/3: the two foxes weigh as much as the ninety cats."""
+        assert pytest.approx((0.9 + 0.75 + 0.5) / 3) == metrics.balanced_accuracy(self.MIXED)
+        assert pytest.approx((162 / 173 + 0.5 + 2 / 3) / 3) == metrics.macro_f1(self.MIXED)
+
+    @pytest.mark.parametrize("copies", [2, 10])
+    def test_balanced_accuracy_does_not_see_how_many_a_class_has(self, copies):
+        """More cats, answered in the same proportions, change nothing; accuracy they would."""
+        more = self.MIXED * np.array([[copies], [1], [1]])
+        assert pytest.approx(metrics.balanced_accuracy(self.MIXED)) == metrics.balanced_accuracy(more)
+
+    def test_even_classes_make_it_accuracy(self):
+        """With as many images of each class, balanced accuracy is accuracy."""
+        even = np.array([[7, 2, 1], [3, 5, 2], [0, 1, 9]])
+        assert pytest.approx(21 / 30) == metrics.balanced_accuracy(even)
+
+
 class TestLikelihood:
     def test_matches_value_by_hand(self):
         """Probabilities 1/2 and 1/8 of the true class cost ln 2 and ln 8: 2·ln 2 on average."""

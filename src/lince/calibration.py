@@ -20,7 +20,7 @@ the letter. It keeps the order of every image's classes; a test measures that co
 import math
 
 import numpy as np
-from jaxtyping import Float32, Int64
+from jaxtyping import Bool, Float32, Int64
 
 from lince import metrics
 from lince.errors import LinceError
@@ -86,10 +86,26 @@ def apply(logits: Float32[np.ndarray, "n k"], calibration: Calibration) -> Predi
     _check_logits(logits)
     probabilities = metrics.softmax(logits, calibration.temperature)
     indices = logits.argmax(axis=1)
+    sets, abstain = decide(probabilities, indices, calibration=calibration)
+    return Prediction(logits, probabilities, indices, sets, abstain)
+
+
+def decide(
+    probabilities: Float32[np.ndarray, "n k"], indices: Int64[np.ndarray, " n"], *, calibration: Calibration
+) -> tuple[Bool[np.ndarray, "n k"], Bool[np.ndarray, " n"]]:
+    """Reads calibrated probabilities with the thresholds that belong to them.
+
+    Args:
+        probabilities: f32[N,K], at the calibration's own temperature.
+        indices: i64[N], the answers.
+        calibration: the thresholds.
+
+    Returns:
+        The prediction sets bool[N,K], never empty, and bool[N], true for "I don't know".
+    """
     sets = probabilities >= np.float32(calibration.set_threshold)
     sets[np.arange(len(indices)), indices] = True
-    abstain = probabilities.max(axis=1) < np.float32(calibration.abstain_below)
-    return Prediction(logits, probabilities, indices, sets, abstain)
+    return sets, probabilities.max(axis=1) < np.float32(calibration.abstain_below)
 
 
 def set_report(prediction: Prediction, labels: Int64[np.ndarray, " n"], calibration: Calibration) -> SetReport:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 import numpy as np
-from jaxtyping import Float32, Int64
+from jaxtyping import Float32, Int64, UInt8
 
 from lince import metrics
 from lince.errors import LinceError
@@ -59,12 +59,29 @@ def probabilities(
     found = np.empty((len(split), len(split.classes)), np.float32)
     for start in range(0, len(split), batch_size):
         images = split.images[start : start + batch_size]
-        answers = np.asarray(predict(images))
-        _check_answers(answers, (len(images), len(split.classes)))
-        found[start : start + batch_size] = answers
+        found[start : start + batch_size] = ask(predict, images, num_classes=len(split.classes))
         if progress is not None:
             progress(start + len(images), len(split))
     return found
+
+
+def ask(predict: Predict, images: UInt8[np.ndarray, "n h w 3"], *, num_classes: int) -> Float32[np.ndarray, "n k"]:
+    """Lets `predict` answer one batch, and checks what it says.
+
+    Args:
+        predict: u8[n,H,W,3] → probabilities f32[n,K].
+        images: u8[n,H,W,3], of the size that it wants.
+        num_classes: K.
+
+    Returns:
+        f32[n,K], checked: finite, not negative, rows that sum to 1.
+
+    Raises:
+        LinceError: when `predict` returns something other than probabilities.
+    """
+    answers = np.asarray(predict(images))
+    _check_answers(answers, (len(images), num_classes))
+    return answers.astype(np.float32, copy=False)
 
 
 def report_from(probabilities: Float32[np.ndarray, "n k"], split: Split, *, worst: int = 20) -> Report:

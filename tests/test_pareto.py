@@ -1,0 +1,105 @@
+"""The picture of accuracy against cost: measured on real files, drawn without covering anything."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from pareto_chart import Limit, Point, draw
+from PIL import Image
+
+from lince import artifact
+from lince.classifier import Classifier
+from lince.metrics import accuracy_interval
+from lince.records import Interval
+
+PROGRAM = Path(__file__).parents[1] / "benchmarks" / "pareto.py"
+
+
+def point(name: str, *, us: float, size: int, right: int, is_yardstick: bool = False) -> Point:
+    """A model that answered so many of 10,000 rightly."""
+    interval = accuracy_interval(right, 10_000)
+    return Point(name, "0123", Interval(us, 0.98 * us, 1.03 * us), (us,), size, size, interval, 10_000, is_yardstick)
+
+
+@pytest.fixture
+def points() -> list[Point]:
+    """As crowded as the recipes are."""
+    return [
+        point("tiny", us=82, size=97_800, right=8530),
+        point("small", us=390, size=498_000, right=8970),
+        point("fast", us=690, size=2_000_000, right=9010),
+        point("default", us=760, size=2_150_000, right=9220),
+        point("resnet8", us=85, size=98_352, right=8150, is_yardstick=True),
+    ]
+
+
+def texts(axes) -> list[str]:
+    return [text.get_text() for text in axes.texts]
+
+
+def test_every_point_is_labelled_in_both_panels(points):
+    """Name, accuracy and what it costs there."""
+    left, right = draw(points).axes
+    assert {"tiny\n85.3 %, 82 µs", "resnet8\n81.5 %, 85 µs"} <= set(texts(left))
+    assert {"tiny\n85.3 %, 97.8 kB", "default\n92.2 %, 2.1 MB"} <= set(texts(right))
+    assert ["log", "log"] == [axes.get_xscale() for axes in (left, right)]
+
+
+def test_labels_cover_no_other(points):
+    """As drawn, no two labels overlap."""
+    figure = draw(points)
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    for axes in figure.axes:
+        boxes = [text.get_window_extent(renderer) for text in axes.texts]
+        assert len(points) == len(boxes)
+        assert not any(box.count_overlaps(boxes[:index]) for index, box in enumerate(boxes))
+
+
+def test_limits_of_latency_need_a_yardstick(points):
+    """A multiple of ResNet-8's latency has no place without it; bytes have."""
+    limits = (Limit("tiny", flatbuffer_bytes=98_496, times_yardstick=1), Limit("best", latency_us=5000))
+
+    def named(axes) -> list[str]:
+        return [text.strip() for text in texts(axes) if text.startswith("limit")]
+
+    left, right = draw(points, limits=limits).axes
+    assert (["limit of tiny", "limit of best"], ["limit of tiny"]) == (named(left), named(right))
+    left, _ = draw(points[:-1], limits=limits).axes
+    assert ["limit of best"] == named(left)
+
+
+def test_one_model_is_enough(points):
+    """Nothing to compare with, and still a picture."""
+    assert 2 == len(draw(points[:1]).axes)
+
+
+def test_measures_and_draws(run, images_folder, tmp_path):
+    """The program on a real model: its figures are those of the file, in the picture's JSON too."""
+    path = tmp_path / "pareto.png"
+    command = [sys.executable, PROGRAM, run.path, run.model, "--data", images_folder, "--rounds", "2", "--output", path]
+    done = subprocess.run([*map(str, command), "--limits"], capture_output=True, text=True, timeout=120, check=False)
+    assert 0 == done.returncode, done.stderr
+    found = json.loads(done.stdout.splitlines()[-1])
+    first, second = found["points"]
+    model = artifact.read(run.model)
+    assert (len(model.flatbuffer), run.model.stat().st_size) == (first["flatbuffer_bytes"], first["file_bytes"])
+    assert first["accuracy"] == second["accuracy"] == json.loads(run.report.read_text())["int8"]["accuracy"]
+    assert first["latency_us"]["low"] <= first["latency_us"]["value"] <= first["latency_us"]["high"]
+    assert [2, 2] == [len(one["rounds_us"]) for one in found["points"]]
+    assert np.asarray(Image.open(path)).std() > 10
+    assert Classifier.load(run.model).manifest.version == first["version"]
+
+
+def test_yardstick_that_is_no_model_is_refused(run, images_folder, tmp_path):
+    """A name that fits nothing is a mistake, not a picture without a yardstick."""
+    command = [sys.executable, PROGRAM, run.model, "--data", images_folder, "--yardstick", "resnet", "--rounds", "1"]
+    done = subprocess.run(
+        list(map(str, command)), capture_output=True, text=True, cwd=tmp_path, timeout=120, check=False
+    )
+    assert 0 != done.returncode
+    assert "Received the yardsticks ['resnet']. Expected names of models" in done.stderr
+    assert [] == list(tmp_path.iterdir())
