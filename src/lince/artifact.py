@@ -25,7 +25,7 @@ from lince import golden as golden_images
 from lince.errors import ModelFileError
 from lince.files import write_atomically
 from lince.golden import Golden
-from lince.records import Calibration, Certificate, ImageSpec, Manifest
+from lince.records import Arithmetic, Calibration, Certificate, ImageSpec, Manifest
 
 FORMAT = 1
 SHIPPED = "cifar10"
@@ -82,6 +82,7 @@ def describe(
     calibration: Calibration,
     certificate: Certificate | None,
     training: dict[str, Any],
+    arithmetic: Arithmetic = Arithmetic(),
 ) -> Manifest:
     """The manifest of a network: what the caller knows, and its hash."""
     digest = hashlib.sha256(flatbuffer).hexdigest()
@@ -95,6 +96,7 @@ def describe(
         flatbuffer_sha256=digest,
         flatbuffer_bytes=len(flatbuffer),
         certificate=certificate,
+        arithmetic=arithmetic,
         training=training,
         format=FORMAT,
     )
@@ -242,10 +244,13 @@ def _check(manifest: Manifest) -> None:
     shares = (calibration.coverage, calibration.set_threshold, calibration.abstain_below)
     if not (0 < calibration.temperature < 1e6 and all(0 <= share <= 1 for share in shares)):
         raise ModelFileError(f"{calibration!r}. Expected a positive temperature and shares between 0 and 1.")
+    if (manifest.arithmetic.kind == "mixed") != bool(manifest.arithmetic.float_layers):
+        raise ModelFileError(f"{manifest.arithmetic!r}. Expected layers in float for 'mixed', and for nothing else.")
 
 
 def _golden(data: bytes, manifest: Manifest) -> Golden:
     count, classes = golden_images.COUNT, len(manifest.classes)
+    answers = np.int8 if manifest.arithmetic.kind == "int8" else np.float32
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             for entry in archive.infolist():
@@ -253,7 +258,9 @@ def _golden(data: bytes, manifest: Manifest) -> Golden:
             if archive.namelist() != ["images.npy", "logits.npy"]:
                 raise ValueError(f"it holds {archive.namelist()!r}, expected images.npy and logits.npy")
             images = _array(archive, "images.npy", (count, *manifest.image.shape), np.uint8)
-            logits = _array(archive, "logits.npy", (count, classes), np.int8)
+            logits = _array(archive, "logits.npy", (count, classes), answers)
+            if not np.isfinite(logits).all():
+                raise ValueError("its logits are not all finite")
     except Exception as error:  # zipfile, zlib and NumPy's header parser raise many types on hostile bytes
         raise ModelFileError(f"golden.npz cannot be read ({error}). Export the file again.") from error
     return Golden(images, logits)
@@ -267,7 +274,7 @@ def _array(archive: zipfile.ZipFile, name: str, shape: tuple[int, ...], dtype: t
         header = npy.read_array_header_1_0(file)
         if header != (shape, False, np.dtype(dtype)):
             raise ValueError(f"{name} holds {header[2]}{list(header[0])}, expected {np.dtype(dtype)}{list(shape)}")
-        size = int(np.prod(shape))
+        size = int(np.prod(shape)) * np.dtype(dtype).itemsize
         data = file.read(size)
         if len(data) != size:
             raise ValueError(f"{name} ends early")

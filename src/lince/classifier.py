@@ -11,9 +11,12 @@ from lince import artifact, calibration, golden
 from lince.errors import LinceError, ModelFileError
 from lince.records import ImageSpec, Manifest, Prediction
 
+Logits = Int8[np.ndarray, "n k"] | Float32[np.ndarray, "n k"]
+"""What a network hands out: steps of int8, or real numbers of any other `records.Arithmetic`."""
+
 
 class Classifier:
-    """An int8 model, ready to answer. Safe to share between threads: they take turns.
+    """A quantised model, ready to answer. Safe to share between threads: they take turns.
 
     Images go through the network one at a time: LiteRT gains nothing from a batch, and so an answer cannot depend on
     the images it was asked together with.
@@ -29,6 +32,12 @@ class Classifier:
         received = (*self._network.input_shape, self._network.num_classes)
         if received != expected:
             raise ModelFileError(f"The network maps {received}, the manifest says {expected} (height, width, 3, K).")
+        kind = model.manifest.arithmetic.kind
+        if (kind == "int8") != self._network.answers_in_int8:
+            raise ModelFileError(
+                f"The manifest says {kind!r}, which the network's output does not fit. Expected int8 logits of 'int8' "
+                "and float32 of any other arithmetic: export the file again."
+            )
 
     @classmethod
     def load(cls, path: str | Path, *, threads: int = 1) -> "Classifier":
@@ -81,16 +90,16 @@ class Classifier:
             return self._network.dequantize(self._network.run(images))
 
     def _check_golden(self, expected: golden.Golden, path: str) -> None:
-        steps = np.abs(self._network.run(expected.images).astype(int) - expected.logits)
-        if steps.max() > golden.TOLERANCE_STEPS:
+        steps = golden.deviation_steps(self._network.run(expected.images), expected.logits)
+        if steps > golden.TOLERANCE_STEPS:
             raise ModelFileError(
-                f"Model file {path!r}: its golden images give logits {steps.max()} steps away from those recorded. "
+                f"Model file {path!r}: its golden images give logits {steps:.4g} steps away from those recorded. "
                 f"Expected at most {golden.TOLERANCE_STEPS}: the file was altered, or this machine computes wrongly."
             )
 
 
 class Network:
-    """An int8 flatbuffer in a LiteRT interpreter: u8[N,H,W,3] → i8[N,K], one image at a time. Not thread-safe."""
+    """A flatbuffer in a LiteRT interpreter: u8[N,H,W,3] → i8[N,K] or f32[N,K], one at a time. Not thread-safe."""
 
     def __init__(self, flatbuffer: bytes, *, threads: int = 1):
         try:
@@ -105,8 +114,10 @@ class Network:
 
     def _require_ends(self) -> None:
         ends = [(end["dtype"], len(end["shape"]), end["shape"][:1].tolist()) for end in (self._input, self._output)]
-        if ends != [(np.uint8, 4, [1]), (np.int8, 2, [1])]:
-            raise ModelFileError("The network's ends are not uint8[1,H,W,3] and int8[1,K]. Export it with lince.")
+        if ends not in [[(np.uint8, 4, [1]), (answers, 2, [1])] for answers in (np.int8, np.float32)]:
+            raise ModelFileError(
+                "The network's ends are not uint8[1,H,W,3] and int8[1,K] or float32[1,K]. Export it with lince."
+            )
 
     @property
     def input_shape(self) -> tuple[int, int, int]:
@@ -117,16 +128,23 @@ class Network:
     def num_classes(self) -> int:
         return int(self._output["shape"][1])
 
-    def run(self, images: UInt8[np.ndarray, "n h w 3"]) -> Int8[np.ndarray, "n k"]:
+    @property
+    def answers_in_int8(self) -> bool:
+        """Whether logits are int8 steps; otherwise they are real numbers."""
+        return self._output["dtype"] is np.int8
+
+    def run(self, images: UInt8[np.ndarray, "n h w 3"]) -> Logits:
         """Runs each image through the network, in order."""
-        results = np.empty((len(images), self.num_classes), np.int8)
+        results = np.empty((len(images), self.num_classes), self._output["dtype"])
         for index in range(len(images)):
             self._interpreter.set_tensor(self._input["index"], images[index : index + 1])
             self._interpreter.invoke()
             results[index] = self._interpreter.get_tensor(self._output["index"])[0]
         return results
 
-    def dequantize(self, logits: Int8[np.ndarray, "n k"]) -> Float32[np.ndarray, "n k"]:
-        """int8 steps to real numbers, by the output's scale and zero point."""
+    def dequantize(self, logits: Logits) -> Float32[np.ndarray, "n k"]:
+        """int8 steps to real numbers, by the output's scale and zero point; real numbers as they are."""
+        if not self.answers_in_int8:
+            return logits
         scale, zero_point = self._output["quantization"]
         return (logits.astype(np.float32) - np.float32(zero_point)) * np.float32(scale)

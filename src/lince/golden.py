@@ -1,4 +1,4 @@
-"""Golden images: synthetic pictures and the int8 logits that a model file must give for them.
+"""Golden images: synthetic pictures and the logits that a model file must give for them.
 
 They are drawn from a seed (gradients, discs, stripes and noise at several scales), never taken from a dataset.
 """
@@ -6,7 +6,7 @@ They are drawn from a seed (gradients, discs, stripes and noise at several scale
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Int8, UInt8
+from jaxtyping import Float32, Int8, UInt8
 
 from lince.records import ImageSpec
 
@@ -20,10 +20,26 @@ TOLERANCE_STEPS = 2
 
 @dataclass(frozen=True)
 class Golden:
-    """Attributes: images u8[32,H,W,3]; logits i8[32,K], as the network gave them when it was written."""
+    """Attributes: images u8[32,H,W,3]; logits i8[32,K] or f32[32,K], as the network gave them when it was written."""
 
     images: UInt8[np.ndarray, "32 h w 3"]
-    logits: Int8[np.ndarray, "32 k"]
+    logits: Int8[np.ndarray, "32 k"] | Float32[np.ndarray, "32 k"]
+
+
+def deviation_steps(found: np.ndarray, expected: np.ndarray) -> float:
+    """How far the logits that a network gives are from those recorded, at worst.
+
+    Args:
+        found, expected: i8[32,K], or f32[32,K] of a network that hands out real numbers.
+
+    Returns:
+        Steps: of int8, or for real numbers of 1/255 of what the recorded ones span, since the arithmetic behind them
+        is of 8 bits there, too. Infinite when a logit is not a number.
+    """
+    difference = np.abs(found.astype(np.float64) - expected).max()
+    span = float(expected.max()) - float(expected.min())
+    step = 1.0 if expected.dtype == np.int8 or span == 0 else span / 255
+    return float(difference / step) if np.isfinite(difference) else float("inf")
 
 
 def draw_images(spec: ImageSpec, *, seed: int) -> UInt8[np.ndarray, "32 h w 3"]:

@@ -4,6 +4,7 @@ import csv
 import io
 import zipfile
 import zlib
+from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,28 @@ from msgspec import Struct
 
 from lince.errors import DataError, ResumeError, TrainingError
 from lince.files import write_atomically
-from lince.records import EpochRecord, Rejected, RunReport
+from lince.records import EpochRecord, Rejected, RunReport, Study
 
 # What NumPy raises on an .npz that is missing, cut short or altered.
 _DAMAGED = (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error)
+
+
+class Budget(Struct, frozen=True, kw_only=True):
+    """A time that a run was given, and how it was divided; see `training/budget.py`.
+
+    Attributes:
+        seconds: from the start of the program to the published model, as asked for.
+        training_seconds: of these, what the loop has; the rest is reading, measuring and publishing.
+        publishing_seconds: of these, what the last validation and publishing were expected to take.
+        step_seconds: what a step was found to take, in each phase of the recipe and at full size.
+        rejected: recipes for which the time was too short.
+    """
+
+    seconds: float
+    training_seconds: float
+    publishing_seconds: float
+    step_seconds: tuple[float, ...]
+    rejected: tuple[str, ...] = ()
 
 
 class RunRecord(Struct, frozen=True, kw_only=True):
@@ -28,6 +47,9 @@ class RunRecord(Struct, frozen=True, kw_only=True):
         fingerprint: of the dataset's content.
         precision: what the recipe's `precision` meant on this machine.
         environment: backend, machine, package versions.
+        teacher: the model file that the network learned from, besides the labels.
+        leave_out: what the user named by --leave-out; images of it are in no split.
+        budget: the time that the run was given, or None.
     """
 
     name: str
@@ -41,6 +63,9 @@ class RunRecord(Struct, frozen=True, kw_only=True):
     created: str
     environment: dict[str, Any]
     rejected: tuple[Rejected, ...] = ()
+    teacher: str | None = None
+    leave_out: str | None = None
+    budget: Budget | None = None
 
 
 class RunFolder:
@@ -55,6 +80,7 @@ class RunFolder:
         self.keras_model = path / "model.keras"
         self.model = path / "model.tflite"
         self.answers = path / "answers.npz"
+        self.study = path / "study.json"
         self.report = path / "report.json"
         self.page = path / "report.html"
         self.plots = path / "plots"
@@ -109,7 +135,7 @@ class RunFolder:
         file = io.StringIO()
         writer = csv.writer(file)
         writer.writerow(EpochRecord.__dataclass_fields__)
-        writer.writerows(vars(record).values() for record in history)
+        writer.writerows(astuple(record) for record in history)
         write_atomically(self.history, file.getvalue().encode())
 
     def read_history(self) -> tuple[EpochRecord, ...]:
@@ -129,6 +155,16 @@ class RunFolder:
             return msgspec.json.decode(self.report.read_bytes(), type=RunReport)
         except (OSError, msgspec.DecodeError) as error:
             message = f"{str(self.report)!r} cannot be read ({error}). Write it by lince quantize {self.path}."
+            raise DataError(message) from error
+
+    def read_study(self) -> Study | None:
+        """What `lince quantize --study` found; None when it was not asked. Raises DataError when it is damaged."""
+        if not self.study.exists():
+            return None
+        try:
+            return msgspec.json.decode(self.study.read_bytes(), type=Study)
+        except (OSError, msgspec.DecodeError) as error:
+            message = f"{str(self.study)!r} cannot be read ({error}). Delete it, or write it by lince quantize --study."
             raise DataError(message) from error
 
     def read_answers(self) -> tuple[np.ndarray, np.ndarray]:

@@ -5,8 +5,12 @@ import io
 
 from rich.console import Console
 
-from lince.records import Interval
+from lince.corruptions import AMOUNTS, STRENGTHS
+from lince.latency import Bench, Throughput
+from lince.machine import Machine
+from lince.records import Interval, Latency
 from lince.reporting import tables
+from lince.robustness import CorruptionReport, CorruptionScore, ForeignReport, ForeignScore
 
 
 def text_of(table) -> list[str]:
@@ -25,6 +29,13 @@ def test_report_leads_with_accuracy_and_interval(report):
     assert expected == lines[1]
     assert f"negative log-likelihood {report.nll:.4f} nats an image" in lines
     assert f"calibration error {100 * report.ece:.2f} % ECE of the top probability, 15 bins" in lines
+
+
+def test_report_says_how_uneven_classes_fare(report):
+    """Balanced accuracy and macro F1 stand under accuracy."""
+    lines = text_of(tables.report_table(report))
+    assert f"balanced accuracy {100 * report.balanced_accuracy:.2f} % mean recall of the classes" == lines[2]
+    assert f"macro F1 {100 * report.macro_f1:.2f} % mean F1 of the classes" == lines[3]
 
 
 def test_classes_have_a_line_each(report):
@@ -80,3 +91,60 @@ def test_sets_show_coverage_and_target(sets):
     assert "mean size 1.82 classes a set" in lines
     assert "“I don't know” 4.90 % of the images" in lines
     assert "accuracy of the rest 83.00 %" in lines
+
+
+def corruptions(*, abstained: float | None) -> CorruptionReport:
+    scores = tuple(
+        CorruptionScore(kind, strength, AMOUNTS[kind][strength - 1], accuracy=0.9 - strength / 10, abstained=abstained)
+        for kind in AMOUNTS
+        for strength in STRENGTHS
+    )
+    return CorruptionReport(2000, 0, 0.9, abstained, mean_accuracy=0.6, mean_abstained=abstained, scores=scores)
+
+
+def test_corruptions_have_a_line_each():
+    """Accuracy by strength, its mean, and in the caption what the strengths mean."""
+    [accuracy] = tables.corruption_tables(corruptions(abstained=None))
+    lines = text_of(accuracy)
+    assert lines[0] == "Accuracy on worse images, 2,000 images"
+    assert lines[1] == "strength 1 2 3 4 5 mean"
+    assert "as they are 90.0 %" in lines
+    assert "blur 80.0 % 70.0 % 60.0 % 50.0 % 40.0 % 60.0 %" in lines
+    assert "mean of all 60.0 %" in lines
+    assert "quality 80, 65, 40, 20, 10" in " ".join(lines)
+
+
+def test_corruptions_show_abstention_where_there_is_any():
+    """A second table, of the same shape."""
+    _, abstained = tables.corruption_tables(corruptions(abstained=0.125))
+    assert "jpeg 12.5 % 12.5 % 12.5 % 12.5 % 12.5 % 12.5 %" in text_of(abstained)
+
+
+def test_foreign_pictures_have_a_line_each():
+    """Unknown is a dash, a folder's name is shown as it is, and files that could not be read are counted."""
+    kind = ForeignScore("noise", 500, sure=0.4, abstained=0.25, mean_set_size=2.5)
+    folder = ForeignScore("a [b]", 3, sure=1.0, abstained=None, mean_set_size=None, unread=2)
+    found = text_of(tables.foreign_table(ForeignReport(0, 10, kind, (kind,), (folder,))))
+    assert "noise 25.0 % 2.50 40.0 % 500" in found
+    assert "a [b] (2 files could not be read) – – 100.0 % 3" in found
+    assert "knows nothing" in " ".join(found)
+
+
+def test_bench_shows_machine_and_speed():
+    """What was measured, on what; a quota is named where there is one."""
+    machine = Machine("Zen [4]", 2, 64, 1.5, 8 * 10**9, "Linux 6 x86_64", "3.12")
+    latency = Latency(2, median_us=82.7, p95_us=1340.0, images_per_second=12_000.0, runs=300)
+    throughput = Throughput(2, batch=8, images_per_second=15_000.0, tried={1: 12_000.0, 8: 15_000.0})
+    lines = [
+        line
+        for table in tables.bench_tables(Bench("pets", "0123", 98_496, machine, (latency,), (throughput,)))
+        for line in text_of(table)
+    ]
+    for expected in (
+        "pets 0123, 98.5 kB",
+        "processor Zen [4]",
+        "cores 2 usable, of 64; the container has time for 1.5",
+        "memory 8.0 GB usable",
+        "2 82.7 µs 1.34 ms 12,000 15,000 8",
+    ):
+        assert expected in lines

@@ -5,6 +5,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+import residual
 from ai_edge_litert.interpreter import Interpreter
 from ai_edge_quantizer import quantizer
 from ai_edge_quantizer import recipe as quantizer_recipes
@@ -12,6 +13,7 @@ from ai_edge_quantizer import recipe as quantizer_recipes
 import synthetic
 from lince.errors import QuantizationError
 from lince.training import flatbuffer
+from lince.training.float_network import export
 from lince.training.model import normalised_to_logits
 
 
@@ -80,18 +82,23 @@ class TestFinish:
 
 class TestFloatOperations:
     def test_none_in_int8(self, int8):
-        """Every convolution and dense operation of the finished network computes in int8."""
+        """Every operation of the finished network computes in int8, pooling and additions too."""
         assert [] == flatbuffer.float_operations(int8)
+        assert [] == flatbuffer.float_weights(int8)
 
     def test_all_in_float(self, float_network):
-        """In a float network each of them is found, by name and position."""
+        """In a float network each of them is found, by name."""
         found = flatbuffer.float_operations(float_network)
-        kinds = [name.split(" #")[0] for name in found]
-        assert ["CONV_2D", "CONV_2D", "FULLY_CONNECTED", "FULLY_CONNECTED"] == kinds
-        assert len(set(found)) == len(found)
+        assert len(found) == len(set(found))
+        assert 4 == len(flatbuffer.float_weights(float_network)) < len(found)
 
     def test_weights_alone_are_not_enough(self, float_network):
         """Int8 weights under float activations still compute in float."""
         engine = quantizer.Quantizer(float_network, quantizer_recipes.dynamic_wi8_afp32())
         network = bytes(engine.quantize(enable_progress_report=False).quantized_model)
-        assert 4 == len(flatbuffer.float_operations(network))
+        assert [] == flatbuffer.float_weights(network)
+        assert flatbuffer.float_operations(float_network) == flatbuffer.float_operations(network)
+
+    def test_additions_count(self):
+        """A shortcut that adds in float is found, like a convolution."""
+        assert "shortcut" in flatbuffer.float_operations(export(residual.build()).flatbuffer)

@@ -15,8 +15,9 @@ from matplotlib.figure import Figure
 
 from lince.errors import LinceError
 from lince.files import write_atomically
-from lince.records import Calibration, Certificate, EpochRecord, Report, SetReport
-from lince.reporting import formats, plots
+from lince.records import Arithmetic, Calibration, Certificate, EpochRecord, Report, Sensitivity, SetReport, Study
+from lince.reporting import formats, plots, quantisation_plots
+from lince.reporting.quantisation import Grid
 from lince.reporting.tables import verdict
 
 
@@ -32,6 +33,8 @@ class ReportContent:
         probabilities, labels: f32[N,K] and i64[N] behind the report, for the reliability diagram.
         history: one record an epoch.
         sets: how the calibration behaved on the same images.
+        arithmetic: what the model file computes in.
+        quantisation: tables of what that cost; `sensitivity` and `study` are drawn beside theirs.
         recipe: hyper-parameters; nested tables of JSON values.
         versions: packages, backend, machine.
         facts: anything else worth a line under the heading: date, data, fingerprint, seed.
@@ -47,6 +50,10 @@ class ReportContent:
     certificate: Certificate | None = None
     calibration: Calibration | None = None
     sets: SetReport | None = None
+    arithmetic: Arithmetic = field(default_factory=Arithmetic)
+    quantisation: tuple[Grid, ...] = ()
+    sensitivity: Sensitivity | None = None
+    study: Study | None = None
     recipe: Mapping[str, Any] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
     facts: Mapping[str, str] = field(default_factory=dict)
@@ -104,6 +111,10 @@ def _figures(content: ReportContent) -> Iterator[tuple[str, Figure]]:
         yield "loss", plots.loss_curves(content.history)
     if content.probabilities is not None and content.labels is not None:
         yield "reliability", plots.reliability_diagram(content.probabilities, content.labels)
+    if content.sensitivity:
+        yield "sensitivity", quantisation_plots.sensitivity_figure(content.sensitivity)
+    if content.study:
+        yield "study", quantisation_plots.study_figure(content.study)
 
 
 def _data_uri(figure: Figure) -> str:

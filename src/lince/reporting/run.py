@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from lince.reporting import page, plots
+from lince.reporting import page, plots, quantisation, quantisation_plots
 from lince.reporting.page import ReportContent
 from lince.run import RunFolder
 
@@ -15,12 +15,16 @@ def write_run_report(folder: RunFolder) -> None:
     """
     report, record, history = folder.read_report(), folder.read_record(), folder.read_history()
     probabilities, labels = folder.read_answers()
-    splits = folder.read_splits()
+    splits, study = folder.read_splits(), folder.read_study()
     folder.plots.mkdir(exist_ok=True)
     plots.save_png(plots.accuracy_curves(history), folder.plots / "accuracy.png")
     plots.save_png(plots.loss_curves(history), folder.plots / "loss.png")
     plots.save_png(plots.confusion_figure(report.int8, report.classes), folder.plots / "confusion.png")
     plots.save_png(plots.reliability_diagram(probabilities, labels), folder.plots / "reliability.png")
+    if report.sensitivity:
+        plots.save_png(quantisation_plots.sensitivity_figure(report.sensitivity), folder.plots / "sensitivity.png")
+    if study:
+        plots.save_png(quantisation_plots.study_figure(study), folder.plots / "study.png")
     content = ReportContent(
         title=record.name,
         split="test",
@@ -32,6 +36,10 @@ def write_run_report(folder: RunFolder) -> None:
         certificate=report.certificate,
         calibration=report.calibration,
         sets=report.sets,
+        arithmetic=report.arithmetic,
+        quantisation=quantisation.grids(report, study),
+        sensitivity=report.sensitivity,
+        study=study,
         recipe=record.recipe,
         versions=record.environment["versions"],
         facts={

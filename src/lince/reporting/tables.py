@@ -3,8 +3,33 @@
 from rich import box
 from rich.table import Table
 
-from lince.records import Certificate, Mistake, Report, SetReport
+from lince.corruptions import AMOUNTS, STRENGTHS
+from lince.latency import BATCHES, Bench
+from lince.records import Arithmetic, Certificate, Mistake, Report, SetReport
 from lince.reporting.formats import file_size, microseconds, percent, percent_range, points, points_range
+from lince.robustness import CorruptionReport, ForeignReport, ForeignScore
+
+_UNITS = {
+    "noise": "σ {} grey levels",
+    "blur": "σ {} pixels of 32",
+    "contrast": "{} of it left",
+    "jpeg": "quality {}",
+    "pixelate": "{} rows of 32",
+}
+
+
+def evaluation_tables(
+    *,
+    report: Report | None,
+    sets: SetReport | None,
+    corruptions: CorruptionReport | None,
+    foreign: ForeignReport | None,
+) -> list[Table]:
+    """Everything that was measured; what is None was not."""
+    tables = [report_table(report), class_table(report), mistakes_table(report.mistakes)] if report else []
+    tables += [sets_table(sets)] if sets else []
+    tables += corruption_tables(corruptions) if corruptions else []
+    return tables + ([foreign_table(foreign)] if foreign else [])
 
 
 def report_table(report: Report, *, title: str = "Evaluation") -> Table:
@@ -44,18 +69,20 @@ def mistakes_table(mistakes: tuple[Mistake, ...]) -> Table:
     return table
 
 
-def certificate_table(certificate: Certificate) -> Table:
-    """Float against int8, with the verdict."""
-    table = _facts(f"Certificate: float against int8, {certificate.n:,} images of the {certificate.split} split")
+def certificate_table(certificate: Certificate, arithmetic: Arithmetic = Arithmetic()) -> Table:
+    """Float against int8, or against what a fallback computes in, with the verdict."""
+    kind = arithmetic.kind
+    table = _facts(f"Certificate: float against {kind}, {certificate.n:,} images of the {certificate.split} split")
     table.add_row("accuracy, float", percent(certificate.float_accuracy), "")
-    table.add_row("accuracy, int8", percent(certificate.int8_accuracy), "")
+    remark = "" if kind == "int8" else f"by --fallback: {_plain(arithmetic.description)}"
+    table.add_row(f"accuracy, {kind}", percent(certificate.int8_accuracy), remark)
     drop, worst_drop = certificate.drop_points, certificate.worst_class_drop_points
     table.add_row("drop", f"{points(drop.value)} points", f"paired 95 % interval {points_range(drop)}")
     table.add_row("bound", f"{certificate.bound_points:.2f} points", verdict(certificate))
     table.add_row("different answers", percent(certificate.disagreement), "right or wrong")
     table.add_row("worst class drop", f"{points(worst_drop)} points", f"recall of {_plain(certificate.worst_class)}")
     table.add_row("calibration error, float", percent(certificate.float_ece), "ECE, 15 bins")
-    table.add_row("calibration error, int8", percent(certificate.int8_ece), "before temperature")
+    table.add_row(f"calibration error, {kind}", percent(certificate.int8_ece), "before temperature")
     table.add_row("", percent(certificate.calibrated_ece), "after temperature, as served")
     table.add_row("size", file_size(certificate.flatbuffer_bytes), f"{certificate.flatbuffer_bytes:,} bytes")
     latency = microseconds(certificate.latency_us)
@@ -72,6 +99,85 @@ def sets_table(sets: SetReport) -> Table:
     table.add_row("“I don't know”", percent(sets.abstained), "of the images")
     table.add_row("accuracy of the rest", percent(sets.accuracy_when_answering), "")
     return table
+
+
+def corruption_tables(report: CorruptionReport) -> tuple[Table, ...]:
+    """Accuracy by corruption and strength; and the abstentions, for a model that abstains."""
+    shares = [score.accuracy for score in report.scores]
+    accuracy = _grid(report, shares, clean=report.clean_accuracy, mean=report.mean_accuracy)
+    accuracy.title = f"Accuracy on worse images, {report.n:,} images"
+    amounts = {kind: ", ".join(f"{amount:g}" for amount in AMOUNTS[kind]) for kind in AMOUNTS}
+    accuracy.caption = "; ".join(f"{kind} {_UNITS[kind].format(numbers)}" for kind, numbers in amounts.items())
+    if report.clean_abstained is None or report.mean_abstained is None:
+        return (accuracy,)
+    shares = [score.abstained or 0.0 for score in report.scores]
+    abstained = _grid(report, shares, clean=report.clean_abstained, mean=report.mean_abstained)
+    abstained.title = "“I don't know” on worse images"
+    return accuracy, abstained
+
+
+def _grid(report: CorruptionReport, shares: list[float], *, clean: float, mean: float) -> Table:
+    """A line a corruption, a column a strength; `shares` in the order of the scores."""
+    table = Table(box=box.SIMPLE_HEAD, title_justify="left", title_style="bold", caption_justify="left")
+    table.add_column("strength")
+    for name in (*map(str, STRENGTHS), "mean"):
+        table.add_column(name, justify="right", no_wrap=True)
+    width = len(STRENGTHS)
+    table.add_row("as they are", *[""] * width, percent(clean, 1))
+    for start in range(0, len(shares), width):
+        row = shares[start : start + width]
+        table.add_row(report.scores[start].kind, *(percent(share, 1) for share in (*row, sum(row) / width)))
+    table.add_section()
+    table.add_row("mean of all", *[""] * width, percent(mean, 1))
+    return table
+
+
+def foreign_table(report: ForeignReport) -> Table:
+    """What the model made of pictures of none of its classes."""
+    title = "Pictures of none of the classes"
+    table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", title_style="bold", caption_justify="left")
+    table.add_column("", overflow="fold")
+    for name in ("“I don't know”", "set size", "above 90 %", "images"):
+        table.add_column(name, justify="right")
+    for score in report.generated:
+        table.add_row(*_foreign_cells(score))
+    table.add_section()
+    table.add_row(*_foreign_cells(report.mean))
+    for score in report.folders:
+        table.add_row(*_foreign_cells(score))
+    table.caption = (
+        f"Set size of {report.num_classes} classes. A softmax network knows nothing of what it was not shown: it must "
+        "name a class, and may be sure of it. These shares are for these pictures, not for any others."
+    )
+    return table
+
+
+def _foreign_cells(score: ForeignScore) -> tuple[str, ...]:
+    abstained = "–" if score.abstained is None else percent(score.abstained, 1)
+    size = "–" if score.mean_set_size is None else f"{score.mean_set_size:.2f}"
+    unread = f" ({score.unread:,} files could not be read)" if score.unread else ""
+    return f"{_plain(score.name)}{unread}", abstained, size, percent(score.sure, 1), f"{score.n:,}"
+
+
+def bench_tables(bench: Bench) -> tuple[Table, ...]:
+    """Latency and throughput, and the machine they were measured on."""
+    machine = bench.machine
+    quota = "" if machine.cpu_quota is None else f"; the container has time for {machine.cpu_quota:g}"
+    about = _facts(f"{_plain(bench.name)} {bench.version}, {file_size(bench.flatbuffer_bytes)}")
+    about.add_row("processor", _plain(machine.processor), "")
+    about.add_row("cores", f"{machine.cores}", f"usable, of {machine.installed_cores}{quota}")
+    if machine.memory_bytes is not None:
+        about.add_row("memory", file_size(machine.memory_bytes), "usable")
+    about.add_row("system", _plain(machine.system), f"Python {machine.python}")
+    title = f"One image at a time, and at best in batches of {', '.join(map(str, BATCHES))}"
+    speed = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", title_style="bold")
+    for name in ("threads", "median", "95 % within", "images/s", "at best", "in batches of"):
+        speed.add_column(name, justify="right")
+    for latency, throughput in zip(bench.latencies, bench.throughputs, strict=True):
+        times = (microseconds(latency.median_us), microseconds(latency.p95_us))
+        rates = (f"{rate:,.0f}" for rate in (latency.images_per_second, throughput.images_per_second))
+        speed.add_row(str(latency.threads), *times, *rates, str(throughput.batch))
+    return about, speed
 
 
 def verdict(certificate: Certificate) -> str:

@@ -1,17 +1,23 @@
 """The model card inside a model file: what it is, how good, from what, for what, and where it ends."""
 
-from lince.records import Certificate, Manifest, RunReport
+from lince.records import Arithmetic, Certificate, Manifest, RunReport, Sensitivity
 
 
-def write_card(manifest: Manifest, report: RunReport) -> str:
-    """Markdown, a page; every number comes from the manifest or the report."""
+def write_card(manifest: Manifest, report: RunReport, *, about: str | None = None) -> str:
+    """Markdown, a page; every number comes from the manifest or the report.
+
+    Args:
+        manifest, report: of the model.
+        about: what only its author knows, Markdown: the data's origin and licence, other measurements, limits.
+    """
     certificate, sets = report.certificate, report.sets
     training, accuracy = manifest.training, report.int8.accuracy
     judgement = _judgement(certificate)
     return f"""# {manifest.name}, version {manifest.version}
 
 Classifies an image into one of {len(manifest.classes)} classes: {", ".join(manifest.classes)}.
-An int8 network of {certificate.flatbuffer_bytes:,} bytes; pixels in, logits out; written {manifest.created}.
+{_arithmetic(manifest.arithmetic)}
+The network has {certificate.flatbuffer_bytes:,} bytes; pixels in, logits out; written {manifest.created}.
 
 ## How good
 On the test split of its dataset, {certificate.n:,} images, one view, the file as it is served:
@@ -20,12 +26,13 @@ On the test split of its dataset, {certificate.n:,} images, one view, the file a
 |---|---|
 | accuracy | {accuracy.value:.2%} (95 % interval {accuracy.low:.2%} to {accuracy.high:.2%}) |
 | accuracy of the float network | {certificate.float_accuracy:.2%} |
-| lost to int8 | {certificate.drop_points.value:+.2f} points \
+| lost to quantisation | {certificate.drop_points.value:+.2f} points \
 ({certificate.drop_points.low:+.2f} to {certificate.drop_points.high:+.2f}); {judgement} |
-| different answers, float and int8 | {certificate.disagreement:.2%} |
+| different answers, float and quantised | {certificate.disagreement:.2%} |
+{_costliest(report.sensitivity)}\
 | calibration error (ECE, 15 bins) | {certificate.calibrated_ece:.4f} (before temperature {certificate.int8_ece:.4f}) |
 | prediction sets | hold the true class for {sets.coverage.value:.2%} of images \
-(promised {sets.target_coverage:.0%}), {sets.mean_size:.2f} classes on average |
+(promised {sets.target_coverage:.0%}), {sets.mean_size:.2f} classes on average{_before(report)} |
 | "I don't know" | {sets.abstained:.2%} of images; {sets.accuracy_when_answering:.2%} right on the others |
 | one image, one thread | {certificate.latency_us:,.0f} µs on {certificate.machine} |
 
@@ -39,7 +46,11 @@ and for nothing else.
 For pictures like those it was trained on. It always names one of its classes, also for a picture of none of them:
 read the probability, the set and "I don't know". Other cameras, sizes or compressions lower the accuracy; measure it on
 pictures of your own with `lince evaluate` before you rely on it.
-"""
+{_section(about)}"""
+
+
+def _section(about: str | None) -> str:
+    return f"\n## From its author\n{about.strip()}\n" if about else ""
 
 
 def _judgement(certificate: Certificate) -> str:
@@ -49,3 +60,31 @@ def _judgement(certificate: Certificate) -> str:
     if certificate.drop_points.high > certificate.bound_points:
         return f"{bound}: kept, though {certificate.n:,} images are too few to be sure"
     return f"{bound}: kept"
+
+
+def _arithmetic(arithmetic: Arithmetic) -> str:
+    if arithmetic.kind == "int8":
+        return "Computes in int8 throughout."
+    return (
+        f"Not int8 throughout: {arithmetic.description}. int8 alone lost too much accuracy on validation images; "
+        "this was asked for by --fallback."
+    )
+
+
+def _costliest(sensitivity: Sensitivity | None) -> str:
+    """A row of the table, with its line end, or nothing."""
+    if sensitivity is None or not sensitivity.layers:
+        return ""
+    worst = sensitivity.layers[0]
+    return (
+        f"| costliest layer in int8 | `{worst.layer}` ({worst.operation}): alone in int8 it moves the logits by "
+        f"{worst.divergence.logit_error:.2%} and changes {worst.divergence.disagreement:.2%} of the answers "
+        f"({sensitivity.n:,} validation images) |\n"
+    )
+
+
+def _before(report: RunReport) -> str:
+    if report.calibrated is None:
+        return ""
+    sets = report.calibrated.float32.sets
+    return f"; of the float network {sets.coverage.value:.2%} and {sets.mean_size:.2f}"

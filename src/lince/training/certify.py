@@ -6,7 +6,7 @@ from jaxtyping import UInt8
 from lince import latency, machine
 from lince.classifier import Network
 from lince.errors import GateError
-from lince.records import Certificate, Comparison
+from lince.records import Arithmetic, Certificate, Comparison, Interval
 
 
 def certify(
@@ -16,26 +16,31 @@ def certify(
     *,
     max_drop_points: float,
     force: bool,
+    arithmetic: Arithmetic = Arithmetic(),
 ) -> Certificate:
-    """Judges a comparison of float and int8 on the test split, and adds size and latency.
+    """Judges a comparison of float and quantised network on the test split, and adds size and latency.
 
     Args:
         comparison: both networks' answers, paired.
-        flatbuffer: the int8 network; its latency is measured here, on one thread.
+        flatbuffer: the quantised network; its latency is measured here, on one thread.
         image: what to measure the latency with; its content does not matter.
-        max_drop_points: refuse when int8 loses more accuracy than this, percentage points.
+        max_drop_points: refuse when it loses more accuracy than this, percentage points.
         force: publish all the same, and say so in the certificate.
+        arithmetic: what the network computes in; another than int8 was chosen because it passed on validation images.
 
     Raises:
-        GateError: int8 lost more than the bound, and `force` is off.
+        GateError: more was lost than the bound, and `force` is off.
     """
     above = comparison.drop_points.value > max_drop_points
     if above and not force:
+        what = "int8" if arithmetic.kind == "int8" else f"The network ({arithmetic.description})"
         raise GateError(
-            f"int8 answers {comparison.drop_points.value:.2f} points worse than float "
+            f"{what} answers {comparison.drop_points.value:.2f} points worse than float "
             f"({comparison.float_accuracy:.2%} → {comparison.int8_accuracy:.2%}, n = {comparison.n:,}). "
             f"Expected a drop of at most {max_drop_points} points: calibrate with more images "
-            "(lince quantize RUN --set quantize.calibration_images=5000), or publish all the same with --force."
+            "(lince quantize RUN --set quantize.calibration_images=5000), keep what is sensitive out of int8 "
+            "(--fallback, judged on validation images: lower quantize.max_drop_points if it passed there), "
+            "or publish all the same with --force."
         )
     return Certificate(
         **vars(comparison),
@@ -46,3 +51,8 @@ def certify(
         bound_points=max_drop_points,
         forced=above,
     )
+
+
+def points(share: Interval) -> Interval:
+    """A difference of shares, -1..1, in percentage points."""
+    return Interval(100 * share.value, 100 * share.low, 100 * share.high)

@@ -10,20 +10,31 @@ import keras
 import msgspec
 import numpy as np
 
-from lince import artifact, calibration, evaluate, golden, machine, metrics, native
+from lince import artifact, calibration, evaluate, golden, metrics
 from lince.artifact import Artifact
 from lince.classifier import Network
-from lince.data.splitting import stratified_split
 from lince.errors import TrainingError
 from lince.files import write_atomically
 from lince.golden import Golden
-from lince.records import Certificate, Manifest, Predict, Prediction, RunReport, Split
+from lince.records import (
+    Arithmetic,
+    Attempt,
+    Calibration,
+    Certificate,
+    Manifest,
+    Predict,
+    Prediction,
+    RunReport,
+    Sensitivity,
+)
 from lince.run import RunFolder
-from lince.training import certify
+from lince.training import certify, comparison, ladder, quantize, ranges, sensitivity
 from lince.training import recipe as recipes
+from lince.training import study as studies
 from lince.training.card import write_card
+from lince.training.float_network import FloatNetwork, export
 from lince.training.opening import Run
-from lince.training.quantize import quantize
+from lince.training.sampling import sample
 
 Say = Callable[[str], None]
 
@@ -34,57 +45,76 @@ _COVERAGE_SPREAD_POINTS = 2
 # `classic` in float32 on two Zen 5 cores: 1,478 images/s in batches of 100, 1,603 of 500, 1,575 of 2,000.
 _FLOAT_BATCH = 500
 
+# Of the validation split. A layer's cost on another 256 of `classic` differs by a few per cent; the ladder compares
+# shares of right answers, which need more; 16-bit activations take `classic` 46 ms an image.
+_SENSITIVITY_IMAGES, _STUDY_IMAGES, _LADDER_IMAGES = 256, 1000, 4000
 
-def publish(run: Run, *, name: str | None = None, force: bool = False, say: Say) -> RunReport:
+
+def publish(
+    run: Run,
+    *,
+    name: str | None = None,
+    force: bool = False,
+    fallback: bool = False,
+    study: bool = False,
+    about: str | None = None,
+    say: Say,
+) -> RunReport:
     """Quantises the trained network, calibrates its answers, certifies it and writes the model file.
 
     Args:
         run: with a `model.keras`.
         name: of the model; the run's when None.
         force: publish although int8 loses more than the bound.
+        fallback: when int8 loses more than the bound on validation images, compute in what the recipe's
+            `quantize.fallback` lists.
+        about: see `card.write_card`.
+        study: try other calibration sizes and methods first, and write `study.json`; the choice stays the recipe's.
         say: told what is being done.
 
     Raises:
-        QuantizationError: an operation is left in float, or (GateError) int8 lost too much; nothing is written then.
+        QuantizationError: an operation is left in float, or (GateError) too much was lost; no model is written then.
         TrainingError: there is no trained network yet.
     """
     model = trained_model(run.folder)
-    chosen = _sample(run.train, run.recipe.quantize.calibration_images, seed=run.record.seed)
+    options, seed = run.recipe.quantize, run.record.seed
+    with quantize.silenced():
+        float_network = export(model)
+    if study:
+        _write_study(run, float_network, say)
+    chosen = sample(run.train, options.calibration_images, seed=seed)
     say(f"Quantising to int8 with the activation ranges of {len(chosen):,} training images …")
-    flatbuffer = quantize(model, run.train.images[chosen])
-    with native.hushed():
-        network = Network(flatbuffer, threads=machine.cores())
+    quantised = _quantise(float_network, run, chosen, fallback=fallback, say=say)
 
     say(f"Calibrating on {len(run.validation):,} validation images …")
-    options = run.recipe.calibrate
-    validation_logits = network.dequantize(network.run(run.validation.images))
-    fitted = calibration.fit(
-        validation_logits, run.validation.labels, coverage=options.coverage, abstain=options.abstain
+    validation_logits = sensitivity.logits(quantised.flatbuffer, run.validation.images)
+    float_probabilities = evaluate.probabilities(float_predict(model), run.validation, batch_size=_FLOAT_BATCH)
+    fitted, float_fitted = (
+        _fit(logits, run) for logits in (validation_logits, comparison.logits_from(float_probabilities))
     )
-    spread = 200 * (fitted.coverage * (1 - fitted.coverage) / (fitted.n + 2)) ** 0.5
-    if spread > _COVERAGE_SPREAD_POINTS:
-        say(
-            f"{fitted.n:,} validation images promise the sets' coverage to within {spread:.0f} points only: add images."
-        )
-    say(f"Comparing float and int8 on {len(run.test):,} test images …")
+    _warn_of_few(fitted, say)
+    say(f"Comparing with the float network on {len(run.test):,} test images …")
+    logits = sensitivity.logits(quantised.flatbuffer, run.test.images)
     answers = _Answers(
         float_probabilities=evaluate.probabilities(float_predict(model), run.test, batch_size=_FLOAT_BATCH),
-        int8_probabilities=metrics.softmax(logits := network.dequantize(network.run(run.test.images))),
+        float_fitted=float_fitted,
+        quantised_probabilities=metrics.softmax(logits),
         prediction=calibration.apply(logits, fitted),
     )
-    certificate = _certify(answers, flatbuffer, run, force=force)
+    certificate = _certify(answers, quantised, run, force=force)
     manifest = artifact.describe(
         name=name or run.record.name,
-        flatbuffer=flatbuffer,
+        flatbuffer=quantised.flatbuffer,
         created=datetime.now(UTC),
         classes=run.record.classes,
         image=run.recipe.spec,
         calibration=fitted,
         certificate=certificate,
+        arithmetic=quantised.arithmetic,
         training=_training_record(run, chosen),
     )
-    report = _report(manifest, answers, run, metrics.softmax(validation_logits))
-    _write(run, manifest, flatbuffer, report, answers)
+    report = _report(manifest, answers, quantised, run, metrics.softmax(validation_logits))
+    _write(run, manifest, quantised.flatbuffer, report, answers, about=about)
     return report
 
 
@@ -109,49 +139,109 @@ def float_predict(model: keras.Model) -> Predict:
 
 
 @dataclass(frozen=True)
+class _Quantised:
+    """The network to publish, and how it came to be chosen."""
+
+    flatbuffer: bytes
+    arithmetic: Arithmetic
+    costs: Sensitivity
+    ladder: tuple[Attempt, ...]
+
+
+@dataclass(frozen=True)
 class _Answers:
-    """On the test images: f32[N,K] of the float model and of the int8 network, and what the model file answers."""
+    """On the test images: f32[N,K] of the float model and of the quantised network, and what the model file answers."""
 
     float_probabilities: np.ndarray
-    int8_probabilities: np.ndarray
+    float_fitted: Calibration
+    quantised_probabilities: np.ndarray
     prediction: Prediction
 
 
-def _sample(split: Split, count: int, *, seed: int) -> np.ndarray:
-    """Indices of about `count` images, the same share of every class; all of them when there are no more."""
-    if count >= len(split):
-        return np.arange(len(split))
-    return stratified_split(split.labels, fraction=count / len(split), seed=seed)[1]
+def _write_study(run: Run, network: FloatNetwork, say: Say) -> None:
+    validation = run.validation.take(sample(run.validation, _STUDY_IMAGES, seed=run.record.seed))
+    found = studies.run(
+        network,
+        train=run.train,
+        validation=validation,
+        options=run.recipe.quantize,
+        seed=run.record.seed,
+        say=say,
+    )
+    write_atomically(run.folder.study, msgspec.json.format(msgspec.json.encode(found), indent=2))
 
 
-def _certify(answers: _Answers, flatbuffer: bytes, run: Run, *, force: bool) -> Certificate:
-    comparison = evaluate.paired_certificate_numbers(
+def _quantise(network: FloatNetwork, run: Run, chosen: np.ndarray, *, fallback: bool, say: Say) -> _Quantised:
+    options, seed = run.recipe.quantize, run.record.seed
+    with quantize.silenced():
+        spans = ranges.span(ranges.observe(network, run.train.images[chosen]), options.ranges)
+    images = run.validation.images[sample(run.validation, _SENSITIVITY_IMAGES, seed=seed)]
+    say(f"Measuring what each of {len(network.layers)} layers costs in int8, on {len(images):,} validation images …")
+    costs = sensitivity.measure(network, spans, images)
+    arithmetic, attempts = Arithmetic(), ()
+    if fallback:
+        judges = run.validation.take(sample(run.validation, _LADDER_IMAGES, seed=seed))
+        arithmetic, attempts = ladder.climb(network, spans, costs=costs, images=judges, options=options, say=say)
+    with quantize.silenced():
+        return _Quantised(quantize.to_arithmetic(network, spans, arithmetic), arithmetic, costs, attempts)
+
+
+def _fit(logits: np.ndarray, run: Run) -> Calibration:
+    options = run.recipe.calibrate
+    return calibration.fit(logits, run.validation.labels, coverage=options.coverage, abstain=options.abstain)
+
+
+def _warn_of_few(fitted: Calibration, say: Say) -> None:
+    spread = 200 * (fitted.coverage * (1 - fitted.coverage) / (fitted.n + 2)) ** 0.5
+    if spread > _COVERAGE_SPREAD_POINTS:
+        say(
+            f"{fitted.n:,} validation images promise the sets' coverage to within {spread:.0f} points only: add images."
+        )
+
+
+def _certify(answers: _Answers, quantised: _Quantised, run: Run, *, force: bool) -> Certificate:
+    found = evaluate.paired_certificate_numbers(
         answers.float_probabilities,
-        answers.int8_probabilities,
+        answers.quantised_probabilities,
         calibrated_probabilities=answers.prediction.probabilities,
         labels=run.test.labels,
         classes=run.test.classes,
     )
     return certify.certify(
-        comparison,
-        flatbuffer,
+        found,
+        quantised.flatbuffer,
         run.test.images[:1],
         max_drop_points=run.recipe.quantize.max_drop_points,
         force=force,
+        arithmetic=quantised.arithmetic,
     )
 
 
-def _report(manifest: Manifest, answers: _Answers, run: Run, validation_probabilities: np.ndarray) -> RunReport:
+def _report(
+    manifest: Manifest, answers: _Answers, quantised: _Quantised, run: Run, validation_probabilities: np.ndarray
+) -> RunReport:
+    float_logits = comparison.logits_from(answers.float_probabilities)
+    calibrated = comparison.compare(
+        calibration.apply(float_logits, answers.float_fitted),
+        answers.prediction,
+        float_fitted=answers.float_fitted,
+        fitted=manifest.calibration,
+        images=run.test,
+    )
     return RunReport(
         name=manifest.name,
         version=manifest.version,
         classes=manifest.classes,
         float32=evaluate.report_from(answers.float_probabilities, run.test),
         int8=evaluate.report_from(answers.prediction.probabilities, run.test),
-        sets=calibration.set_report(answers.prediction, run.test.labels, manifest.calibration),
+        sets=calibrated.int8.sets,
         validation_accuracy=evaluate.report_from(validation_probabilities, run.validation).accuracy,
         calibration=manifest.calibration,
         certificate=manifest.certificate,
+        arithmetic=quantised.arithmetic,
+        sensitivity=quantised.costs,
+        calibrated=calibrated,
+        ladder=quantised.ladder,
     )
 
 
@@ -171,11 +261,13 @@ def _training_record(run: Run, calibration_images: np.ndarray) -> dict[str, Any]
     }
 
 
-def _write(run: Run, manifest: Manifest, flatbuffer: bytes, report: RunReport, answers: _Answers) -> None:
+def _write(
+    run: Run, manifest: Manifest, flatbuffer: bytes, report: RunReport, answers: _Answers, *, about: str | None
+) -> None:
     """The model file last: while it is the old one, its report may be the new one, which names its version."""
     images = golden.draw_images(manifest.image, seed=0)
     model = Artifact(
-        flatbuffer, manifest, Golden(images, Network(flatbuffer).run(images)), write_card(manifest, report)
+        flatbuffer, manifest, Golden(images, Network(flatbuffer).run(images)), write_card(manifest, report, about=about)
     )
     encoded = artifact.encode(model)
     artifact.decode(encoded)  # what a reader would refuse is refused here, with the old file still in its place

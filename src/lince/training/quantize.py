@@ -1,95 +1,141 @@
-"""Static int8: a trained Keras model and training images in, a LiteRT flatbuffer out."""
+"""From the float network to a LiteRT flatbuffer in int8, or in what a fallback asks for: pixels in, logits out."""
 
 import contextlib
 import io
-import tempfile
-from pathlib import Path
-from typing import Any
+import re
+from collections.abc import Collection, Iterator
 
 import keras
 import numpy as np
-from ai_edge_litert.interpreter import Interpreter
-from ai_edge_quantizer import calibrator, quantizer
-from ai_edge_quantizer import recipe as quantizer_recipes
+from ai_edge_quantizer import quantizer
+from ai_edge_quantizer.algorithm_manager import AlgorithmName
+from ai_edge_quantizer.qtyping import TFLOperationName
+from ai_edge_quantizer.recipe_manager import RecipeManager
 from jaxtyping import UInt8
 
 from lince import native
 from lince.errors import QuantizationError
+from lince.records import Arithmetic, RangeMethod
 from lince.training import flatbuffer
-from lince.training.model import PIXEL_OFFSET, PIXEL_SCALE, normalised_to_logits
+from lince.training.float_network import FloatNetwork, export
+from lince.training.ranges import Ranges, observe, span
 
-# Of the calibration images, those whose values must fit; the tail of the others is clipped for the sake of finer steps.
-_COVERED = 0.99
+_INT8 = Arithmetic()
 
 
-def quantize(model: keras.Model, calibration_images: UInt8[np.ndarray, "n h w 3"]) -> bytes:
+def quantize(
+    model: keras.Model, calibration_images: UInt8[np.ndarray, "n h w 3"], *, method: RangeMethod = "q99"
+) -> bytes:
     """Quantises weights (per channel) and activations (from their observed ranges) to int8.
 
     Args:
         model: built by `model.build`, float32.
         calibration_images: u8[N,H,W,3], of the training split only.
+        method: how observed values become ranges.
 
     Returns:
-        Flatbuffer: `pixels` u8[N,H,W,3] → `logits` i8[N,K], every convolution and dense operation in int8.
+        Flatbuffer: `pixels` u8[N,H,W,3] → `logits` i8[N,K], every operation in int8.
 
     Raises:
         QuantizationError: when an operation is left in float, or the input range is not 0..255.
     """
-    with tempfile.TemporaryDirectory() as folder, _silenced():
-        path = Path(folder) / "float.tflite"
-        signature = [keras.InputSpec(shape=(1, *model.input_shape[1:]), dtype="float32", name="pixels")]
-        normalised_to_logits(model).export(path, format="litert", verbose=False, input_signature=signature)
-        engine = quantizer.Quantizer(path.read_bytes(), quantizer_recipes.static_wi8_ai8())
-        ranges = _ranges(path, calibration_images)
-        # The observed ranges are those of the images; the input's is known exactly: 0..255.
-        ranges[_input_name(path)].update(
-            min=_normalised(np.zeros((1, 1, 1, 1))), max=_normalised(np.full((1, 1, 1, 1), 255))
-        )
-        quantised = flatbuffer.finish(bytes(engine.quantize(ranges, enable_progress_report=False).quantized_model))
-    left = flatbuffer.float_operations(quantised)
-    if left:
-        message = f"{len(left)} operations are left in float: {', '.join(left)}. Expected every convolution in int8."
-        raise QuantizationError(message)
-    return quantised
+    with silenced():
+        network = export(model)
+        return to_arithmetic(network, span(observe(network, calibration_images), method), _INT8)
 
 
-def _ranges(float_model: Path, images: np.ndarray) -> dict[str, Any]:
-    """What each activation spans, by tensor name: the range that holds all of its values for 99 % of the images.
+def to_arithmetic(network: FloatNetwork, ranges: Ranges, arithmetic: Arithmetic) -> bytes:
+    """Quantises an exported network.
 
-    The quantiser's own `calibrate` keeps a moving average (weight 0.05), in which the last sixty images are all that
-    counts. Of the ranges tried (docs/experiments.md, 2026-11-22) this one changed the fewest answers.
+    Args:
+        network: exported.
+        ranges: of its activations; `dynamic` leaves them unread.
+        arithmetic: what to compute in.
+
+    Returns:
+        Flatbuffer: `pixels` u8[N,H,W,3] → `logits`, i8[N,K] of int8, f32[N,K] of any other arithmetic.
+
+    Raises:
+        QuantizationError: when more is left in float than was asked for.
     """
-    mode = calibrator.CalibrationMode.CALIBRATION_PRESERVE_ALL_TENSORS
-    observer = calibrator.CalibrationInterpreter(str(float_model), mode, _collect)
-    [(signature, ends)] = observer.get_signature_list().items()
-    observe = observer.get_signature_runner(signature)
-    for image in images:
-        observe(**{ends["inputs"][0]: _normalised(image[None])})
-    return {
-        name: {
-            "min": np.quantile(extremes["min"], 1 - _COVERED, keepdims=True).astype(np.float32),
-            "max": np.quantile(extremes["max"], _COVERED, keepdims=True).astype(np.float32),
-        }
-        for name, extremes in observer.get_calibration_results().items()
-    }
+    kept = _with_followers(network, arithmetic.float_layers)
+    finished = flatbuffer.finish(_run(network, ranges, _recipe(arithmetic, kept)))
+    if arithmetic.kind == "dynamic":
+        left = flatbuffer.float_weights(finished)
+    else:
+        left = [name for name in flatbuffer.float_operations(finished) if name not in kept]
+    if left:
+        raise QuantizationError(
+            f"{len(left)} operations are left in float: {', '.join(left)}. Expected {_expectation(arithmetic)}: "
+            "ai-edge-quantizer does not know them, so build the network from others."
+        )
+    return finished
 
 
-def _collect(seen: dict[str, np.ndarray], new: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Keeps the smallest and largest value of every image, one after the other."""
-    return {end: np.concatenate([seen[end].ravel(), new[end].ravel()]) for end in new} if seen else new
+def one_layer(network: FloatNetwork, ranges: Ranges, layer: str) -> bytes:
+    """The network with one layer alone in int8, its input and output too; logits f32[N,K]."""
+    manager = RecipeManager()
+    manager.add_static_config(_exactly([layer]), TFLOperationName.ALL_SUPPORTED, 8, 8)
+    _keep_float(manager, TFLOperationName.INPUT, TFLOperationName.OUTPUT)
+    return flatbuffer.finish(_run(network, ranges, manager))
 
 
-def _input_name(float_model: Path) -> str:
-    return Interpreter(str(float_model)).get_input_details()[0]["name"]
-
-
-def _normalised(pixels: np.ndarray) -> np.ndarray:
-    return (pixels * PIXEL_SCALE + PIXEL_OFFSET).astype(np.float32)
+def in_float(network: FloatNetwork) -> bytes:
+    """The network as it is, behind the same face: `pixels` u8[N,H,W,3] → `logits` f32[N,K]."""
+    return flatbuffer.finish(network.flatbuffer)
 
 
 @contextlib.contextmanager
-def _silenced():
+def silenced() -> Iterator[None]:
     """Exporter and quantiser print progress of their own; results belong on stdout, ours alone."""
     out, err = contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO())
     with native.hushed(), out, err:
         yield
+
+
+def _with_followers(network: FloatNetwork, layers: Collection[str]) -> set[str]:
+    """Layers kept in float, and what only passes on what they give: int8 there would cost what was to be saved."""
+    kept = set(layers)
+    for operation in network.operations:
+        if not operation.is_layer and operation.reads and kept.issuperset(operation.reads):
+            kept.add(operation.name)
+    return kept
+
+
+def _recipe(arithmetic: Arithmetic, kept: Collection[str]) -> RecipeManager:
+    """The quantiser's rules; of those that match an operation the last one holds."""
+    manager = RecipeManager()
+    everything = TFLOperationName.ALL_SUPPORTED
+    if arithmetic.kind == "dynamic":
+        manager.add_dynamic_config(".*", everything, 8)
+        return manager
+    manager.add_static_config(".*", everything, 16 if arithmetic.kind == "int16" else 8, 8)
+    if arithmetic.kind == "int16":
+        _keep_float(manager, TFLOperationName.INPUT)
+    if arithmetic.kind != "int8":
+        _keep_float(manager, TFLOperationName.OUTPUT)
+    if kept:
+        manager.add_quantization_config(_exactly(kept), everything, algorithm_key=AlgorithmName.NO_QUANTIZE)
+    return manager
+
+
+def _keep_float(manager: RecipeManager, *operations: TFLOperationName) -> None:
+    for operation in operations:
+        manager.add_quantization_config(".*", operation, algorithm_key=AlgorithmName.NO_QUANTIZE)
+
+
+def _exactly(names: Collection[str]) -> str:
+    """A pattern of these names; the quantiser searches it in an operation's outputs, each closed by a semicolon."""
+    return "^(" + "|".join(map(re.escape, sorted(names))) + ");$"
+
+
+def _run(network: FloatNetwork, ranges: Ranges, manager: RecipeManager) -> bytes:
+    engine = quantizer.Quantizer(network.flatbuffer, manager.get_quantization_recipe())
+    needed = ranges if manager.need_calibration() else None
+    return bytes(engine.quantize(needed, enable_progress_report=False).quantized_model)
+
+
+def _expectation(arithmetic: Arithmetic) -> str:
+    if arithmetic.float_layers:
+        return f"none but {', '.join(arithmetic.float_layers)}"
+    return "int8 weights throughout" if arithmetic.kind == "dynamic" else "none"

@@ -1,0 +1,97 @@
+"""The fallback ladder: what to compute in when int8 throughout loses too much. The choice is made on validation images.
+
+int8      everything in int8
+mixed     the most sensitive layers in float, one more at a time, up to a bound
+int16     int8 weights, 16-bit activations: precise, and slow, since LiteRT has plain kernels only
+dynamic   int8 weights, activations in float, brought to int8 image by image
+"""
+
+import time
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from lince import metrics
+from lince.classifier import Network
+from lince.errors import GateError
+from lince.records import Arithmetic, Attempt, Sensitivity, Split
+from lince.training import certify, divergence, quantize, sensitivity
+from lince.training.float_network import FloatNetwork
+from lince.training.ranges import Ranges
+from lince.training.recipe import Quantize
+
+
+def climb(
+    network: FloatNetwork,
+    ranges: Ranges,
+    *,
+    costs: Sensitivity,
+    images: Split,
+    options: Quantize,
+    say: Callable[[str], None],
+) -> tuple[Arithmetic, tuple[Attempt, ...]]:
+    """Tries one arithmetic after the other until one loses no more than the bound.
+
+    Args:
+        network: exported.
+        ranges: of its activations.
+        costs: of its layers, costliest first.
+        images: of the validation split; the test split is read once, for the certificate of what is chosen here.
+        options: the rungs, the bound, and how many layers may stay in float.
+        say: told of every attempt.
+
+    Returns:
+        What passed, and all attempts, the last of which it is.
+
+    Raises:
+        GateError: every rung lost too much.
+    """
+    exact = sensitivity.logits(quantize.in_float(network), images.images)
+    attempts = []
+    for arithmetic in _rungs(costs, options):
+        with quantize.silenced():
+            flatbuffer = quantize.to_arithmetic(network, ranges, arithmetic)
+        attempts.append(_attempt(arithmetic, flatbuffer, exact, images, bound=options.max_drop_points))
+        say(_sentence(attempts[-1]))
+        if attempts[-1].passed:
+            return arithmetic, tuple(attempts)
+    raise GateError(
+        f"Every rung loses more than {options.max_drop_points} points on {len(images):,} validation images: "
+        f"{'; '.join(map(_sentence, attempts))}. Expected one that keeps the bound: raise quantize.max_drop_points or "
+        "quantize.max_float_layers by --set, or publish int8 all the same with --force and without --fallback."
+    )
+
+
+def _rungs(costs: Sensitivity, options: Quantize) -> Iterator[Arithmetic]:
+    yield Arithmetic()
+    layers = [cost.layer for cost in costs.layers]
+    for kind in options.fallback:
+        if kind == "mixed":
+            # With every layer in float nothing would be left of the quantised network.
+            for count in range(1, min(options.max_float_layers, len(layers) - 1) + 1):
+                yield Arithmetic("mixed", tuple(layers[:count]))
+        else:
+            yield Arithmetic(kind)
+
+
+def _attempt(arithmetic: Arithmetic, flatbuffer: bytes, exact: np.ndarray, images: Split, *, bound: float) -> Attempt:
+    with quantize.silenced():
+        network = Network(flatbuffer)
+    began = time.perf_counter()
+    logits = network.dequantize(network.run(images.images))
+    seconds = time.perf_counter() - began
+    exact_right, right = (answers.argmax(axis=1) == images.labels for answers in (exact, logits))
+    drop = certify.points(metrics.paired_difference(exact_right, right))
+    return Attempt(
+        arithmetic=arithmetic,
+        n=len(images),
+        drop_points=drop,
+        divergence=divergence.measure(exact, logits),
+        flatbuffer_bytes=len(flatbuffer),
+        latency_us=1e6 * seconds / len(images),
+        passed=drop.value <= bound,
+    )
+
+
+def _sentence(attempt: Attempt) -> str:
+    return f"{attempt.arithmetic.description}: {attempt.drop_points.value:+.2f} points lost"

@@ -1,0 +1,45 @@
+"""Which layer costs what: the network again and again, one layer at a time in int8 and all others in float."""
+
+import numpy as np
+from jaxtyping import Float32, UInt8
+
+from lince import machine
+from lince.classifier import Network
+from lince.records import Arithmetic, LayerCost, Sensitivity
+from lince.training import divergence, quantize
+from lince.training.float_network import FloatNetwork
+from lince.training.ranges import Ranges
+
+
+def measure(network: FloatNetwork, ranges: Ranges, images: UInt8[np.ndarray, "n h w 3"]) -> Sensitivity:
+    """Measures every convolution, dense layer and addition.
+
+    A layer alone is measured, and not what leaving it in float regains, because the costs of others would be noise
+    around it. Costs do not simply add up: the layers' errors partly cancel.
+
+    Args:
+        network: exported.
+        ranges: of its activations.
+        images: u8[N,H,W,3], of the validation split; a few hundred are enough.
+    """
+    exact = logits(quantize.in_float(network), images)
+    costs = []
+    for layer in network.layers:
+        with quantize.silenced():
+            alone = quantize.one_layer(network, ranges, layer.name)
+        found = divergence.measure(exact, logits(alone, images))
+        costs.append(LayerCost(layer.name, layer.kind, layer.weights, found))
+    with quantize.silenced():
+        whole = quantize.to_arithmetic(network, ranges, Arithmetic())
+    return Sensitivity(
+        n=len(images),
+        layers=tuple(sorted(costs, key=lambda cost: -cost.divergence.kl)),
+        whole=divergence.measure(exact, logits(whole, images)),
+    )
+
+
+def logits(flatbuffer: bytes, images: UInt8[np.ndarray, "n h w 3"]) -> Float32[np.ndarray, "n k"]:
+    """What a finished network answers, dequantised."""
+    with quantize.silenced():
+        network = Network(flatbuffer, threads=machine.cores())
+    return network.dequantize(network.run(images))
