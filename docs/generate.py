@@ -65,12 +65,15 @@ def _help(name: str, command: Any) -> str:
 
 
 def _structs(heading: str, struct: type) -> Iterator[tuple[str, type]]:
-    """The struct and those inside it, each with the TOML table that it is."""
+    """The struct and those inside it, each with the TOML table, or array of tables, that it is."""
     yield heading, struct
     for field in msgspec.inspect.type_info(struct).fields:
+        name = f"{heading.strip('[]')}.{field.encode_name}".lstrip(".")
         for kind in getattr(field.type, "types", (field.type,)):  # a union, or one type
             if isinstance(kind, msgspec.inspect.StructType):
-                yield from _structs(f"[{field.encode_name}]", kind.cls)
+                yield from _structs(f"[{name}]", kind.cls)
+            elif isinstance(getattr(kind, "item_type", None), msgspec.inspect.StructType):
+                yield from _structs(f"[[{name}]]", kind.item_type.cls)
 
 
 def _table(heading: str, struct: type) -> str:
@@ -113,6 +116,8 @@ def _expected(kind: Any) -> str:
             return "`true` or `false`"
         case msgspec.inspect.StrType():
             return "text"
+        case msgspec.inspect.StructType():
+            return "table"
     return "a value"
 
 

@@ -31,7 +31,7 @@ dense_dropout = 0.1
 [augment]
 rotation_degrees = 5
 zoom = 0.05
-horizontal_flip = true
+horizontal_flip = "random"
 
 [train]
 epochs = 12

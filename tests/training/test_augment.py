@@ -1,14 +1,17 @@
 """Augmentation moves pixels as it says, keeps everything else, and depends on its generator alone."""
 
+from itertools import pairwise
+
 import keras
 import numpy as np
 import pytest
 
 import synthetic
-from lince.training.augment import augment, draw_transforms
+from lince.training.augment import augment, draw_transforms, mirrored
 from lince.training.recipe import Augment
 
-EVERYTHING = Augment(rotation_degrees=30, zoom=0.2, horizontal_flip=True)
+EVERYTHING = Augment(rotation_degrees=30, zoom=0.2, translate=3, horizontal_flip="random", cutout=5)
+GREY = 128
 
 
 @pytest.fixture
@@ -17,8 +20,11 @@ def images() -> np.ndarray:
     return synthetic.batch(12, seed=4)[0]
 
 
-def run(images: np.ndarray, recipe: Augment, seed: int = 0) -> np.ndarray:
-    return keras.ops.convert_to_numpy(augment(images, recipe, np.random.default_rng(seed)))
+def run(images: np.ndarray, recipe: Augment, seed: int = 0, *, mirror: np.ndarray | None = None) -> np.ndarray:
+    """Augmented pixels; without `mirror`, those images are mirrored that the first epoch would mirror."""
+    if mirror is None:
+        mirror = mirrored(np.arange(len(images)), recipe, epoch=1, seed=seed)
+    return keras.ops.convert_to_numpy(augment(images, recipe, np.random.default_rng(seed), mirror=mirror))
 
 
 def sample(image: np.ndarray, transform: np.ndarray) -> np.ndarray:
@@ -48,17 +54,21 @@ class TestAugment:
             EVERYTHING,
             Augment(rotation_degrees=180),
             Augment(zoom=0.9),
-            Augment(horizontal_flip=True),
+            Augment(translate=31),
+            Augment(horizontal_flip="random"),
+            Augment(horizontal_flip="alternating"),
+            Augment(cutout=31),
         ],
-        ids=["everything", "rotation", "zoom", "flip"],
+        ids=["everything", "rotation", "zoom", "translate", "flip", "alternating", "cutout"],
     )
     def test_keeps_shape_and_range(self, images, recipe):
-        """Pixels stay pixels: f32[N,H,W,3] within 0..255, and nothing comes in that was not in the picture."""
+        """Pixels stay pixels: f32[N,H,W,3] within 0..255, and nothing but grey comes in that was not in the picture."""
         found = run(images, recipe)
         assert images.shape == found.shape
         assert np.float32 == found.dtype
         tolerance = 1e-3  # bilinear weights in float32 sum to 1 within 1e-6 of 255
         low, high = images.min(axis=(1, 2)), images.max(axis=(1, 2))
+        low, high = (low.clip(max=GREY), high.clip(min=GREY)) if recipe.cutout else (low, high)
         assert (found.min(axis=(1, 2)) >= low - tolerance).all()
         assert (found.max(axis=(1, 2)) <= high + tolerance).all()
 
@@ -68,13 +78,21 @@ class TestAugment:
 
     def test_flip_is_exact(self, images):
         """Each picture is itself or its mirror image, to the bit; both occur."""
-        found = run(images, Augment(horizontal_flip=True))
+        found = run(images, Augment(horizontal_flip="random"))
         flipped = [np.array_equal(one, image[:, ::-1]) for one, image in zip(found, images, strict=True)]
         same = [np.array_equal(one, image) for one, image in zip(found, images, strict=True)]
         assert [not was for was in flipped] == same
         assert 0 < sum(flipped) < len(images)
 
-    @pytest.mark.parametrize("recipe", [EVERYTHING, Augment(rotation_degrees=90), Augment(zoom=0.5)])
+    def test_mirrors_those_that_it_is_told_to(self, images):
+        """Neither more nor fewer, whatever the recipe says of how they are chosen."""
+        mirror = np.arange(12) % 3 == 0
+        expected = np.where(mirror[:, None, None, None], images[:, :, ::-1], images)
+        np.testing.assert_array_equal(expected, run(images, Augment(), mirror=mirror))
+
+    @pytest.mark.parametrize(
+        "recipe", [Augment(rotation_degrees=30, zoom=0.2), Augment(rotation_degrees=90), Augment(zoom=0.5)]
+    )
     def test_is_the_affine_map_that_was_drawn(self, images, recipe):
         """One bilinear resampling by the drawn map, written out in NumPy, gives the same pixels."""
         transforms = draw_transforms(len(images), (32, 32), recipe, np.random.default_rng(0))
@@ -97,16 +115,87 @@ class TestAugment:
 
     def test_draws_anew_each_time(self, images):
         """Going on with one generator gives new pictures: no epoch sees the last one's."""
-        rng = np.random.default_rng(0)
-        first, second = (keras.ops.convert_to_numpy(augment(images, EVERYTHING, rng)) for _ in range(2))
+        rng, mirror = np.random.default_rng(0), np.zeros(12, bool)
+        first, second = (keras.ops.convert_to_numpy(augment(images, EVERYTHING, rng, mirror=mirror)) for _ in range(2))
         assert not np.array_equal(first, second)
 
     def test_other_shapes_of_images(self):
         """Pictures need not be square; a flip mirrors the columns."""
         images = np.random.default_rng(0).integers(0, 256, (8, 10, 16, 3), dtype=np.uint8)
-        found = run(images, Augment(horizontal_flip=True))
+        found = run(images, Augment(horizontal_flip="random"))
         for one, image in zip(found, images, strict=True):
             assert np.array_equal(one, image) or np.array_equal(one, image[:, ::-1])
+
+    def test_images_that_must_not_be_written_to(self, images):
+        """Those in a file come as they are."""
+        images.flags.writeable = False
+        assert images.shape == run(images, EVERYTHING).shape
+
+
+class TestTranslate:
+    def test_only_moves(self):
+        """Each picture is a window of itself, mirrored beyond its edge; every shift of the range is among them."""
+        images = np.random.default_rng(0).integers(0, 256, (200, 8, 10, 3), dtype=np.uint8)
+        found, moves = run(images, Augment(translate=2)), set()
+        for one, image in zip(found, images, strict=True):
+            padded = np.pad(image, ((2, 2), (2, 2), (0, 0)), mode="reflect")
+            [move] = [
+                (top, left)
+                for top in range(5)
+                for left in range(5)
+                if np.array_equal(one, padded[top : top + 8, left : left + 10])
+            ]
+            moves.add(move)
+        assert {(top, left) for top in range(5) for left in range(5)} == moves
+
+
+class TestCutout:
+    @pytest.mark.parametrize("side", [1, 5, 8])
+    def test_paints_one_square(self, side):
+        """Of that side, wholly inside the picture, in all colours; the rest stays."""
+        images = np.random.default_rng(0).integers(0, GREY, (50, 8, 10, 3), dtype=np.uint8)  # nothing is grey yet
+        corners = set()
+        for one, image in zip(run(images, Augment(cutout=side)), images, strict=True):
+            painted = (one == GREY).all(axis=2)
+            rows, columns = np.flatnonzero(painted.any(axis=1)), np.flatnonzero(painted.any(axis=0))
+            assert (side, side, side**2) == (len(rows), len(columns), painted.sum())
+            assert (side - 1, side - 1) == (np.ptp(rows), np.ptp(columns))
+            np.testing.assert_array_equal(image[~painted], one[~painted])
+            corners.add((rows[0], columns[0]))
+        assert len(corners) > 1
+
+
+class TestMirrored:
+    indices = np.arange(1000)
+
+    def test_none(self):
+        """Without flips no image is mirrored, ever."""
+        assert not any(mirrored(self.indices, Augment(), epoch=epoch, seed=0).any() for epoch in range(1, 5))
+
+    def test_alternating_covers_both_ways_in_two_epochs(self):
+        """Any two epochs on end show each image both ways round, half of them one way in each."""
+        epochs = [
+            mirrored(self.indices, Augment(horizontal_flip="alternating"), epoch=epoch, seed=3) for epoch in range(1, 5)
+        ]
+        for one, two in pairwise(epochs):
+            np.testing.assert_array_equal(one, ~two)
+            assert 450 < one.sum() < 550
+
+    def test_random_mirrors_half_anew_each_epoch(self):
+        """What an image was in one epoch says nothing of the next."""
+        epochs = [mirrored(self.indices, Augment(horizontal_flip="random"), epoch=epoch, seed=3) for epoch in (1, 2, 3)]
+        for one, two in pairwise(epochs):
+            assert 450 < one.sum() < 550
+            assert 450 < (one == two).sum() < 550
+
+    @pytest.mark.parametrize("flip", ["random", "alternating"])
+    def test_is_the_image_s_own(self, flip):
+        """Batches of any size and order mirror the same images; another seed mirrors others."""
+        recipe = Augment(horizontal_flip=flip)
+        whole, other = (mirrored(self.indices, recipe, epoch=2, seed=seed) for seed in (3, 4))
+        some = np.array([7, 999, 7, 0])
+        np.testing.assert_array_equal(whole[some], mirrored(some, recipe, epoch=2, seed=3))
+        assert 450 < (whole == other).sum() < 550
 
 
 class TestDrawTransforms:
@@ -120,14 +209,14 @@ class TestDrawTransforms:
         assert (0, 0) == (c0.any(), c1.any())
 
     def test_within_the_ranges(self):
-        """Scale and angle stay within what the recipe says, and use all of it; every other picture is mirrored."""
+        """Scale and angle stay within what the recipe says, and use all of it; none is mirrored by the map."""
         a0, a1, _, b0, b1, *_ = draw_transforms(2000, (32, 32), EVERYTHING, np.random.default_rng(0)).T
         determinant = a0 * b1 - a1 * b0
-        scale = np.sqrt(abs(determinant))
+        scale = np.sqrt(determinant)
         angle = np.rad2deg(np.arctan2(-a1, b1))
         np.testing.assert_allclose([0.8, 1.2], [scale.min(), scale.max()], atol=0.01)
         np.testing.assert_allclose([-30, 30], [angle.min(), angle.max()], atol=0.5)
-        assert 900 < (determinant < 0).sum() < 1100
+        assert determinant.min() > 0
 
     def test_quarter_turn(self):
         """90 degrees about the centre are the quarter turn of NumPy: columns become rows, exactly."""

@@ -19,13 +19,24 @@ from lince import data
 from lince.records import ImageSpec
 from lince.training import checkpoint, model as models, recipe as recipes, train
 from lince.training.augment import augment
+from lince.training.batch_norm import BatchNorm
+from lince.training.objective import compile_model
 
 assert keras.backend.backend() == "jax"
-recipe = recipes.load(sys.argv[2], ["train.epochs=1", "train.batch_size=16", "model.blocks=[[8], [8]]"])
+model = "model={family = 'pooled', stem = 6, stages = [[8, 8]], dropout = 0.1}"
+options = ["train.epochs=1", "train.batch_size=16", "train.optimizer=muon", "train.learning_rate=0.1"]
+recipe = recipes.load(sys.argv[2], [model, *options])
 images = data.load(sys.argv[1], ImageSpec(), seed=0).train
-order = np.random.default_rng(0).permutation(len(images))
-pixels = keras.ops.convert_to_numpy(augment(images.images[:4], recipe.augment, np.random.default_rng(0)))
+rng = np.random.default_rng(0)
+order = rng.permutation(len(images))
+mirror = np.arange(4) % 2 == 0
+pixels = keras.ops.convert_to_numpy(augment(images.images[:4], recipe.augment, rng, mirror=mirror))
 assert pixels.shape == (4, 32, 32, 3) and pixels.min() >= 0 and pixels.max() <= 255
+
+norm, values = BatchNorm(), rng.normal(2, 3, (4, 5, 6, 3)).astype(np.float32)
+expected = (values - values.mean((0, 1, 2))) / np.sqrt(values.var((0, 1, 2)) + 1e-5)
+np.testing.assert_allclose(norm(values, training=True), expected, atol=1e-4)
+np.testing.assert_allclose(norm.moving_variance, 0.6 + 0.4 * values.var((0, 1, 2), ddof=1), rtol=1e-5)
 
 
 class Quiet:
@@ -47,8 +58,9 @@ before = model.get_weights()
     model, train=images.take(order[:48]), validation=images.take(order[48:]), recipe=recipe.train,
     augmentation=recipe.augment, seed=0, checkpoint_path=path, display=Quiet(),
 ).history
-assert not any(np.array_equal(*pair) for pair in zip(before, model.get_weights()))
-train.compile_model(other, recipe.train)
+kept = [np.array_equal(*pair) for pair in zip(before, model.get_weights())]
+assert kept.count(True) == 1, "all but the filters of the stem are trained"
+compile_model(other, recipe.train)
 assert checkpoint.restore(path, other).history == (record,)
 assert all(np.array_equal(*pair) for pair in zip(model.get_weights(), other.get_weights()))
 print(record.loss, record.val_loss)
@@ -56,7 +68,7 @@ print(record.loss, record.val_loss)
 
 
 def test_trains(images_folder: Path, recipe_file: Path, tmp_path: Path):
-    """Build, augment, fit an epoch, write a checkpoint and restore it: finite losses, equal weights."""
+    """Batch norm, augment, fit an epoch by Muon, write a checkpoint and restore it: finite losses, equal weights."""
     environment = os.environ | {"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"}
     command = [sys.executable, "-c", PROGRAM, str(images_folder), str(recipe_file), str(tmp_path)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240, check=False)

@@ -208,10 +208,9 @@ class TestStart:
         with pytest.raises(TrainingError, match=r"The run folder .* cannot be written \(Not a directory\)"):
             start(images_folder, recipe, tmp_path / "file" / "tiny")
 
-    @pytest.mark.parametrize("change", [{"optimizer": "adamm"}, {"loss": "cross_entropy"}], ids=["optimizer", "loss"])
-    def test_recipes_that_cannot_train(self, images_folder, recipe, tmp_path, change):
+    def test_recipes_that_cannot_train(self, images_folder, recipe, tmp_path):
         """What Keras does not know is said before a folder is made."""
-        wrong = msgspec.structs.replace(recipe, train=msgspec.structs.replace(recipe.train, **change))
+        wrong = msgspec.structs.replace(recipe, train=msgspec.structs.replace(recipe.train, optimizer="adamm"))
         with pytest.raises(RecipeError, match="Keras does not know"):
             start(images_folder, wrong, tmp_path / "wrong")
         assert [] == list(tmp_path.iterdir())

@@ -9,7 +9,7 @@ import pytest
 from lince.errors import RecipeError
 from lince.records import ImageSpec
 from lince.training import recipe as recipes
-from lince.training.recipe import Augment, Vgg
+from lince.training.recipe import Augment, Phase, Pooled, ResNet, Vgg
 
 MINIMAL = """
 [model]
@@ -55,19 +55,15 @@ class TestShipped:
         assert re.search(rf"^#\s+command\s+lince train \S+.* --recipe {name}\b", header[0], re.MULTILINE)
 
     def test_classic_is_the_report_s_recipe(self):
-        """What the report prescribes: loss, optimiser, patience, validation share, epochs, all three augmentations."""
+        """What the report prescribes: optimiser, patience, validation share, epochs, all three augmentations."""
         classic = recipes.load("classic")
         train = classic.train
-        assert ("categorical_crossentropy", "adam", 10, 0.2) == (
-            train.loss,
-            train.optimizer,
-            train.patience,
-            train.validation_fraction,
-        )
+        assert ("adam", 10, 0.2) == (train.optimizer, train.patience, train.validation_fraction)
+        assert ("constant", 0, 0, ()) == (train.schedule, train.label_smoothing, train.class_balance, train.phases)
         assert train.epochs >= 51
         assert classic.augment.rotation_degrees > 0
         assert classic.augment.zoom > 0
-        assert classic.augment.horizontal_flip
+        assert "random" == classic.augment.horizontal_flip
 
 
 class TestLoad:
@@ -77,10 +73,20 @@ class TestLoad:
         assert ("mine", ImageSpec(32, 32), Augment()) == (recipe.name, recipe.spec, recipe.augment)
         assert Vgg(blocks=((8,), (16, 16)), block_dropout=(0.1, 0.2), dense=(16,), dense_dropout=0.5) == recipe.model
 
-    def test_round_trip(self, mine):
-        """A resolved recipe as plain data, as it stands in run.json, gives the same recipe."""
-        recipe = recipes.load(mine, ["augment.zoom=0.25", "image_size=48"])
+    @pytest.mark.parametrize("name", recipes.names())
+    def test_round_trip(self, name):
+        """A resolved recipe as plain data, as it stands in run.json, gives the same recipe, whatever its family."""
+        recipe = recipes.load(name, ["train.epochs=3", "image_size=48"])
         assert recipe == recipes.from_table(recipes.to_table(recipe), source="run.json")
+
+    def test_families(self, mine):
+        """The table `[model]` is read as its family has it; what is left out has the family's default."""
+        train = ["train.optimizer=muon", "train.phases=[{until = 0.5, image_size = 24}]"]
+        pooled = recipes.load(mine, ["model={family = 'pooled', stages = [[8], [16, 16]]}", *train])
+        assert Pooled(stem=24, stem_floor=5e-4, stages=((8,), (16, 16)), shortcut=False, dropout=0.0) == pooled.model
+        assert ((Phase(until=0.5, image_size=24),), "muon") == (pooled.train.phases, pooled.train.optimizer)
+        resnet = recipes.load(mine, ["model={family = 'resnet', stages = [8, 16]}"])
+        assert ResNet(stages=(8, 16), blocks=1) == resnet.model
 
     @pytest.mark.parametrize(
         ("override", "read"),
@@ -88,7 +94,8 @@ class TestLoad:
             ("train.epochs=5", lambda recipe: recipe.train.epochs == 5),
             ("train.learning_rate=5e-4", lambda recipe: recipe.train.learning_rate == 5e-4),
             ("model.dense=[64, 32]", lambda recipe: recipe.model.dense == (64, 32)),
-            ("augment.horizontal_flip=true", lambda recipe: recipe.augment.horizontal_flip),
+            ("augment.horizontal_flip=alternating", lambda recipe: recipe.augment.horizontal_flip == "alternating"),
+            ("train.patience=0", lambda recipe: recipe.train.patience == 0),
             ("train.optimizer=sgd", lambda recipe: recipe.train.optimizer == "sgd"),
             ('train.optimizer="sgd"', lambda recipe: recipe.train.optimizer == "sgd"),
             ("name=a=b", lambda recipe: recipe.name == "a=b"),
@@ -150,26 +157,58 @@ class TestMistakes:
             ("momentum=0.9", r"unknown field `momentum`"),
             ("train.epoch=5", r"unknown field `epoch` - at `\$\.train`"),
             ("model.depth=5", r"unknown field `depth` - at `\$\.model`"),
-            ("augment.cutout=8", r"unknown field `cutout` - at `\$\.augment`"),
+            ("augment.shear=8", r"unknown field `shear` - at `\$\.augment`"),
             ("quantize.bits=4", r"unknown field `bits` - at `\$\.quantize`"),
             ("calibrate.bins=15", r"unknown field `bins` - at `\$\.calibrate`"),
-            ("model.family=vit", r"Invalid value 'vit' - at `\$\.model\.family`"),
+            ("model.family=vit", r"Invalid value 'vit' - at `\$\.model\.family`\. Choose 'pooled', 'resnet' or 'vgg'"),
             ("train.epochs=0", r"Expected `int` >= 1 - at `\$\.train\.epochs`"),
             ("train.epochs=many", r"Expected `int`, got `str` - at `\$\.train\.epochs`"),
             ("train.epochs=2.5", r"Expected `int`, got `float` - at `\$\.train\.epochs`"),
             ("train.batch_size=0", r"Expected `int` >= 1 - at `\$\.train\.batch_size`"),
             ("train.learning_rate=0", r"Expected `float` > 0.0 - at `\$\.train\.learning_rate`"),
             ("train.learning_rate=nan", r"Expected `float` > 0.0 - at `\$\.train\.learning_rate`"),
-            ("train.patience=0", r"Expected `int` >= 1 - at `\$\.train\.patience`"),
+            ("train.patience=-1", r"Expected `int` >= 0 - at `\$\.train\.patience`"),
+            ("train.warmup=1", r"Expected `float` < 1.0 - at `\$\.train\.warmup`"),
+            ("train.label_smoothing=-0.1", r"Expected `float` >= 0.0 - at `\$\.train\.label_smoothing`"),
+            ("train.class_balance=1.5", r"Expected `float` <= 1.0 - at `\$\.train\.class_balance`"),
+            ("train.teacher_weight=2", r"Expected `float` <= 1.0 - at `\$\.train\.teacher_weight`"),
+            ("train.teacher_temperature=0", r"Expected `float` > 0.0 - at `\$\.train\.teacher_temperature`"),
+            (
+                "train.schedule=step",
+                r"value 'step' - at `\$\.train\.schedule`\. Choose 'constant', 'cosine' or 'linear'",
+            ),
+            ("train.phases=[{until = 0.5}]", r"missing required field `image_size` - at `\$\.train\.phases\[0\]`"),
+            (
+                "train.phases=[{until = 0.5, image_size = 8}, {until = 0.5, image_size = 16}]",
+                r"phases end at \[0\.5, 0\.5\] of the training; put them in order, each ending after the one before",
+            ),
+            (
+                "train.phases=[{until = 0.5, image_size = 64}]",
+                r"phases has images of 64 pixels; use at most image_size=32",
+            ),
+            ("train.phases=[{until = 0.5, image_size = 16}]", r"family 'vgg' takes images of one size only"),
             ("train.validation_fraction=1", r"Expected `float` < 1.0 - at `\$\.train\.validation_fraction`"),
             ("train.validation_fraction=0", r"Expected `float` > 0.0 - at `\$\.train\.validation_fraction`"),
-            ("train.precision=float16", r"Invalid enum value 'float16' - at `\$\.train\.precision`"),
+            (
+                "train.precision=float16",
+                r"Invalid enum value 'float16' - at `\$\.train\.precision`\. Choose 'auto', 'bfloat16' or 'float32'",
+            ),
             ("augment.zoom=1", r"Expected `float` < 1.0 - at `\$\.augment\.zoom`"),
             ("augment.rotation_degrees=181", r"Expected `float` <= 180.0 - at `\$\.augment\.rotation_degrees`"),
-            ("augment.horizontal_flip=1", r"Expected `bool`, got `int` - at `\$\.augment\.horizontal_flip`"),
+            (
+                "augment.horizontal_flip=true",
+                r"got `bool` - at `\$\.augment\.horizontal_flip`\. Choose 'alternating', 'none' or 'random'",
+            ),
+            ("augment.translate=-1", r"Expected `int` >= 0 - at `\$\.augment\.translate`"),
+            ("augment.translate=32", r"augment\.translate=32 leaves nothing of images of 32 pixels; lower it"),
+            ("augment.cutout=40", r"augment\.cutout=40 leaves nothing of images of 32 pixels; lower it"),
             ("model.dense=[0]", r"Expected `int` >= 1 - at `\$\.model\.dense\[0\]`"),
             ("model.dense_dropout=1", r"Expected `float` < 1.0 - at `\$\.model\.dense_dropout`"),
             ("quantize.calibration_images=0", r"Expected `int` >= 1 - at `\$\.quantize\.calibration_images`"),
+            (
+                "quantize.fallback=['int4']",
+                r"value 'int4' - at `\$\.quantize\.fallback\[0\]`\. Choose 'dynamic', 'int16' or 'mixed'",
+            ),
             ("quantize.max_drop_points=-1", r"Expected `float` >= 0.0 - at `\$\.quantize\.max_drop_points`"),
             ("quantize.max_drop_points=inf", r"Expected `float` <= 100.0 - at `\$\.quantize\.max_drop_points`"),
             ("calibrate.coverage=1", r"Expected `float` < 1.0 - at `\$\.calibrate\.coverage`"),
@@ -178,6 +217,15 @@ class TestMistakes:
             ("image_size=1025", r"Expected `int` <= 1024 - at `\$\.image_size`"),
             ("model.block_dropout=[0.1]", r"2 blocks but 1 values in block_dropout; give one rate per block"),
             ("model=5", r"Expected `object`, got `int` - at `\$\.model`"),
+            ("model={family = 'pooled', stages = []}", r"Expected `array` of length >= 1 - at `\$\.model\.stages`"),
+            ("model={family = 'pooled', stages = [[]]}", r"of length >= 1 - at `\$\.model\.stages\[0\]`"),
+            ("model={family = 'pooled', stages = [[8]], stem = 7}", r"multiple of 2 - at `\$\.model\.stem`"),
+            ("model={family = 'pooled', stages = [[8]], stem = 26}", r"Expected `int` <= 24 - at `\$\.model\.stem`"),
+            ("model={family = 'resnet', stages = []}", r"Expected `array` of length >= 1 - at `\$\.model\.stages`"),
+            (
+                "model={family = 'pooled', stages = [[8], [8, 8, 16]], shortcut = true}",
+                r"stage 2 begins with 8 channels and ends with 16, which a shortcut cannot add; make them equal",
+            ),
         ],
     )
     def test_keys_and_values(self, mine, override, match):
@@ -196,10 +244,18 @@ class TestMistakes:
         """Each block halves the image; the sentence says how many it can take."""
         blocks = ["model.blocks=[[8], [8], [8], [8]]", "model.block_dropout=[0, 0, 0, 0]", "image_size=8"]
         with pytest.raises(
-            RecipeError, match=r"4 blocks halve image_size=8 to nothing; use at most 3 blocks, or larger images"
+            RecipeError, match=r"halves images of 8 pixels to nothing, it takes 16 or more; use fewer blocks or stages"
         ):
             recipes.load(mine, blocks)
         assert recipes.load(mine, [*blocks[:2], "image_size=16"])
+
+    def test_phases_smaller_than_the_network_takes(self, mine):
+        """A stem of 2 × 2 takes a pixel off before the first stage halves the image; a phase counts as much."""
+        phase = "train.phases=[{until = 0.5, image_size = SIZE}]"
+        model = "model={family = 'pooled', stages = [[8], [8], [8], [8]]}"
+        with pytest.raises(RecipeError, match=r"halves images of 16 pixels to nothing, it takes 17 or more"):
+            recipes.load(mine, [model, phase.replace("SIZE", "16")])
+        assert recipes.load(mine, [model, phase.replace("SIZE", "17")])
 
     def test_sources_are_named(self, mine):
         """A table from a run folder is named by its file."""

@@ -14,8 +14,9 @@ from lince.records import EpochRecord, Split
 from lince.training import checkpoint, train
 from lince.training import model as models
 from lince.training.checkpoint import Checkpoint
+from lince.training.pace import ByEpochs, BySeconds
 from lince.training.recipe import Recipe, Train
-from lince.training.train import best_epoch, finished
+from lince.training.train import finished, kept_epoch
 
 
 def history(*val_losses: float) -> tuple[EpochRecord, ...]:
@@ -48,12 +49,13 @@ def fit_in(recipe: Recipe, splits: tuple[Split, Split]) -> Fit:
     """Trains the tiny network with its checkpoint in a folder; keywords change the recipe's `[train]` table."""
     kept, held_out = splits
 
-    def run(folder: Path, display: Watcher, *, resume: bool = False, seed: int = 3, **changes: object):
+    def run(folder: Path, display: Watcher, *, resume: bool = False, seed: int = 3, pace=None, teacher=None, **changes):
         options = msgspec.structs.replace(recipe.train, **changes)
         model = models.build(recipe.model, spec=recipe.spec, num_classes=3, precision="float32", seed=seed)
         state = train.fit(
             model, train=kept, validation=held_out, recipe=options, augmentation=recipe.augment, seed=seed,
-            checkpoint_path=folder / "checkpoint.npz", display=display, resume=resume,
+            checkpoint_path=folder / "checkpoint.npz", display=display, resume=resume, pace=pace,
+            teacher=teacher,
         )  # fmt: skip
         return model, state
 
@@ -94,7 +96,7 @@ def ruined(fit_in: Fit, tmp_path_factory: pytest.TempPathFactory) -> Done:
 
 
 def without_times(records: tuple[EpochRecord, ...]) -> tuple[EpochRecord, ...]:
-    return tuple(replace(record, images_per_second=0.0, seconds=0.0) for record in records)
+    return tuple(replace(record, images_per_second=0.0, seconds=0.0, peak_memory_bytes=0) for record in records)
 
 
 def same(first, second) -> bool:
@@ -120,20 +122,23 @@ class TestStopping:
     def test_patience(self, losses, patience, expected):
         """Training ends `patience` epochs after the best one; an equal loss is no improvement."""
         options = Train(epochs=100, batch_size=8, learning_rate=1e-3, patience=patience)
-        assert expected == finished(history(*losses), options)
+        assert expected == finished(history(*losses), options, done=len(losses) / 100)
 
-    @pytest.mark.parametrize(("done", "expected"), [(2, False), (3, True), (4, True)])
-    def test_epochs(self, done, expected):
-        """Training ends when the epochs are used up, however well it goes."""
-        options = Train(epochs=3, batch_size=8, learning_rate=1e-3)
-        assert expected == finished(history(*[1 / (1 + epoch) for epoch in range(done)]), options)
+    @pytest.mark.parametrize("patience", [0, 10])
+    @pytest.mark.parametrize(("done", "expected"), [(0.0, False), (0.99, False), (1.0, True)])
+    def test_end(self, done, expected, patience):
+        """Training ends when all is done, however well it goes."""
+        options = Train(epochs=3, batch_size=8, learning_rate=1e-3, patience=patience)
+        assert expected == finished(history(1.0, 0.5), options, done=done)
 
     @pytest.mark.parametrize(
-        ("losses", "expected"), [((1.0,), 1), ((1.0, 0.5, 0.7), 2), ((0.5, 0.7, 0.5), 1), ((3.0, 2.0, 1.0), 3)]
+        ("losses", "best"), [((1.0,), 1), ((1.0, 0.5, 0.7), 2), ((0.5, 0.7, 0.5), 1), ((3.0, 2.0, 1.0), 3)]
     )
-    def test_best_epoch(self, losses, expected):
-        """The lowest validation loss; the first of equals."""
-        assert expected == best_epoch(history(*losses))
+    def test_kept_epoch(self, losses, best):
+        """With patience that of the lowest validation loss, the first of equals; without, the last."""
+        options = {"epochs": 9, "batch_size": 8, "learning_rate": 1e-3}
+        assert best == kept_epoch(history(*losses), Train(**options, patience=2))
+        assert len(losses) == kept_epoch(history(*losses), Train(**options))
 
 
 class TestFit:
@@ -144,13 +149,13 @@ class TestFit:
         assert max(record.val_accuracy for record in whole.state.history) > 0.6
 
     def test_says_every_epoch_and_batch(self, whole):
-        """The display is told each batch with running means, and each epoch with its record; the last is smaller."""
+        """The display is told each batch with running means, each epoch with its record; batches are equal parts."""
         epochs, batches = whole.watcher.epochs, whole.watcher.batches
         assert whole.state.history == tuple(record for record, _ in epochs)
         assert [(epoch, batch) for epoch in range(1, 5) for batch in range(1, 9)] == [
             (step["epoch"], step["batch"]) for step in batches
         ]
-        assert [8, 16, 24, 32, 40, 48, 56, 60] == [step["done"] for step in batches[:8]]
+        assert [8, 16, 24, 32, 39, 46, 53, 60] == [step["done"] for step in batches[:8]]
         assert {8} == {step["batches"] for step in batches}
         first = whole.state.history[0]
         assert (batches[7]["loss"], batches[7]["accuracy"]) == (first.loss, first.accuracy)
@@ -164,6 +169,12 @@ class TestFit:
         assert float(-np.log(true).mean()) == pytest.approx(last.val_loss, rel=1e-4)
         assert float((probabilities.argmax(axis=1) == held_out.labels).mean()) == pytest.approx(last.val_accuracy)
 
+    def test_records_what_it_held_in_memory(self, whole):
+        """The most that the process held so far, more than TensorFlow alone needs."""
+        peaks = [record.peak_memory_bytes for record in whole.state.history]
+        assert peaks == sorted(peaks)
+        assert 10**8 < peaks[0]
+
     def test_another_seed_is_another_run(self, whole, fit):
         """The seed decides what is learned; that the same seed gives the same bits is shown by `TestResume`."""
         _, state = fit(epochs=1, seed=4)
@@ -171,19 +182,96 @@ class TestFit:
 
     def test_keeps_the_best_weights(self, ruined, splits):
         """In a run that gets worse, the weights kept, on disk too, give the lowest validation loss of the history."""
-        history, best = ruined.state.history, best_epoch(ruined.state.history)
+        history = ruined.state.history
+        best = min(history, key=lambda record: record.val_loss).epoch
         assert best < len(history)
         assert best == [record.epoch for record, was_best in ruined.watcher.epochs if was_best][-1]
         assert same(ruined.state.best_weights, checkpoint.read(ruined.folder / "checkpoint.npz").best_weights)
         assert not same(ruined.state.best_weights, ruined.model.get_weights())
         ruined.model.set_weights(ruined.state.best_weights)
-        images, labels = splits[1].images.astype(np.float32), np.eye(3)[splits[1].labels]
-        assert ruined.model.test_on_batch(images, labels)[0] == pytest.approx(history[best - 1].val_loss, rel=1e-4)
+        probabilities = keras.ops.convert_to_numpy(ruined.model(splits[1].images.astype(np.float32)))
+        true = probabilities[np.arange(len(splits[1])), splits[1].labels]
+        assert float(-np.log(true).mean()) == pytest.approx(history[best - 1].val_loss, rel=1e-4)
+
+    def test_without_patience_it_keeps_the_last_weights(self, fit):
+        """However bad they are; no epoch is called the best."""
+        watcher = Watcher()
+        model, state = fit(watcher, epochs=3, learning_rate=0.1, patience=0)
+        assert [False] * 3 == [best for _, best in watcher.epochs]
+        assert same(state.best_weights, model.get_weights())
 
     def test_stops_early(self, ruined):
         """Training ends `patience` epochs after the best one."""
         assert len(ruined.state.history) < 30
-        assert best_epoch(ruined.state.history) + 2 == ruined.state.history[-1].epoch
+        losses = [record.val_loss for record in ruined.state.history]
+        assert len(losses) == losses.index(min(losses)) + 1 + 2
+
+    def test_repeats(self, fit):
+        """An epoch may show each image several times, in another order each time."""
+        watcher = Watcher()
+        _, state = fit(watcher, epochs=2, repeats=3, batch_size=30)
+        assert [(1, 6)] * 6 + [(2, 6)] * 6 == [(step["epoch"], step["batches"]) for step in watcher.batches]
+        assert 180 == watcher.batches[5]["done"]
+        assert 2 == len(state.history)
+
+    def test_a_teacher_is_not_what_accuracy_is_measured_by(self, fit, splits):
+        """A teacher that is always wrong moves the loss; the accuracy shown is still that of the labels."""
+        wrong = splits[0]
+
+        def teacher(images: np.ndarray) -> np.ndarray:
+            return np.full((len(images), 3), -100.0, np.float32) + 100 * np.eye(3, dtype=np.float32)[0]
+
+        _, state = fit(epochs=4, teacher=teacher, teacher_weight=1.0)
+        share = float((wrong.labels == 0).mean())
+        assert state.history[-1].accuracy == pytest.approx(share, abs=0.1)
+
+
+class TestSchedule:
+    def test_follows_the_pace(self, fit):
+        """Step by step: linear from the whole learning rate, and each record has that of its first step."""
+        _, state = fit(epochs=4, schedule="linear", learning_rate=0.004)
+        assert [0.004, 0.003, 0.002, 0.001] == pytest.approx([record.learning_rate for record in state.history])
+
+    def test_another_pace(self, fit):
+        """The pace decides when training ends, not the recipe."""
+        _, state = fit(epochs=2, pace=ByEpochs(3))
+        assert 3 == len(state.history)
+
+
+class TestByTheClock:
+    def test_ends_in_the_middle_of_an_epoch(self, fit):
+        """When the seconds are used up, whatever epoch it is in; the last record is of fewer images."""
+        watcher = Watcher()
+        _, state = fit(watcher, pace=BySeconds(0.5, epochs=1), repeats=10_000)
+        [record] = state.history
+        assert 0 < len(watcher.batches) < 80_000
+        assert 0.5 <= record.seconds < 30
+        assert watcher.batches[-1]["done"] / watcher.batches[-1]["seconds"] == pytest.approx(record.images_per_second)
+
+    def test_seconds_add_up(self, fit):
+        """Records leave no second out, checkpoints included, so that a resumed run knows how many are left."""
+        pace = BySeconds(3.0, epochs=10)
+        _, state = fit(pace=pace)
+        assert 3.0 <= sum(record.seconds for record in state.history) < 30
+
+    def test_a_finished_run_is_left_alone(self, fit):
+        """There is no time left to go on with."""
+        pace = BySeconds(0.5, epochs=10)
+        _, state = fit(pace=pace)
+        watcher = Watcher()
+        _, again = fit(watcher, pace=pace, resume=True)
+        assert [] == watcher.batches
+        assert state.history == again.history
+
+    def test_goes_on_with_the_time_that_is_left(self, fit):
+        """An interrupted run has used some; the step size goes on from there."""
+        with pytest.raises(KeyboardInterrupt):
+            fit(Watcher(interrupt_after=1), pace=BySeconds(10**6, epochs=10), schedule="linear")
+        _, before = fit(pace=BySeconds(1e-6, epochs=10), resume=True)  # no time is left: nothing is done
+        [first] = before.history
+        pace = BySeconds(4 * first.seconds, epochs=10)
+        _, state = fit(pace=pace, resume=True, schedule="linear", learning_rate=1e-3)
+        assert 0 < state.history[1].learning_rate <= 0.7501e-3
 
 
 class TestResume:
@@ -229,14 +317,12 @@ class TestMistakes:
             fit(learning_rate=3e38, batch_size=64)
         assert not (tmp_path / "checkpoint.npz").exists()
 
-    @pytest.mark.parametrize("change", [{"optimizer": "adamm"}, {"loss": "cross_entropy"}])
-    def test_unknown_names(self, fit, change):
-        """An optimiser or loss that Keras does not know is the recipe's mistake."""
-        [(key, value)] = change.items()
+    def test_unknown_optimiser(self, fit):
+        """One that Keras does not know is the recipe's mistake."""
         with pytest.raises(
-            RecipeError, match=rf"Keras does not know .*train\.{key}={value!r}.*Expected names such as 'adam'"
+            RecipeError, match=r"Keras does not know train\.optimizer='adamm'.*Expected 'muon' or a name such as 'adam'"
         ):
-            fit(**change)
+            fit(optimizer="adamm")
 
     def test_disk_that_cannot_be_written(self, fit, tmp_path):
         """The run folder is gone: the sentence names the checkpoint and how to go on."""

@@ -1,34 +1,59 @@
-"""Augmentation: rotation, zoom and flip of a batch as one resampling.
+"""Augmentation: what the network sees instead of the picture itself, drawn anew for each batch.
 
-Three Keras layers in a row resample the picture twice and cost 130 µs an image here; one affine map costs
-23 µs and blurs once. What is drawn depends on the generator alone, so a resumed run sees the same pictures.
+Rotation and zoom are one affine map: three Keras layers in a row resample the picture twice and cost 130 µs an image
+here; one map costs 23 µs and blurs once. Shifts, mirrors and cutout take whole pixels: all three together cost 9 µs.
+What is drawn depends on generator, seed and epoch alone, so a resumed run sees the same pictures.
 """
 
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float32, UInt8
+from jaxtyping import Bool, Float32, Int64, UInt8
 from keras import ops
 
 from lince.training.recipe import Augment
 
+_GREY = 128  # 0 for the network; see `model.PIXEL_OFFSET`
 
-def augment(images: UInt8[np.ndarray, "n h w 3"], recipe: Augment, rng: np.random.Generator) -> Any:
-    """Rotates, zooms and flips each image at random; what comes in from outside is the picture mirrored at its edge.
+
+def augment(images: UInt8[np.ndarray, "n h w 3"], recipe: Augment, rng: np.random.Generator, *, mirror: Any) -> Any:
+    """Shifts, mirrors, paints, rotates and zooms; what comes in from outside is the picture mirrored at its edge.
 
     Args:
-        images: u8[N,H,W,3].
+        images: u8[N,H,W,3], larger than the recipe's `translate` and `cutout`.
         recipe: the ranges.
         rng: the only source of randomness.
+        mirror: bool[N], the images to mirror; see `mirrored`.
 
     Returns:
-        f32[N,H,W,3] pixels 0..255, a tensor of the Keras backend.
+        f32[N,H,W,3] pixels 0..255, a NumPy array or a tensor of the Keras backend.
     """
-    pixels = images.astype(np.float32)
-    if recipe == Augment():
+    images = _shifted(images, recipe.translate, rng) if recipe.translate else images.copy()
+    images[mirror] = images[mirror][:, :, ::-1]
+    if recipe.cutout:
+        _paint(images, recipe.cutout, rng)
+    pixels = images.astype(np.float32, order="C")
+    if recipe.rotation_degrees == recipe.zoom == 0:
         return pixels
     transforms = draw_transforms(len(images), images.shape[1:3], recipe, rng)
     return ops.image.affine_transform(pixels, transforms, interpolation="bilinear", fill_mode="reflect")
+
+
+def mirrored(indices: Int64[np.ndarray, " n"], recipe: Augment, *, epoch: int, seed: int) -> Bool[np.ndarray, " n"]:
+    """Which images of an epoch to mirror; the same for the same seed, however often it is asked.
+
+    Args:
+        indices: i64[N], of the images in their split.
+        recipe: `horizontal_flip` says how.
+        epoch: from 1.
+        seed: of the run.
+    """
+    if recipe.horizontal_flip == "none":
+        return np.zeros(len(indices), bool)
+    # One bit for each image, the parity of its hashed number: no table over all images, no order to keep.
+    if recipe.horizontal_flip == "alternating":
+        return (_hash(indices, seed) + epoch) % 2 == 1
+    return _hash(indices, seed + epoch) % 2 == 1
 
 
 def draw_transforms(
@@ -39,7 +64,7 @@ def draw_transforms(
     Args:
         n: how many.
         size: height and width, pixels.
-        recipe: the ranges.
+        recipe: the ranges of rotation and zoom.
         rng: the only source of randomness.
 
     Returns:
@@ -48,10 +73,36 @@ def draw_transforms(
     """
     angle = np.deg2rad(rng.uniform(-recipe.rotation_degrees, recipe.rotation_degrees, n))
     scale = rng.uniform(1 - recipe.zoom, 1 + recipe.zoom, n)
-    mirror = np.where(rng.random(n) < 0.5 * recipe.horizontal_flip, -1.0, 1.0)
     cos, sin = np.cos(angle) * scale, np.sin(angle) * scale
-    linear = np.stack([np.stack([cos * mirror, -sin], -1), np.stack([sin * mirror, cos], -1)], 1)
+    linear = np.stack([np.stack([cos, -sin], -1), np.stack([sin, cos], -1)], 1)
     centre = (np.array(size[::-1]) - 1) / 2
     offset = centre - linear @ centre
     rows = np.concatenate([linear, offset[:, :, None]], axis=2).reshape(n, 6)
     return np.concatenate([rows, np.zeros((n, 2))], axis=1).astype(np.float32)
+
+
+def _shifted(images: np.ndarray, reach: int, rng: np.random.Generator) -> np.ndarray:
+    """A copy with each image moved; one fancy index of windows takes a sixth of the time of one of pixels."""
+    n, height, width = images.shape[:3]
+    padded = np.pad(images, ((0, 0), (reach, reach), (reach, reach), (0, 0)), mode="reflect")
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (height, width), axis=(1, 2))
+    top, left = rng.integers(0, 2 * reach + 1, (2, n))
+    return windows[np.arange(n), top, left].transpose(0, 2, 3, 1)
+
+
+def _paint(images: np.ndarray, side: int, rng: np.random.Generator) -> None:
+    """Paints a square into each image, wholly inside it."""
+    n, height, width = images.shape[:3]
+    top, left = rng.integers(0, height - side + 1, (n, 1)), rng.integers(0, width - side + 1, (n, 1))
+    rows, columns = np.arange(height), np.arange(width)
+    in_rows, in_columns = (rows >= top) & (rows < top + side), (columns >= left) & (columns < left + side)
+    images[in_rows[:, :, None] & in_columns[:, None, :]] = _GREY
+
+
+def _hash(indices: np.ndarray, salt: int) -> np.ndarray:
+    """Numbers to u64 that look drawn, one for one (the finaliser of SplitMix64; Steele et al. 2014)."""
+    with np.errstate(over="ignore"):  # arithmetic modulo 2⁶⁴ is meant
+        z = indices.astype(np.uint64) + np.uint64(salt + 1) * np.uint64(0x9E3779B97F4A7C15)
+        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        return z ^ (z >> np.uint64(31))

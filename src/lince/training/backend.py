@@ -25,11 +25,16 @@ _RECORDED = (
 def prepare(*, deterministic: bool = False) -> None:
     """Imports Keras with its backend set up; call it before anything else imports Keras.
 
+    TensorFlow gets a thread for each core that this process may use: by itself it heeds which cores those are, but not
+    how much of their time the container has. What the environment says already is kept.
+
     Args:
         deterministic: ask for operations that give the same bits on every run.
     """
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    for kind in ("INTRAOP", "INTEROP"):
+        os.environ.setdefault(f"TF_NUM_{kind}_THREADS", str(machine.cores()))
     if deterministic:
         os.environ["TF_DETERMINISTIC_OPS"] = "1"
     # TensorFlow logs what it exports, in a notebook even to stdout, where results belong.

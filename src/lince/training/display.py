@@ -16,9 +16,9 @@ _REDRAW_SECONDS = 0.2
 
 
 class LineDisplay:
-    """One line an epoch: for logs, pipes and terminals that cannot redraw."""
+    """One line an epoch: for logs, pipes and terminals that cannot redraw; `epochs` says how many there will be."""
 
-    def __init__(self, console: Console, *, epochs: int):
+    def __init__(self, console: Console, *, epochs: str):
         self._console = console
         self._epochs = epochs
 
@@ -38,7 +38,7 @@ class LineDisplay:
 class LiveDisplay(LineDisplay):
     """The line of the epoch that runs, redrawn in place under those that are done. Use as a context manager."""
 
-    def __init__(self, console: Console, *, epochs: int):
+    def __init__(self, console: Console, *, epochs: str):
         super().__init__(console, epochs=epochs)
         self._live = Live(console=console, auto_refresh=False, transient=True)
         self._drawn = 0.0
@@ -84,7 +84,7 @@ class TensorBoardDisplay:
         self._inner.epoch(record, best=best)
 
 
-def _epoch_line(record: EpochRecord, *, epochs: int, best: bool) -> str:
+def _epoch_line(record: EpochRecord, *, epochs: str, best: bool) -> str:
     return (
         f"epoch {record.epoch:>3}/{epochs}  loss {record.loss:.4f}  accuracy {record.accuracy:.2%}  "
         f"val_loss {record.val_loss:.4f}  val_accuracy {record.val_accuracy:.2%}  "

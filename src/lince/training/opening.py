@@ -9,14 +9,15 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from lince import data
+from lince import artifact, data
 from lince.data.splitting import hold_out
 from lince.errors import RecipeError, ResumeError, TrainingError
 from lince.records import Dataset, Split
 from lince.run import RunFolder, RunRecord
-from lince.training import backend, train
+from lince.training import backend, objective
 from lince.training import model as models
 from lince.training import recipe as recipes
+from lince.training.budget import Limit, choose
 from lince.training.recipe import Recipe
 
 # One part of a path, so that a recipe from elsewhere cannot name a folder outside `runs`.
@@ -44,6 +45,9 @@ def start(
     deterministic: bool,
     strict: bool,
     progress: data.Progress,
+    teacher: str | None = None,
+    leave_out: str | None = None,
+    limit: Limit | None = None,
 ) -> Run:
     """Reads the dataset, sets the validation split aside and opens the run folder.
 
@@ -51,24 +55,31 @@ def start(
 
     Args:
         source: `cifar10`, a folder or a `.zip`.
-        recipe: resolved.
+        recipe: resolved; with a `limit` any of its candidates, to read the images by.
         folder: a new one.
         seed: of every random choice of the run, 0 to 2³² − 1.
         deterministic: recorded; `backend.prepare` must have been called with the same.
         strict: stop at the first file that cannot be read.
         progress: told of images read.
+        teacher: a model file to learn from; see `teacher.load`.
+        leave_out: a folder or .zip to test on, of which no image is to be trained or validated on; see `data.load`.
+        limit: a time, in which the run is to be published; the recipe and its length are chosen for it.
 
     Raises:
         DataError: the dataset cannot be used. RecipeError: Keras does not know what the recipe names.
-        TrainingError: the folder is taken or cannot be written.
+        TrainingError: the folder is taken or cannot be written, or the limit is too short.
     """
     _check_name(folder.path.name)
     folder.require_new()
-    train.compile_model(build(recipe, num_classes=2, precision="float32", seed=seed), recipe.train)
-    source = source if source == data.cifar10.NAME else str(Path(source).resolve())
-    dataset = data.load(source, recipe.spec, seed=seed, strict=strict, progress=progress)
-    everything, fraction = dataset.train, recipe.train.validation_fraction
-    kept, held_out = hold_out(everything.images, everything.labels, fraction=fraction, seed=seed)
+    objective.compile_model(build(recipe, num_classes=2, precision="float32", seed=seed), recipe.train)
+    source = _absolute(source)
+    leave_out = _absolute(leave_out) if leave_out else None
+    dataset = data.load(source, recipe.spec, seed=seed, strict=strict, leave_out=leave_out, progress=progress)
+    kept, held_out = _hold_out(dataset, recipe, seed=seed)
+    precision, budget = backend.resolve_precision(recipe.train.precision), None
+    if limit is not None:
+        others = len(held_out) + len(dataset.test)
+        recipe, budget = choose(limit, dataset.train, images=len(kept), others=others, precision=precision, seed=seed)
     record = RunRecord(
         name=folder.path.name,
         recipe=recipes.to_table(recipe),
@@ -76,11 +87,14 @@ def start(
         source=source,
         fingerprint=dataset.fingerprint,
         classes=dataset.train.classes,
-        precision=backend.resolve_precision(recipe.train.precision),
+        precision=precision,
         deterministic=deterministic,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         environment=backend.describe(),
         rejected=dataset.rejected,
+        teacher=str(artifact.locate(teacher).resolve()) if teacher else None,
+        leave_out=leave_out,
+        budget=budget,
     )
     folder.create(record, train=kept, validation=held_out, test=np.asarray(dataset.test_indices, np.int64))
     return _run(folder, record, recipe, dataset)
@@ -117,9 +131,16 @@ def build(recipe: Recipe, *, num_classes: int, precision: str, seed: int) -> ker
     return models.build(recipe.model, spec=recipe.spec, num_classes=num_classes, precision=precision, seed=seed)
 
 
-def build_for(run: Run, *, precision: str) -> keras.Model:
-    """The network of a run, with fresh weights."""
-    return build(run.recipe, num_classes=len(run.record.classes), precision=precision, seed=run.record.seed)
+def build_for(run: Run, *, precision: str, folded: bool = False) -> keras.Model:
+    """The network of a run, with fresh weights; see `model.build`."""
+    return models.build(
+        run.recipe.model,
+        spec=run.recipe.spec,
+        num_classes=len(run.record.classes),
+        precision=precision,
+        seed=run.record.seed,
+        folded=folded,
+    )
 
 
 def _check_name(name: str) -> None:
@@ -129,13 +150,27 @@ def _check_name(name: str) -> None:
         )
 
 
+def _absolute(source: str) -> str:
+    return source if source == data.cifar10.NAME else str(Path(source).resolve())
+
+
+def _hold_out(dataset: Dataset, recipe: Recipe, *, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Indices i64 into the training images: to train on and to validate with."""
+    everything, fraction = dataset.train, recipe.train.validation_fraction
+    kept, held_out = hold_out(
+        everything.images, everything.labels, fraction=fraction, seed=seed, leave_out=dataset.left_out
+    )
+    if len(kept) == 0 or len(held_out) == 0:
+        raise TrainingError(
+            f"{len(everything) - len(dataset.left_out):,} training images of {len(everything.classes):,} classes leave "
+            f"{len(kept):,} to train on and {len(held_out):,} to validate with. Expected one each or more: add images, "
+            "to three or more of a class, of which one is to train, one to validate and one to test on."
+        )
+    return kept, held_out
+
+
 def _run(folder: RunFolder, record: RunRecord, recipe: Recipe, dataset: Dataset) -> Run:
     splits = folder.read_splits()
-    if len(splits["train"]) == 0 or len(splits["validation"]) == 0:
-        raise TrainingError(
-            f"{len(dataset.train):,} training images leave {len(splits['train'])} to train on and "
-            f"{len(splits['validation'])} to validate. Expected at least one each: add images."
-        )
     return Run(
         folder=folder,
         record=record,

@@ -16,17 +16,20 @@ from lince.errors import TrainingError
 from lince.files import write_atomically
 from lince.records import EpochRecord
 from lince.run import RunFolder
-from lince.training import checkpoint, train
+from lince.training import budget, checkpoint, pace, teacher, train
+from lince.training import model as models
 from lince.training import recipe as recipes
 from lince.training.checkpoint import Checkpoint
 from lince.training.display import LineDisplay, LiveDisplay, TensorBoardDisplay
 from lince.training.opening import Run, build_for, resume, start
 from lince.training.publish import float_predict, publish, trained_model
 from lince.training.train import Display
+from lince.training.trainer import prepare
 
 __all__ = [
     "Run",
     "RunFolder",
+    "budget",
     "float_predict",
     "publish",
     "recipes",
@@ -50,9 +53,11 @@ def train_model(run: Run, display: Display, *, resume: bool = False) -> None:
     Raises:
         TrainingError, ResumeError: see `train.fit`. KeyboardInterrupt: passed on, after the best weights were written.
     """
+    model = build_for(run, precision=run.record.precision)
+    prepare(model, run.recipe.model, run.train, seed=run.record.seed)
     try:
         train.fit(
-            build_for(run, precision=run.record.precision),
+            model,
             train=run.train,
             validation=run.validation,
             recipe=run.recipe.train,
@@ -60,6 +65,8 @@ def train_model(run: Run, display: Display, *, resume: bool = False) -> None:
             seed=run.record.seed,
             checkpoint_path=run.folder.checkpoint,
             display=_Recorder(display, run),
+            pace=pace.of(run.recipe.train, run.record.budget),
+            teacher=teacher.load(run) if run.record.teacher else None,
             resume=resume,
         )
     except BaseException:
@@ -80,8 +87,10 @@ def settle(run: Run) -> None:
     state = checkpoint.read(run.folder.checkpoint)
     if state is None:
         return
-    model = build_for(run, precision="float32")
-    model.set_weights(state.best_weights)
+    trained = build_for(run, precision="float32")
+    trained.set_weights(state.best_weights)
+    model = build_for(run, precision="float32", folded=True)
+    models.fold(trained, model)
     temporary = run.folder.path / ".model.tmp.keras"
     try:
         model.save(temporary)
@@ -99,8 +108,8 @@ def settle(run: Run) -> None:
 @contextmanager
 def watch(console: Console, run: Run, *, tensorboard: bool) -> Iterator[Display]:
     """A display that suits the console: redrawn on a terminal, line by line elsewhere; TensorBoard on request."""
-    epochs = run.recipe.train.epochs
-    with LiveDisplay(console, epochs=epochs) if console.is_terminal else LineDisplay(console, epochs=epochs) as display:
+    kind = LiveDisplay if console.is_terminal else LineDisplay
+    with kind(console, epochs=pace.of(run.recipe.train, run.record.budget).total()) as display:
         yield TensorBoardDisplay(display, run.folder.tensorboard) if tensorboard else display
 
 

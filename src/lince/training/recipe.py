@@ -5,6 +5,7 @@ images, `[train]` the loop, `[quantize]` and `[calibrate]` what follows. Overrid
 `train.epochs=5`.
 """
 
+import re
 import tomllib
 from collections.abc import Sequence
 from importlib import resources
@@ -15,9 +16,10 @@ import msgspec
 from msgspec import Meta, Struct
 
 from lince.errors import RecipeError
-from lince.records import ImageSpec
+from lince.records import ImageSpec, RangeMethod
 
 Positive = Annotated[int, Meta(ge=1)]
+Channels = Annotated[tuple[Positive, ...], Meta(min_length=1)]
 Share = Annotated[float, Meta(ge=0, lt=1)]
 Precision = Literal["auto", "bfloat16", "float32"]
 
@@ -39,19 +41,102 @@ class Vgg(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_fie
     dense_dropout: Share
     initializer: str = "he_normal"
 
+    def __post_init__(self) -> None:
+        if len(self.blocks) != len(self.block_dropout):
+            raise ValueError(
+                f"{len(self.blocks)} blocks but {len(self.block_dropout)} values in block_dropout; "
+                "give one rate per block"
+            )
+
+    @property
+    def smallest_image(self) -> int:
+        """Height and width, pixels, of which every block's pooling leaves one."""
+        return 2 ** len(self.blocks)
+
+
+class Pooled(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="family", tag="pooled"):
+    """A whitening stem, stages of 3×3 convolutions with batch norm and ReLU, global max pooling: quick to train.
+
+    Attributes:
+        stem: filters of the 2×2 stem, an even number up to 24: the leading principal directions of 2×2 patches of the
+            training images, scaled to equal variance, and their negatives; of the stem, biases alone are trained.
+        stem_floor: added to the variance of each direction before it is scaled, in units of the variance of a pixel's
+            value: the smaller, the more is made of detail that the training images hardly have.
+        stages: channels of each convolution, a list per stage; the first of each is followed by 2×2 max pooling.
+        shortcut: add the output of a stage's first convolution to that of its last, where it has three or more.
+        dropout: rate before the dense layer.
+    """
+
+    stem: Annotated[int, Meta(ge=2, le=24, multiple_of=2)] = 24
+    stem_floor: Annotated[float, Meta(gt=0)] = 5e-4
+    stages: Annotated[tuple[Channels, ...], Meta(min_length=1)]
+    shortcut: bool = False
+    dropout: Share = 0.0
+
+    def __post_init__(self) -> None:
+        for number, channels in enumerate(self.stages, 1):
+            if self.shortcut and len(channels) > 2 and channels[0] != channels[-1]:
+                raise ValueError(
+                    f"stage {number} begins with {channels[0]} channels and ends with {channels[-1]}, which a shortcut "
+                    "cannot add; make them equal, or set shortcut to false"
+                )
+
+    @property
+    def smallest_image(self) -> int:
+        """Height and width, pixels, of which every stage's pooling leaves one; the stem takes a pixel off."""
+        return 2 ** len(self.stages) + 1
+
+
+class ResNet(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="family", tag="resnet"):
+    """Stages of basic blocks, two 3×3 convolutions with batch norm beside a shortcut (He et al. 2015); average pooling.
+
+    Attributes:
+        stages: channels of each stage; every stage but the first halves height and width by its first convolution.
+        blocks: basic blocks in each stage.
+    """
+
+    stages: Channels
+    blocks: Positive = 1
+
+    @property
+    def smallest_image(self) -> int:
+        """Any: its convolutions round half a pixel up."""
+        return 1
+
+
+Model = Vgg | Pooled | ResNet
+
 
 class Augment(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Random geometry, drawn anew for each image and epoch.
+    """What happens to training images, drawn anew for each image and epoch.
 
     Attributes:
         rotation_degrees: up to this many degrees either way.
         zoom: up to this share larger or smaller.
-        horizontal_flip: mirror every other image.
+        translate: shift by up to this many pixels each way; what comes in is the picture mirrored at its edge.
+        horizontal_flip: `random` mirrors half of the images of each epoch; `alternating` mirrors each image in every
+            other epoch, so that two epochs show all of them both ways round (Jordan 2024, arXiv:2404.00498).
+        cutout: side, pixels, of a square painted grey somewhere in the image (DeVries & Taylor 2017, arXiv:1708.04552);
+            0 for none.
     """
 
     rotation_degrees: Annotated[float, Meta(ge=0, le=180)] = 0.0
     zoom: Share = 0.0
-    horizontal_flip: bool = False
+    translate: Annotated[int, Meta(ge=0)] = 0
+    horizontal_flip: Literal["none", "random", "alternating"] = "none"
+    cutout: Annotated[int, Meta(ge=0)] = 0
+
+
+class Phase(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A part of the training on smaller images.
+
+    Attributes:
+        until: the share of all steps at which it ends.
+        image_size: height and width, pixels, to which images are brought once they are augmented.
+    """
+
+    until: Annotated[float, Meta(gt=0, lt=1)]
+    image_size: Annotated[int, Meta(ge=8, le=1024)]
 
 
 class Train(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -59,23 +144,50 @@ class Train(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     Attributes:
         epochs: at most this many.
-        batch_size: images a step.
-        optimizer: a Keras optimiser's name.
-        learning_rate: its step size.
-        loss: a Keras loss over one-hot labels.
+        batch_size: images a step, about: an epoch is cut into equal parts.
+        repeats: how often an epoch shows each image: more for a few hundred images, so that validation and checkpoints
+            cost little beside the steps.
+        optimizer: a Keras optimiser's name, or `muon`: orthogonalised steps for convolutions that batch norm follows
+            (Jordan et al. 2024).
+        learning_rate: its step size at the start, or after the warm-up.
+        schedule: of the step size after the warm-up: `constant`, or falling step by step to 0 at the end, `linear` or
+            as half a `cosine`.
+        warmup: the share of all steps, at the beginning, in which the step size rises from 0.
+        label_smoothing: the share of each target that is spread over all classes (Szegedy et al. 2016,
+            arXiv:1512.00567).
+        class_balance: images of a class that has n of them weigh as n to the power of minus this, 1 on average and at
+            most 10: 0 counts every image alike, 1 every class.
+        phases: smaller images to begin with, which cost less; then `image_size`.
+        teacher_weight: with a teacher, the share of the target that is its answer; the label has the rest.
+        teacher_temperature: by which the teacher's logits are divided (Hinton et al. 2015, arXiv:1503.02531).
         validation_fraction: share of the training images held out, stratified.
-        patience: stop when `val_loss` has not improved for this many epochs; the best weights are kept.
+        patience: stop when `val_loss` has not improved for this many epochs, and keep the best weights; 0 goes on to
+            the last epoch and keeps its weights, which suits a schedule that falls to 0.
         precision: of the arithmetic; `auto` is bfloat16 where the processor computes in it, else float32.
     """
 
     epochs: Positive
     batch_size: Positive
     learning_rate: Annotated[float, Meta(gt=0)]
+    repeats: Positive = 1
     optimizer: str = "adam"
-    loss: str = "categorical_crossentropy"
+    schedule: Literal["constant", "linear", "cosine"] = "constant"
+    warmup: Share = 0.0
+    label_smoothing: Share = 0.0
+    class_balance: Annotated[float, Meta(ge=0, le=1)] = 0.0
+    phases: tuple[Phase, ...] = ()
+    teacher_weight: Annotated[float, Meta(ge=0, le=1)] = 0.9
+    teacher_temperature: Annotated[float, Meta(gt=0)] = 2.0
     validation_fraction: Annotated[float, Meta(gt=0, lt=1)] = 0.2
-    patience: Positive = 10
+    patience: Annotated[int, Meta(ge=0)] = 0
     precision: Precision = "auto"
+
+    def __post_init__(self) -> None:
+        ends = [phase.until for phase in self.phases]
+        if ends != sorted(set(ends)):
+            raise ValueError(
+                f"phases end at {ends} of the training; put them in order, each ending after the one before"
+            )
 
 
 class Quantize(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -83,11 +195,19 @@ class Quantize(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     Attributes:
         calibration_images: training images, stratified and seeded, from which activation ranges are read.
+        ranges: how they become a range: `min_max` holds all of them, `q99` and `q99.9` all values of so many per cent
+            of the images, `moving_average` is the quantiser's own.
         max_drop_points: refuse to publish when int8 loses more accuracy than this, in percentage points.
+        fallback: what `--fallback` tries, in this order, when int8 loses more: `mixed` keeps the most sensitive layers
+            in float, `int16` has activations of 16 bits, `dynamic` takes ranges from each image as it comes.
+        max_float_layers: the most layers that `mixed` keeps in float.
     """
 
     calibration_images: Positive = 1000
+    ranges: RangeMethod = "q99"
     max_drop_points: Annotated[float, Meta(ge=0, le=100)] = 0.5
+    fallback: tuple[Literal["mixed", "int16", "dynamic"], ...] = ("mixed", "int16", "dynamic")
+    max_float_layers: Annotated[int, Meta(ge=0)] = 4
 
 
 class Calibrate(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -112,7 +232,7 @@ class Recipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     name: str
     image_size: Annotated[int, Meta(ge=8, le=1024)] = 32
-    model: Vgg
+    model: Model
     augment: Augment = Augment()
     train: Train
     quantize: Quantize = Quantize()
@@ -124,16 +244,24 @@ class Recipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return ImageSpec(self.image_size, self.image_size)
 
     def __post_init__(self) -> None:
-        if len(self.model.blocks) != len(self.model.block_dropout):
+        sizes = [*(phase.image_size for phase in self.train.phases), self.image_size]
+        if min(sizes) < self.model.smallest_image:
             raise ValueError(
-                f"{len(self.model.blocks)} blocks but {len(self.model.block_dropout)} values in block_dropout; "
-                "give one rate per block"
+                f"the network halves images of {min(sizes)} pixels to nothing, it takes {self.model.smallest_image} or "
+                "more; use fewer blocks or stages, or larger images"
             )
-        if self.image_size >> len(self.model.blocks) == 0:
+        if max(sizes) > self.image_size:
             raise ValueError(
-                f"{len(self.model.blocks)} blocks halve image_size={self.image_size} to nothing; "
-                f"use at most {self.image_size.bit_length() - 1} blocks, or larger images"
+                f"train.phases has images of {max(sizes)} pixels; use at most image_size={self.image_size}"
             )
+        if self.train.phases and isinstance(self.model, Vgg):
+            raise ValueError("family 'vgg' takes images of one size only; leave out train.phases")
+        for key in ("translate", "cutout"):
+            reach = getattr(self.augment, key)
+            if reach >= self.image_size:
+                raise ValueError(
+                    f"augment.{key}={reach} leaves nothing of images of {self.image_size} pixels; lower it"
+                )
 
 
 def names() -> list[str]:
@@ -167,7 +295,7 @@ def from_table(table: dict[str, Any], *, source: str) -> Recipe:
     try:
         return msgspec.convert(table, Recipe)
     except (msgspec.ValidationError, ValueError) as error:
-        raise RecipeError(f"Recipe {source!r}: {error}.") from error
+        raise RecipeError(f"Recipe {source!r}: {error}.{_choices(str(error))}") from error
 
 
 def override(recipe: Recipe, overrides: Sequence[str], *, tables: Sequence[str]) -> Recipe:
@@ -189,6 +317,18 @@ def override(recipe: Recipe, overrides: Sequence[str], *, tables: Sequence[str])
 def to_table(recipe: Recipe) -> dict[str, Any]:
     """The recipe as plain JSON data; `from_table` reads it back."""
     return msgspec.to_builtins(recipe)
+
+
+def _choices(sentence: str) -> str:
+    """What the key that msgspec's sentence is about may be, where that is one of a few words."""
+    path = re.search(r"at `\$\.([\w.]+)", sentence)
+    kinds, tags = [msgspec.inspect.type_info(Recipe)], []
+    for key in path[1].split(".") if path else ():
+        tags = [kind.tag for kind in kinds if getattr(kind, "tag_field", None) == key]
+        found = [field.type for kind in kinds for field in getattr(kind, "fields", ()) if field.encode_name == key]
+        kinds = [inner for kind in found for inner in getattr(kind, "types", (kind,))]
+    words = sorted(tags) or [word for kind in kinds for word in getattr(getattr(kind, "item_type", kind), "values", ())]
+    return f" Choose {', '.join(map(repr, words[:-1]))} or {words[-1]!r}." if words else ""
 
 
 def _shipped():

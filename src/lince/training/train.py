@@ -2,19 +2,24 @@
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
 import keras
 import numpy as np
 
-from lince.errors import RecipeError, TrainingError
+from lince import machine
+from lince.errors import TrainingError
 from lince.records import EpochRecord, Split
 from lince.training import checkpoint
-from lince.training.augment import augment
+from lince.training import optimizer as optimizers
 from lince.training.checkpoint import Checkpoint
+from lince.training.objective import labelled
+from lince.training.pace import ByEpochs, Pace
 from lince.training.recipe import Augment, Train
+from lince.training.targets import Teacher
+from lince.training.trainer import Trainer
 
 # Where the speed of `classic` levels off (see `publish`); 500 images of 32 × 32 in float32 are 6 MB.
 _VALIDATION_BATCH = 500
@@ -27,7 +32,7 @@ class Display(Protocol):
         """After each step; `done` images in `seconds` since the epoch began, running means of loss and accuracy."""
 
     def epoch(self, record: EpochRecord, *, best: bool):
-        """After each epoch; `best` when its validation loss is the lowest so far."""
+        """After each epoch; `best` when its validation loss is the lowest so far and its weights are kept for that."""
 
 
 def fit(
@@ -40,12 +45,14 @@ def fit(
     seed: int,
     checkpoint_path: Path,
     display: Display,
+    pace: Pace | None = None,
+    teacher: Teacher | None = None,
     resume: bool = False,
 ) -> Checkpoint:
-    """Trains until the validation loss has not improved for `patience` epochs, or the epochs are used up.
+    """Trains until the pace is done, or the validation loss has not improved for `patience` epochs.
 
     A checkpoint is written after every epoch. However training ends, the checkpoint returned or left on disk holds
-    the best weights.
+    the weights to keep: with `patience` the best, without it the last.
 
     Args:
         model: built by `model.build`; it is compiled here.
@@ -55,95 +62,77 @@ def fit(
         seed: of order and augmentation, with the epoch's number.
         checkpoint_path: where to write and, with `resume`, to read.
         display: told of every batch and epoch.
+        pace: by what the training is measured out; by the recipe's epochs when None.
+        teacher: a trained network to learn from, besides the labels.
         resume: go on from the checkpoint; from the beginning when no epoch was finished.
 
     Raises:
         TrainingError: the loss is not finite, or a checkpoint could not be written.
         ResumeError: the checkpoint is damaged, or another network's.
-        RecipeError: Keras knows no such optimiser or loss.
+        RecipeError: Keras knows no such optimiser.
         KeyboardInterrupt: passed on; the last finished epoch is safe.
     """
-    compile_model(model, recipe)
+    trainer = Trainer(model, train=train, recipe=recipe, augmentation=augmentation, seed=seed, teacher=teacher)
     going_on = resume and checkpoint_path.exists()  # a run may be killed before its first checkpoint
     state = checkpoint.restore(checkpoint_path, model) if going_on else Checkpoint((), ())
-    while not finished(state.history, recipe):
-        record = _epoch(
-            model,
-            train,
-            validation,
-            recipe=recipe,
-            augmentation=augmentation,
-            epoch=len(state.history) + 1,
-            seed=seed,
-            display=display,
-        )
+    clock, pace = _clock(state.history), pace or ByEpochs(recipe.epochs)
+    while not finished(state.history, recipe, done=pace.done(epochs=len(state.history), seconds=clock())):
+        record = _epoch(trainer, validation, state.history, pace=pace, clock=clock, display=display)
         history = (*state.history, record)
-        improved = best_epoch(history) == record.epoch
-        state = Checkpoint(history, tuple(model.get_weights()) if improved else state.best_weights)
+        keeps = kept_epoch(history, recipe) == record.epoch
+        state = Checkpoint(history, tuple(model.get_weights()) if keeps else state.best_weights)
         checkpoint.save(checkpoint_path, state, model)
-        display.epoch(record, best=improved)
+        display.epoch(record, best=keeps and recipe.patience > 0)
     return state
 
 
-def finished(history: tuple[EpochRecord, ...], recipe: Train) -> bool:
-    """True when the epochs are used up or the validation loss has not improved for `patience` epochs."""
-    return bool(history) and (
-        len(history) >= recipe.epochs or history[-1].epoch - best_epoch(history) >= recipe.patience
-    )
+def finished(history: tuple[EpochRecord, ...], recipe: Train, *, done: float) -> bool:
+    """True when all is done, or the validation loss has not improved for `patience` epochs."""
+    waited = history[-1].epoch - kept_epoch(history, recipe) if history else 0
+    return done >= 1 or (recipe.patience > 0 and waited >= recipe.patience)
 
 
-def best_epoch(history: tuple[EpochRecord, ...]) -> int:
-    """The epoch (from 1) with the lowest validation loss; the first of equals."""
-    return min(history, key=lambda record: record.val_loss).epoch
+def kept_epoch(history: tuple[EpochRecord, ...], recipe: Train) -> int:
+    """The epoch (from 1) whose weights are kept: with `patience` the first of the lowest `val_loss`, or the last."""
+    return min(history, key=lambda record: record.val_loss).epoch if recipe.patience else history[-1].epoch
 
 
-def compile_model(model: keras.Model, recipe: Train) -> None:
-    """Gives a model the recipe's optimiser, loss and metrics.
+def _clock(history: tuple[EpochRecord, ...]) -> Callable[[], float]:
+    """Seconds spent on a training, now and before it was resumed."""
+    began = time.perf_counter() - _spent(history)
+    return lambda: time.perf_counter() - began
 
-    Raises:
-        RecipeError: Keras knows no such optimiser or loss.
-    """
-    try:
-        optimizer = keras.optimizers.get(
-            {"class_name": recipe.optimizer, "config": {"learning_rate": recipe.learning_rate}}
-        )
-        loss = keras.losses.get(recipe.loss)
-    except ValueError as error:
-        raise RecipeError(
-            f"Recipe: Keras does not know train.optimizer={recipe.optimizer!r} or train.loss={recipe.loss!r}: {error}. "
-            "Expected names such as 'adam' and 'categorical_crossentropy'."
-        ) from error
-    # XLA is slow at convolutions on CPUs: 72 images/s with JAX against TensorFlow's 428. JAX has nothing else.
-    jit_compile = keras.backend.backend() == "jax"
-    model.compile(optimizer, loss, metrics=["accuracy"], jit_compile=jit_compile)
+
+def _spent(history: tuple[EpochRecord, ...]) -> float:
+    return sum(record.seconds for record in history)
 
 
 def _epoch(
-    model: keras.Model,
-    train: Split,
+    trainer: Trainer,
     validation: Split,
+    history: tuple[EpochRecord, ...],
     *,
-    recipe: Train,
-    augmentation: Augment,
-    epoch: int,
-    seed: int,
+    pace: Pace,
+    clock: Callable[[], float],
     display: Display,
 ) -> EpochRecord:
-    began = time.perf_counter()
-    rng = np.random.default_rng([seed, epoch])
-    total = _Mean()
-    batches = math.ceil(len(train) / recipe.batch_size)
-    for batch, (images, targets) in enumerate(_shuffled(train, recipe.batch_size, rng)):
-        model.reset_metrics()  # so that the answer is this batch's own, whatever the version of Keras accumulates
-        step = model.train_on_batch(augment(images, augmentation, rng), targets, return_dict=True)
-        _require_finite(step["loss"], f"epoch {epoch}, batch {batch + 1}", recipe)
-        total.add(step, len(images))
+    began, recipe, epoch = clock(), trainer.recipe, len(history) + 1
+    rng, total = np.random.default_rng([trainer.seed, epoch]), _Mean()
+    batches = trainer.batches_in_a_turn * recipe.repeats
+    first_share = share = pace.done(epochs=epoch - 1, seconds=began)
+    for batch, (turn, chosen) in enumerate(trainer.batches(epoch, rng), 1):
+        step = trainer.step(chosen, share=share, turn=turn, rng=rng)
+        _require_finite(step["loss"], f"epoch {epoch}, batch {batch}", recipe)
+        total.add(step, len(chosen))
+        seconds = clock() - began
         display.batch(
-            epoch=epoch, batch=batch + 1, batches=batches, done=total.n, seconds=time.perf_counter() - began,
-            loss=total.loss, accuracy=total.accuracy,
+            epoch=epoch, batch=batch, batches=batches, done=total.n, seconds=seconds, loss=total.loss,
+            accuracy=total.accuracy,
         )  # fmt: skip
-    training_seconds = time.perf_counter() - began
-    held_out = _validate(model, validation)
+        share = pace.done(epochs=epoch - 1 + batch / batches, seconds=began + seconds)
+        if share >= 1:  # by the clock, in the middle of an epoch
+            break
+    held_out = _validate(trainer.model, validation)
     _require_finite(held_out.loss, f"the validation of epoch {epoch}", recipe)
     return EpochRecord(
         epoch=epoch,
@@ -151,33 +140,21 @@ def _epoch(
         accuracy=total.accuracy,
         val_loss=held_out.loss,
         val_accuracy=held_out.accuracy,
-        learning_rate=float(keras.ops.convert_to_numpy(model.optimizer.learning_rate)),
-        images_per_second=len(train) / training_seconds,
-        seconds=time.perf_counter() - began,
+        learning_rate=optimizers.learning_rate(recipe, done=first_share),
+        images_per_second=total.n / seconds,
+        seconds=clock() - _spent(history),
+        peak_memory_bytes=machine.peak_memory_bytes() or 0,
     )
 
 
-def _shuffled(split: Split, batch_size: int, rng: np.random.Generator) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    order = rng.permutation(len(split))
-    for start in range(0, len(order), batch_size):
-        chosen = order[start : start + batch_size]
-        yield split.images[chosen], _one_hot(split, chosen)
-
-
 def _validate(model: keras.Model, split: Split) -> "_Mean":
-    total = _Mean()
+    total, one_hot = _Mean(), np.eye(len(split.classes), dtype=np.float32)
     for start in range(0, len(split), _VALIDATION_BATCH):
-        chosen = np.arange(start, min(start + _VALIDATION_BATCH, len(split)))
+        labels = split.labels[start : start + _VALIDATION_BATCH]
+        pixels = split.images[start : start + _VALIDATION_BATCH].astype(np.float32)
         model.reset_metrics()
-        step = model.test_on_batch(split.images[chosen].astype(np.float32), _one_hot(split, chosen), return_dict=True)
-        total.add(step, len(chosen))
+        total.add(model.test_on_batch(pixels, labelled(labels, one_hot[labels]), return_dict=True), len(labels))
     return total
-
-
-def _one_hot(split: Split, indices: np.ndarray) -> np.ndarray:
-    targets = np.zeros((len(indices), len(split.classes)), np.float32)
-    targets[np.arange(len(indices)), split.labels[indices]] = 1
-    return targets
 
 
 def _require_finite(loss: float, where: str, recipe: Train) -> None:

@@ -1,0 +1,63 @@
+"""What the network should answer for each training image: its label, softened, weighted or taught."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float32, Int64, UInt8
+
+from lince.metrics import softmax
+from lince.training.recipe import Train
+
+Teacher = Callable[[UInt8[np.ndarray, "n h w 3"]], Float32[np.ndarray, "n k"]]
+"""A trained network: pixels in, logits out."""
+
+# Times the mean: the only image of a class would otherwise decide every step that it is in.
+_HEAVIEST = 10
+
+
+class Targets:
+    """Rows of targets for the cross-entropy.
+
+    Args:
+        labels: i64[N], of the training split.
+        num_classes: K.
+        recipe: smoothing, balance and the teacher's share.
+        teacher: asked about the very pixels that the network sees (Beyer et al. 2022, arXiv:2106.05237), or None.
+    """
+
+    def __init__(self, labels: Int64[np.ndarray, " n"], num_classes: int, recipe: Train, teacher: Teacher | None):
+        self._labels, self._recipe, self._teacher = labels, recipe, teacher
+        self._one_hot = np.eye(num_classes, dtype=np.float32)
+        self._weights = class_weights(np.bincount(labels, minlength=num_classes), balance=recipe.class_balance)
+
+    def __call__(self, indices: Int64[np.ndarray, " n"], pixels: Any) -> Float32[np.ndarray, "n k"]:
+        """f32[N,K], rows that add up to the weight of their class; see `objective.labelled`.
+
+        Args:
+            indices: i64[N], into the labels.
+            pixels: f32[N,H,W,3] 0..255, as augmented.
+        """
+        recipe, labels = self._recipe, self._labels[indices]
+        rows = self._one_hot[labels]
+        rows = rows * (1 - recipe.label_smoothing) + recipe.label_smoothing / rows.shape[1]
+        if self._teacher is not None:
+            logits = self._teacher(np.clip(np.rint(np.asarray(pixels)), 0, 255).astype(np.uint8))
+            taught = softmax(logits, recipe.teacher_temperature)
+            rows = (1 - recipe.teacher_weight) * rows + recipe.teacher_weight * taught
+        return (rows * self._weights[labels, None]).astype(np.float32)
+
+
+def class_weights(counts: Int64[np.ndarray, " k"], *, balance: float) -> Float32[np.ndarray, " k"]:
+    """The weight of an image of each class: its count to the power of −`balance`, 1 on average over the images.
+
+    Args:
+        counts: i64[K], images of each class.
+        balance: 0 weighs every image alike, 1 every class.
+
+    Returns:
+        f32[K], at most 10.
+    """
+    weights = np.maximum(counts, 1).astype(np.float64) ** -balance
+    weights *= counts.sum() / (weights * counts).sum()
+    return np.minimum(weights, _HEAVIEST).astype(np.float32)
