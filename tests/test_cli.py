@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import typer
 from PIL import Image
+from server_process import running_server
 
 import lince as package
 from lince import images
@@ -308,6 +309,60 @@ class TestEvaluate:
         assert (1, "") == (done.returncode, done.stdout)
         assert "zebra" in one_sentence(done.stderr)
 
+    def test_corruptions(self, lince, run, images_folder):
+        """25 times worse images beside the clean ones; the same seed, the same figures."""
+        found = [
+            json.loads(lince("evaluate", run.model, images_folder, "--corruptions", "--seed", 3, "--json").stdout)
+            for _ in range(2)
+        ]
+        assert found[0] == found[1]
+        corruptions = found[0]["corruptions"]
+        assert found[0]["report"]["accuracy"]["value"] == corruptions["clean_accuracy"]
+        assert (25, 3) == (len(corruptions["scores"]), corruptions["seed"])
+        assert corruptions["mean_abstained"] is not None
+        assert found[0]["foreign"] is None
+
+    def test_corruptions_as_tables(self, lince, run):
+        """For people: a line a corruption, and what the strengths are."""
+        done = lince("evaluate", run.path, "--corruptions")
+        assert 0 == done.returncode, done.stderr
+        assert all(kind in done.stdout for kind in ("noise", "blur", "contrast", "jpeg", "pixelate", "mean of all"))
+
+    def test_foreign_alone_needs_no_data(self, lince, run, tmp_path):
+        """Generated pictures, and a folder of one's own; nothing labelled is measured."""
+        Image.new("RGB", (50, 40), "red").save(tmp_path / "red.png")
+        done = lince("evaluate", run.model, "--foreign-images", tmp_path, "--json")
+        assert 0 == done.returncode, done.stderr
+        found = json.loads(done.stdout)
+        assert [None] * 4 == [found[key] for key in ("split", "report", "sets", "corruptions")]
+        assert [(str(tmp_path), 1)] == [(score["name"], score["n"]) for score in found["foreign"]["folders"]]
+        assert 7 == len(found["foreign"]["generated"])
+
+    def test_foreign_beside_data(self, lince, run, images_folder):
+        """Both are shown where DATA is named; the table says what it cannot tell."""
+        done = lince("evaluate", run.model, images_folder, "--foreign")
+        assert 0 == done.returncode, done.stderr
+        assert "balanced accuracy" in done.stdout
+        assert "knows nothing" in " ".join(done.stdout.split())
+
+    def test_float_model_has_no_thresholds(self, lince, run):
+        """Its answers are measured all the same; of abstention nothing is said."""
+        done = lince("evaluate", run.path / "model.keras", "--corruptions", "--foreign", "--json")
+        assert 0 == done.returncode, done.stderr
+        found = json.loads(done.stdout)
+        assert found["corruptions"]["mean_accuracy"] > 0
+        assert found["corruptions"]["mean_abstained"] is found["foreign"]["mean"]["abstained"] is None
+
+    def test_running_server(self, lince, run, images_folder):
+        """A server is measured by the same code: its figures are those of the file that it serves."""
+        arguments = [images_folder, "--corruptions", "--foreign", "--json"]
+        with running_server(model=run.model) as server:
+            served = lince("evaluate", server.url, *arguments)
+        assert 0 == served.returncode, served.stderr
+        found, expected = json.loads(served.stdout), json.loads(lince("evaluate", run.model, *arguments).stdout)
+        assert expected["corruptions"] == found["corruptions"]
+        assert expected["foreign"] == found["foreign"]
+
 
 class TestReport:
     def test_draws_it_anew(self, lince, run, tmp_path):
@@ -352,4 +407,11 @@ class TestBench:
         assert 0 == done.returncode, done.stderr
         found = json.loads(done.stdout)
         assert found["latencies"][0]["median_us"] > 0
-        assert "cores" in found["machine"]
+        assert found["throughputs"][0]["images_per_second"] > 0
+        assert {"processor", "cores", "cpu_quota", "memory_bytes", "system"} <= found["machine"].keys()
+
+    def test_table(self, lince, run):
+        """For people: the machine, and a line for each number of threads."""
+        done = lince("bench", run.model)
+        assert 0 == done.returncode, done.stderr
+        assert all(word in done.stdout for word in ("processor", "cores", "threads", "in batches of"))

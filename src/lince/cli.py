@@ -4,7 +4,9 @@ Exit codes: 0 done, 1 a LinceError (one sentence, no traceback), 2 usage, 3 a se
 130 interrupted. Results go to stdout, everything else to stderr.
 """
 
+import re
 import sys
+import time
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -35,6 +37,20 @@ Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Of every random c
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Strict = Annotated[bool, typer.Option("--strict", help="Stop when a file cannot be read; otherwise it is left out.")]
 Force = Annotated[bool, typer.Option("--force", help="Publish although int8 loses more than the bound; recorded.")]
+Fallback = Annotated[
+    bool,
+    typer.Option(
+        "--fallback",
+        help="When int8 loses more than the bound: the worst layers in float, 16-bit activations, then dynamic "
+        "ranges; recorded.",
+    ),
+]
+
+# What a run was begun with, and goes on with.
+_FIXED_BY_THE_RUN = (
+    *("recipe", "overrides", "time_budget", "name", "runs", "seed", "deterministic", "strict"),
+    *("teacher", "leave_out"),
+)
 
 
 def main() -> None:
@@ -60,42 +76,88 @@ def _version(version: Annotated[bool, typer.Option("--version", help="Print the 
 def train(
     context: typer.Context,
     source: Annotated[str | None, typer.Argument(metavar="DATA", help=DATA_HELP)] = None,
-    recipe: Annotated[str, typer.Option(help="One that ships (classic), or the path of a TOML file.")] = "classic",
+    recipe: Annotated[
+        str,
+        typer.Option(
+            help="One that ships (default, fast, tiny …), or the path of a TOML file; --time-budget can choose one."
+        ),
+    ] = "default",
     overrides: Overrides = None,
     name: Annotated[str | None, typer.Option(help="Of the run folder; otherwise the recipe's name.")] = None,
     runs: Annotated[Path, typer.Option(help="Where run folders are made.")] = Path("runs"),
+    time_budget: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DURATION",
+            help="Be done with everything in that time (90s, 20m, 2h): chooses a recipe, unless you name one, and its "
+            "length for this machine and DATA.",
+        ),
+    ] = None,
     resume: Annotated[
         Path | None, typer.Option(metavar="RUN", help="Go on with a run, from its last finished epoch.")
     ] = None,
     seed: Seed = 0,
     deterministic: Annotated[bool, typer.Option("--deterministic", help="The same bits on every run.")] = False,
+    teacher: Annotated[
+        str | None, typer.Option(metavar="MODEL", help="Learn from this model's answers, too: distillation.")
+    ] = None,
+    leave_out: Annotated[
+        str | None,
+        typer.Option(
+            metavar="OTHER",
+            help="Keep images that OTHER, a folder or .zip, has too (the same CLASS/NAME) out of training and "
+            "validation, so that OTHER can be tested on.",
+        ),
+    ] = None,
     tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Write TensorBoard logs, too.")] = False,
     until: Annotated[Literal["train", "report"], typer.Option(help="The last stage to run.")] = "report",
     strict: Strict = False,
+    fallback: Fallback = False,
     force: Force = False,
     as_json: Json = False,
 ) -> None:
     """Train on DATA, quantise, calibrate, certify and report, into runs/NAME/."""
+    began = time.perf_counter()
     if (source is None) == (resume is None):
         raise typer.BadParameter("Expected either DATA or --resume RUN.")
     if resume is not None:
-        _refuse_with_resume(context, "recipe", "overrides", "name", "runs", "seed", "deterministic", "strict")
+        _refuse_with_resume(context, *_FIXED_BY_THE_RUN)
+    if time_budget is not None and deterministic:
+        raise typer.BadParameter(
+            "Expected --time-budget or --deterministic, not both: no two runs by the clock are equal."
+        )
+    _refuse_force_and_fallback(force=force, fallback=fallback)
+    seconds = None if time_budget is None else _seconds(time_budget)
     pipeline = stages.pipeline(deterministic=deterministic, run=resume)
     with progress_bar(stderr()) as progress:
         if resume is not None:
             run = pipeline.resume(pipeline.RunFolder(resume), progress=progress)
         else:
-            chosen = pipeline.recipes.load(recipe, overrides or ())
-            folder = pipeline.RunFolder(runs / (name or chosen.name))
+            named = seconds is None or _given(context, "recipe")
+            limit, chosen = stages.recipe(
+                pipeline, recipe if named else None, overrides or (), seconds=seconds, began=began
+            )
             run = pipeline.start(
-                source, chosen, folder, seed=seed, deterministic=deterministic, strict=strict, progress=progress
+                source,
+                chosen,
+                pipeline.RunFolder(runs / (name or (chosen.name if named else time_budget))),
+                seed=seed,
+                deterministic=deterministic,
+                strict=strict,
+                progress=progress,
+                teacher=teacher,
+                leave_out=leave_out,
+                limit=limit,
             )
     stages.say_start(run)
     going_on = f"lince train --resume {run.folder.path}"
     with stages.interruptible(going_on), pipeline.watch(stderr(), run, tensorboard=tensorboard) as display:
         pipeline.train_model(run, display, resume=resume is not None)
     if until == "report":
-        stages.publish(run.folder.path, name=None, overrides=(), force=force, as_json=as_json, opened=run)
+        stages.publish(
+            run.folder.path, name=None, overrides=(), force=force, fallback=fallback, as_json=as_json, opened=run
+        )
+    stages.say_cost(time.perf_counter() - began)
 
 
 @app.command()
@@ -106,11 +168,29 @@ def quantize(
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Change the recipe's [quantize] or [calibrate]."),
     ] = None,
+    about: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Markdown for the model's card: origin and licence of the data, limits."),
+    ] = None,
+    fallback: Fallback = False,
+    study: Annotated[
+        bool, typer.Option("--study", help="Try other calibration sizes and methods, too, and draw what they cost.")
+    ] = False,
     force: Force = False,
     as_json: Json = False,
 ) -> None:
     """Quantise, calibrate and certify the trained network of RUN, into RUN/model.tflite."""
-    stages.publish(run, name=name, overrides=tuple(overrides or ()), force=force, as_json=as_json)
+    _refuse_force_and_fallback(force=force, fallback=fallback)
+    stages.publish(
+        run,
+        name=name,
+        overrides=tuple(overrides or ()),
+        force=force,
+        fallback=fallback,
+        study=study,
+        about=about,
+        as_json=as_json,
+    )
 
 
 @app.command()
@@ -120,25 +200,59 @@ def evaluate(
         str | None, typer.Argument(metavar="DATA", help=DATA_HELP + " The run's own if left out.")
     ] = None,
     split: Annotated[Literal["test", "validation", "train", "all"], typer.Option(help="Which images.")] = "test",
+    corruptions: Annotated[
+        bool,
+        typer.Option("--corruptions", help="Make them worse, too: noise, blur, contrast, JPEG, pixelate; 5 strengths."),
+    ] = False,
+    foreign: Annotated[
+        bool,
+        typer.Option("--foreign", help="Generated pictures of none of the classes; without DATA, these alone."),
+    ] = False,
+    foreign_images: Annotated[
+        list[Path] | None,
+        typer.Option("--foreign-images", metavar="PATH", help="A folder or .zip of such pictures, too; repeatable."),
+    ] = None,
+    seed: Seed = 0,
     as_json: Json = False,
 ) -> None:
-    """Measure a float model, a model file or a running server on labelled images."""
+    """Measure a float model, a model file or a running server on labelled images.
+
+    With --foreign: how often it says "I don't know" to pictures of none of its classes. A softmax network knows nothing
+    of such pictures: it must name a class and may be sure of it, and what it does with these says little of others.
+    """
     with stages.needs("Evaluating", "train"):
-        from lince import subject
+        from lince import robustness, subject
 
         with native.hushed():
             found = subject.find(model)
+    foreign = foreign or bool(foreign_images)
+    result = dict.fromkeys(("report", "sets", "corruptions", "foreign"))
     with progress_bar(stderr()) as progress:
-        images = subject.images(found, source, split, progress=progress)
-        report, sets = subject.measure(found, images, progress=lambda done, total: progress(done, total, "evaluating"))
+        if labelled := source is not None or corruptions or not foreign:
+            images = subject.images(found, source, split, progress=progress)
+            result["report"], result["sets"] = subject.measure(
+                found, images, progress=lambda done, total: progress(done, total, "evaluating")
+            )
+        if corruptions:
+            result["corruptions"] = robustness.corruption_report(
+                found.predict, images, thresholds=found.thresholds, seed=seed, progress=progress
+            )
+        if foreign:
+            result["foreign"] = robustness.foreign_report(
+                found.predict,
+                found.spec,
+                num_classes=len(found.classes),
+                thresholds=found.thresholds,
+                folders=foreign_images or (),
+                seed=seed,
+                progress=progress,
+            )
     if as_json:
-        print_json({"model": model, "split": split, "report": report, "sets": sets})
+        print_json({"model": model, "split": split if labelled else None, **result})
         return
     from lince.reporting import tables
 
-    show(tables.report_table(report), tables.class_table(report), tables.mistakes_table(report.mistakes))
-    if sets:
-        show(tables.sets_table(sets))
+    show(*tables.evaluation_tables(**result))
 
 
 @app.command()
@@ -185,21 +299,18 @@ def inspect(model: ModelFile, as_json: Json = False) -> None:
 
 @app.command()
 def bench(model: ModelFile, as_json: Json = False) -> None:
-    """Time a model file on this machine: one image at a time, on one thread and on all."""
-    from lince import artifact, latency, machine
+    """Time a model file on this machine: latency and throughput, on one thread and on all."""
+    from lince import artifact, latency
 
     read = artifact.read(artifact.locate(model))
     with native.hushed():
-        measured = [latency.measure(read, threads=threads) for threads in sorted({1, machine.cores()})]
+        measured = latency.bench(read)
     if as_json:
-        print_json({"model": read.manifest.version, "machine": machine.describe(), "latencies": measured})
+        print_json(measured)
         return
-    print_text(f"{read.manifest.name} {read.manifest.version} on {machine.describe()}")
-    for one in measured:
-        print_text(
-            f"threads {one.threads}: median {one.median_us:,.0f} µs, 95 % within {one.p95_us:,.0f} µs, "
-            f"{one.images_per_second:,.0f} images/s (n = {one.runs})"
-        )
+    from lince.reporting import tables
+
+    show(*tables.bench_tables(measured))
 
 
 @app.command()
@@ -255,11 +366,32 @@ def serve(
         _fail(error, code=3)
 
 
+def _seconds(duration: str) -> float:
+    """Seconds of a text like 90s, 20m, 1.5h or 1h30m."""
+    found = re.fullmatch(r"(?:([\d.]+)h)?(?:([\d.]+)m)?(?:([\d.]+)s)?", duration)
+    try:
+        seconds = sum(float(part or 0) * unit for part, unit in zip(found.groups(), (3600, 60, 1), strict=True))
+    except (AttributeError, ValueError):
+        seconds = 0
+    if seconds <= 0:
+        raise typer.BadParameter(f"Received --time-budget {duration!r}. Expected a time such as 90s, 20m, 2h or 1h30m.")
+    return seconds
+
+
+def _refuse_force_and_fallback(*, force: bool, fallback: bool) -> None:
+    if fallback and force:
+        raise typer.BadParameter("Expected --fallback, which keeps the bound, or --force, which does not; not both.")
+
+
+def _given(context: typer.Context, parameter: str) -> bool:
+    return context.get_parameter_source(parameter).name == "COMMANDLINE"
+
+
 def _refuse_with_resume(context: typer.Context, *parameters: str) -> None:
     """A run goes on as it began: options that would change it are refused, not ignored."""
     for parameter in parameters:
-        if context.get_parameter_source(parameter).name == "COMMANDLINE":
-            option = "--set" if parameter == "overrides" else f"--{parameter}"
+        if _given(context, parameter):
+            option = "--set" if parameter == "overrides" else f"--{parameter.replace('_', '-')}"
             raise typer.BadParameter(f"{option} has no place beside --resume: a run goes on as it began. Leave it out.")
 
 

@@ -1,13 +1,16 @@
 """The stages of a run as the command line runs them: imported late, said aloud, interruptible."""
 
+import math
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from lince import machine
 from lince.console import print_json, progress_bar, say, show, stderr
 from lince.errors import LinceError
 
@@ -29,12 +32,32 @@ def pipeline(*, deterministic: bool = False, run: Path | None = None) -> Any:
     return module
 
 
+def recipe(
+    module: Any, named: str | None, overrides: Sequence[str], *, seconds: float | None, began: float
+) -> tuple[Any, Any]:
+    """The limit of a run that is given a time, or None; and its recipe, or one to read the images by."""
+    if seconds is None:
+        return None, module.recipes.load(named, overrides)
+    limit = module.budget.limit(seconds, began=began, recipe=named, overrides=overrides)
+    return limit, limit.recipe
+
+
 def publish(
-    run: Path, *, name: str | None, overrides: tuple[str, ...], force: bool, as_json: bool, opened: Any = None
+    run: Path,
+    *,
+    name: str | None,
+    overrides: tuple[str, ...],
+    force: bool,
+    as_json: bool,
+    fallback: bool = False,
+    study: bool = False,
+    about: Path | None = None,
+    opened: Any = None,
 ) -> None:
     """Publishes and reports; in a process of its own with other backends, since only TensorFlow exports to LiteRT."""
     if os.environ.get("KERAS_BACKEND", "tensorflow") != "tensorflow":
-        _publish_elsewhere(run, name=name, overrides=overrides, force=force, as_json=as_json)
+        flags = {"--force": force, "--fallback": fallback, "--study": study, "--json": as_json}
+        _publish_elsewhere(run, name=name, overrides=overrides, about=about, flags=flags)
         return
     module = pipeline(run=run)
     with interruptible(f"lince quantize {run}"):
@@ -42,25 +65,43 @@ def publish(
             with progress_bar(stderr()) as progress:
                 opened = module.resume(module.RunFolder(run), overrides=overrides, progress=progress)
             module.settle(opened)
-        published = module.publish(opened, name=name, force=force, say=say)
+        published = module.publish(
+            opened, name=name, force=force, fallback=fallback, study=study, about=_text(about), say=say
+        )
     write_report(run)
     say(f"Model: {run / 'model.tflite'}. Try: lince serve {run}")
     if as_json:
         print_json(published)
         return
-    from lince.reporting import tables
+    from lince.reporting import quantisation, tables
+    from lince.run import RunFolder
 
     show(tables.report_table(published.int8), tables.sets_table(published.sets))
-    show(tables.certificate_table(published.certificate))
+    show(tables.certificate_table(published.certificate, published.arithmetic))
+    show(*quantisation.report_tables(published, RunFolder(run).read_study()))
 
 
-def _publish_elsewhere(run: Path, *, name: str | None, overrides: tuple[str, ...], force: bool, as_json: bool) -> None:
+def _text(path: Path | None) -> str | None:
+    if path is None:
+        return None
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        message = f"{str(path)!r} is not text ({error.reason}). Expected Markdown in UTF-8."
+        raise LinceError(message) from error
+
+
+def _publish_elsewhere(
+    run: Path, *, name: str | None, overrides: tuple[str, ...], about: Path | None, flags: dict[str, bool]
+) -> None:
     options = [f"--set={override}" for override in overrides]
     options += [f"--name={name}"] if name else []
-    options += ["--force"] if force else []
-    options += ["--json"] if as_json else []
+    options += [f"--about={about}"] if about else []
+    options += [flag for flag, given in flags.items() if given]
     program = [sys.executable, "-c", "from lince.cli import main; main()", "quantize", str(run), *options]
-    sys.exit(subprocess.run(program, env=os.environ | {"KERAS_BACKEND": "tensorflow"}, check=False).returncode)
+    done = subprocess.run(program, env=os.environ | {"KERAS_BACKEND": "tensorflow"}, check=False)
+    if done.returncode:
+        sys.exit(done.returncode)
 
 
 @contextmanager
@@ -91,10 +132,42 @@ def say_start(run: Any) -> None:
         f"{len(run.test):,} to test, {len(run.record.classes)} classes; {run.record.precision}. "
         f"Each image is cut to its centre square and brought to {run.recipe.image_size} × {run.recipe.image_size}."
     )
+    from lince.training.budget import LEAST_STEPS
+
+    if run.record.budget is not None:
+        _say_budget(run.recipe, run.record.budget)
+    elif (steps := _steps(run)) < LEAST_STEPS:
+        say(
+            f"{len(run.train):,} images make {steps} steps in all, which is few: try --time-budget 5m, or "
+            "--set train.repeats=20 and a smaller train.batch_size."
+        )
     for rejected in run.record.rejected[:_REJECTED_SHOWN]:
         say(f"Left out: {rejected.path}: {rejected.reason}")
     if run.record.rejected:
         say(f"Left out {len(run.record.rejected):,} files in all; {run.folder.record} lists them.")
+
+
+def _steps(run: Any) -> int:
+    options = run.recipe.train
+    return options.epochs * options.repeats * math.ceil(len(run.train) / options.batch_size)
+
+
+def _say_budget(recipe: Any, budget: Any) -> None:
+    times = {"in all": budget.seconds, "to train": budget.training_seconds, "to publish": budget.publishing_seconds}
+    parts = ", ".join(f"{timedelta(seconds=round(seconds))} {what}" for what, seconds in times.items())
+    short = f"; too short for {', '.join(budget.rejected)}" if budget.rejected else ""
+    turns = recipe.train.epochs * recipe.train.repeats
+    say(
+        f"Time: {parts}. Recipe {recipe.name}, about {turns:,} times through the images in batches of "
+        f"{recipe.train.batch_size:,}{short}."
+    )
+
+
+def say_cost(seconds: float) -> None:
+    """Says how long the program ran, and the most memory that it held."""
+    peak = machine.peak_memory_bytes()
+    memory = "" if peak is None else f", peak memory {peak / 1e9:.1f} GB"
+    say(f"Done in {seconds / 60:.1f} minutes{memory}.")
 
 
 def write_report(run: Path) -> None:

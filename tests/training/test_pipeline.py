@@ -132,6 +132,44 @@ class TestSplits:
             np.testing.assert_array_equal(first.images, second.images)
 
 
+class TestLeaveOut:
+    @pytest.fixture
+    def other(self, images_folder: Path, tmp_path: Path) -> Path:
+        """A folder with the first three pictures of each class, in another format, and one that is nowhere else."""
+        for path in sorted(images_folder.glob("train/*/00[0-8].*")):
+            target = tmp_path / "other" / path.parent.name / f"{path.stem}.bmp"
+            target.parent.mkdir(parents=True, exist_ok=True)
+            Image.open(path).save(target)
+        Image.new("RGB", (32, 32), "red").save(tmp_path / "other" / "disc" / "alone.bmp")
+        return tmp_path / "other"
+
+    def test_images_are_in_no_split(self, images_folder, recipe, tmp_path, other):
+        """Neither trained nor validated on; run.json says whose they are."""
+        begun = start(images_folder, recipe, tmp_path / "run", leave_out=str(other))
+        assert (75 - 9, 45) == (len(begun.train) + len(begun.validation), len(begun.test))
+        seen = {Path(name).stem for name in (*begun.train.names, *begun.validation.names)}
+        assert seen.isdisjoint(path.stem for path in other.glob("*/*"))
+        assert str(other) == begun.folder.read_record().leave_out
+
+    def test_resumes_without_them(self, images_folder, recipe, tmp_path, other):
+        """The splits are written down: what was left out need not be there any more."""
+        begun = start(images_folder, recipe, tmp_path / "run", leave_out=str(other))
+        shutil.rmtree(other)
+        assert begun.train.names == pipeline.resume(begun.folder, progress=silent).train.names
+
+
+class TestTeacher:
+    def test_learns_from_a_model_file(self, images_folder, recipe, run, tmp_path):
+        """The tests' own model teaches another network of its recipe, which then agrees with it; run.json names it."""
+        begun = start(images_folder, recipe, tmp_path / "pupil", teacher=str(run.model))
+        assert str(run.model) == begun.record.teacher
+        with pipeline.watch(console_on(), begun, tensorboard=False) as display:
+            pipeline.train_model(begun, display)
+        pupil = pipeline.float_predict(pipeline.trained_model(begun.folder))(begun.test.images)
+        theirs = Classifier.load(run.model).probabilities(begun.test.images)
+        assert (pupil.argmax(axis=1) == theirs.argmax(axis=1)).mean() > 0.7
+
+
 class TestManifest:
     def test_is_complete(self, run, recipe):
         """Everything that a reader of the file alone may ask."""
@@ -214,6 +252,19 @@ class TestStart:
         with pytest.raises(RecipeError, match="Keras does not know"):
             start(images_folder, wrong, tmp_path / "wrong")
         assert [] == list(tmp_path.iterdir())
+
+    def test_too_few_images(self, recipe, tmp_path):
+        """Two of each class: one is to test on, one to train on, and none is left to validate with."""
+        for number in range(4):
+            path = tmp_path / "images" / "ab"[number % 2] / f"{number}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.new("RGB", (32, 32), (60 * number, 0, 0)).save(path)
+        with pytest.raises(
+            TrainingError,
+            match=r"^2 training images of 2 classes leave 2 to train on and 0 to validate with\. .*three or more",
+        ):
+            start(tmp_path / "images", recipe, tmp_path / "run")
+        assert not (tmp_path / "run").exists()
 
     def test_images_that_cannot_be_read(self, images_folder, recipe, tmp_path):
         """A broken file is left out and named; with `strict` it stops the run, and no folder is made."""

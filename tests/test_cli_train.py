@@ -1,0 +1,43 @@
+"""What `lince train` makes of its options, before anything is read."""
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from lince import cli
+
+
+class TestTimeBudget:
+    @pytest.mark.parametrize(
+        ("text", "seconds"),
+        [("90s", 90), ("20m", 1200), ("2h", 7200), ("1h30m", 5400), ("1.5h", 5400), ("1m30s", 90), ("1h1m1s", 3661)],
+    )
+    def test_durations(self, text, seconds):
+        """Hours, minutes and seconds, or some of them."""
+        assert seconds == cli._seconds(text)
+
+    @pytest.mark.parametrize("text", ["", "20", "m", "-3m", "0s", "0h0m", "20 m", "30m1h", "1.2.3s", ".s", "soon"])
+    def test_what_is_no_duration(self, text):
+        """It is quoted, with what would be one."""
+        with pytest.raises(typer.BadParameter, match=r"Received --time-budget '.*'\. Expected a time such as 90s, 20m"):
+            cli._seconds(text)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["DATA", "--time-budget", "soon"], "such as 90s, 20m, 2h or 1h30m"),
+        (["DATA", "--time-budget", "20m", "--deterministic"], "no two runs by the clock are equal"),
+        (["DATA", "--force", "--fallback"], "which keeps the bound"),
+        (["--resume", "runs/x", "--time-budget", "20m"], "--time-budget has no place beside --resume"),
+        (["--resume", "runs/x", "--leave-out", "other"], "--leave-out has no place beside --resume"),
+        (["--resume", "runs/x", "--teacher", "cifar10"], "--teacher has no place beside --resume"),
+        (["--resume", "runs/x", "--set", "train.epochs=3"], "--set has no place beside --resume"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_options_that_contradict_each_other(options, message):
+    """They are refused as a mistake of usage, and nothing is read."""
+    done = CliRunner().invoke(cli.app, ["train", *options], env={"COLUMNS": "300"})
+    assert 2 == done.exit_code
+    assert message in " ".join(done.output.replace("│", " ").split())

@@ -1,0 +1,60 @@
+"""What the stages say on the way: what a run holds, how its time is divided, what it took."""
+
+import msgspec
+import pytest
+
+from lince import stages
+from lince.data.progress import silent
+from lince.run import Budget, RunFolder
+
+
+@pytest.fixture(scope="module")
+def opened(run: RunFolder):
+    """The tests' run, in memory."""
+    return stages.pipeline(run=run.path).resume(run, progress=silent)
+
+
+def changed(opened, *, budget: Budget | None = None, **train: object):
+    """An open run with another `[train]` table and budget."""
+    from dataclasses import replace
+
+    recipe = msgspec.structs.replace(opened.recipe, train=msgspec.structs.replace(opened.recipe.train, **train))
+    return replace(opened, recipe=recipe, record=msgspec.structs.replace(opened.record, budget=budget))
+
+
+class TestSayStart:
+    def test_what_a_run_holds(self, opened, capsys):
+        """Counts, classes, precision and what becomes of the images; nothing of steps, of which there are 96."""
+        stages.say_start(opened)
+        [line] = capsys.readouterr().err.splitlines()
+        assert "60 images to train on, 15 to validate, 45 to test, 3 classes; float32." in line
+        assert "brought to 32 × 32" in line
+
+    def test_few_steps(self, opened, capsys):
+        """A batch larger than the dataset makes one step an epoch: it says so, and what to do."""
+        stages.say_start(changed(opened, batch_size=1000))
+        assert "60 images make 12 steps in all, which is few: try --time-budget 5m" in capsys.readouterr().err
+
+    def test_repeats_are_steps(self, opened, capsys):
+        """Several turns through the images in an epoch are as good."""
+        stages.say_start(changed(opened, batch_size=1000, repeats=10))
+        assert "which is few" not in capsys.readouterr().err
+
+    def test_time_budget(self, opened, capsys):
+        """How the time is divided, and what was chosen for it."""
+        budget = Budget(
+            seconds=1200, training_seconds=1100, publishing_seconds=80, step_seconds=(0.1,), rejected=("default",)
+        )
+        stages.say_start(changed(opened, budget=budget, epochs=24, repeats=50, batch_size=16))
+        said = " ".join(capsys.readouterr().err.split())
+        assert "Time: 0:20:00 in all, 0:18:20 to train, 0:01:20 to publish." in said
+        assert "Recipe tiny, about 1,200 times through the images in batches of 16; too short for default." in said
+
+
+def test_say_cost(capsys):
+    """Minutes, and the most memory that the process held."""
+    stages.say_cost(90)
+    said = capsys.readouterr().err
+    assert said.startswith("Done in 1.5 minutes, peak memory ")
+    assert 0.1 < float(said.split()[-2]) < 100
+    assert said.endswith(" GB.\n")
