@@ -121,7 +121,15 @@ show(run.train.images[chosen], [classes[label] for label in run.train.labels[cho
 
 # %%
 originals = run.train.images[chosen[:3]]
-drawn = [augment.augment(originals, run.recipe.augment, np.random.default_rng(draw)) for draw in range(7)]
+drawn = [
+    augment.augment(
+        originals,
+        run.recipe.augment,
+        np.random.default_rng(draw),
+        mirror=augment.mirrored(chosen[:3], run.recipe.augment, epoch=draw + 1, seed=SEED),
+    )
+    for draw in range(7)
+]
 rows = np.stack([originals, *map(np.asarray, drawn)], axis=1)
 show(rows.reshape(-1, *originals.shape[1:]), (["original"] + ["drawn"] * 7) * 3)
 
