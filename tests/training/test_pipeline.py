@@ -261,7 +261,7 @@ class TestStart:
             Image.new("RGB", (32, 32), (60 * number, 0, 0)).save(path)
         with pytest.raises(
             TrainingError,
-            match=r"^2 training images of 2 classes leave 2 to train on and 0 to validate with\. .*three or more",
+            match=r"^2 training images of 2 classes leave 2 to train on and 0 to validate with\..*three or more",
         ):
             start(tmp_path / "images", recipe, tmp_path / "run")
         assert not (tmp_path / "run").exists()

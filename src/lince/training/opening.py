@@ -163,8 +163,8 @@ def _hold_out(dataset: Dataset, recipe: Recipe, *, seed: int) -> tuple[np.ndarra
     if len(kept) == 0 or len(held_out) == 0:
         raise TrainingError(
             f"{len(everything) - len(dataset.left_out):,} training images of {len(everything.classes):,} classes leave "
-            f"{len(kept):,} to train on and {len(held_out):,} to validate with. Expected one each or more: add images, "
-            "to three or more of a class, of which one is to train, one to validate and one to test on."
+            f"{len(kept):,} to train on and {len(held_out):,} to validate with. Expected at least one of each: add "
+            "images; a class that has three or more gives one to each split."
         )
     return kept, held_out
 

@@ -17,7 +17,9 @@ def sample(split: Split, count: int, *, seed: int) -> Int64[np.ndarray, " m"]:
         count: at least 1; each class's share of it is rounded.
         seed: of the choice and the order.
     """
-    chosen = np.arange(len(split))
+    rng, chosen = np.random.default_rng(seed), np.arange(len(split))
     if count < len(split):
-        chosen = stratified_split(split.labels, fraction=count / len(split), seed=seed)[1]
-    return np.random.default_rng(seed).permutation(chosen)
+        drawn = stratified_split(split.labels, fraction=count / len(split), seed=seed)[1]
+        # Where each image is the only one of its class, none can be spared to a stratum.
+        chosen = drawn if len(drawn) else rng.permutation(chosen)[:count]
+    return rng.permutation(chosen)
