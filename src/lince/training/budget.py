@@ -53,11 +53,10 @@ _RECORDS = 25
 # Enough for the speed per image of a full batch, within a tenth; a step of `default` then takes 0.3 s here.
 _MEASURED_IMAGES = 256
 
-# Publishing on two Zen 5 cores: export, quantising, plots and report; then for each image that it looks at, in units of
-# a training step's seconds an image (bf16 forwards and backwards against one in float32 and one in int8), for which
-# `fast` and `default` took 0.5 to 0.6. It looks at validation and test images, reads ranges from others, and measures
-# each layer on a few.
-_PUBLISHING_SECONDS, _IMAGE_STEPS, _LAYER_IMAGES = 6.0, 0.6, 256
+# Publishing on two Zen 5 cores: export, quantising, plots and report; then each look at an image, float and int8, which
+# for `fast` and `default` took 2.1 times as long as one forward pass of the network that trains. It looks at validation
+# and test images, reads ranges from others, and measures each layer on a few.
+_PUBLISHING_SECONDS, _LOOK_FORWARDS, _LAYER_IMAGES = 5.0, 2.1, 256
 
 # Arithmetic in plain Python, as most of publishing is, takes these cores so long.
 _LOOPS, _LOOP_SECONDS = 500_000, 0.014
@@ -144,6 +143,7 @@ class _Measured:
         images: how many there are to train on.
         setup_seconds: to build the network and prepare its weights.
         step_seconds: of a full batch, for each phase of the recipe and at full size.
+        forward_seconds: of one image through the network at full size, in a batch.
         layers: convolutions and dense layers.
         slowness: of plain Python, in units of two idle Zen 5 cores.
     """
@@ -152,6 +152,7 @@ class _Measured:
     images: int
     setup_seconds: float
     step_seconds: tuple[float, ...]
+    forward_seconds: float
     layers: int
     slowness: float
 
@@ -169,13 +170,9 @@ class _Measured:
         return self.setup_seconds + self.publishing_seconds(others)
 
     def publishing_seconds(self, others: int) -> float:
-        looks = (
-            others
-            + min(self.recipe.quantize.calibration_images, self.images)
-            + min(_LAYER_IMAGES, others) * self.layers
-        )
-        seconds = _IMAGE_STEPS * self.step_seconds[-1] / self.recipe.train.batch_size
-        return self.slowness * _PUBLISHING_SECONDS + seconds * looks
+        calibration = min(self.recipe.quantize.calibration_images, self.images)
+        looks = others + calibration + min(_LAYER_IMAGES, others) * self.layers
+        return self.slowness * _PUBLISHING_SECONDS + _LOOK_FORWARDS * self.forward_seconds * looks
 
     @property
     def _mean_step_seconds(self) -> float:
@@ -202,27 +199,34 @@ def _measure(recipe: Recipe, train: Split, *, images: int, precision: str, seed:
     starts = [0.0, *(phase.until for phase in recipe.train.phases)]
     layers = sum(isinstance(layer, keras.layers.Conv2D | keras.layers.Dense) for layer in model.layers)
     steps = tuple(_step_seconds(trainer, share) for share in starts)
-    return _Measured(recipe, images, setup, steps, layers, _slowness())
+    return _Measured(recipe, images, setup, steps, _forward_seconds(trainer), layers, _slowness())
 
 
 def _step_seconds(trainer: Trainer, share: float) -> float:
-    """Seconds of a step on a full batch: the quicker of two, to pass over a hiccup, after one that compiles."""
+    """Seconds of a step on a full batch."""
     rng, batch_size = np.random.default_rng(trainer.seed), trainer.recipe.batch_size
-    count = min(_MEASURED_IMAGES, batch_size, len(trainer.train))
-    chosen = rng.permutation(len(trainer.train))[:count]
-    times = [_seconds(lambda: trainer.step(chosen, share=share, turn=1, rng=rng)) for _ in range(3)]
-    return min(times[1:]) * batch_size / count
+    chosen = rng.permutation(len(trainer.train))[: min(_MEASURED_IMAGES, batch_size)]
+    return _seconds(lambda: trainer.step(chosen, share=share, turn=1, rng=rng)) * batch_size / len(chosen)
+
+
+def _forward_seconds(trainer: Trainer) -> float:
+    """Seconds of an image, forwards."""
+    pixels = np.zeros((_MEASURED_IMAGES, *trainer.train.images.shape[1:]), np.float32)
+    return _seconds(lambda: trainer.model.predict_on_batch(pixels)) / len(pixels)
 
 
 def _slowness() -> float:
-    times = [_seconds(lambda: sum(number * number for number in range(_LOOPS))) for _ in range(5)]
-    return max(1.0, statistics.median(times) / _LOOP_SECONDS)
+    return max(1.0, _seconds(lambda: sum(number * number for number in range(_LOOPS))) / _LOOP_SECONDS)
 
 
 def _seconds(work: Callable[[], object]) -> float:
-    began = time.perf_counter()
-    work()
-    return time.perf_counter() - began
+    """The median of three times, to pass over a hiccup, after once more to compile."""
+    times = []
+    for _ in range(4):
+        began = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - began)
+    return statistics.median(times[1:])
 
 
 def _too_short(limit: Limit, recipe: Recipe, needed: float) -> TrainingError:
