@@ -76,24 +76,49 @@ def _noise(images: _Pixels, amount: float, generators: _Generators) -> _Pixels:
 
 
 def _blur(images: _Pixels, amount: float, _: _Generators) -> _Pixels:
-    """A lens out of focus; beyond its border the picture goes on as it ends."""
-    sigma = amount * images.shape[1] / _REFERENCE_HEIGHT
-    reach = math.ceil(3 * sigma)  # 0.3 % of a Gaussian lie further out
-    weights = np.exp(-0.5 * (np.arange(-reach, reach + 1) / sigma) ** 2)
-    weights = (weights / weights.sum()).astype(np.float32)
-    blurred = images.astype(np.float32)
+    """A lens out of focus."""
+    return _to_pixels(blurred(images, np.full(len(images), amount * images.shape[1] / _REFERENCE_HEIGHT)))
+
+
+def blurred(images: np.ndarray, sigmas: np.ndarray) -> np.ndarray:
+    """Gaussian blur; beyond its border a picture goes on as it ends.
+
+    Args:
+        images: u8 or f32[N,H,W,3].
+        sigmas: f64[N], of each image, pixels, above 0.
+
+    Returns:
+        f32[N,H,W,3]
+    """
+    reach = math.ceil(3 * max(sigmas, default=0))  # 0.3 % of a Gaussian lie further out
+    weights = np.exp(-0.5 * (np.arange(-reach, reach + 1)[:, None] / sigmas) ** 2)
+    weights = (weights / weights.sum(axis=0)).astype(np.float32)
+    values = images.astype(np.float32)
     for axis in (1, 2):
         margins = [(reach, reach) if one == axis else (0, 0) for one in range(4)]
-        padded, length = np.pad(blurred, margins, "edge"), images.shape[axis]
+        padded, length = np.pad(values, margins, "edge"), images.shape[axis]
         shifted = (padded.take(range(start, start + length), axis) for start in range(len(weights)))
-        blurred = sum(weight * part for weight, part in zip(weights, shifted, strict=True))
-    return _to_pixels(blurred)
+        values = sum(weight[:, None, None, None] * part for weight, part in zip(weights, shifted, strict=True))
+    return values
 
 
 def _contrast(images: _Pixels, amount: float, _: _Generators) -> _Pixels:
     """Mist of the picture's own mean colour."""
+    return _to_pixels(faded(images, np.full(len(images), amount)))
+
+
+def faded(images: np.ndarray, shares: np.ndarray) -> np.ndarray:
+    """Contrast lowered, about the mean colour of each picture.
+
+    Args:
+        images: u8 or f32[N,H,W,3].
+        shares: f64[N], of the contrast that each image keeps.
+
+    Returns:
+        f32[N,H,W,3]
+    """
     means = images.mean(axis=(1, 2), keepdims=True, dtype=np.float32)
-    return _to_pixels(means + np.float32(amount) * (images - means))
+    return means + shares.astype(np.float32)[:, None, None, None] * (images - means)
 
 
 def _jpeg(images: _Pixels, amount: float, _: _Generators) -> _Pixels:

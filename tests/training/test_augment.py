@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 import synthetic
-from lince.training.augment import augment, draw_transforms, mirrored
+from lince.corruptions import blurred, faded
+from lince.training.augment import augment, degrade, draw_transforms, mirrored
 from lince.training.recipe import Augment
 
 EVERYTHING = Augment(rotation_degrees=30, zoom=0.2, translate=3, horizontal_flip="random", cutout=5)
@@ -163,6 +164,64 @@ class TestCutout:
             np.testing.assert_array_equal(image[~painted], one[~painted])
             corners.add((rows[0], columns[0]))
         assert len(corners) > 1
+
+
+class TestDegrade:
+    kinds = ({"blur": 1.5}, {"fade": 0.6}, {"noise": 20.0})
+
+    def pixels(self, n: int) -> np.ndarray:
+        """Pictures of full contrast within 60..200, so that noise is seldom cut at black and white."""
+        return np.random.default_rng(5).integers(60, 201, (n, 8, 10, 3)).astype(np.float32)
+
+    @pytest.mark.parametrize("recipe", [Augment(), EVERYTHING, Augment(degraded=0.5), Augment(noise=9)])
+    def test_without_share_or_range_nothing_changes(self, recipe):
+        """The same array, and nothing drawn: what follows from the generator is what it was."""
+        pixels, rng = self.pixels(3), np.random.default_rng(0)
+        assert pixels is degrade(pixels, recipe, rng)
+        assert np.random.default_rng(0).random() == rng.random()
+
+    @pytest.mark.parametrize("kind", kinds, ids=lambda kind: next(iter(kind)))
+    def test_befalls_its_share_of_the_images(self, kind):
+        """A quarter of a thousand, within five standard errors; the others stay to the bit, and the given ones do."""
+        pixels = self.pixels(1000)
+        before = pixels.copy()
+        found = degrade(pixels, Augment(degraded=0.25, **kind), np.random.default_rng(0))
+        assert (np.float32, pixels.shape) == (found.dtype, found.shape)
+        np.testing.assert_array_equal(before, pixels)
+        assert 180 < (found != pixels).any(axis=(1, 2, 3)).sum() < 320
+
+    def test_kinds_meet_by_chance(self):
+        """Each share is drawn on its own, so that some images have all three."""
+        recipe = Augment(degraded=0.5, blur=1.5, fade=0.6, noise=20)
+        pixels = self.pixels(800)
+        left = (degrade(pixels, recipe, np.random.default_rng(0)) == pixels).all(axis=(1, 2, 3)).sum()
+        assert 60 < left < 140  # an eighth is expected
+
+    def test_noise_up_to_its_standard_deviation(self):
+        """From none to all of it, without making pictures lighter, and within 0..255."""
+        pixels = self.pixels(400)
+        found = degrade(pixels, Augment(degraded=1, noise=20), np.random.default_rng(0))
+        sigmas = (found - pixels).std(axis=(1, 2, 3))
+        assert sigmas.min() < 1
+        assert 17 < sigmas.max() < 23
+        assert abs((found - pixels).mean()) < 0.3
+        extremes = degrade(
+            np.full((9, 8, 8, 3), 255, np.float32), Augment(degraded=1, noise=90), np.random.default_rng(0)
+        )
+        assert 255 == extremes.max()
+
+    def test_blur_and_fade_up_to_their_ranges(self):
+        """Between the picture itself and the strongest, which is that of the corruption suite."""
+        pixels = self.pixels(200)
+        spread = pixels.std(axis=(1, 2, 3))
+        for recipe, strongest in (
+            (Augment(degraded=1, blur=1.5), blurred(pixels, np.full(200, 1.5))),
+            (Augment(degraded=1, fade=0.6), faded(pixels, np.full(200, 0.4))),
+        ):
+            found = degrade(pixels, recipe, np.random.default_rng(0)).std(axis=(1, 2, 3)) / spread
+            lowest = (strongest.std(axis=(1, 2, 3)) / spread).min()
+            assert lowest <= found.min() < lowest + 0.05
+            assert 0.95 < found.max() <= 1.001
 
 
 class TestMirrored:

@@ -15,7 +15,7 @@ from lince.training import checkpoint, train
 from lince.training import model as models
 from lince.training.checkpoint import Checkpoint
 from lince.training.pace import ByEpochs, BySeconds
-from lince.training.recipe import Recipe, Train
+from lince.training.recipe import Augment, Recipe, Train
 from lince.training.train import finished, kept_epoch
 
 
@@ -49,11 +49,12 @@ def fit_in(recipe: Recipe, splits: tuple[Split, Split]) -> Fit:
     """Trains the tiny network with its checkpoint in a folder; keywords change the recipe's `[train]` table."""
     kept, held_out = splits
 
-    def run(folder: Path, display: Watcher, *, resume: bool = False, seed: int = 3, pace=None, teacher=None, **changes):
+    def run(folder: Path, display: Watcher, *, resume: bool = False, seed: int = 3, pace=None, teacher=None,
+            augmentation=recipe.augment, **changes):  # fmt: skip
         options = msgspec.structs.replace(recipe.train, **changes)
         model = models.build(recipe.model, spec=recipe.spec, num_classes=3, precision="float32", seed=seed)
         state = train.fit(
-            model, train=kept, validation=held_out, recipe=options, augmentation=recipe.augment, seed=seed,
+            model, train=kept, validation=held_out, recipe=options, augmentation=augmentation, seed=seed,
             checkpoint_path=folder / "checkpoint.npz", display=display, resume=resume, pace=pace,
             teacher=teacher,
         )  # fmt: skip
@@ -224,6 +225,20 @@ class TestFit:
         _, state = fit(epochs=4, teacher=teacher, teacher_weight=1.0)
         share = float((wrong.labels == 0).mean())
         assert state.history[-1].accuracy == pytest.approx(share, abs=0.1)
+
+    def test_a_teacher_sees_pictures_before_they_are_degraded(self, fit, splits):
+        """It is asked about the training images themselves, and the network sees what is left of them."""
+        asked = []
+
+        def teacher(images: np.ndarray) -> np.ndarray:
+            asked.extend(image.tobytes() for image in images)
+            return np.zeros((len(images), 3), np.float32)
+
+        degraded = Augment(degraded=1, fade=0.99)
+        _, faded = fit(epochs=1, teacher=teacher, augmentation=degraded)
+        assert {image.tobytes() for image in splits[0].images} == set(asked)
+        _, clear = fit(epochs=1, teacher=teacher, augmentation=Augment())
+        assert faded.history[0].loss != clear.history[0].loss
 
 
 class TestSchedule:

@@ -2,6 +2,7 @@
 
 Rotation and zoom are one affine map: three Keras layers in a row resample the picture twice and cost 130 µs an image
 here; one map costs 23 µs and blurs once. Shifts, mirrors and cutout take whole pixels: all three together cost 9 µs.
+Blur, lost contrast and noise come last, so that a teacher can be asked about the picture as it was.
 What is drawn depends on generator, seed and epoch alone, so a resumed run sees the same pictures.
 """
 
@@ -11,9 +12,11 @@ import numpy as np
 from jaxtyping import Bool, Float32, Int64, UInt8
 from keras import ops
 
+from lince.corruptions import blurred, faded
 from lince.training.recipe import Augment
 
 _GREY = 128  # 0 for the network; see `model.PIXEL_OFFSET`
+_SHARPEST = 0.2  # σ of a blur, pixels, below which a Gaussian changes no pixel by a grey level
 
 
 def augment(images: UInt8[np.ndarray, "n h w 3"], recipe: Augment, rng: np.random.Generator, *, mirror: Any) -> Any:
@@ -37,6 +40,38 @@ def augment(images: UInt8[np.ndarray, "n h w 3"], recipe: Augment, rng: np.rando
         return pixels
     transforms = draw_transforms(len(images), images.shape[1:3], recipe, rng)
     return ops.image.affine_transform(pixels, transforms, interpolation="bilinear", fill_mode="reflect")
+
+
+def degrade(pixels: Any, recipe: Augment, rng: np.random.Generator) -> Any:
+    """Blurs, fades and makes noisy, each of them a share of the images drawn on its own.
+
+    Args:
+        pixels: f32[N,H,W,3] 0..255, as `augment` returns them.
+        recipe: the share and the ranges.
+        rng: the only source of randomness.
+
+    Returns:
+        f32[N,H,W,3] 0..255: `pixels` itself where the recipe degrades nothing.
+    """
+    if not recipe.degraded * (recipe.blur + recipe.fade + recipe.noise):
+        return pixels
+    pixels = np.array(pixels)
+    if recipe.blur > _SHARPEST:
+        chosen = _some(len(pixels), recipe, rng)
+        pixels[chosen] = blurred(pixels[chosen], rng.uniform(_SHARPEST, recipe.blur, len(chosen)))
+    if recipe.fade:
+        chosen = _some(len(pixels), recipe, rng)
+        pixels[chosen] = faded(pixels[chosen], rng.uniform(1 - recipe.fade, 1, len(chosen)))
+    if recipe.noise:
+        chosen = _some(len(pixels), recipe, rng)
+        sigmas = rng.uniform(0, recipe.noise, (len(chosen), 1, 1, 1)).astype(np.float32)
+        noise = rng.standard_normal((len(chosen), *pixels.shape[1:]), np.float32)
+        pixels[chosen] = np.clip(pixels[chosen] + sigmas * noise, 0, 255)
+    return pixels
+
+
+def _some(n: int, recipe: Augment, rng: np.random.Generator) -> Int64[np.ndarray, " m"]:
+    return np.flatnonzero(rng.random(n) < recipe.degraded)
 
 
 def mirrored(indices: Int64[np.ndarray, " n"], recipe: Augment, *, epoch: int, seed: int) -> Bool[np.ndarray, " n"]:

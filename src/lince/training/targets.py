@@ -23,7 +23,8 @@ class Targets:
         labels: i64[N], of the training split.
         num_classes: K.
         recipe: smoothing, balance and the teacher's share.
-        teacher: asked about the very pixels that the network sees (Beyer et al. 2022, arXiv:2106.05237), or None.
+        teacher: asked about the pixels that the network sees (Beyer et al. 2022, arXiv:2106.05237), before they are
+            degraded, or None.
     """
 
     def __init__(self, labels: Int64[np.ndarray, " n"], num_classes: int, recipe: Train, teacher: Teacher | None):
@@ -36,7 +37,7 @@ class Targets:
 
         Args:
             indices: i64[N], into the labels.
-            pixels: f32[N,H,W,3] 0..255, as augmented.
+            pixels: f32[N,H,W,3] 0..255, as augmented and not yet degraded.
         """
         recipe, labels = self._recipe, self._labels[indices]
         rows = self._one_hot[labels]
