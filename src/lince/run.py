@@ -48,6 +48,7 @@ class RunRecord(Struct, frozen=True, kw_only=True):
         precision: what the recipe's `precision` meant on this machine.
         environment: backend, machine, package versions.
         teacher: the model file that the network learned from, besides the labels.
+        teacher_version: of that model.
         leave_out: what the user named by --leave-out; images of it are in no split.
         budget: the time that the run was given, or None.
     """
@@ -64,6 +65,7 @@ class RunRecord(Struct, frozen=True, kw_only=True):
     environment: dict[str, Any]
     rejected: tuple[Rejected, ...] = ()
     teacher: str | None = None
+    teacher_version: str | None = None
     leave_out: str | None = None
     budget: Budget | None = None
 

@@ -18,6 +18,7 @@ from lince.data.progress import silent
 from lince.errors import DataError, GateError, RecipeError, ResumeError, TrainingError
 from lince.run import RunFolder
 from lince.training import pipeline
+from lince.training.card import write_card
 from lince.training.display import LineDisplay
 
 
@@ -163,11 +164,27 @@ class TestTeacher:
         """The tests' own model teaches another network of its recipe, which then agrees with it; run.json names it."""
         begun = start(images_folder, recipe, tmp_path / "pupil", teacher=str(run.model))
         assert str(run.model) == begun.record.teacher
+        assert artifact.read(run.model).manifest.version == begun.record.teacher_version
         with pipeline.watch(console_on(), begun, tensorboard=False) as display:
             pipeline.train_model(begun, display)
         pupil = pipeline.float_predict(pipeline.trained_model(begun.folder))(begun.test.images)
         theirs = Classifier.load(run.model).probabilities(begun.test.images)
         assert (pupil.argmax(axis=1) == theirs.argmax(axis=1)).mean() > 0.7
+
+
+class TestCard:
+    def test_names_the_teacher_and_what_was_left_out(self, run):
+        """By version and by name, where there was one; a run without says nothing of it."""
+        manifest = artifact.read(run.model).manifest
+        assert {"teacher": None, "leave_out": None} == {key: manifest.training[key] for key in ("teacher", "leave_out")}
+        changed = manifest.training | {"teacher": "abc123", "leave_out": "other.zip"}
+        plain, full = (
+            write_card(replace(manifest, training=training), run.read_report())
+            for training in (manifest.training, changed)
+        )
+        for sentence in ("the answers of the model of version abc123.", "No image that `other.zip` holds too"):
+            assert sentence in full
+            assert sentence not in plain
 
 
 class TestManifest:

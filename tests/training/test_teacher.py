@@ -20,12 +20,19 @@ from lince.training.opening import Run
 SHIPPED = artifact.read(artifact.locate(artifact.SHIPPED))
 
 
-def taught(named: str, *, classes: tuple[str, ...] = SHIPPED.manifest.classes, image_size: int = 32) -> Run:
+def taught(
+    named: str,
+    *,
+    classes: tuple[str, ...] = SHIPPED.manifest.classes,
+    image_size: int = 32,
+    version: str | None = SHIPPED.manifest.version,
+) -> Run:
     """A run with this teacher."""
     recipe = recipes.load("classic", [f"image_size={image_size}"])
     record = RunRecord(
         name="pupil", recipe=recipes.to_table(recipe), seed=0, source="images", fingerprint="", classes=classes,
         precision="float32", deterministic=True, created=datetime.now(UTC).isoformat(), environment={}, teacher=named,
+        teacher_version=version,
     )  # fmt: skip
     images, labels = synthetic.batch(3, seed=0)
     split = Split(images, labels, classes, ("a", "b", "c"))
@@ -50,6 +57,11 @@ class TestLoad:
             r"10 \(disc, .*\): train a teacher on this data",
         ):
             teacher.load(taught(artifact.SHIPPED, classes=classes))
+
+    def test_another_file_than_the_run_began_with(self):
+        """A run that goes on is taught by the same network, not by what was put in its place since."""
+        with pytest.raises(RecipeError, match=r"is of version \w+\. Expected the one that the run began with, abc123:"):
+            teacher.load(taught(artifact.SHIPPED, version="abc123"))
 
     def test_other_sizes(self):
         """It sees the very pixels that the network is trained on."""

@@ -1,5 +1,7 @@
 """The model card inside a model file: what it is, how good, from what, for what, and where it ends."""
 
+from typing import Any
+
 from lince.records import Arithmetic, Certificate, Manifest, RunReport, Sensitivity
 
 
@@ -40,7 +42,7 @@ On the test split of its dataset, {certificate.n:,} images, one view, the file a
 Dataset fingerprint `{training["fingerprint"]}`; recipe `{training["recipe"]["name"]}`, seed {training["seed"]};
 activation ranges read from {len(training["calibration_indices"]):,} training images; temperature, sets and
 abstention fitted on {manifest.calibration.n:,} validation images. The test images were used for the table above
-and for nothing else.
+and for nothing else.{_taught(training)}{_left_out(training)}
 
 ## For what, and where it ends
 For pictures like those it was trained on. It always names one of its classes, also for a picture of none of them:
@@ -51,6 +53,18 @@ pictures of your own with `lince evaluate` before you rely on it.
 
 def _section(about: str | None) -> str:
     return f"\n## From its author\n{about.strip()}\n" if about else ""
+
+
+def _taught(training: dict[str, Any]) -> str:
+    version = training["teacher"]
+    return (
+        f" Besides labels, the network learned from the answers of the model of version {version}." if version else ""
+    )
+
+
+def _left_out(training: dict[str, Any]) -> str:
+    name = training["leave_out"]
+    return f" No image that `{name}` holds too (by class and file name) was trained or validated on." if name else ""
 
 
 def _judgement(certificate: Certificate) -> str:

@@ -112,6 +112,10 @@ class Blocks:
         """As `conv_norm`, then ReLU."""
         return self.relu(self.conv_norm(hidden, filters, **options))
 
+    def add(self, one: Any, other: Any, *, name: str):
+        """A shortcut and what it leads around."""
+        return layers.Add(name=name, dtype=self.dtype)([one, other])
+
     def relu(self, hidden: Any):
         return layers.ReLU(dtype=self.dtype)(hidden)
 
@@ -156,7 +160,7 @@ def _pooled(recipe: Pooled, hidden: Any, blocks: Blocks) -> Any:
             if pool:
                 first = hidden
         if recipe.shortcut and len(channels) > 2:
-            hidden = layers.Add(dtype=blocks.dtype)([first, hidden])
+            hidden = blocks.add(first, hidden, name=f"stage{stage}_add")
     hidden = blocks.global_max(hidden)
     return layers.Dropout(recipe.dropout, dtype=blocks.dtype)(hidden)
 
@@ -177,7 +181,7 @@ def _resnet(recipe: ResNet, hidden: Any, blocks: Blocks) -> Any:
             inner = blocks.conv_norm(inner, filters, name=f"{name}_conv2")
             if strides > 1:
                 hidden = blocks.conv_norm(hidden, filters, name=f"{name}_shortcut", size=1, strides=strides)
-            hidden = blocks.relu(layers.Add(dtype=blocks.dtype)([hidden, inner]))
+            hidden = blocks.relu(blocks.add(hidden, inner, name=f"{name}_add"))
     return layers.GlobalAveragePooling2D(dtype=blocks.dtype)(hidden)
 
 

@@ -68,12 +68,15 @@ def start(
     Raises:
         DataError: the dataset cannot be used. RecipeError: Keras does not know what the recipe names.
         TrainingError: the folder is taken or cannot be written, or the limit is too short.
+        ModelFileError: the teacher is not a model file.
     """
     _check_name(folder.path.name)
     folder.require_new()
     objective.compile_model(build(recipe, num_classes=2, precision="float32", seed=seed), recipe.train)
     source = _absolute(source)
     leave_out = _absolute(leave_out) if leave_out else None
+    taught_by = artifact.locate(teacher).resolve() if teacher else None
+    teacher_version = artifact.read(taught_by).manifest.version if taught_by else None
     dataset = data.load(source, recipe.spec, seed=seed, strict=strict, leave_out=leave_out, progress=progress)
     kept, held_out = _hold_out(dataset, recipe, seed=seed)
     precision, budget = backend.resolve_precision(recipe.train.precision), None
@@ -92,7 +95,8 @@ def start(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         environment=backend.describe(),
         rejected=dataset.rejected,
-        teacher=str(artifact.locate(teacher).resolve()) if teacher else None,
+        teacher=str(taught_by) if taught_by else None,
+        teacher_version=teacher_version,
         leave_out=leave_out,
         budget=budget,
     )

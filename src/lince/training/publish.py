@@ -4,6 +4,7 @@ import io
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -255,6 +256,8 @@ def _training_record(run: Run, calibration_images: np.ndarray) -> dict[str, Any]
         "precision": record.precision,
         "deterministic": record.deterministic,
         "epochs": len(run.folder.read_history()),
+        "teacher": record.teacher_version,
+        "leave_out": Path(record.leave_out).name if record.leave_out else None,
         "images": {"train": len(run.train), "validation": len(run.validation), "test": len(run.test)},
         "calibration_indices": run.folder.read_splits()["train"][calibration_images].tolist(),
         **record.environment,

@@ -16,10 +16,15 @@ def load(run: Run) -> Teacher:
     """Opens the run's teacher: its network as it is served, in int8, which takes a third of the time of float.
 
     Raises:
-        RecipeError: it was trained for other classes or images.
+        RecipeError: it was trained for other classes or images, or is another than the run began with.
         ModelFileError: it is not a model file.
     """
     read = artifact.read(artifact.locate(run.record.teacher))
+    if read.manifest.version != run.record.teacher_version:
+        raise RecipeError(
+            f"The teacher {run.record.teacher!r} is of version {read.manifest.version}. Expected the one that the run "
+            f"began with, {run.record.teacher_version}: put it back, or start a new run."
+        )
     theirs, ours = read.manifest.classes, run.record.classes
     if theirs != ours:
         raise _refused(run, f"{len(theirs)} classes ({_brief(theirs)})", f"{len(ours)} ({_brief(ours)})")
