@@ -33,6 +33,8 @@ def main() -> None:
     parser.add_argument("data", help="cifar10, a folder or a .zip, as for lince train")
     parser.add_argument("--recipe", default="fast")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides")
+    parser.add_argument("--teacher", help="a model file, as for lince train")
+    parser.add_argument("--leave-out", help="a folder or a .zip, as for lince train")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--measure", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -58,7 +60,7 @@ def measure(options: argparse.Namespace) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as folder:
         run = pipeline.start(
             options.data, recipe, RunFolder(Path(folder) / "run"), seed=options.measure,
-            deterministic=False, strict=False, progress=_ignore,
+            deterministic=False, strict=False, progress=_ignore, teacher=options.teacher, leave_out=options.leave_out,
         )  # fmt: skip
         before = rate()
         began = time.perf_counter()

@@ -169,10 +169,10 @@ with pipeline.watch(console, run, tensorboard=False) as display_epochs:
 
 # %%
 history = run.folder.read_history()
-plots.accuracy_curves(history)
+plots.accuracy_curves(history, patience=run.recipe.train.patience)
 
 # %%
-plots.loss_curves(history)
+plots.loss_curves(history, patience=run.recipe.train.patience)
 
 # %% [markdown]
 # ## Evaluation

@@ -174,6 +174,13 @@ class TestPredict:
         assert line.startswith(f"{picture}: {('disc', 'square', 'stripes')[label]} ")
         assert "%" in line
 
+    def test_text_of_a_file_that_cannot_be_read(self, lince, run, mixed):
+        """Its error goes to stderr, answers alone to stdout."""
+        done = lince("predict", run.model, mixed)
+        assert 1 == done.returncode
+        assert [f"{mixed}/0.png", f"{mixed}/1.png"] == [line.partition(": ")[0] for line in done.stdout.splitlines()]
+        assert f"{mixed}/broken.jpg: " in done.stderr
+
     def test_json(self, lince, run, mixed):
         """An object a line in a fixed order; the bad file has its error, and the exit code says so."""
         done = lince("predict", run.model, mixed, "--json", "--top", 2)
@@ -307,7 +314,11 @@ class TestEvaluate:
             (source / split / "stripes").rename(source / split / "zebra")
         done = lince("evaluate", run.model, source)
         assert (1, "") == (done.returncode, done.stdout)
-        assert "zebra" in one_sentence(done.stderr)
+        sentence = one_sentence(done.stderr)
+        assert (
+            f"The model '{run.model}' was trained for 3 classes (stripes, disc, square). Expected those of" in sentence
+        )
+        assert f"'{source}', 3 (zebra, disc, square): train a model on this data, or name data with" in sentence
 
     def test_corruptions(self, lince, run, images_folder):
         """25 times worse images beside the clean ones; the same seed, the same figures."""

@@ -28,6 +28,7 @@ class TestTimeBudget:
     [
         (["DATA", "--time-budget", "soon"], "such as 90s, 20m, 2h or 1h30m"),
         (["DATA", "--time-budget", "20m", "--deterministic"], "no two runs by the clock are equal"),
+        (["DATA", "--time-budget", "20m", "--fallback"], "how long the ladder takes is not known before"),
         (["DATA", "--force", "--fallback"], "which keeps the bound"),
         (["--resume", "runs/x", "--time-budget", "20m"], "--time-budget has no place beside --resume"),
         (["--resume", "runs/x", "--leave-out", "other"], "--leave-out has no place beside --resume"),

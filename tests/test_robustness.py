@@ -120,6 +120,15 @@ class TestForeignReport:
         assert expected == score
         assert robustness.foreign_report(brightest, SPEC, num_classes=3, thresholds=THRESHOLDS).mean == found.mean
 
+    def test_a_folder_may_be_called_like_a_generated_kind(self, tmp_path, monkeypatch):
+        """It is the user's all the same, and the mean is that of the generated ones."""
+        monkeypatch.chdir(tmp_path)
+        Path("noise").mkdir()
+        Image.new("RGB", (8, 8), (0, 255, 0)).save("noise/one.png")
+        found = robustness.foreign_report(brightest, SPEC, num_classes=3, folders=[Path("noise")])
+        assert [("noise", 1)] == [(score.name, score.n) for score in found.folders]
+        assert {robustness.FOREIGN_IMAGES} == {score.n for score in found.generated}
+
     @pytest.mark.parametrize("name", ["nowhere", "empty"])
     def test_folder_without_images_is_refused(self, tmp_path, name):
         """Nothing at the path, or nothing in it."""

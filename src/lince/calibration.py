@@ -135,6 +135,15 @@ def set_report(prediction: Prediction, labels: Int64[np.ndarray, " n"], calibrat
     )
 
 
+def coverage_spread_points(calibration: Calibration) -> float:
+    """Two standard deviations, percentage points, of the coverage that sets fitted on so many images come to have.
+
+    It follows a beta distribution (Vovk 2012, arXiv:1209.2673); 2 points need about 500 images at 95 %.
+    """
+    coverage = calibration.coverage
+    return 200 * math.sqrt(coverage * (1 - coverage) / (calibration.n + 2))
+
+
 def _fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
     """Finds the T where the slope of the negative log-likelihood vanishes, by bisection in log T.
 

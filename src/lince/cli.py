@@ -79,7 +79,8 @@ def train(
     recipe: Annotated[
         str,
         typer.Option(
-            help="One that ships (default, fast, tiny …), or the path of a TOML file; --time-budget can choose one."
+            help="One that ships (default, best, fast, small, tiny; photos for photographs of your own), or the path "
+            "of a TOML file; --time-budget can choose one."
         ),
     ] = "default",
     overrides: Overrides = None,
@@ -126,6 +127,11 @@ def train(
         raise typer.BadParameter(
             "Expected --time-budget or --deterministic, not both: no two runs by the clock are equal."
         )
+    if time_budget is not None and fallback:
+        raise typer.BadParameter(
+            "Expected --time-budget or --fallback, not both: how long the ladder takes is not known before. Go down it "
+            "afterwards, by lince quantize RUN --fallback."
+        )
     _refuse_force_and_fallback(force=force, fallback=fallback)
     seconds = None if time_budget is None else _seconds(time_budget)
     pipeline = stages.pipeline(deterministic=deterministic, run=resume)
@@ -140,7 +146,7 @@ def train(
             run = pipeline.start(
                 source,
                 chosen,
-                pipeline.RunFolder(runs / (name or (chosen.name if named else time_budget))),
+                pipeline.new_folder(runs, name or (chosen.name if named else time_budget)),
                 seed=seed,
                 deterministic=deterministic,
                 strict=strict,

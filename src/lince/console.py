@@ -63,8 +63,8 @@ def csv_rows(rows: Iterable[Row]) -> int:
 
 
 def text_lines(rows: Iterable[Row]) -> int:
-    """A line an image, for people; returns how many rows are errors."""
-    return _write(rows, lambda row: print_text(f"{row['path']}: {row['error'] if 'error' in row else _sentence(row)}"))
+    """A line an image, for people, errors on stderr; returns how many rows are errors."""
+    return _write(rows, _text_line)
 
 
 @contextmanager
@@ -88,6 +88,13 @@ def _write(rows: Iterable[Row], write: Callable[[Row], object]) -> int:
         failed += "error" in row
         write(row)
     return failed
+
+
+def _text_line(row: Row) -> None:
+    if "error" in row:
+        say(f"{row['path']}: {row['error']}")
+    else:
+        print_text(f"{row['path']}: {_sentence(row)}")
 
 
 def _sentence(row: Row) -> str:

@@ -162,10 +162,10 @@ def foreign_report(
         DataError: a folder holds no image that can be read.
         LinceError: `predict` returns something other than probabilities.
     """
-    sources = {kind: partial(_drawn, kind, spec, seed) for kind in foreign.KINDS}
-    sources |= {str(folder): partial(_read, folder, spec) for folder in folders}
+    sources = [(kind, partial(_drawn, kind, spec, seed)) for kind in foreign.KINDS]
+    sources += [(str(folder), partial(_read, folder, spec)) for folder in folders]
     scores = []
-    for name, pictures in sources.items():
+    for name, pictures in sources:
         scores.append(_foreign_score(name, pictures(), predict, num_classes=num_classes, thresholds=thresholds))
         progress(len(scores), len(sources), "foreign pictures")
     generated, own = tuple(scores[: len(foreign.KINDS)]), tuple(scores[len(foreign.KINDS) :])

@@ -49,7 +49,7 @@ class RunRecord(Struct, frozen=True, kw_only=True):
         environment: backend, machine, package versions.
         teacher: the model file that the network learned from, besides the labels.
         teacher_version: of that model.
-        leave_out: what the user named by --leave-out; images of it are in no split.
+        leave_out: what the user named by --leave-out: no image of it is trained or validated on; it may be tested on.
         budget: the time that the run was given, or None.
     """
 
@@ -68,6 +68,11 @@ class RunRecord(Struct, frozen=True, kw_only=True):
     teacher_version: str | None = None
     leave_out: str | None = None
     budget: Budget | None = None
+
+    @property
+    def left_out_name(self) -> str | None:
+        """What was left out, without the folder that it lies in."""
+        return Path(self.leave_out).name if self.leave_out else None
 
 
 class RunFolder:

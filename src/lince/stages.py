@@ -38,6 +38,7 @@ def recipe(
     """The limit of a run that is given a time, or None; and its recipe, or one to read the images by."""
     if seconds is None:
         return None, module.recipes.load(named, overrides)
+    say(f"Reading the images, then measuring what this machine can train in {seconds:.0f} s …")
     limit = module.budget.limit(seconds, began=began, recipe=named, overrides=overrides)
     return limit, limit.recipe
 
@@ -132,7 +133,9 @@ def say_start(run: Any) -> None:
         f"{len(run.test):,} to test, {len(run.record.classes)} classes; {run.record.precision}. "
         f"Each image is cut to its centre square and brought to {run.recipe.image_size} × {run.recipe.image_size}."
     )
-    from lince.training.budget import LEAST_STEPS
+    if run.record.teacher:
+        say(f"Taught by {run.record.teacher}, version {run.record.teacher_version}.")
+    from lince.training.measuring import LEAST_STEPS
 
     if run.record.budget is not None:
         _say_budget(run.recipe, run.record.budget)

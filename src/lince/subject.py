@@ -9,6 +9,7 @@ from jaxtyping import Float32, UInt8
 
 from lince import artifact, calibration, data, evaluate, remote
 from lince.classifier import Classifier
+from lince.data.layout import brief
 from lince.errors import LinceError
 from lince.records import Calibration, ImageSpec, Predict, Prediction, Report, SetReport, Split
 from lince.run import RunFolder, RunRecord
@@ -22,6 +23,7 @@ class Subject:
     """Something that answers.
 
     Attributes:
+        name: what the user called it: a path or an address.
         predict: images u8[n,H,W,3] → probabilities f32[n,K].
         classes: K labels, in the order of the columns.
         spec: the images it wants.
@@ -30,6 +32,7 @@ class Subject:
         run: the run folder it lies in, when it lies in one.
     """
 
+    name: str
     predict: Predict
     classes: tuple[str, ...]
     spec: ImageSpec
@@ -55,7 +58,8 @@ def find(model: str) -> Subject:
         return _float_model(path, run)
     classifier = Classifier.load(path)
     thresholds = classifier.manifest.calibration
-    return Subject(classifier.probabilities, classifier.classes, classifier.image_spec, thresholds, classifier, run)
+    spec = classifier.image_spec
+    return Subject(model, classifier.probabilities, classifier.classes, spec, thresholds, classifier, run)
 
 
 def images(subject: Subject, source: str | None, split: str, *, progress: Callable[[int, int, str], None]) -> Split:
@@ -79,9 +83,7 @@ def images(subject: Subject, source: str | None, split: str, *, progress: Callab
         raise LinceError("Received no DATA, and this model does not lie in a run folder. Expected DATA.")
     dataset = data.load(source or record.source, subject.spec, seed=seed, progress=progress)
     if dataset.train.classes != subject.classes:
-        raise LinceError(
-            f"The model knows {list(subject.classes)}, DATA has {list(dataset.train.classes)}. Expected the same."
-        )
+        raise LinceError(_other_classes(subject, dataset.train.classes, source or record.source))
     foreign = dataset.fingerprint != fingerprint
     if split == "all":
         return data.join(dataset.train, dataset.test)
@@ -120,6 +122,15 @@ def measure(
     return report, calibration.set_report(prediction, images.labels, subject.classifier.manifest.calibration)
 
 
+def _other_classes(subject: Subject, wanted: tuple[str, ...], source: str) -> str:
+    theirs = subject.classes
+    return (
+        f"The model {subject.name!r} was trained for {len(theirs)} classes ({brief(theirs, unlike=wanted)}). Expected "
+        f"those of {source!r}, {len(wanted)} ({brief(wanted, unlike=theirs)}): train a model on this data, or name "
+        "data with a folder for each of the model's classes."
+    )
+
+
 def _origin(subject: Subject, record: RunRecord | None) -> tuple[int, str | None]:
     """Seed and fingerprint of what the subject was trained on, if it says so."""
     if record is not None:
@@ -133,7 +144,7 @@ def _origin(subject: Subject, record: RunRecord | None) -> tuple[int, str | None
 def _server(url: str) -> Subject:
     served = remote.served_model(url, timeout_s=_SERVER_TIMEOUT_S)
     predict = remote.server_predict(url, served.classes, timeout_s=_SERVER_TIMEOUT_S)
-    return Subject(predict, served.classes, served.image, served.calibration)
+    return Subject(url, predict, served.classes, served.image, served.calibration)
 
 
 def _float_model(path: Path, run: Path | None) -> Subject:
@@ -150,4 +161,5 @@ def _float_model(path: Path, run: Path | None) -> Subject:
     folder = RunFolder(run)
     record = folder.read_record()
     predict = pipeline.float_predict(pipeline.trained_model(folder))
-    return Subject(predict, record.classes, recipe.from_table(record.recipe, source=str(run)).spec, run=run)
+    spec = recipe.from_table(record.recipe, source=str(run)).spec
+    return Subject(str(path), predict, record.classes, spec, run=run)

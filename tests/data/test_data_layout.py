@@ -3,7 +3,7 @@
 import pytest
 
 from lince.data.entry import Entry
-from lince.data.layout import Layout, arrange
+from lince.data.layout import Layout, arrange, brief
 from lince.errors import DataError
 
 
@@ -80,6 +80,12 @@ class TestShapes:
         assert ["owl"] == [one.path for one in layout.rejected]
         assert not layout.is_complete
 
+    def test_pictures_in_no_folder_are_counted(self):
+        """Nobody has sorted them yet: how many there are, and where each belongs."""
+        message = r"holds no images in class folders, and 2 directly in it.*: put each image into a folder named after"
+        with pytest.raises(DataError, match=message):
+            lay_out("1.jpg", "2.jpg", "notes.txt", "empty/")
+
     def test_an_empty_folder_is_a_class_without_images(self):
         """It is found, so that the reader can refuse it."""
         assert ("cat", "dog", "owl") == lay_out("cat/1.jpg", "dog/1.jpg", "owl/").classes
@@ -103,7 +109,7 @@ class TestShapes:
 
 
 class TestRefusals:
-    @pytest.mark.parametrize("paths", [(), ("1.jpg", "2.jpg"), ("cat/1.txt",), ("cat/", "dog/")])
+    @pytest.mark.parametrize("paths", [(), ("1.txt", "2.txt"), ("cat/1.txt",), ("cat/", "dog/")])
     def test_no_images_in_class_folders(self, paths):
         """The message shows both shapes, and the extensions."""
         with pytest.raises(DataError, match=r"holds no images in class folders.*CLASS/….*train/CLASS/….*\.jpg"):
@@ -137,3 +143,17 @@ class TestRefusals:
         """They are not taken for classes, and not guessed at."""
         with pytest.raises(DataError, match=r"folders of classes named .*Expected 'train' and 'test'"):
             lay_out(*(f"{split}/{label}/1.jpg" for split in splits for label in ("cat", "dog")))
+
+
+class TestBrief:
+    def test_names_a_few(self):
+        """Five, in their order, and a sign that there are more."""
+        assert "a, b, c, d, e" == brief("abcde")
+        assert "a, b, c, d, e, …" == brief("abcdef")
+
+    def test_differences_come_first(self):
+        """Two lists that differ at their ends do not read alike."""
+        assert ("f, a, b, c, d, …", "g, a, b, c, d, …") == (
+            brief("abcdef", unlike="abcdeg"),
+            brief("abcdeg", unlike="abcdef"),
+        )

@@ -4,6 +4,7 @@ import io
 import json
 import os
 import shutil
+import sys
 from dataclasses import asdict
 
 import numpy as np
@@ -208,8 +209,9 @@ class TestRejected:
             load(tmp_path / name)
 
     def test_file_that_is_no_zip(self, make_tree):
-        """Such as a picture."""
-        with pytest.raises(DataError, match="is not a zip archive"):
+        """Such as a picture: what DATA is instead, and what classifies one picture."""
+        message = r"a\.png' is a file and no zip archive\. Expected a folder with a folder .*: lince predict\."
+        with pytest.raises(DataError, match=message):
             load(make_tree({"a.png": 1}) / "a.png")
 
     def test_path_named_cifar10_is_a_path(self, tmp_path, monkeypatch, make_tree, two_classes):
@@ -350,6 +352,13 @@ class TestCache:
         monkeypatch.delenv("LINCE_CACHE")
         monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
         assert "lince" in str(cache.default_folder())
+
+    def test_default_folder_needs_a_package_of_training(self, monkeypatch):
+        """Without it, what is wanted and both ways to mend it."""
+        monkeypatch.delenv("LINCE_CACHE")
+        monkeypatch.setitem(sys.modules, "platformdirs", None)
+        with pytest.raises(DataError, match=r"^Decoded images are kept in .* Set LINCE_CACHE .*'\.\[train\]', or make"):
+            cache.default_folder()
 
 
 class TestReadCollection:

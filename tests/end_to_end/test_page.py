@@ -1,5 +1,6 @@
 """The page in a real browser, against the real server."""
 
+import io
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -76,6 +77,35 @@ def test_chosen_picture_is_answered(page: Page, picture: Path):
     assert page.locator("#label").text_content() == ("I don’t know" if answer["abstain"] else answer["label"])
     widths = [box["width"] for box in (fill.bounding_box() for fill in page.locator("#bars .fill").all())]
     assert widths == sorted(widths, reverse=True)
+
+
+@pytest.mark.parametrize("resize", ["crop", "stretch"])
+@pytest.mark.parametrize("shape", [(64, 32), (32, 64)])
+def test_margins_that_the_model_does_not_see_are_dimmed(page: Page, tmp_path: Path, resize: str, shape: tuple):
+    """Half of a black picture twice as long as wide, where the model cuts out the centre square; none otherwise."""
+
+    def describe(route):
+        described = route.fetch().json()
+        route.fulfill(json=described | {"image": described["image"] | {"resize": resize}})
+
+    page.route("**/model", describe)
+    page.reload()
+    Image.new("RGB", shape).save(tmp_path / "black.png")
+    page.set_input_files("#file", tmp_path / "black.png")
+    expect(page.locator("#verdict")).to_be_visible()
+    shown = np.asarray(Image.open(io.BytesIO(page.locator("#preview").screenshot())).convert("L"))
+    height, width = shown.shape
+    assert width / height == pytest.approx(shape[0] / shape[1], rel=0.02)
+    middle = shown[height // 2] if width > height else shown[:, width // 2]
+    seen = np.flatnonzero(middle == 0)
+    expected = (0.25, 0.75) if resize == "crop" else (0, 1)
+    assert expected == pytest.approx((seen[0] / len(middle), (seen[-1] + 1) / len(middle)), abs=0.02)
+
+
+def test_set_promises_nothing_of_other_pictures(page: Page, picture: Path):
+    """The coverage that was measured holds for pictures like the model's own."""
+    page.set_input_files("#file", picture)
+    expect(page.locator("#legend")).to_contain_text("95\u00a0% of pictures like those the model was trained on.")
 
 
 def test_what_is_no_picture_is_explained(page: Page, picture: Path, tmp_path: Path):

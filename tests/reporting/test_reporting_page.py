@@ -2,6 +2,7 @@
 
 import base64
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
@@ -60,6 +61,7 @@ def content(report, answers, history, certificate, sets) -> ReportContent:
         probabilities=probabilities,
         labels=labels,
         history=history,
+        patience=2,
         certificate=certificate,
         calibration=Calibration(temperature=1.2345, set_threshold=0.0625, abstain_below=0.5, n=9600),
         sets=sets,
@@ -75,7 +77,7 @@ def test_shows_everything(content, report):
     low, high = 100 * report.accuracy.low, 100 * report.accuracy.high
     for expected in (
         f"Accuracy, test split {100 * report.accuracy.value:.2f} % 95 % interval {low:.2f}–{high:.2f} %, 300 images",
-        "passed",
+        "A drop of more than 0.50 points is published only with --force . passed",
         "Accuracy 81.57 % 81.45 % −0.12 points drop +0.12, paired 95 % interval −0.03 to +0.27",
         "recall of dog [brown]",
         "Sets that hold the true class 95.37 % 95 % interval 94.94–95.76 % target 95.00 %",
@@ -102,6 +104,14 @@ def test_loads_nothing(content):
     assert page.links == []
     assert not re.search(r"https?://|url\(|@import|<script", html)
     assert "default-src 'none'" in html
+
+
+def test_marks_the_epoch_whose_weights_were_kept(content):
+    """In both curves, by the recipe's patience."""
+    for patience, kept in ((2, "kept: epoch 3 ("), (0, "kept: epoch 5 (")):
+        page = Reader(html_report(replace(content, patience=patience)))
+        figures = [base64.b64decode(source.split(",", 1)[1]).decode() for source in page.sources]
+        assert 2 == sum(kept in figure for figure in figures)
 
 
 def test_escapes_names(content):

@@ -24,33 +24,35 @@ def report_on(classes: tuple[str, ...], confusion: np.ndarray):
 
 class TestCurves:
     @pytest.mark.parametrize(
-        ("draw", "fields", "best"),
+        ("draw", "fields", "patience", "kept"),
         [
-            (plots.accuracy_curves, ("accuracy", "val_accuracy"), "best epoch: 3 (70.0 %)"),
-            (plots.loss_curves, ("loss", "val_loss"), "best epoch: 3 (0.700)"),
+            (plots.accuracy_curves, ("accuracy", "val_accuracy"), 2, "kept: epoch 3 (70.0 %)"),
+            (plots.accuracy_curves, ("accuracy", "val_accuracy"), 0, "kept: epoch 5 (71.0 %)"),
+            (plots.loss_curves, ("loss", "val_loss"), 2, "kept: epoch 3 (0.700)"),
+            (plots.loss_curves, ("loss", "val_loss"), 0, "kept: epoch 5 (0.950)"),
         ],
     )
-    def test_draw_the_history_and_mark_the_best_epoch(self, history, draw, fields, best):
-        """Best is the lowest validation loss, as early stopping chose, also among accuracies."""
-        (axes,) = draw(history).axes
+    def test_draw_the_history_and_mark_the_kept_epoch(self, history, draw, fields, patience, kept):
+        """With patience that of the lowest validation loss, also among accuracies; without it the last."""
+        (axes,) = draw(history, patience=patience).axes
         lines = {line.get_label(): line for line in axes.lines}
         for label, field in zip(("training", "validation"), fields, strict=True):
             np.testing.assert_array_equal([record.epoch for record in history], lines[label].get_xdata())
             np.testing.assert_array_equal([getattr(record, field) for record in history], lines[label].get_ydata())
-        assert list(lines[best].get_xdata()) == [3]
-        assert {"training", "validation", best} == {text.get_text() for text in axes.get_legend().get_texts()}
+        assert list(lines[kept].get_xdata()) == [3 if patience else 5]
+        assert {"training", "validation", kept} == {text.get_text() for text in axes.get_legend().get_texts()}
         assert axes.get_xlabel() == "epoch"
 
     def test_show_a_single_epoch(self, history):
         """One point has no line; it gets a marker."""
-        (axes,) = plots.loss_curves(history[:1]).axes
+        (axes,) = plots.loss_curves(history[:1], patience=0).axes
         assert axes.lines[0].get_marker() == "o"
 
     def test_refuse_an_empty_history(self):
         """There is nothing to draw before the first epoch has ended."""
         for draw in (plots.accuracy_curves, plots.loss_curves):
             with pytest.raises(LinceError, match=r"Received a history without epochs\. Expected at least 1"):
-                draw(())
+                draw((), patience=0)
 
 
 class TestConfusionFigure:
@@ -105,7 +107,7 @@ class TestFiles:
     def test_png_is_a_picture(self, history, tmp_path):
         """Written whole, wide enough to read, and nothing left beside it."""
         path = tmp_path / "loss.png"
-        plots.save_png(plots.loss_curves(history), path)
+        plots.save_png(plots.loss_curves(history, patience=0), path)
         with Image.open(io.BytesIO(path.read_bytes())) as image:
             assert image.format == "PNG"
             assert image.width > 800
@@ -114,7 +116,8 @@ class TestFiles:
     @pytest.mark.parametrize("render", [plots.png_bytes, plots.svg_bytes])
     def test_same_figure_gives_same_bytes(self, history, render):
         """No date and no random identifier inside."""
-        assert render(plots.accuracy_curves(history)) == render(plots.accuracy_curves(history))
+        first, second = (plots.accuracy_curves(history, patience=0) for _ in range(2))
+        assert render(first) == render(second)
 
     def test_pyplot_is_not_loaded(self):
         """pyplot keeps state, and may ask for a window."""

@@ -1,10 +1,12 @@
 """A time is spent on the most demanding recipe that fits, and one that is too short is refused with what would do."""
 
+import math
 import re
 import time
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 
 import msgspec
 import numpy as np
@@ -14,7 +16,7 @@ from lince.data.progress import silent
 from lince.errors import TrainingError
 from lince.records import Split
 from lince.run import RunFolder
-from lince.training import budget, pipeline
+from lince.training import budget, measuring, pipeline
 from lince.training import recipe as recipes
 from lince.training.budget import CANDIDATES, Limit
 from lince.training.recipe import Recipe
@@ -87,7 +89,7 @@ class TestChoose:
     def test_length_fits_the_time(self, recipe, splits):
         """Epochs times repeats is about what the time is enough for; a record every 25th of it."""
         chosen, found = choose(limit(HOUR, (recipe, 1)), splits[0])
-        turns = found.training_seconds / (found.step_seconds[0] * len(splits[0]) / chosen.train.batch_size)
+        turns = found.training_seconds / (found.step_seconds[0] * math.ceil(len(splits[0]) / chosen.train.batch_size))
         assert turns == pytest.approx(chosen.train.epochs * chosen.train.repeats, rel=0.1)
         assert 20 <= chosen.train.epochs <= 30
 
@@ -99,6 +101,33 @@ class TestChoose:
             assert expected == chosen.train.batch_size
         chosen, _ = choose(limit(10**6, (wide, 1), is_fixed=True), splits[0])
         assert 1000 == chosen.train.batch_size
+
+    def test_a_step_is_of_all_images_at_most(self, recipe, splits):
+        """A named recipe keeps batches larger than the dataset: one step is then a turn."""
+        wide = named(recipe, "wide", batch_size=1000)
+        chosen, found = choose(limit(HOUR, (wide, 1), is_fixed=True), splits[0])
+        turns = found.training_seconds / found.step_seconds[0]
+        assert turns == pytest.approx(chosen.train.epochs * chosen.train.repeats, rel=0.1)
+
+    def test_a_step_asks_the_teacher(self, recipe, splits):
+        """And takes as long as the teacher, at least."""
+
+        def teacher(pixels: np.ndarray) -> np.ndarray:
+            seen.append(pixels.shape)
+            time.sleep(0.02)
+            return np.zeros((len(pixels), 3), np.float32)
+
+        seen = []
+        _, found = choose(limit(HOUR, (recipe, 1)), splits[0], teacher=teacher)
+        assert {(7, 32, 32, 3), (8, 32, 32, 3)} == set(seen)
+        assert found.step_seconds[0] > 0.02 * 60 / 8 / 8  # 60 images make 8 batches of 7.5
+
+    def test_looks_at_no_more_than_a_batch(self, recipe, splits):
+        """The images may be large, and a recipe's batch small for it."""
+        shapes = []
+        model = SimpleNamespace(predict_on_batch=lambda pixels: shapes.append(pixels.shape))
+        measuring._forward_times(SimpleNamespace(model=model, recipe=recipe.train, train=splits[0]))
+        assert {(8, 32, 32, 3)} == set(shapes)
 
     def test_too_short(self, recipe, splits):
         """The sentence says what the least would be."""
@@ -116,6 +145,74 @@ class TestChoose:
                 choose(limit(3, (recipe, 1)), splits[0], images=images)
             found.append(int(re.search(r"at least (\d+) s", str(error.value))[1]))
         assert found[0] * 10 < found[1]
+
+
+class Machine:
+    """One on which measuring and tracing take so long, by a clock of its own, and a step 0.1 s."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *, tracing: float = 0.0, **measuring: float):
+        self.now, self.tracing, self.measuring, self.measured = 0.0, tracing, measuring, []
+        monkeypatch.setattr(budget, "time", SimpleNamespace(perf_counter=lambda: self.now))
+        monkeypatch.setattr(budget, "measure", self.measure)
+
+    def measure(self, recipe: Recipe, train: Split, *, images: int, **_: object) -> measuring.Cost:
+        self.now += self.measuring[recipe.name]
+        self.measured.append(recipe.name)
+        return measuring.Cost(
+            recipe=recipe,
+            images=images,
+            setup_seconds=1.0,
+            tracing_seconds=self.tracing,
+            step_seconds=(0.1,),
+            forward_seconds=0.0,
+            layers=1,
+            slowness=1.0,
+            measuring_seconds=self.measuring[recipe.name],
+        )
+
+    def choose(self, seconds: float, train: Split, *recipes: Recipe):
+        """For the first at least 50 steps or 6.25 turns, for the next 13 turns, 10.4 s; 6 s around them."""
+        candidates = tuple((recipe, epochs) for recipe, epochs in zip(recipes, (1, 13), strict=False))
+        return choose(Limit(seconds, self.now, candidates, is_fixed=True), train)
+
+
+class TestMeasuring:
+    """Takes time itself: 5 s of training and 6 s around it are the least that the first candidate needs."""
+
+    def test_no_time_to_measure_the_next(self, recipe, splits, monkeypatch):
+        """The first is then taken, as long as it can; what measuring it took says what the next would."""
+        machine = Machine(monkeypatch, quick=10, better=10)
+        chosen, found = machine.choose(45, splits[0], named(recipe, "quick"), named(recipe, "better"))
+        assert (["quick"], "quick", ("better",)) == (machine.measured, chosen.name, found.rejected)
+        assert 45 - 10 - 6 == found.training_seconds
+
+    def test_time_to_measure_the_next(self, recipe, splits, monkeypatch):
+        """A little longer, and the next is measured, and fits."""
+        machine = Machine(monkeypatch, quick=10, better=10)
+        chosen, found = machine.choose(47, splits[0], named(recipe, "quick"), named(recipe, "better"))
+        assert (["quick", "better"], "better", ()) == (machine.measured, chosen.name, found.rejected)
+        assert 47 - 20 - 6 == found.training_seconds
+
+    def test_the_next_takes_all_the_time(self, recipe, splits, monkeypatch):
+        """Far longer to measure than the first: nothing is left to train even that, and it says so."""
+        machine = Machine(monkeypatch, quick=1, slow=95)
+        with pytest.raises(TrainingError, match=r"a time budget of 100 s\. Expected at least 120 s for recipe 'quick'"):
+            machine.choose(100, splits[0], named(recipe, "quick"), named(recipe, "slow"))
+
+    def test_tracing_is_time_to_train(self, recipe, splits, monkeypatch):
+        """It is paid again by the training clock: 50 steps, 20 s of tracing, 6 s around them and 1 s to measure."""
+        machine = Machine(monkeypatch, quick=1, tracing=20)
+        with pytest.raises(TrainingError, match="Expected at least 40 s"):
+            machine.choose(31, splits[0], named(recipe, "quick"))
+        chosen, found = machine.choose(33, splits[0], named(recipe, "quick"))
+        assert 33 - 1 - 6 == found.training_seconds
+        assert chosen.train.epochs * chosen.train.repeats == round(6 / (0.1 * 8))
+
+    def test_finds_tracing(self, recipe, splits):
+        """First steps compile: on this network that takes longer than the steps."""
+        found = measuring.measure(recipe, splits[0], images=60, precision="float32", seed=0, teacher=None)
+        assert found.tracing_seconds > sum(found.step_seconds) > 0
+        assert found.measuring_seconds > found.setup_seconds + found.tracing_seconds
 
 
 @pytest.fixture(scope="module")

@@ -49,9 +49,22 @@ class TestCertify:
         with pytest.raises(
             GateError,
             match=r"int8 answers 0\.75 points worse than float \(90\.00% → 89\.25%, n = 1,000\)\. Expected a drop "
-            r"of at most 0\.5 points: .*quantize\.calibration_images.*--force",
+            r"of at most 0\.5 points, or one image\. .*quantize\.calibration_images.*--force",
         ):
             certify(comparison(0.75), int8, IMAGE, max_drop_points=0.5, force=False)
+
+    @pytest.mark.parametrize(
+        ("n", "lost", "refused"), [(35, 1, False), (35, 2, True), (199, 1, False), (1000, 5, False), (1000, 6, True)]
+    )
+    def test_one_image_is_not_enough_to_refuse(self, int8, n, lost, refused):
+        """Few images cannot show half a point: one that falls the other way is let through, and that is all."""
+        drop = 100 * lost / n
+        few = replace(comparison(drop), n=n)
+        if refused:
+            with pytest.raises(GateError, match=r"or one image\."):
+                certify(few, int8, IMAGE, max_drop_points=0.5, force=False)
+        else:
+            assert not certify(few, int8, IMAGE, max_drop_points=0.5, force=False).forced
 
     def test_forced(self, int8):
         """With `force` it is published, and the certificate says so for ever."""

@@ -54,14 +54,14 @@ def saved(tmp_path: Path) -> tuple[Path, keras.Model]:
 
 
 class TestRoundTrip:
-    def test_history_and_best_weights(self, saved):
+    def test_history_and_kept_weights(self, saved):
         """What the run knows comes back as it was, to the last digit."""
         path, model = saved
         expected = model.get_weights()
         restored = checkpoint.restore(path, small(seed=9))
         assert HISTORY == restored.history
-        assert len(expected) == len(restored.best_weights)
-        assert all(np.array_equal(*pair) for pair in zip(expected, restored.best_weights, strict=True))
+        assert len(expected) == len(restored.kept_weights)
+        assert all(np.array_equal(*pair) for pair in zip(expected, restored.kept_weights, strict=True))
 
     def test_training_goes_on_to_the_bit(self, saved):
         """Weights, optimiser and dropout's random state: the next steps are those of the network that was saved."""
@@ -91,13 +91,13 @@ class TestRoundTrip:
         other.set_weights(model.get_weights())
         assert [step(model), step(model)] != [step(other), step(other)]
 
-    def test_best_weights_are_not_the_last(self, saved):
+    def test_kept_weights_are_not_the_last(self, saved):
         """A later checkpoint keeps the best weights that it is given, whatever the network's are by then."""
         path, model = saved
         best = tuple(weights.copy() for weights in model.get_weights())
         step(model)
         checkpoint.save(path, Checkpoint(HISTORY, best), model)
-        assert all(np.array_equal(*pair) for pair in zip(best, checkpoint.read(path).best_weights, strict=True))
+        assert all(np.array_equal(*pair) for pair in zip(best, checkpoint.read(path).kept_weights, strict=True))
         assert not all(np.array_equal(*pair) for pair in zip(best, model.get_weights(), strict=True))
 
     def test_nothing_but_arrays_of_numbers(self, saved):
@@ -156,7 +156,7 @@ class TestMistakes:
                 refused += 1
             else:
                 assert HISTORY == found.history
-                assert all(np.array_equal(*pair) for pair in zip(expected, found.best_weights, strict=True))
+                assert all(np.array_equal(*pair) for pair in zip(expected, found.kept_weights, strict=True))
         assert refused > 80
 
     def test_pickle(self, saved):

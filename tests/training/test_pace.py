@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from lince.errors import TrainingError
 from lince.run import Budget
 from lince.training import pace
 from lince.training.pace import ByEpochs, BySeconds
@@ -48,6 +49,13 @@ class TestOf:
         """The time for training, divided as its steps were measured."""
         budget = Budget(seconds=90, training_seconds=60, publishing_seconds=20, step_seconds=(0.1, 0.4))
         assert BySeconds(60, 9, (0.5, 1.0), (0.1, 0.4)) == pace.of(TRAIN, budget)
+
+    @pytest.mark.parametrize("training_seconds", [0.0, -3.0])
+    def test_no_time_for_training(self, training_seconds):
+        """It would never be done."""
+        budget = Budget(seconds=9, training_seconds=training_seconds, publishing_seconds=8, step_seconds=(0.1, 0.4))
+        with pytest.raises(TrainingError, match=r"Received a time budget of 9 s, -?\d\.0 s of it for training\."):
+            pace.of(TRAIN, budget)
 
     def test_says_how_many_epochs(self):
         """By the clock it is about so many."""

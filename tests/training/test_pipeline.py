@@ -171,6 +171,12 @@ class TestTeacher:
         theirs = Classifier.load(run.model).probabilities(begun.test.images)
         assert (pupil.argmax(axis=1) == theirs.argmax(axis=1)).mean() > 0.7
 
+    def test_refuses_one_of_other_classes_before_a_folder_is_made(self, images_folder, recipe, tmp_path):
+        """So that the same name can be given again."""
+        with pytest.raises(RecipeError, match="was trained for 10 classes"):
+            start(images_folder, recipe, tmp_path / "pupil", teacher=artifact.SHIPPED)
+        assert not (tmp_path / "pupil").exists()
+
 
 class TestCard:
     def test_names_the_teacher_and_what_was_left_out(self, run):

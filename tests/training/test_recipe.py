@@ -171,6 +171,13 @@ class TestMistakes:
             ("train.warmup=1", r"Expected `float` < 1.0 - at `\$\.train\.warmup`"),
             ("train.label_smoothing=-0.1", r"Expected `float` >= 0.0 - at `\$\.train\.label_smoothing`"),
             ("train.class_balance=1.5", r"Expected `float` <= 1.0 - at `\$\.train\.class_balance`"),
+            ("train.epoch=3", r"unknown field `epoch` - at `\$\.train`\. Perhaps 'train\.epochs' was meant"),
+            ("epochs=3", r"unknown field `epochs`\. Perhaps 'train\.epochs' was meant"),
+            ("model.blocs=[]", r"Perhaps 'model\.blocks' was meant"),
+            (
+                "train.zzz=3",
+                r"unknown field `zzz` - at `\$\.train`\. Expected one of batch_size, class_balance, epochs,",
+            ),
             ("train.teacher_weight=2", r"Expected `float` <= 1.0 - at `\$\.train\.teacher_weight`"),
             ("train.teacher_temperature=0", r"Expected `float` > 0.0 - at `\$\.train\.teacher_temperature`"),
             (
@@ -201,6 +208,7 @@ class TestMistakes:
             ),
             ("augment.translate=-1", r"Expected `int` >= 0 - at `\$\.augment\.translate`"),
             ("augment.translate=32", r"augment\.translate=32 leaves nothing of images of 32 pixels; lower it"),
+            ("train.optimizer='muon'", r"which batch norm must undo, and family 'vgg' has none; use 'adam', or"),
             ("augment.cutout=40", r"augment\.cutout=40 leaves nothing of images of 32 pixels; lower it"),
             ("model.dense=[0]", r"Expected `int` >= 1 - at `\$\.model\.dense\[0\]`"),
             ("model.dense_dropout=1", r"Expected `float` < 1.0 - at `\$\.model\.dense_dropout`"),

@@ -1,8 +1,6 @@
 """A teacher answers as its model file is served, and teaches no other classes or sizes than its own."""
 
-from datetime import UTC, datetime
-from pathlib import Path
-
+import msgspec
 import numpy as np
 import pytest
 
@@ -10,33 +8,26 @@ import synthetic
 from lince import artifact
 from lince.classifier import Network
 from lince.errors import ModelFileError, RecipeError
-from lince.records import Split
-from lince.run import RunFolder, RunRecord
-from lince.training import recipe as recipes
+from lince.records import ImageSpec
+from lince.run import RunRecord
 from lince.training import teacher
-from lince.training.opening import Run
 
 # The model that ships is a teacher that needs no training first.
 SHIPPED = artifact.read(artifact.locate(artifact.SHIPPED))
 
 
-def taught(
-    named: str,
-    *,
-    classes: tuple[str, ...] = SHIPPED.manifest.classes,
-    image_size: int = 32,
-    version: str | None = SHIPPED.manifest.version,
-) -> Run:
-    """A run with this teacher."""
-    recipe = recipes.load("classic", [f"image_size={image_size}"])
+SPEC = SHIPPED.manifest.image
+
+
+def taught(named: str = artifact.SHIPPED, **changes: object) -> RunRecord:
+    """The record of a run with this teacher, on the shipped model's data unless told otherwise."""
     record = RunRecord(
-        name="pupil", recipe=recipes.to_table(recipe), seed=0, source="images", fingerprint="", classes=classes,
-        precision="float32", deterministic=True, created=datetime.now(UTC).isoformat(), environment={}, teacher=named,
-        teacher_version=version,
+        name="pupil", recipe={}, seed=SHIPPED.manifest.training["seed"], source="images.zip", precision="float32",
+        fingerprint=SHIPPED.manifest.training["fingerprint"], classes=SHIPPED.manifest.classes, deterministic=True,
+        created="2026-11-23", environment={}, teacher=str(artifact.locate(named)),
+        teacher_version=SHIPPED.manifest.version,
     )  # fmt: skip
-    images, labels = synthetic.batch(3, seed=0)
-    split = Split(images, labels, classes, ("a", "b", "c"))
-    return Run(RunFolder(Path("pupil")), record, recipe, train=split, validation=split, test=split)
+    return msgspec.structs.replace(record, **changes)
 
 
 class TestLoad:
@@ -46,31 +37,56 @@ class TestLoad:
         images = synthetic.batch(n, seed=3)[0]
         network = Network(SHIPPED.flatbuffer)
         expected = network.dequantize(network.run(images))
-        np.testing.assert_array_equal(expected, teacher.load(taught(artifact.SHIPPED))(images))
-
-    def test_other_classes(self):
-        """Its answers would be about something else, even where there are as many."""
-        classes = ("disc", *SHIPPED.manifest.classes[1:])
-        with pytest.raises(
-            RecipeError,
-            match=r"The teacher 'cifar10' was trained for 10 classes \(airplane, .*\)\. Expected those of the run, "
-            r"10 \(disc, .*\): train a teacher on this data",
-        ):
-            teacher.load(taught(artifact.SHIPPED, classes=classes))
+        np.testing.assert_array_equal(expected, teacher.load(taught(), SPEC)(images))
 
     def test_another_file_than_the_run_began_with(self):
         """A run that goes on is taught by the same network, not by what was put in its place since."""
         with pytest.raises(RecipeError, match=r"is of version \w+\. Expected the one that the run began with, abc123:"):
-            teacher.load(taught(artifact.SHIPPED, version="abc123"))
+            teacher.load(taught(teacher_version="abc123"), SPEC)
 
+
+class TestRead:
     def test_other_sizes(self):
         """It sees the very pixels that the network is trained on."""
         with pytest.raises(RecipeError, match=r"was trained for .*32.*Expected those of the run, .*64"):
-            teacher.load(taught(artifact.SHIPPED, image_size=64))
+            teacher.read(artifact.locate(artifact.SHIPPED), ImageSpec(64, 64))
 
     def test_no_model_file(self, tmp_path):
         """A file of something else is refused as everywhere."""
         path = tmp_path / "teacher.tflite"
         path.write_bytes(b"something else")
         with pytest.raises(ModelFileError, match=r"teacher\.tflite"):
-            teacher.load(taught(str(path)))
+            teacher.read(path, SPEC)
+
+
+class TestCheck:
+    def check(self, *, test_is_drawn: bool = False, **changes: object) -> None:
+        """The shipped model as the teacher of a run that differs in this."""
+        teacher.check(SHIPPED.manifest, taught(**changes), test_is_drawn=test_is_drawn)
+
+    def test_takes_one_of_the_same_run(self):
+        """Same data, same seed, nothing left out; and one of other data, of which nothing can be said."""
+        self.check()
+        self.check(test_is_drawn=True)
+        self.check(seed=5, fingerprint="other", leave_out="/a/others.zip", test_is_drawn=True)
+
+    def test_other_classes(self):
+        """Its answers would be about something else, even where there are as many."""
+        classes = ("disc", *SHIPPED.manifest.classes[1:])
+        with pytest.raises(
+            RecipeError,
+            match=r"The teacher '.*' was trained for 10 classes \(airplane, .*\)\. Expected those of the run, "
+            r"10 \(disc, .*\): train a teacher on this data",
+        ):
+            self.check(classes=classes)
+
+    def test_one_that_was_trained_on_test_images(self):
+        """A test split that is drawn is drawn by the seed: another seed's training images are among it."""
+        with pytest.raises(RecipeError, match=r"trained with --seed 0, the run has 5: .* Give both the same seed"):
+            self.check(seed=5, test_is_drawn=True)
+        self.check(seed=5)  # a test split of the source's own
+
+    def test_one_that_was_trained_on_what_is_left_out(self):
+        """It would pass it on."""
+        with pytest.raises(RecipeError, match=r"trained without --leave-out others\.zip, which the run leaves out"):
+            self.check(leave_out="/a/others.zip")

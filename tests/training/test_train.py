@@ -187,9 +187,9 @@ class TestFit:
         best = min(history, key=lambda record: record.val_loss).epoch
         assert best < len(history)
         assert best == [record.epoch for record, was_best in ruined.watcher.epochs if was_best][-1]
-        assert same(ruined.state.best_weights, checkpoint.read(ruined.folder / "checkpoint.npz").best_weights)
-        assert not same(ruined.state.best_weights, ruined.model.get_weights())
-        ruined.model.set_weights(ruined.state.best_weights)
+        assert same(ruined.state.kept_weights, checkpoint.read(ruined.folder / "checkpoint.npz").kept_weights)
+        assert not same(ruined.state.kept_weights, ruined.model.get_weights())
+        ruined.model.set_weights(ruined.state.kept_weights)
         probabilities = keras.ops.convert_to_numpy(ruined.model(splits[1].images.astype(np.float32)))
         true = probabilities[np.arange(len(splits[1])), splits[1].labels]
         assert float(-np.log(true).mean()) == pytest.approx(history[best - 1].val_loss, rel=1e-4)
@@ -199,7 +199,7 @@ class TestFit:
         watcher = Watcher()
         model, state = fit(watcher, epochs=3, learning_rate=0.1, patience=0)
         assert [False] * 3 == [best for _, best in watcher.epochs]
-        assert same(state.best_weights, model.get_weights())
+        assert same(state.kept_weights, model.get_weights())
 
     def test_stops_early(self, ruined):
         """Training ends `patience` epochs after the best one."""
@@ -299,7 +299,7 @@ class TestResume:
         model, state = fit(watcher, resume=True, epochs=4)
         assert [3, 4] == [record.epoch for record, _ in watcher.epochs]
         assert same(whole.model.get_weights(), model.get_weights())
-        assert same(whole.state.best_weights, state.best_weights)
+        assert same(whole.state.kept_weights, state.kept_weights)
         assert without_times(whole.state.history) == without_times(state.history)
 
     def test_a_finished_run_is_left_alone(self, whole, fit_in):
@@ -308,7 +308,7 @@ class TestResume:
         _, state = fit_in(whole.folder, watcher, resume=True, epochs=4)
         assert [] == watcher.batches
         assert whole.state.history == state.history
-        assert same(whole.state.best_weights, state.best_weights)
+        assert same(whole.state.kept_weights, state.kept_weights)
 
     def test_without_a_finished_epoch_it_begins(self, whole, fit):
         """A run that was killed in its first epoch begins again."""

@@ -54,6 +54,11 @@ class TestFilters:
         np.testing.assert_array_equal(every[..., :4], few[..., :4])
         np.testing.assert_array_equal(-few[..., :4], few[..., 4:])
 
+    def test_images_of_one_colour(self):
+        """There is nothing to tell apart, and nothing to divide by."""
+        covariance = whitening.patch_covariance(np.full((3, 8, 8, 3), 90, np.uint8))
+        assert np.isfinite(whitening.filters(covariance, count=24, floor=0.01)).all()
+
     def test_floor_bounds_what_is_hardly_there(self):
         """Grey pictures have nothing in eight of twelve directions: filters there grow as the floor lets them."""
         images = np.repeat(synthetic.batch(9, seed=0)[0][..., :1], 3, axis=3)

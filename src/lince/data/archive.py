@@ -78,7 +78,7 @@ class Archive:
             try:
                 self._zip = zipfile.ZipFile(self._path)
             except Exception as error:  # BadZipFile, but UnicodeDecodeError, struct.error and more on hostile ones
-                raise _not_a_zip(self._path, error) from error
+                raise _not_a_zip(self._path, str(error)) from error
         return self._zip
 
 
@@ -106,14 +106,19 @@ def _stamp(path: Path) -> str:
             tail_at = file.seek(max(0, file.seek(0, os.SEEK_END) - _TAIL_BYTES))
             file.seek(tail_at + _directory_offset(file.read()))
             return hashlib.sha256(file.read()).hexdigest()
-    except (OSError, ValueError, struct.error) as error:
-        raise _not_a_zip(path, error) from error
+    except ValueError as error:  # of `rindex`
+        raise _without_end(path) from error
+    except (OSError, struct.error) as error:
+        raise _not_a_zip(path, str(error)) from error
 
 
 def _directory_offset(tail: bytes) -> int:
     """Where the directory begins, counted from the begin of `tail`; mostly negative.
 
     Counted back by its size, not from the offset that the archive states, which bytes before the archive make wrong.
+
+    Raises:
+        ValueError: there is none. struct.error: it is cut off.
     """
     end = tail.rindex(_END)
     if tail.startswith(_LOCATOR, end - _LOCATOR_BYTES):
@@ -122,8 +127,18 @@ def _directory_offset(tail: bytes) -> int:
     return end - struct.unpack_from("<L", tail, end + 12)[0]
 
 
-def _not_a_zip(path: Path, error: Exception) -> DataError:
-    name, reason = printable(str(path)), printable(str(error))
+def _without_end(path: Path) -> DataError:
+    """For a download that stopped, as its name tells, or for another file."""
+    if path.suffix.lower() == ".zip":
+        return _not_a_zip(path, "its end is missing")
+    return DataError(
+        f"{printable(str(path))!r} is a file and no zip archive. Expected a folder with a folder of images for each "
+        "class, or a .zip of one; for single images: lince predict."
+    )
+
+
+def _not_a_zip(path: Path, reason: str) -> DataError:
+    name, reason = printable(str(path)), printable(reason)
     return DataError(
         f"{name!r} is not a zip archive that can be read ({reason}). Expected a folder or a .zip of images."
     )

@@ -43,8 +43,10 @@ def default_folder() -> Path:
     try:
         import platformdirs  # comes with the `train` extra; predicting on files needs this package but no cache
     except ModuleNotFoundError as error:
-        message = "platformdirs is not installed. Set LINCE_CACHE to a folder, or pip install '.[train]'."
-        raise DataError(message) from error
+        raise DataError(
+            "Decoded images are kept in the user's cache folder; to find it, the train extra is needed, which is not "
+            "installed. Set LINCE_CACHE to a folder to keep them in, or: pip install '.[train]', or make train."
+        ) from error
     return platformdirs.user_cache_path("lince")
 
 
@@ -107,7 +109,9 @@ def _fill_large(path: Path, key: str, reading: Reading) -> tuple[Collection, str
         written_key = _write(path, key, reading.blocks(), reading.catalogue)
     except OSError as error:
         raise _no_room(reading, folder, str(error.strerror)) from error
-    return read(path, written_key)
+    if (found := read(path, written_key)) is None:
+        raise DataError(f"{str(path)!r} was changed by another program while it was in use. Start again.")
+    return found
 
 
 def _no_room(reading: Reading, folder: Path, reason: str) -> DataError:

@@ -204,11 +204,13 @@ def _across(
 def _batched(pairs: Iterable[_Pairs]) -> Iterator[_Pairs]:
     """The same in fewer, larger pieces: most steps propose a pair or two, and each piece costs a read."""
     waiting: list[_Pairs] = []
+    count = 0
     for pair in pairs:
         waiting.append(pair)
-        if sum(len(first) for first, _ in waiting) >= _BATCH:
+        count += len(pair[0])
+        if count >= _BATCH:
             yield tuple(map(np.concatenate, zip(*waiting, strict=True)))
-            waiting = []
+            waiting, count = [], 0
     if waiting:
         yield tuple(map(np.concatenate, zip(*waiting, strict=True)))
 

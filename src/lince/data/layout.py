@@ -5,7 +5,7 @@
 One folder around it all is allowed, and so are folders inside a class.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from lince.data.entry import Entry, printable
@@ -77,10 +77,7 @@ def arrange(entries: Iterable[Entry], *, name: str) -> Layout:
     images = [(place, entry) for entry, place in placed if place and entry.is_image]
     images.sort(key=lambda image: image[0].split)  # and by path, as they were
     if not images:
-        raise DataError(
-            f"{name!r} holds no images in class folders. Expected CLASS/… or train/CLASS/… and test/CLASS/…, with "
-            f"files named {', '.join(sorted(EXTENSIONS))}."
-        )
+        raise DataError(_without_classes(entries, name=name))
     # A folder without a single image is a class too: the reader finds it empty, instead of nobody missing it.
     places = {place for entry, place in placed if place and (entry.is_image or not entry.problem)}
     return Layout(
@@ -91,6 +88,16 @@ def arrange(entries: Iterable[Entry], *, name: str) -> Layout:
         rejected=tuple(_rejected(placed)),
         is_complete=not any(entry.is_folder and entry.problem for entry in entries),
     )
+
+
+def _without_classes(entries: Iterable[Entry], *, name: str) -> str:
+    expected = "Expected CLASS/… or train/CLASS/… and test/CLASS/…"
+    if loose := sum(entry.is_image and len(entry.parts) == 1 for entry in entries):
+        return (
+            f"{name!r} holds no images in class folders, and {loose:,} directly in it. {expected}: put each image into "
+            "a folder named after its class."
+        )
+    return f"{name!r} holds no images in class folders. {expected}, with files named {', '.join(sorted(EXTENSIONS))}."
 
 
 @dataclass(frozen=True)
@@ -199,3 +206,9 @@ def listed(names: Sequence[str]) -> str:
     """The first few names, quoted, so that a thousand still make one sentence."""
     shown = ", ".join(map(repr, names[:5]))
     return shown if len(names) <= 5 else f"{shown} and {len(names) - 5:,} more"
+
+
+def brief(names: Sequence[str], *, unlike: Collection[str] = ()) -> str:
+    """The first few class names for a sentence, those that `unlike` lacks first, so that a difference shows."""
+    ordered = sorted(names, key=unlike.__contains__)
+    return ", ".join(ordered[:5]) + (", …" if len(ordered) > 5 else "")

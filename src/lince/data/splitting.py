@@ -52,17 +52,17 @@ def hold_out(
     Args:
         images: u8[N,H,W,3]; of copies that came to lie on both sides, all are kept. None is read where they are stored.
         labels, fraction, seed: as for `stratified_split`.
-        leave_out: indices of images that are to be on neither side.
+        leave_out: indices of images that, with their copies, are to be on neither side.
 
     Returns:
-        i64[M] and i64[N-M-L], the indices kept and the indices held out, each ascending.
+        i64[M] and i64[H], the indices kept and the indices held out, each ascending.
 
     Raises:
         DataError: when `fraction` or `seed` is out of range.
     """
-    used = np.delete(np.arange(len(labels)), np.asarray(leave_out, np.int64))
-    kept = used[stratified_split(labels[used], fraction=fraction, seed=seed)[0]]
     first = first_copies(images)
+    used = np.flatnonzero(~np.isin(first, first[np.asarray(leave_out, np.int64)]))
+    kept = used[stratified_split(labels[used], fraction=fraction, seed=seed)[0]]
     is_kept = np.zeros(len(labels), bool)  # whether a picture is, by the first of its copies
     is_kept[first[kept]] = True
     is_kept = is_kept[first][used]

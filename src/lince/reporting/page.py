@@ -32,6 +32,7 @@ class ReportContent:
         report: what `evaluate` found.
         probabilities, labels: f32[N,K] and i64[N] behind the report, for the reliability diagram.
         history: one record an epoch.
+        patience: the recipe's, which says whose epoch's weights were kept.
         sets: how the calibration behaved on the same images.
         arithmetic: what the model file computes in.
         quantisation: tables of what that cost; `sensitivity` and `study` are drawn beside theirs.
@@ -47,6 +48,7 @@ class ReportContent:
     probabilities: Float32[np.ndarray, "n k"] | None = None
     labels: Int64[np.ndarray, " n"] | None = None
     history: tuple[EpochRecord, ...] = ()
+    patience: int = 0
     certificate: Certificate | None = None
     calibration: Calibration | None = None
     sets: SetReport | None = None
@@ -107,8 +109,8 @@ def _environment() -> jinja2.Environment:
 def _figures(content: ReportContent) -> Iterator[tuple[str, Figure]]:
     yield "confusion", plots.confusion_figure(content.report, content.classes)
     if content.history:
-        yield "accuracy", plots.accuracy_curves(content.history)
-        yield "loss", plots.loss_curves(content.history)
+        yield "accuracy", plots.accuracy_curves(content.history, patience=content.patience)
+        yield "loss", plots.loss_curves(content.history, patience=content.patience)
     if content.probabilities is not None and content.labels is not None:
         yield "reliability", plots.reliability_diagram(content.probabilities, content.labels)
     if content.sensitivity:

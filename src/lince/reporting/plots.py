@@ -31,26 +31,32 @@ _PERCENT = PercentFormatter(xmax=1, decimals=0, symbol=" %")
 _DPI = 160  # sharp at twice the size of the page
 
 
-def accuracy_curves(history: Sequence[EpochRecord]) -> Figure:
-    """Training and validation accuracy by epoch, with the best epoch (lowest validation loss) marked.
+def accuracy_curves(history: Sequence[EpochRecord], *, patience: int) -> Figure:
+    """Training and validation accuracy by epoch, with the epoch marked whose weights were kept.
+
+    Args:
+        history: one record an epoch.
+        patience: the recipe's: with it the weights of the lowest validation loss are kept, with 0 the last.
 
     Raises:
         LinceError: when the history is empty.
     """
-    figure, axes = _curves(history, ("accuracy", "val_accuracy"), best_format="{:.1%}")
+    figure, axes = _curves(history, ("accuracy", "val_accuracy"), patience=patience, kept_format="{:.1%}")
     axes.set(title="Accuracy by epoch", ylabel="accuracy")
     axes.yaxis.set_major_formatter(_PERCENT)
     axes.legend(frameon=False)
     return figure
 
 
-def loss_curves(history: Sequence[EpochRecord]) -> Figure:
-    """Training and validation loss by epoch, with the best epoch (lowest validation loss) marked.
+def loss_curves(history: Sequence[EpochRecord], *, patience: int) -> Figure:
+    """Training and validation loss by epoch, marked as `accuracy_curves`.
+
+    Args: as of `accuracy_curves`.
 
     Raises:
         LinceError: when the history is empty.
     """
-    figure, axes = _curves(history, ("loss", "val_loss"), best_format="{:.3f}")
+    figure, axes = _curves(history, ("loss", "val_loss"), patience=patience, kept_format="{:.3f}")
     axes.set(title="Loss by epoch", ylabel="cross-entropy (nats)")
     axes.legend(frameon=False)
     return figure
@@ -132,7 +138,9 @@ def save_png(figure: Figure, path: Path) -> None:
     write_atomically(path, png_bytes(figure))
 
 
-def _curves(history: Sequence[EpochRecord], fields: tuple[str, str], *, best_format: str) -> tuple[Figure, Axes]:
+def _curves(
+    history: Sequence[EpochRecord], fields: tuple[str, str], *, patience: int, kept_format: str
+) -> tuple[Figure, Axes]:
     if not history:
         raise LinceError("Received a history without epochs. Expected at least 1 finished epoch to draw curves of.")
     figure = Figure(figsize=(6, 4), layout="constrained")
@@ -142,12 +150,12 @@ def _curves(history: Sequence[EpochRecord], fields: tuple[str, str], *, best_for
     marker = "o" if len(history) == 1 else None  # a line through one point cannot be seen
     axes.plot(epochs, training, color=_TRAINING, linestyle="--", linewidth=1.6, marker=marker, label="training")
     axes.plot(epochs, validation, color=_VALIDATION, linewidth=2, marker=marker, label="validation")
-    best = int(np.argmin([record.val_loss for record in history]))
-    value = best_format.format(validation[best]).replace("%", " %")
-    axes.axvline(epochs[best], color=_FAINT, linestyle=":", linewidth=1.2, zorder=0)
-    label = f"best epoch: {epochs[best]} ({value})"
+    kept = int(np.argmin([record.val_loss for record in history])) if patience else -1
+    value = kept_format.format(validation[kept]).replace("%", " %")
+    axes.axvline(epochs[kept], color=_FAINT, linestyle=":", linewidth=1.2, zorder=0)
+    label = f"kept: epoch {epochs[kept]} ({value})"
     axes.plot(
-        epochs[best], validation[best], "D", color=_VALIDATION, markeredgecolor="white", markersize=8, label=label
+        epochs[kept], validation[kept], "D", color=_VALIDATION, markeredgecolor="white", markersize=8, label=label
     )
     axes.set_xlabel("epoch")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1, steps=[1, 2, 5, 10]))

@@ -16,9 +16,10 @@ def write_run_report(folder: RunFolder) -> None:
     report, record, history = folder.read_report(), folder.read_record(), folder.read_history()
     probabilities, labels = folder.read_answers()
     splits, study = folder.read_splits(), folder.read_study()
+    patience = record.recipe["train"]["patience"]
     folder.plots.mkdir(exist_ok=True)
-    plots.save_png(plots.accuracy_curves(history), folder.plots / "accuracy.png")
-    plots.save_png(plots.loss_curves(history), folder.plots / "loss.png")
+    plots.save_png(plots.accuracy_curves(history, patience=patience), folder.plots / "accuracy.png")
+    plots.save_png(plots.loss_curves(history, patience=patience), folder.plots / "loss.png")
     plots.save_png(plots.confusion_figure(report.int8, report.classes), folder.plots / "confusion.png")
     plots.save_png(plots.reliability_diagram(probabilities, labels), folder.plots / "reliability.png")
     if report.sensitivity:
@@ -33,6 +34,7 @@ def write_run_report(folder: RunFolder) -> None:
         probabilities=probabilities,
         labels=labels,
         history=history,
+        patience=patience,
         certificate=report.certificate,
         calibration=report.calibration,
         sets=report.sets,
@@ -47,7 +49,9 @@ def write_run_report(folder: RunFolder) -> None:
             "begun": record.created,
             "data": f"{Path(record.source).name}, fingerprint {record.fingerprint[:12]}",
             "images": f"{len(splits['train']):,} to train, {len(splits['validation']):,} to validate",
-            "left out": f"{len(record.rejected):,} files",
+            "unreadable": f"{len(record.rejected):,} files",
+            "left out": f"images of {record.left_out_name}" if record.leave_out else "none",
+            "teacher": f"version {record.teacher_version}" if record.teacher_version else "none",
             "seed": str(record.seed),
             "precision": record.precision,
             "machine": record.environment["machine"],

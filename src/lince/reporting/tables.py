@@ -186,7 +186,9 @@ def verdict(certificate: Certificate) -> str:
         return "passed"
     if certificate.drop_points.value <= certificate.bound_points:
         return f"passed, though {certificate.n:,} images are too few to be sure"
-    return "not passed, published with --force" if certificate.forced else "not passed"
+    if certificate.forced:
+        return "not passed, published with --force"
+    return f"passed: one image of {certificate.n:,} more is wrong, too few images to know"
 
 
 def _facts(title: str) -> Table:

@@ -88,7 +88,7 @@ def mirrored(indices: Int64[np.ndarray, " n"], recipe: Augment, *, epoch: int, s
     # One bit for each image, the parity of its hashed number: no table over all images, no order to keep.
     if recipe.horizontal_flip == "alternating":
         return (_hash(indices, seed) + epoch) % 2 == 1
-    return _hash(indices, seed + epoch) % 2 == 1
+    return _hash(_hash(indices, seed), epoch) % 2 == 1
 
 
 def draw_transforms(

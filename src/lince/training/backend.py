@@ -26,7 +26,8 @@ def prepare(*, deterministic: bool = False) -> None:
     """Imports Keras with its backend set up; call it before anything else imports Keras.
 
     TensorFlow gets a thread for each core that this process may use: by itself it heeds which cores those are, but not
-    how much of their time the container has. What the environment says already is kept.
+    how much of their time the container has. What the environment says already is kept. JAX is left as it comes: on the
+    processor it takes every core.
 
     Args:
         deterministic: ask for operations that give the same bits on every run.
@@ -37,8 +38,9 @@ def prepare(*, deterministic: bool = False) -> None:
         os.environ.setdefault(f"TF_NUM_{kind}_THREADS", str(machine.cores()))
     if deterministic:
         os.environ["TF_DETERMINISTIC_OPS"] = "1"
-    # TensorFlow logs what it exports, in a notebook even to stdout, where results belong.
-    logging.getLogger("tensorflow").setLevel(logging.WARNING)
+    # TensorFlow logs what it exports, in a notebook even to stdout, where results belong; and it warns of every network
+    # that is compiled besides the first, which a time budget measures on purpose.
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
     with native.hushed():
         importlib.import_module("keras")
 

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from lince import calibration
 from lince.records import Arithmetic, Certificate, Manifest, RunReport, Sensitivity
 
 
@@ -41,7 +42,8 @@ On the test split of its dataset, {certificate.n:,} images, one view, the file a
 ## From what
 Dataset fingerprint `{training["fingerprint"]}`; recipe `{training["recipe"]["name"]}`, seed {training["seed"]};
 activation ranges read from {len(training["calibration_indices"]):,} training images; temperature, sets and
-abstention fitted on {manifest.calibration.n:,} validation images. The test images were used for the table above
+abstention fitted on {manifest.calibration.n:,} validation images, which promise the sets' coverage to within
+{calibration.coverage_spread_points(manifest.calibration):.1f} points. The test images were used for the table above
 and for nothing else.{_taught(training)}{_left_out(training)}
 
 ## For what, and where it ends
@@ -71,6 +73,8 @@ def _judgement(certificate: Certificate) -> str:
     bound = f"the bound is {certificate.bound_points} points"
     if certificate.forced:
         return f"{bound}: published with --force"
+    if certificate.drop_points.value > certificate.bound_points:
+        return f"{bound}: one image of {certificate.n:,} more is wrong, which are too few images to know"
     if certificate.drop_points.high > certificate.bound_points:
         return f"{bound}: kept, though {certificate.n:,} images are too few to be sure"
     return f"{bound}: kept"

@@ -20,21 +20,21 @@ class Checkpoint:
 
     Attributes:
         history: one record per finished epoch; schedule and early stopping follow from it.
-        best_weights: of the epoch with the lowest validation loss, in the order of `model.weights`.
+        kept_weights: of the best epoch, or of the last where the recipe has no patience; in the order of the model's.
     """
 
     history: tuple[EpochRecord, ...]
-    best_weights: tuple[np.ndarray, ...]
+    kept_weights: tuple[np.ndarray, ...]
 
 
 def save(path: Path, checkpoint: Checkpoint, model: keras.Model) -> None:
-    """Writes weights, optimiser, random state, best weights and history.
+    """Writes weights, optimiser, random state, the weights to keep and history.
 
     Raises:
         TrainingError: the disk is full or the folder cannot be written; the last checkpoint is still there.
     """
     arrays = {f"variable_{index}": keras.ops.convert_to_numpy(v) for index, v in enumerate(_variables(model))}
-    arrays |= {f"best_{index}": weights for index, weights in enumerate(checkpoint.best_weights)}
+    arrays |= {f"kept_{index}": weights for index, weights in enumerate(checkpoint.kept_weights)}
     history = np.frombuffer(msgspec.json.encode(checkpoint.history), np.uint8)
     file = io.BytesIO()
     np.savez(file, history=history, **arrays)
@@ -48,7 +48,7 @@ def save(path: Path, checkpoint: Checkpoint, model: keras.Model) -> None:
 
 
 def read(path: Path) -> Checkpoint | None:
-    """History and best weights of a checkpoint; None when there is none yet.
+    """History and the weights to keep of a checkpoint; None when there is none yet.
 
     Raises:
         ResumeError: the file is damaged.
@@ -89,7 +89,7 @@ def _contents(path: Path) -> dict[str, np.ndarray] | None:
 def _checkpoint(contents: dict[str, np.ndarray], path: Path) -> Checkpoint:
     try:
         history = msgspec.json.decode(contents["history"].tobytes(), type=tuple[EpochRecord, ...])
-        return Checkpoint(history, tuple(_numbered(contents, "best")))
+        return Checkpoint(history, tuple(_numbered(contents, "kept")))
     except (KeyError, msgspec.DecodeError) as error:
         raise _damaged(path, error) from error
 

@@ -89,7 +89,7 @@ def _attempt(arithmetic: Arithmetic, flatbuffer: bytes, exact: np.ndarray, image
         divergence=divergence.measure(exact, logits),
         flatbuffer_bytes=len(flatbuffer),
         latency_us=1e6 * seconds / len(images),
-        passed=drop.value <= bound,
+        passed=not certify.loses_too_much(drop.value, n=len(images), max_drop_points=bound),
     )
 
 

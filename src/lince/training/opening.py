@@ -17,6 +17,7 @@ from lince.run import RunFolder, RunRecord
 from lince.training import backend, objective
 from lince.training import model as models
 from lince.training import recipe as recipes
+from lince.training import teacher as teachers
 from lince.training.budget import Limit, choose
 from lince.training.recipe import Recipe
 
@@ -66,7 +67,8 @@ def start(
         limit: a time, in which the run is to be published; the recipe and its length are chosen for it.
 
     Raises:
-        DataError: the dataset cannot be used. RecipeError: Keras does not know what the recipe names.
+        DataError: the dataset cannot be used.
+        RecipeError: Keras does not know what the recipe names, or the teacher is not for this run.
         TrainingError: the folder is taken or cannot be written, or the limit is too short.
         ModelFileError: the teacher is not a model file.
     """
@@ -76,13 +78,16 @@ def start(
     source = _absolute(source)
     leave_out = _absolute(leave_out) if leave_out else None
     taught_by = artifact.locate(teacher).resolve() if teacher else None
-    teacher_version = artifact.read(taught_by).manifest.version if taught_by else None
+    master = teachers.read(taught_by, recipe.spec) if taught_by else None
     dataset = data.load(source, recipe.spec, seed=seed, strict=strict, leave_out=leave_out, progress=progress)
     kept, held_out = _hold_out(dataset, recipe, seed=seed)
     precision, budget = backend.resolve_precision(recipe.train.precision), None
     if limit is not None:
         others = len(held_out) + len(dataset.test)
-        recipe, budget = choose(limit, dataset.train, images=len(kept), others=others, precision=precision, seed=seed)
+        recipe, budget = choose(
+            limit, dataset.train, images=len(kept), others=others, precision=precision, seed=seed,
+            teacher=teachers.in_int8(master) if master else None,
+        )  # fmt: skip
     record = RunRecord(
         name=folder.path.name,
         recipe=recipes.to_table(recipe),
@@ -96,12 +101,24 @@ def start(
         environment=backend.describe(),
         rejected=dataset.rejected,
         teacher=str(taught_by) if taught_by else None,
-        teacher_version=teacher_version,
+        teacher_version=master.manifest.version if master else None,
         leave_out=leave_out,
         budget=budget,
     )
+    if master is not None:
+        teachers.check(master.manifest, record, test_is_drawn=bool(dataset.test_indices))
     folder.create(record, train=kept, validation=held_out, test=np.asarray(dataset.test_indices, np.int64))
     return _run(folder, record, recipe, dataset)
+
+
+def new_folder(runs: Path, name: str) -> RunFolder:
+    """The folder of a run to come, inside `runs`; it is made by `start`.
+
+    Raises:
+        RecipeError: the name is none.
+    """
+    _check_name(name)
+    return RunFolder(runs / name)
 
 
 def resume(folder: RunFolder, *, overrides: Sequence[str] = (), progress: data.Progress) -> Run:

@@ -6,6 +6,7 @@ from typing import Protocol
 
 import numpy as np
 
+from lince.errors import TrainingError
 from lince.run import Budget
 from lince.training.recipe import Train
 
@@ -60,9 +61,18 @@ class BySeconds:
 
 
 def of(recipe: Train, budget: Budget | None) -> Pace:
-    """The pace of a run: by its recipe's epochs, or by the clock when it was given a time."""
+    """The pace of a run: by its recipe's epochs, or by the clock when it was given a time.
+
+    Raises:
+        TrainingError: the time leaves nothing for training.
+    """
     if budget is None:
         return ByEpochs(recipe.epochs)
+    if budget.training_seconds <= 0:  # by this clock a training would never be done
+        raise TrainingError(
+            f"Received a time budget of {budget.seconds:.0f} s, {budget.training_seconds:.1f} s of it for training. "
+            "Expected more than 0 s for training: start a new run with a longer --time-budget."
+        )
     return BySeconds(budget.training_seconds, recipe.epochs, ends(recipe), budget.step_seconds)
 
 

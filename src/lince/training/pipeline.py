@@ -1,7 +1,7 @@
 """The whole path, from a dataset to a model file. Read this first.
 
     start         read the images, set the validation split aside, open the run folder    run.json, splits.npz
-    train_model   fit the network, keep the best weights                       checkpoint.npz, history.csv, model.keras
+    train_model   fit the network, keep the weights that the recipe asks for   checkpoint.npz, history.csv, model.keras
     publish       quantise, calibrate, certify                                 answers.npz, report.json, model.tflite
 
 Each stage reads what the one before it wrote, so each can be repeated alone: `resume` reopens a run folder.
@@ -21,7 +21,7 @@ from lince.training import model as models
 from lince.training import recipe as recipes
 from lince.training.checkpoint import Checkpoint
 from lince.training.display import LineDisplay, LiveDisplay, TensorBoardDisplay
-from lince.training.opening import Run, build_for, resume, start
+from lince.training.opening import Run, build_for, new_folder, resume, start
 from lince.training.publish import float_predict, publish, trained_model
 from lince.training.train import Display
 from lince.training.trainer import prepare
@@ -31,6 +31,7 @@ __all__ = [
     "RunFolder",
     "budget",
     "float_predict",
+    "new_folder",
     "publish",
     "recipes",
     "resume",
@@ -43,7 +44,7 @@ __all__ = [
 
 
 def train_model(run: Run, display: Display, *, resume: bool = False) -> None:
-    """Fits the network and writes `model.keras` with the best weights, whichever way training ends.
+    """Fits the network and writes `model.keras` with the weights to keep, whichever way training ends.
 
     Args:
         run: open.
@@ -51,7 +52,7 @@ def train_model(run: Run, display: Display, *, resume: bool = False) -> None:
         resume: go on from the run's checkpoint, if it has one.
 
     Raises:
-        TrainingError, ResumeError: see `train.fit`. KeyboardInterrupt: passed on, after the best weights were written.
+        TrainingError, ResumeError: see `train.fit`. KeyboardInterrupt: passed on, after the weights were written.
     """
     model = build_for(run, precision=run.record.precision)
     prepare(model, run.recipe.model, run.train, seed=run.record.seed)
@@ -66,7 +67,7 @@ def train_model(run: Run, display: Display, *, resume: bool = False) -> None:
             checkpoint_path=run.folder.checkpoint,
             display=_Recorder(display, run),
             pace=pace.of(run.recipe.train, run.record.budget),
-            teacher=teacher.load(run) if run.record.teacher else None,
+            teacher=teacher.load(run.record, run.recipe.spec) if run.record.teacher else None,
             resume=resume,
         )
     except BaseException:
@@ -88,7 +89,7 @@ def settle(run: Run) -> None:
     if state is None:
         return
     trained = build_for(run, precision="float32")
-    trained.set_weights(state.best_weights)
+    trained.set_weights(state.kept_weights)
     model = build_for(run, precision="float32", folded=True)
     models.fold(trained, model)
     temporary = run.folder.path / ".model.tmp.keras"

@@ -4,7 +4,6 @@ import io
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import keras
@@ -30,6 +29,7 @@ from lince.records import (
 )
 from lince.run import RunFolder
 from lince.training import certify, comparison, ladder, quantize, ranges, sensitivity
+from lince.training import model as models
 from lince.training import recipe as recipes
 from lince.training import study as studies
 from lince.training.card import write_card
@@ -39,12 +39,8 @@ from lince.training.sampling import sample
 
 Say = Callable[[str], None]
 
-# Two standard deviations of the coverage that n calibration images can promise (it follows a beta distribution, Vovk
-# 2012, arXiv:1209.2673); 2 points need about 500 images at 95 %.
+# Above which the user is told.
 _COVERAGE_SPREAD_POINTS = 2
-
-# `classic` in float32 on two Zen 5 cores: 1,478 images/s in batches of 100, 1,603 of 500, 1,575 of 2,000.
-_FLOAT_BATCH = 500
 
 # Of the validation split. A layer's cost on another 256 of `classic` differs by a few per cent; the ladder compares
 # shares of right answers, which need more; 16-bit activations take `classic` 46 ms an image.
@@ -77,7 +73,7 @@ def publish(
         QuantizationError: an operation is left in float, or (GateError) too much was lost; no model is written then.
         TrainingError: there is no trained network yet.
     """
-    model = trained_model(run.folder)
+    model, batch = trained_model(run.folder), models.images_at_once(run.recipe.spec)
     options, seed = run.recipe.quantize, run.record.seed
     with quantize.silenced():
         float_network = export(model)
@@ -89,7 +85,7 @@ def publish(
 
     say(f"Calibrating on {len(run.validation):,} validation images …")
     validation_logits = sensitivity.logits(quantised.flatbuffer, run.validation.images)
-    float_probabilities = evaluate.probabilities(float_predict(model), run.validation, batch_size=_FLOAT_BATCH)
+    float_probabilities = evaluate.probabilities(float_predict(model), run.validation, batch_size=batch)
     fitted, float_fitted = (
         _fit(logits, run) for logits in (validation_logits, comparison.logits_from(float_probabilities))
     )
@@ -97,7 +93,7 @@ def publish(
     say(f"Comparing with the float network on {len(run.test):,} test images …")
     logits = sensitivity.logits(quantised.flatbuffer, run.test.images)
     answers = _Answers(
-        float_probabilities=evaluate.probabilities(float_predict(model), run.test, batch_size=_FLOAT_BATCH),
+        float_probabilities=evaluate.probabilities(float_predict(model), run.test, batch_size=batch),
         float_fitted=float_fitted,
         quantised_probabilities=metrics.softmax(logits),
         prediction=calibration.apply(logits, fitted),
@@ -120,7 +116,7 @@ def publish(
 
 
 def trained_model(folder: RunFolder) -> keras.Model:
-    """The float model of a run, with its best weights.
+    """The float model of a run, with the weights that were kept.
 
     Raises:
         TrainingError: the run has none yet, or its file is damaged.
@@ -193,7 +189,7 @@ def _fit(logits: np.ndarray, run: Run) -> Calibration:
 
 
 def _warn_of_few(fitted: Calibration, say: Say) -> None:
-    spread = 200 * (fitted.coverage * (1 - fitted.coverage) / (fitted.n + 2)) ** 0.5
+    spread = calibration.coverage_spread_points(fitted)
     if spread > _COVERAGE_SPREAD_POINTS:
         say(
             f"{fitted.n:,} validation images promise the sets' coverage to within {spread:.0f} points only: add images."
@@ -257,7 +253,7 @@ def _training_record(run: Run, calibration_images: np.ndarray) -> dict[str, Any]
         "deterministic": record.deterministic,
         "epochs": len(run.folder.read_history()),
         "teacher": record.teacher_version,
-        "leave_out": Path(record.leave_out).name if record.leave_out else None,
+        "leave_out": record.left_out_name,
         "images": {"train": len(run.train), "validation": len(run.validation), "test": len(run.test)},
         "calibration_indices": run.folder.read_splits()["train"][calibration_images].tolist(),
         **record.environment,

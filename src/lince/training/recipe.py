@@ -5,6 +5,7 @@ images, `[train]` the loop, `[quantize]` and `[calibrate]` what follows. Overrid
 `train.epochs=5`.
 """
 
+import difflib
 import re
 import tomllib
 from collections.abc import Sequence
@@ -265,6 +266,11 @@ class Recipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             )
         if self.train.phases and isinstance(self.model, Vgg):
             raise ValueError("family 'vgg' takes images of one size only; leave out train.phases")
+        if self.train.optimizer == "muon" and isinstance(self.model, Vgg):
+            raise ValueError(
+                "optimizer 'muon' rescales kernels, which batch norm must undo, and family 'vgg' has none; "
+                "use 'adam', or another family"
+            )
         for key in ("translate", "cutout"):
             reach = getattr(self.augment, key)
             if reach >= self.image_size:
@@ -304,7 +310,7 @@ def from_table(table: dict[str, Any], *, source: str) -> Recipe:
     try:
         return msgspec.convert(table, Recipe)
     except (msgspec.ValidationError, ValueError) as error:
-        raise RecipeError(f"Recipe {source!r}: {error}.{_choices(str(error))}") from error
+        raise RecipeError(f"Recipe {source!r}: {error}.{_suggestion(str(error)) or _choices(str(error))}") from error
 
 
 def override(recipe: Recipe, overrides: Sequence[str], *, tables: Sequence[str]) -> Recipe:
@@ -326,6 +332,25 @@ def override(recipe: Recipe, overrides: Sequence[str], *, tables: Sequence[str])
 def to_table(recipe: Recipe) -> dict[str, Any]:
     """The recipe as plain JSON data; `from_table` reads it back."""
     return msgspec.to_builtins(recipe)
+
+
+def _suggestion(sentence: str) -> str:
+    """The key that was meant, where msgspec's sentence is about an unknown one."""
+    found = re.search(r"unknown field `(\w+)`(?: - at `\$\.([\w.]+)`)?", sentence)
+    if found is None:
+        return ""
+    unknown, table, keys = found[1], found[2] or "", sorted(_keys(msgspec.inspect.type_info(Recipe)))
+    elsewhere = [key for key in keys if key.endswith(f".{unknown}")]
+    own = {leaf: key for key in keys for parent, _, leaf in [key.rpartition(".")] if parent == table}
+    near = elsewhere or [own[leaf] for leaf in difflib.get_close_matches(unknown, own, 1, cutoff=0.65)]
+    return f" Perhaps {near[0]!r} was meant." if near else f" Expected one of {', '.join(own)}."
+
+
+def _keys(kind: Any, prefix: str = "") -> set[str]:
+    """Every dotted key that has a value, in a table and in those inside it."""
+    fields = [field for one in getattr(kind, "types", (kind,)) for field in getattr(one, "fields", ())]
+    inside = {f"{prefix}{field.encode_name}": field.type for field in fields}
+    return set().union(*(_keys(type_, f"{key}.") or {key} for key, type_ in inside.items()))
 
 
 def _choices(sentence: str) -> str:

@@ -1,47 +1,89 @@
 """A trained model file as the teacher of another network."""
 
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 
 from lince import artifact, machine, native
 from lince.classifier import Network
+from lince.data.layout import brief
 from lince.errors import RecipeError
-from lince.records import ImageSpec
-from lince.training.opening import Run
+from lince.records import ImageSpec, Manifest
+from lince.run import RunRecord
 from lince.training.targets import Teacher
 
 
-def load(run: Run) -> Teacher:
-    """Opens the run's teacher: its network as it is served, in int8, which takes a third of the time of float.
+def load(record: RunRecord, spec: ImageSpec) -> Teacher:
+    """Opens a run's teacher: its network as it is served, in int8, which takes a third of the time of float.
+
+    Args:
+        record: of the run, which has a teacher.
+        spec: the run's images.
 
     Raises:
-        RecipeError: it was trained for other classes or images, or is another than the run began with.
-        ModelFileError: it is not a model file.
+        RecipeError: it is for other images, or another than the run began with. ModelFileError: it is no model file.
     """
-    read = artifact.read(artifact.locate(run.record.teacher))
-    if read.manifest.version != run.record.teacher_version:
+    found = read(Path(record.teacher), spec)
+    if found.manifest.version != record.teacher_version:
         raise RecipeError(
-            f"The teacher {run.record.teacher!r} is of version {read.manifest.version}. Expected the one that the run "
-            f"began with, {run.record.teacher_version}: put it back, or start a new run."
+            f"The teacher {record.teacher!r} is of version {found.manifest.version}. Expected the one that the run "
+            f"began with, {record.teacher_version}: put it back, or start a new run."
         )
-    theirs, ours = read.manifest.classes, run.record.classes
-    if theirs != ours:
-        raise _refused(run, f"{len(theirs)} classes ({_brief(theirs)})", f"{len(ours)} ({_brief(ours)})")
-    if read.manifest.image != run.recipe.spec:
-        raise _refused(run, _size(read.manifest.image), _size(run.recipe.spec))
-    return _Parallel(read.flatbuffer, workers=machine.cores())
+    return in_int8(found)
 
 
-def _refused(run: Run, theirs: str, ours: str) -> RecipeError:
-    return RecipeError(
-        f"The teacher {run.record.teacher!r} was trained for {theirs}. Expected those of the run, {ours}: "
-        "train a teacher on this data, or name another."
-    )
+def read(path: Path, spec: ImageSpec) -> artifact.Artifact:
+    """Reads a model file that is to teach on images of this size.
+
+    Raises:
+        RecipeError: it is for others. ModelFileError: it is no model file.
+    """
+    found = artifact.read(path)
+    theirs = found.manifest.image
+    if theirs != spec:
+        raise RecipeError(
+            f"The teacher {str(path)!r} was trained for {_size(theirs)}. Expected those of the run, {_size(spec)}: "
+            "train a teacher by a recipe of that size, or name another."
+        )
+    return found
 
 
-def _brief(classes: tuple[str, ...]) -> str:
-    return ", ".join(classes[:5]) + (", …" if len(classes) > 5 else "")
+def check(manifest: Manifest, record: RunRecord, *, test_is_drawn: bool) -> None:
+    """Refuses a teacher of other classes, and one that knows images which the run is to be judged by.
+
+    Args:
+        manifest: the teacher's.
+        record: of the run.
+        test_is_drawn: whether the run's test split is drawn from the source, by its seed.
+
+    Raises:
+        RecipeError: see above.
+    """
+    theirs, name = manifest.training, f"The teacher {record.teacher!r}"
+    if manifest.classes != record.classes:
+        known, wanted = manifest.classes, record.classes
+        raise RecipeError(
+            f"{name} was trained for {len(known)} classes ({brief(known, unlike=wanted)}). Expected those of the run, "
+            f"{len(wanted)} ({brief(wanted, unlike=known)}): train a teacher on this data, or name another."
+        )
+    if theirs.get("fingerprint") != record.fingerprint:
+        return  # of other data, or of this and more: what it knows cannot be told from here
+    if test_is_drawn and theirs["seed"] != record.seed:
+        raise RecipeError(
+            f"{name} was trained with --seed {theirs['seed']}, the run has {record.seed}: the teacher has learned from "
+            "images of the run's test split. Give both the same seed."
+        )
+    if record.leave_out and theirs.get("leave_out") != record.left_out_name:
+        raise RecipeError(
+            f"{name} was trained without --leave-out {record.left_out_name}, which the run leaves out: it would pass "
+            "on what it has learned from those images. Train it with the same --leave-out, or name another."
+        )
+
+
+def in_int8(model: artifact.Artifact) -> Teacher:
+    """The network of a model file, on all cores."""
+    return _Parallel(model.flatbuffer, workers=machine.cores())
 
 
 def _size(image: ImageSpec) -> str:

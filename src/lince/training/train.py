@@ -11,8 +11,9 @@ import numpy as np
 
 from lince import machine
 from lince.errors import TrainingError
-from lince.records import EpochRecord, Split
+from lince.records import EpochRecord, ImageSpec, Split
 from lince.training import checkpoint
+from lince.training import model as models
 from lince.training import optimizer as optimizers
 from lince.training.checkpoint import Checkpoint
 from lince.training.objective import labelled
@@ -20,9 +21,6 @@ from lince.training.pace import ByEpochs, Pace
 from lince.training.recipe import Augment, Train
 from lince.training.targets import Teacher
 from lince.training.trainer import Trainer
-
-# Where the speed of `classic` levels off (see `publish`); 500 images of 32 × 32 in float32 are 6 MB.
-_VALIDATION_BATCH = 500
 
 
 class Display(Protocol):
@@ -80,7 +78,7 @@ def fit(
         record = _epoch(trainer, validation, state.history, pace=pace, clock=clock, display=display)
         history = (*state.history, record)
         keeps = kept_epoch(history, recipe) == record.epoch
-        state = Checkpoint(history, tuple(model.get_weights()) if keeps else state.best_weights)
+        state = Checkpoint(history, tuple(model.get_weights()) if keeps else state.kept_weights)
         checkpoint.save(checkpoint_path, state, model)
         display.epoch(record, best=keeps and recipe.patience > 0)
     return state
@@ -149,9 +147,10 @@ def _epoch(
 
 def _validate(model: keras.Model, split: Split) -> "_Mean":
     total, one_hot = _Mean(), np.eye(len(split.classes), dtype=np.float32)
-    for start in range(0, len(split), _VALIDATION_BATCH):
-        labels = split.labels[start : start + _VALIDATION_BATCH]
-        pixels = split.images[start : start + _VALIDATION_BATCH].astype(np.float32)
+    batch = models.images_at_once(ImageSpec(*split.images.shape[1:3]))
+    for start in range(0, len(split), batch):
+        labels = split.labels[start : start + batch]
+        pixels = split.images[start : start + batch].astype(np.float32)
         model.reset_metrics()
         total.add(model.test_on_batch(pixels, labelled(labels, one_hot[labels]), return_dict=True), len(labels))
     return total

@@ -63,7 +63,7 @@ class Trainer:
     def batches(self, epoch: int, rng: np.random.Generator) -> Iterator[tuple[int, Int64[np.ndarray, " b"]]]:
         """The batches of an epoch: the number (from 1) of the turn through all images, and indices i64[B].
 
-        They are parts of one size: batch norm should not meet a last batch of one image.
+        Their sizes differ by one at most: batch norm should not meet a last batch of one image.
         """
         for turn in range(self.recipe.repeats):
             for chosen in np.array_split(rng.permutation(len(self.train)), self.batches_in_a_turn):

@@ -37,6 +37,7 @@ def filters(covariance: Float64[np.ndarray, "12 12"], *, count: int, floor: floa
         f32[2,2,3,C]. Source: Page 2019, "How to train your ResNet"; Jordan 2024, arXiv:2404.00498.
     """
     variances, directions = np.linalg.eigh(covariance)
-    scaled = directions / np.sqrt(variances + floor * np.mean(np.diag(covariance)))
+    mean = np.mean(np.diag(covariance)) or 1.0  # of images of one colour there is nothing to make equal
+    scaled = directions / np.sqrt(variances.clip(min=0) + floor * mean)
     leading = scaled[:, ::-1][:, : count // 2].reshape(2, 2, 3, -1)
     return np.concatenate([leading, -leading], axis=-1).astype(np.float32)

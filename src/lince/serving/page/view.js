@@ -7,6 +7,9 @@ export function showModel(model) {
   element("model").textContent = `${model.name} · ${model.version}`;
   const megabytes = Math.floor(model.limits.max_body_bytes / 2 ** 20);
   element("formats").textContent = `${model.limits.formats.join(", ")}, up to ${megabytes} MB`;
+  const { width, height, resize } = model.image;
+  element("drop").classList.toggle("crops", resize === "crop");
+  element("drop").style.setProperty("--seen", width / height);
 }
 
 export function showPicture(image) {
@@ -14,6 +17,7 @@ export function showPicture(image) {
   URL.revokeObjectURL(preview.src);
   preview.onload = () => {
     preview.classList.toggle("small", Math.max(preview.naturalWidth, preview.naturalHeight) < SMALL_PIXELS);
+    element("drop").style.setProperty("--shape", preview.naturalWidth / preview.naturalHeight);
     reveal(preview);
   };
   preview.onerror = () => reveal(element("invitation"));
@@ -51,7 +55,8 @@ export function showAnswer(answer, model) {
 function showLegend(labels, calibration) {
   const legend = element("legend");
   legend.hidden = calibration.n === 0; // never calibrated: the set promises nothing
-  legend.textContent = `${listed(labels)}. Such a set holds the right answer for ${percent(calibration.coverage)} of pictures.`;
+  const share = percent(calibration.coverage);
+  legend.textContent = `${listed(labels)}. Such a set holds the right answer for ${share} of pictures like those the model was trained on.`;
 }
 
 function bar({ label, probability }, member) {
