@@ -20,6 +20,7 @@ from lince.training import budget, measuring, pipeline
 from lince.training import recipe as recipes
 from lince.training.budget import CANDIDATES, Limit
 from lince.training.recipe import Recipe
+from lince.training.trainer import Trainer
 
 # However busy the machine, publishing is not expected to take an hour.
 HOUR = 3600
@@ -79,12 +80,19 @@ class TestChoose:
         assert 0 < found.training_seconds < HOUR - found.publishing_seconds < HOUR
         assert 1 == len(found.step_seconds)
 
-    def test_measures_every_phase(self, splits):
-        """Steps on smaller images cost less."""
-        phases = ["train.phases=[{until = 0.5, image_size = 8}]", "model.stages=[[64, 64], [64]]"]
+    def test_measures_every_phase(self, splits, monkeypatch):
+        """A step at the beginning of each, as the network would see it then."""
+        sizes, step = set(), Trainer.step
+
+        def watched(trainer: Trainer, chosen: np.ndarray, **options: object):
+            monkeypatch.setattr(trainer.model, "train_on_batch", lambda pixels, *_, **__: sizes.add(pixels.shape[1]))
+            return step(trainer, chosen, **options)
+
+        monkeypatch.setattr(Trainer, "step", watched)
+        phases = ["train.phases=[{until = 0.5, image_size = 8}]", "model.stages=[[8], [8]]"]
         _, found = choose(limit(HOUR, (recipes.load("fast", phases), 1)), splits[0])
-        small, full = found.step_seconds
-        assert 0 < small < full
+        assert {8, 32} == sizes
+        assert 2 == len(found.step_seconds)
 
     def test_length_fits_the_time(self, recipe, splits):
         """Epochs times repeats is about what the time is enough for; a record every 25th of it."""
