@@ -119,6 +119,8 @@ class Augment(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             other epoch, so that two epochs show all of them both ways round (Jordan 2024, arXiv:2404.00498).
         cutout: side, pixels, of a square painted grey somewhere in the image (DeVries & Taylor 2017, arXiv:1708.04552);
             0 for none.
+        cutmix: share of the images of which a rectangle is that of another image, and as much of the target (Yun et al.
+            2019, arXiv:1905.04899).
         degraded: share of the images that are blurred; as large a share, drawn on its own, is faded, and another made
             noisy. A teacher answers for the picture as it was before.
         blur: of a blurred image, up to this standard deviation of a Gaussian, pixels.
@@ -131,6 +133,7 @@ class Augment(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     translate: Annotated[int, Meta(ge=0)] = 0
     horizontal_flip: Literal["none", "random", "alternating"] = "none"
     cutout: Annotated[int, Meta(ge=0)] = 0
+    cutmix: Annotated[float, Meta(ge=0, le=1)] = 0.0
     degraded: Annotated[float, Meta(ge=0, le=1)] = 0.0
     blur: Annotated[float, Meta(ge=0, le=10)] = 0.0
     fade: Share = 0.0

@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Float32, Int64, UInt8
 
 from lince.metrics import softmax
+from lince.training.mixing import Mix
 from lince.training.recipe import Train
 
 Teacher = Callable[[UInt8[np.ndarray, "n h w 3"]], Float32[np.ndarray, "n k"]]
@@ -32,21 +33,27 @@ class Targets:
         self._one_hot = np.eye(num_classes, dtype=np.float32)
         self._weights = class_weights(np.bincount(labels, minlength=num_classes), balance=recipe.class_balance)
 
-    def __call__(self, indices: Int64[np.ndarray, " n"], pixels: Any) -> Float32[np.ndarray, "n k"]:
+    def __call__(
+        self, indices: Int64[np.ndarray, " n"], pixels: Any, mix: Mix | None = None
+    ) -> Float32[np.ndarray, "n k"]:
         """f32[N,K], rows that add up to the weight of their class; see `objective.labelled`.
 
         Args:
             indices: i64[N], into the labels.
             pixels: f32[N,H,W,3] 0..255, as augmented and not yet degraded.
+            mix: what the images are made of, where each is not one of the training images.
         """
         recipe, labels = self._recipe, self._labels[indices]
         rows = self._one_hot[labels]
         rows = rows * (1 - recipe.label_smoothing) + recipe.label_smoothing / rows.shape[1]
+        weights = self._weights[labels]
+        if mix is not None:
+            rows, weights = mix.of(rows), mix.of(weights)
         if self._teacher is not None:
             logits = self._teacher(np.clip(np.rint(np.asarray(pixels)), 0, 255).astype(np.uint8))
             taught = softmax(logits, recipe.teacher_temperature)
             rows = (1 - recipe.teacher_weight) * rows + recipe.teacher_weight * taught
-        return (rows * self._weights[labels, None]).astype(np.float32)
+        return (rows * weights[:, None]).astype(np.float32)
 
 
 def class_weights(counts: Int64[np.ndarray, " k"], *, balance: float) -> Float32[np.ndarray, " k"]:

@@ -13,6 +13,7 @@ from lince.records import Split
 from lince.training import model as models
 from lince.training import optimizer as optimizers
 from lince.training.augment import augment, degrade, mirrored
+from lince.training.mixing import cutmix
 from lince.training.objective import compile_model, labelled
 from lince.training.recipe import Augment, Model, Train
 from lince.training.targets import Targets, Teacher
@@ -87,7 +88,8 @@ class Trainer:
         self.model.optimizer.learning_rate = optimizers.learning_rate(self.recipe, done=share)
         mirror = mirrored(chosen, self._augmentation, epoch=turn, seed=self.seed)
         pixels = augment(self.train.images[chosen], self._augmentation, rng, mirror=mirror)
-        rows = labelled(self.train.labels[chosen], self._targets(chosen, pixels))
+        pixels, mix = cutmix(pixels, self._augmentation.cutmix, rng)
+        rows = labelled(self.train.labels[chosen], self._targets(chosen, pixels, mix))
         pixels = degrade(pixels, self._augmentation, rng)  # after the teacher has answered
         self.model.reset_metrics()  # so that the answer is this batch's own, whatever the version of Keras accumulates
         return self.model.train_on_batch(_resized(pixels, self.recipe, share), rows, return_dict=True)
