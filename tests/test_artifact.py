@@ -15,7 +15,8 @@ import pytest
 from lince import artifact
 from lince.artifact import Artifact
 from lince.errors import ModelFileError
-from lince.records import Calibration, Manifest
+from lince.published import Manifest
+from lince.records import Calibration
 from lince.run import RunFolder
 
 

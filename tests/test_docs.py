@@ -16,7 +16,8 @@ import typer
 from lince import artifact
 from lince.classifier import Classifier
 from lince.cli import app
-from lince.records import Certificate, ImageSpec, Manifest
+from lince.published import Certificate, Manifest
+from lince.records import ImageSpec
 from lince.run import RunFolder
 from lince.training.recipe import Recipe
 

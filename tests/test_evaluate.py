@@ -6,7 +6,8 @@ import pytest
 from lince import calibration, metrics
 from lince.errors import LinceError
 from lince.evaluate import evaluate, paired_certificate_numbers, probabilities, report_from
-from lince.records import Calibration, Certificate, Interval, Mistake, Split
+from lince.published import Certificate
+from lince.records import Calibration, Interval, Mistake, Split
 
 CLASSES = ("cat", "dog", "fox")
 # Five images of cat, cat, dog, dog, fox, of which the second and the fourth are answered wrongly.

@@ -25,7 +25,8 @@ from lince import golden as golden_images
 from lince.errors import ModelFileError
 from lince.files import write_atomically
 from lince.golden import Golden
-from lince.records import Arithmetic, Calibration, Certificate, ImageSpec, Manifest
+from lince.published import Arithmetic, Certificate, Manifest
+from lince.records import Calibration, ImageSpec
 
 FORMAT = 1
 SHIPPED = "cifar10"

@@ -9,10 +9,11 @@ from jaxtyping import Float32, Int8, UInt8
 
 from lince import artifact, calibration, golden
 from lince.errors import LinceError, ModelFileError
-from lince.records import ImageSpec, Manifest, Prediction
+from lince.published import Manifest
+from lince.records import ImageSpec, Prediction
 
 Logits = Int8[np.ndarray, "n k"] | Float32[np.ndarray, "n k"]
-"""What a network hands out: steps of int8, or real numbers of any other `records.Arithmetic`."""
+"""What a network hands out: steps of int8, or real numbers of any other `published.Arithmetic`."""
 
 
 class Classifier:

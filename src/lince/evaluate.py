@@ -7,7 +7,8 @@ from jaxtyping import Float32, Int64, UInt8
 
 from lince import metrics
 from lince.errors import LinceError
-from lince.records import Comparison, Interval, Mistake, Predict, Report, Split
+from lince.published import Comparison
+from lince.records import Interval, Mistake, Predict, Report, Split
 
 Progress = Callable[[int, int], None]
 """Called after every batch with (images done, images in all)."""

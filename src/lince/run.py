@@ -14,7 +14,8 @@ from msgspec import Struct
 
 from lince.errors import DataError, ResumeError, TrainingError
 from lince.files import write_atomically
-from lince.records import EpochRecord, Rejected, RunReport, Study
+from lince.published import RunReport, Study
+from lince.records import EpochRecord, Rejected
 
 # What NumPy raises on an .npz that is missing, cut short or altered.
 _DAMAGED = (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error)

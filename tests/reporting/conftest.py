@@ -5,7 +5,8 @@ import pytest
 
 from lince import metrics
 from lince.evaluate import report_from
-from lince.records import Certificate, EpochRecord, Interval, Report, SetReport, Split
+from lince.published import Certificate
+from lince.records import EpochRecord, Interval, Report, SetReport, Split
 
 CLASSES = ("cat", "dog [brown]", "fox & <b>cub</b>")
 

@@ -6,18 +6,18 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from lince.records import (
+from lince.published import (
     Arithmetic,
     Attempt,
     CalibratedAnswers,
     CalibrationComparison,
     Divergence,
-    Interval,
     LayerCost,
     Sensitivity,
     Study,
     StudyPoint,
 )
+from lince.records import Interval
 from lince.reporting import quantisation, quantisation_plots
 from lince.reporting.page import ReportContent, html_report
 from lince.reporting.plots import png_bytes, svg_bytes

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from lince.errors import GateError
-from lince.records import Certificate, Comparison, Interval
+from lince.published import Certificate, Comparison
+from lince.records import Interval
 from lince.training.certify import certify
 
 IMAGE = np.zeros((1, 32, 32, 3), np.uint8)

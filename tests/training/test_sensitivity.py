@@ -7,7 +7,8 @@ import residual
 
 from lince import metrics
 from lince.classifier import Network
-from lince.records import Arithmetic, Split
+from lince.published import Arithmetic
+from lince.records import Split
 from lince.training import divergence, quantize, sensitivity, study
 from lince.training.float_network import export
 from lince.training.ranges import Extremes, observe, span

@@ -15,7 +15,8 @@ from matplotlib.figure import Figure
 
 from lince.errors import LinceError
 from lince.files import write_atomically
-from lince.records import Arithmetic, Calibration, Certificate, EpochRecord, Report, Sensitivity, SetReport, Study
+from lince.published import Arithmetic, Certificate, Sensitivity, Study
+from lince.records import Calibration, EpochRecord, Report, SetReport
 from lince.reporting import formats, plots, quantisation_plots
 from lince.reporting.quantisation import Grid
 from lince.reporting.tables import verdict

@@ -6,7 +6,7 @@ import numpy as np
 from rich import box
 from rich.table import Table
 
-from lince.records import Attempt, CalibrationComparison, Divergence, RunReport, Sensitivity, Study
+from lince.published import Attempt, CalibrationComparison, Divergence, RunReport, Sensitivity, Study
 from lince.reporting.formats import file_size, microseconds, percent, percent_range, points, points_range
 
 # Layers in a table for the terminal and the page; the plot and report.json have all.

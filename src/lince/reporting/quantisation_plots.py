@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator, PercentFormatter
 
-from lince.records import Sensitivity, Study, StudyPoint
+from lince.published import Sensitivity, Study, StudyPoint
 
 _BAR, _WHOLE = "#0072B2", "#D55E00"  # blue and vermilion. Source: Okabe and Ito 2008
 _LINES = (("#0072B2", "o", "-"), ("#D55E00", "s", "--"), ("#009E73", "^", "-."), ("#CC79A7", "D", ":"))

@@ -5,7 +5,8 @@ from rich.table import Table
 
 from lince.corruptions import AMOUNTS, STRENGTHS
 from lince.latency import BATCHES, Bench
-from lince.records import Arithmetic, Certificate, Mistake, Report, SetReport
+from lince.published import Arithmetic, Certificate
+from lince.records import Mistake, Report, SetReport
 from lince.reporting.formats import file_size, microseconds, percent, percent_range, points, points_range
 from lince.robustness import CorruptionReport, ForeignReport, ForeignScore
 

@@ -5,7 +5,8 @@ An image's answer itself comes from `lince.answers`, shared with the command lin
 
 from dataclasses import dataclass
 
-from lince.records import Calibration, Certificate, ImageSpec
+from lince.published import Certificate
+from lince.records import Calibration, ImageSpec
 
 
 @dataclass(frozen=True)

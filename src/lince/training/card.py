@@ -3,7 +3,7 @@
 from typing import Any
 
 from lince import calibration
-from lince.records import Arithmetic, Certificate, Manifest, RunReport, Sensitivity
+from lince.published import Arithmetic, Certificate, Manifest, RunReport, Sensitivity
 
 
 def write_card(manifest: Manifest, report: RunReport, *, about: str | None = None) -> str:

@@ -6,7 +6,8 @@ from jaxtyping import UInt8
 from lince import latency, machine
 from lince.classifier import Network
 from lince.errors import GateError
-from lince.records import Arithmetic, Certificate, Comparison, Interval
+from lince.published import Arithmetic, Certificate, Comparison
+from lince.records import Interval
 
 
 def certify(

@@ -4,7 +4,8 @@ import numpy as np
 from jaxtyping import Float32
 
 from lince import calibration, metrics
-from lince.records import CalibratedAnswers, Calibration, CalibrationComparison, Prediction, Split
+from lince.published import CalibratedAnswers, CalibrationComparison
+from lince.records import Calibration, Prediction, Split
 from lince.training.certify import points
 
 _SMALLEST = np.finfo(np.float32).tiny  # what underflowed to 0 gets a finite logarithm

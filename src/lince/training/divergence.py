@@ -4,7 +4,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from lince import metrics
-from lince.records import Divergence
+from lince.published import Divergence
 
 
 def measure(exact: Float32[np.ndarray, "n k"], quantised: Float32[np.ndarray, "n k"]) -> Divergence:

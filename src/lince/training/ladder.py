@@ -14,7 +14,8 @@ import numpy as np
 from lince import metrics
 from lince.classifier import Network
 from lince.errors import GateError
-from lince.records import Arithmetic, Attempt, Sensitivity, Split
+from lince.published import Arithmetic, Attempt, Sensitivity
+from lince.records import Split
 from lince.training import certify, divergence, quantize, sensitivity
 from lince.training.float_network import FloatNetwork
 from lince.training.ranges import Ranges

@@ -16,17 +16,8 @@ from lince.classifier import Network
 from lince.errors import TrainingError
 from lince.files import write_atomically
 from lince.golden import Golden
-from lince.records import (
-    Arithmetic,
-    Attempt,
-    Calibration,
-    Certificate,
-    Manifest,
-    Predict,
-    Prediction,
-    RunReport,
-    Sensitivity,
-)
+from lince.published import Arithmetic, Attempt, Certificate, Manifest, RunReport, Sensitivity
+from lince.records import Calibration, Predict, Prediction
 from lince.run import RunFolder
 from lince.training import certify, comparison, ladder, quantize, ranges, sensitivity
 from lince.training import model as models

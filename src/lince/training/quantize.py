@@ -15,7 +15,7 @@ from jaxtyping import UInt8
 
 from lince import native
 from lince.errors import QuantizationError
-from lince.records import Arithmetic, RangeMethod
+from lince.published import Arithmetic, RangeMethod
 from lince.training import flatbuffer
 from lince.training.float_network import FloatNetwork, export
 from lince.training.ranges import Ranges, observe, span

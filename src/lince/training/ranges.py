@@ -7,7 +7,7 @@ import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 from jaxtyping import Float32, Int64, UInt8
 
-from lince.records import RangeMethod
+from lince.published import RangeMethod
 from lince.training.float_network import INPUT, FloatNetwork
 from lince.training.model import PIXEL_OFFSET, PIXEL_SCALE
 

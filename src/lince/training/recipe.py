@@ -17,7 +17,8 @@ import msgspec
 from msgspec import Meta, Struct
 
 from lince.errors import RecipeError
-from lince.records import ImageSpec, RangeMethod
+from lince.published import RangeMethod
+from lince.records import ImageSpec
 
 Positive = Annotated[int, Meta(ge=1)]
 Channels = Annotated[tuple[Positive, ...], Meta(min_length=1)]

@@ -5,7 +5,7 @@ from jaxtyping import Float32, UInt8
 
 from lince import machine
 from lince.classifier import Network
-from lince.records import Arithmetic, LayerCost, Sensitivity
+from lince.published import Arithmetic, LayerCost, Sensitivity
 from lince.training import divergence, quantize
 from lince.training.float_network import FloatNetwork
 from lince.training.ranges import Ranges

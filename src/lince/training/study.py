@@ -5,7 +5,8 @@ from typing import get_args
 
 import numpy as np
 
-from lince.records import Arithmetic, RangeMethod, Split, Study, StudyPoint
+from lince.published import Arithmetic, RangeMethod, Study, StudyPoint
+from lince.records import Split
 from lince.training import divergence, quantize, sensitivity
 from lince.training.float_network import FloatNetwork
 from lince.training.ranges import Ranges, observe, span

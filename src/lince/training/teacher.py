@@ -9,7 +9,8 @@ from lince import artifact, machine, native
 from lince.classifier import Network
 from lince.data.layout import brief
 from lince.errors import RecipeError
-from lince.records import ImageSpec, Manifest
+from lince.published import Manifest
+from lince.records import ImageSpec
 from lince.run import RunRecord
 from lince.training.targets import Teacher
 
