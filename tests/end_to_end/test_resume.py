@@ -101,12 +101,13 @@ class TestKill:
 class TestInterrupt:
     def test_ctrl_c(self, command, tmp_path):
         """SIGINT: exit code 130, the best weights in model.keras, and the command that goes on."""
-        status, stderr = signal_after_epochs(command(tmp_path), 2, signal.SIGINT)
+        endless = ["--set", "train.epochs=5000"]  # whatever else the machine does, the signal comes before the end
+        status, stderr = signal_after_epochs([*command(tmp_path), *endless], 2, signal.SIGINT)
         run = RunFolder(tmp_path / "tiny")
         assert 130 == status, stderr
         assert f"Stopped. Go on with: lince train --resume {run.path}" in stderr
         assert "Traceback" not in stderr
-        assert 2 <= len(run.read_history()) < 15
+        assert 2 <= len(run.read_history()) < 5000
         import keras
 
         weights = keras.models.load_model(run.keras_model, compile=False).get_weights()
