@@ -112,7 +112,7 @@ class TestInterrupt:
 
         weights = keras.models.load_model(run.keras_model, compile=False).get_weights()
         for index, found in enumerate(weights):
-            np.testing.assert_array_equal(checkpoint(run)[f"best_{index}"], found)
+            np.testing.assert_array_equal(checkpoint(run)[f"kept_{index}"], found)
 
 
 class TestFullDisk:
