@@ -34,7 +34,7 @@ class Candidate:
 
 
 # The cheapest first; all of one image size and one validation share, so that the images are read and split once. `fast`
-# is meant for 10 epochs; `default` takes about twice as long for each, and is meant for 56.
+# is meant for 10 epochs; `default` takes about twice as long for each, and is meant for 44.
 CANDIDATES = (Candidate("fast", epochs=1), Candidate("default", epochs=16))
 
 # A chosen recipe takes at least so many steps to see all images once, down to batches on which batch norm still works.
