@@ -101,7 +101,8 @@ class TestKill:
 class TestInterrupt:
     def test_ctrl_c(self, command, tmp_path):
         """SIGINT: exit code 130, the best weights in model.keras, and the command that goes on."""
-        endless = ["--set", "train.epochs=5000"]  # whatever else the machine does, the signal comes before the end
+        # Whatever else the machine does, the signal comes before the end.
+        endless = ["--set", "train.epochs=5000", "--set", "train.patience=5000"]
         status, stderr = signal_after_epochs([*command(tmp_path), *endless], 2, signal.SIGINT)
         run = RunFolder(tmp_path / "tiny")
         assert 130 == status, stderr
