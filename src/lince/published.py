@@ -44,7 +44,7 @@ class Certificate:
         float_ece, int8_ece, calibrated_ece: float model, int8 model before and after temperature.
         flatbuffer_bytes: size of the int8 network.
         latency_us: median of one image on one thread, microseconds, on the machine named in `machine`.
-        bound_points: the drop above which publishing is refused.
+        bound_points: the drop above which publishing is refused, if it is more than one image.
         forced: true when it was published above the bound with `--force`.
     """
 

@@ -70,10 +70,10 @@ def check(manifest: Manifest, record: RunRecord, *, test_is_drawn: bool) -> None
         )
     if theirs.get("fingerprint") != record.fingerprint:
         return  # of other data, or of this and more: what it knows cannot be told from here
-    if test_is_drawn and theirs["seed"] != record.seed:
+    if test_is_drawn and theirs.get("seed") != record.seed:
         raise RecipeError(
-            f"{name} was trained with --seed {theirs['seed']}, the run has {record.seed}: the teacher has learned from "
-            "images of the run's test split. Give both the same seed."
+            f"{name} was trained with --seed {theirs.get('seed')}, the run has {record.seed}: the teacher has learned "
+            "from images of the run's test split. Give both the same seed."
         )
     if record.leave_out and theirs.get("leave_out") != record.left_out_name:
         raise RecipeError(
