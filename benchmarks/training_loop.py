@@ -55,10 +55,10 @@ def main() -> None:
 
 def measure(options: argparse.Namespace) -> dict[str, float]:
     """Trains one of the three and returns its speed and accuracy."""
-    from lince.training import backend, recipe
+    from lince.training import backend, recipes
 
     backend.prepare()
-    chosen = recipe.load(options.recipe)
+    chosen = recipes.load(options.recipe)
     everything = data.load(options.data, chosen.spec, seed=0).train
     order = np.random.default_rng(0).permutation(len(everything))
     train = everything.take(order[: options.images])

@@ -39,7 +39,7 @@ from lince.data.progress import silent
 from lince.reporting import plots, tables
 from lince.reporting.run import write_run_report
 from lince.run import RunFolder
-from lince.training import backend, recipe
+from lince.training import backend, recipes
 
 # Keras reads its backend from the environment once, while it is imported: it is set up first, then imported.
 backend.prepare()
@@ -82,7 +82,7 @@ if os.environ.get("LINCE_NOTEBOOK_QUICK"):  # a minute instead of hours: shows t
 # the final measurement.
 
 # %%
-chosen_recipe = recipe.load(RECIPE, OVERRIDES)
+chosen_recipe = recipes.load(RECIPE, OVERRIDES)
 folder = RunFolder(Path("runs") / f"notebook-{datetime.now():%Y%m%d-%H%M%S}")
 run = pipeline.start(SOURCE, chosen_recipe, folder, seed=SEED, deterministic=False, strict=False, progress=silent)
 classes = run.record.classes

@@ -68,5 +68,5 @@ def test_the_check_can_fail(run, image, framework):
 
 def test_recipes_need_no_framework(run):
     """A recipe can be read and checked where nothing can be trained."""
-    found = imported("from lince.training import recipe\nrecipe.load('classic')")
+    found = imported("from lince.training import recipes\nrecipes.load('classic')")
     assert set() == found & FRAMEWORKS

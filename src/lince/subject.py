@@ -156,10 +156,10 @@ def _float_model(path: Path, run: Path | None) -> Subject:
     from lince.training import backend
 
     backend.prepare()
-    from lince.training import pipeline, recipe
+    from lince.training import pipeline, recipes
 
     folder = RunFolder(run)
     record = folder.read_record()
     predict = pipeline.float_predict(pipeline.trained_model(folder))
-    spec = recipe.from_table(record.recipe, source=str(run)).spec
+    spec = recipes.from_table(record.recipe, source=str(run)).spec
     return Subject(str(path), predict, record.classes, spec, run=run)

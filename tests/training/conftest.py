@@ -12,7 +12,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 @pytest.fixture(scope="session")
 def recipe(recipe_file):
     """The tiny recipe, resolved."""
-    from lince.training import recipe as recipes
+    from lince.training import recipes
 
     return recipes.load(recipe_file)
 

@@ -16,8 +16,7 @@ from lince.data.progress import silent
 from lince.errors import TrainingError
 from lince.records import Split
 from lince.run import RunFolder
-from lince.training import budget, measuring, pipeline
-from lince.training import recipe as recipes
+from lince.training import budget, measuring, pipeline, recipes
 from lince.training.budget import CANDIDATES, Limit
 from lince.training.recipe import Recipe
 from lince.training.trainer import Trainer

@@ -14,7 +14,7 @@ import msgspec
 from lince.errors import TrainingError
 from lince.records import Split
 from lince.run import Budget
-from lince.training import recipe as recipes
+from lince.training import recipes
 from lince.training.measuring import Cost, measure
 from lince.training.recipe import Recipe
 from lince.training.targets import Teacher
@@ -79,7 +79,7 @@ def limit(seconds: float, *, began: float, recipe: str | None, overrides: Sequen
         overrides: `key=value`, for each candidate.
 
     Raises:
-        RecipeError: see `recipe.load`.
+        RecipeError: see `recipes.load`.
     """
     candidates = [Candidate(recipe, epochs=1)] if recipe else CANDIDATES
     loaded = tuple((recipes.load(one.recipe, overrides), one.epochs) for one in candidates)

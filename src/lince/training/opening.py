@@ -14,9 +14,8 @@ from lince.data.splitting import hold_out
 from lince.errors import RecipeError, ResumeError, TrainingError
 from lince.records import Dataset, Split
 from lince.run import RunFolder, RunRecord
-from lince.training import backend, objective
+from lince.training import backend, objective, recipes
 from lince.training import model as models
-from lince.training import recipe as recipes
 from lince.training import teacher as teachers
 from lince.training.budget import Limit, choose
 from lince.training.recipe import Recipe

@@ -16,9 +16,8 @@ from lince.errors import TrainingError
 from lince.files import write_atomically
 from lince.records import EpochRecord
 from lince.run import RunFolder
-from lince.training import budget, checkpoint, pace, teacher, train
+from lince.training import budget, checkpoint, pace, recipes, teacher, train
 from lince.training import model as models
-from lince.training import recipe as recipes
 from lince.training.checkpoint import Checkpoint
 from lince.training.display import LineDisplay, LiveDisplay, TensorBoardDisplay
 from lince.training.opening import Run, build_for, new_folder, resume, start

@@ -19,9 +19,8 @@ from lince.golden import Golden
 from lince.published import Arithmetic, Attempt, Certificate, Manifest, RunReport, Sensitivity
 from lince.records import Calibration, Predict, Prediction
 from lince.run import RunFolder
-from lince.training import certify, comparison, ladder, quantize, ranges, sensitivity
+from lince.training import certify, comparison, ladder, quantize, ranges, recipes, sensitivity
 from lince.training import model as models
-from lince.training import recipe as recipes
 from lince.training import study as studies
 from lince.training.card import write_card
 from lince.training.float_network import FloatNetwork, export

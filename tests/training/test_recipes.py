@@ -8,7 +8,7 @@ import pytest
 
 from lince.errors import RecipeError
 from lince.records import ImageSpec
-from lince.training import recipe as recipes
+from lince.training import recipes
 from lince.training.recipe import Augment, Phase, Pooled, ResNet, Vgg
 
 MINIMAL = """
