@@ -65,6 +65,17 @@ class Certificate:
     bound_points: float
     forced: bool = False
 
+    @property
+    def verdict(self) -> str:
+        """In words, whether the drop is within the bound, and whether there were enough images to know."""
+        if self.drop_points.high <= self.bound_points:
+            return "passed"
+        if self.drop_points.value <= self.bound_points:
+            return f"passed, though {self.n:,} images are too few to be sure"
+        if self.forced:
+            return "not passed, published with --force"
+        return f"passed: one image of {self.n:,} more is wrong, too few images to know"
+
 
 @dataclass(frozen=True)
 class Arithmetic:

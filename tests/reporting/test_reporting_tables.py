@@ -1,6 +1,5 @@
 """Tables in the terminal say what the records hold."""
 
-import dataclasses
 import io
 
 from rich.console import Console
@@ -8,7 +7,7 @@ from rich.console import Console
 from lince.corruptions import AMOUNTS, STRENGTHS
 from lince.latency import Bench, Throughput
 from lince.machine import Machine
-from lince.records import Interval, Latency
+from lince.records import Latency
 from lince.reporting import tables
 from lince.robustness import CorruptionReport, CorruptionScore, ForeignReport, ForeignScore
 
@@ -70,18 +69,6 @@ def test_certificate_shows_both_networks(certificate):
         "latency 412.3 µs one image, one thread, median, Zen 4 [2 cores]",
     ):
         assert expected in lines
-
-
-def test_verdict_compares_drop_and_bound(certificate):
-    """At the bound passes, above it only one image does; --force is said, an interval beyond the bound doubted."""
-    at, unsure, above = Interval(0.3, 0.1, 0.5), Interval(0.5, 0, 1), Interval(0.51, 0, 1)
-    assert tables.verdict(dataclasses.replace(certificate, drop_points=at)) == "passed"
-    doubted = dataclasses.replace(certificate, drop_points=unsure, n=42)
-    assert tables.verdict(doubted) == "passed, though 42 images are too few to be sure"
-    one_image = dataclasses.replace(certificate, drop_points=above, n=42)
-    assert tables.verdict(one_image) == "passed: one image of 42 more is wrong, too few images to know"
-    forced = dataclasses.replace(certificate, drop_points=above, forced=True)
-    assert tables.verdict(forced) == "not passed, published with --force"
 
 
 def test_sets_show_coverage_and_target(sets):

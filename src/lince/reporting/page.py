@@ -19,7 +19,6 @@ from lince.published import Arithmetic, Certificate, Sensitivity, Study
 from lince.records import Calibration, EpochRecord, Report, SetReport
 from lince.reporting import formats, plots, quantisation_plots
 from lince.reporting.quantisation import Grid
-from lince.reporting.tables import verdict
 
 
 @dataclass(frozen=True)
@@ -78,7 +77,7 @@ def html_report(content: ReportContent) -> str:
         )
     template = _environment().get_template("report.html")
     figures = {name: _data_uri(figure) for name, figure in _figures(content)}
-    certificate_verdict = verdict(content.certificate) if content.certificate else ""
+    certificate_verdict = content.certificate.verdict if content.certificate else ""
     recipe = tuple(_flat(content.recipe))
     return template.render(content=content, figures=figures, recipe=recipe, verdict=certificate_verdict)
 

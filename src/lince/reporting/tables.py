@@ -79,7 +79,7 @@ def certificate_table(certificate: Certificate, arithmetic: Arithmetic = Arithme
     table.add_row(f"accuracy, {kind}", percent(certificate.int8_accuracy), remark)
     drop, worst_drop = certificate.drop_points, certificate.worst_class_drop_points
     table.add_row("drop", f"{points(drop.value)} points", f"paired 95 % interval {points_range(drop)}")
-    table.add_row("bound", f"{certificate.bound_points:.2f} points", verdict(certificate))
+    table.add_row("bound", f"{certificate.bound_points:.2f} points", certificate.verdict)
     table.add_row("different answers", percent(certificate.disagreement), "right or wrong")
     table.add_row("worst class drop", f"{points(worst_drop)} points", f"recall of {_plain(certificate.worst_class)}")
     table.add_row("calibration error, float", percent(certificate.float_ece), "ECE, 15 bins")
@@ -179,17 +179,6 @@ def bench_tables(bench: Bench) -> tuple[Table, ...]:
         rates = (f"{rate:,.0f}" for rate in (latency.images_per_second, throughput.images_per_second))
         speed.add_row(str(latency.threads), *times, *rates, str(throughput.batch))
     return about, speed
-
-
-def verdict(certificate: Certificate) -> str:
-    """In words, whether the drop is within the bound, and whether there were enough images to know."""
-    if certificate.drop_points.high <= certificate.bound_points:
-        return "passed"
-    if certificate.drop_points.value <= certificate.bound_points:
-        return f"passed, though {certificate.n:,} images are too few to be sure"
-    if certificate.forced:
-        return "not passed, published with --force"
-    return f"passed: one image of {certificate.n:,} more is wrong, too few images to know"
 
 
 def _facts(title: str) -> Table:

@@ -3,7 +3,7 @@
 from typing import Any
 
 from lince import calibration
-from lince.published import Arithmetic, Certificate, Manifest, RunReport, Sensitivity
+from lince.published import Arithmetic, Manifest, RunReport, Sensitivity
 
 
 def write_card(manifest: Manifest, report: RunReport, *, about: str | None = None) -> str:
@@ -15,7 +15,6 @@ def write_card(manifest: Manifest, report: RunReport, *, about: str | None = Non
     """
     certificate, sets = report.certificate, report.sets
     training, accuracy = manifest.training, report.int8.accuracy
-    judgement = _judgement(certificate)
     return f"""# {manifest.name}, version {manifest.version}
 
 Classifies an image into one of {len(manifest.classes)} classes: {", ".join(manifest.classes)}.
@@ -30,7 +29,8 @@ On the test split of its dataset, {certificate.n:,} images, one view, the file a
 | accuracy | {accuracy.value:.2%} (95 % interval {accuracy.low:.2%} to {accuracy.high:.2%}) |
 | accuracy of the float network | {certificate.float_accuracy:.2%} |
 | lost to quantisation | {certificate.drop_points.value:+.2f} points \
-({certificate.drop_points.low:+.2f} to {certificate.drop_points.high:+.2f}); {judgement} |
+({certificate.drop_points.low:+.2f} to {certificate.drop_points.high:+.2f}); \
+bound {certificate.bound_points} points: {certificate.verdict} |
 | different answers, float and quantised | {certificate.disagreement:.2%} |
 {_costliest(report.sensitivity)}\
 | calibration error (ECE, 15 bins) | {certificate.calibrated_ece:.4f} (before temperature {certificate.int8_ece:.4f}) |
@@ -67,17 +67,6 @@ def _taught(training: dict[str, Any]) -> str:
 def _left_out(training: dict[str, Any]) -> str:
     name = training["leave_out"]
     return f" No image that `{name}` holds too (by class and file name) was trained or validated on." if name else ""
-
-
-def _judgement(certificate: Certificate) -> str:
-    bound = f"the bound is {certificate.bound_points} points"
-    if certificate.forced:
-        return f"{bound}: published with --force"
-    if certificate.drop_points.value > certificate.bound_points:
-        return f"{bound}: one image of {certificate.n:,} more is wrong, which are too few images to know"
-    if certificate.drop_points.high > certificate.bound_points:
-        return f"{bound}: kept, though {certificate.n:,} images are too few to be sure"
-    return f"{bound}: kept"
 
 
 def _arithmetic(arithmetic: Arithmetic) -> str:

@@ -115,7 +115,7 @@ class Augment(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             2019, arXiv:1905.04899).
         degraded: share of the images that are blurred; as large a share, drawn on its own, is faded, and another made
             noisy. A teacher answers for the picture as it was before.
-        blur: of a blurred image, up to this standard deviation of a Gaussian, pixels.
+        blur: of a blurred image, up to this standard deviation of a Gaussian, pixels; 0.2 or less changes nothing.
         fade: of a faded image, up to this share of the contrast is taken away.
         noise: of a noisy image, up to this standard deviation, grey levels of 255, each pixel and channel on its own.
     """
