@@ -4,7 +4,8 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from lince import cli
+from lince import cli, stages
+from lince.errors import LinceError
 
 
 class TestTimeBudget:
@@ -42,3 +43,21 @@ def test_options_that_contradict_each_other(options, message):
     done = CliRunner().invoke(cli.app, ["train", *options], env={"COLUMNS": "300"})
     assert 2 == done.exit_code
     assert message in " ".join(done.output.replace("│", " ").split())
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["nowhere"], r"Cannot read 'nowhere' \(No such file or directory\)\."),
+        ([".", "--leave-out", "nowhere"], r"Cannot read 'nowhere'"),
+        ([".", "--recipe", "classical"], r"Received recipe 'classical'\. Expected one of best, classic"),
+        ([".", "--set", "train.epoch=3"], r"Perhaps 'train\.epochs' was meant\."),
+        ([".", "--teacher", "nowhere"], r"'nowhere'.*Expected a \.tflite file, a run folder or 'cifar10'"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_mistakes_are_told_at_once(options, message, monkeypatch):
+    """Before TensorFlow is imported, which takes seconds."""
+    monkeypatch.setattr(stages, "pipeline", lambda **_: pytest.fail("The pipeline was imported first."))
+    with pytest.raises(LinceError, match=message):
+        CliRunner().invoke(cli.app, ["train", *options], catch_exceptions=False)

@@ -134,12 +134,16 @@ def train(
         )
     _refuse_force_and_fallback(force=force, fallback=fallback)
     seconds = None if time_budget is None else _seconds(time_budget)
+    named = seconds is None or _given(context, "recipe")
+    if resume is None:
+        stages.look_before(
+            source, leave_out, recipe=recipe if named else None, overrides=overrides or (), teacher=teacher
+        )
     pipeline = stages.pipeline(deterministic=deterministic, run=resume)
     with progress_bar(stderr()) as progress:
         if resume is not None:
             run = pipeline.resume(pipeline.RunFolder(resume), progress=progress)
         else:
-            named = seconds is None or _given(context, "recipe")
             limit, chosen = stages.recipe(
                 pipeline, recipe if named else None, overrides or (), seconds=seconds, began=began
             )

@@ -18,6 +18,27 @@ from lince.errors import LinceError
 _REJECTED_SHOWN = 5
 
 
+def look_before(*sources: str | None, recipe: str | None, overrides: Sequence[str], teacher: str | None) -> None:
+    """Opens what a training was given, so that a mistaken name is told before a framework is imported, which is slow.
+
+    Raises:
+        LinceError: nothing at a path, no archive, no model file, or no such recipe, key or value.
+    """
+    from lince import artifact
+    from lince.data import cifar10
+    from lince.data.sources import open_source
+    from lince.training import recipes
+
+    if recipe is not None:
+        recipes.load(recipe, overrides)
+    for source in sources:
+        if source not in (None, cifar10.NAME):
+            with open_source(Path(source)):
+                pass
+    if teacher is not None:
+        artifact.read(artifact.locate(teacher))
+
+
 def pipeline(*, deterministic: bool = False, run: Path | None = None) -> Any:
     """`lince.training.pipeline`, imported once the backend has been told what the run, if there is one, wants."""
     from lince.run import RunFolder
