@@ -77,6 +77,14 @@ class TestProgram:
                 parameter.name for parameter in command.params if parameter.name != "help" and not parameter.help
             ]
 
+    def test_help_fits_a_narrow_terminal(self):
+        """No verb's line is cut at 80 columns."""
+        from typer.testing import CliRunner
+
+        _, verbs = CliRunner().invoke(app, ["--help"], env={"COLUMNS": "80"}).stdout.split("Commands:")
+        assert "Train on DATA" in verbs
+        assert "..." not in verbs
+
     def test_without_a_verb_it_helps(self, lince):
         """Nothing to do: usage, and the exit code of usage."""
         done = lince()

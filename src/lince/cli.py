@@ -72,7 +72,7 @@ def _version(version: Annotated[bool, typer.Option("--version", help="Print the 
         raise typer.Exit
 
 
-@app.command()
+@app.command(short_help="Train on DATA and publish a model, into runs/NAME/.")
 def train(
     context: typer.Context,
     source: Annotated[str | None, typer.Argument(metavar="DATA", help=DATA_HELP)] = None,
@@ -170,7 +170,7 @@ def train(
     stages.say_cost(time.perf_counter() - began)
 
 
-@app.command()
+@app.command(short_help="Quantise, calibrate and certify RUN's network.")
 def quantize(
     run: Run,
     name: Annotated[str | None, typer.Option(help="Of the model; otherwise the run's.")] = None,
@@ -203,7 +203,7 @@ def quantize(
     )
 
 
-@app.command()
+@app.command(short_help="Measure a network, a model file or a running server.")
 def evaluate(
     model: Annotated[str, typer.Argument(metavar="MODEL", help=MODEL_HELP + " Or a .keras file, or an address.")],
     source: Annotated[
@@ -307,7 +307,7 @@ def inspect(model: ModelFile, as_json: Json = False) -> None:
         print_text(classifier.card)
 
 
-@app.command()
+@app.command(short_help="Time a model file: latency and throughput.")
 def bench(model: ModelFile, as_json: Json = False) -> None:
     """Time a model file on this machine: latency and throughput, on one thread and on all."""
     from lince import artifact, latency

@@ -102,10 +102,11 @@ def server_predict(url: str, classes: tuple[str, ...], *, timeout_s: float) -> P
 
 def _check_classes(url: str, served: tuple[str, ...], wanted: tuple[str, ...]) -> None:
     if sorted(served) != sorted(wanted):
-        missing, extra = sorted(set(wanted) - set(served)), sorted(set(served) - set(wanted))
+        differ = {"without": set(wanted) - set(served), "with": set(served) - set(wanted)}
+        named = " and ".join(f"{word} {', '.join(map(repr, sorted(names)))}" for word, names in differ.items() if names)
         raise ServiceError(
-            f"{url} serves {len(served)} classes, without {missing!r} and with {extra!r} besides. Expected the "
-            f"{len(wanted)} classes of the data: {', '.join(wanted)}."
+            f"{url} serves {len(served)} classes, {named or 'some of them twice'}. Expected the {len(wanted)} classes "
+            f"of the data: {', '.join(wanted)}."
         )
 
 
