@@ -54,9 +54,9 @@ def measure(options: argparse.Namespace) -> dict[str, float]:
 
     backend.prepare()
     from lince.run import RunFolder
-    from lince.training import pipeline
+    from lince.training import pipeline, recipes
 
-    recipe, watch = pipeline.recipes.load(options.recipe, options.overrides), _Watch()
+    recipe, watch = recipes.load(options.recipe, options.overrides), _Watch()
     with tempfile.TemporaryDirectory() as folder:
         run = pipeline.start(
             options.data, recipe, RunFolder(Path(folder) / "run"), seed=options.measure,

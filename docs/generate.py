@@ -122,6 +122,8 @@ def _expected(kind: Any) -> str:
 
 
 def _default(field: Any) -> str:
+    if (field.name, field.required) == ("name", True):
+        return "the file's name"
     return "required" if field.required else f"`{msgspec.json.encode(field.default).decode()}`"
 
 

@@ -53,11 +53,22 @@ def test_options_that_contradict_each_other(options, message):
         ([".", "--recipe", "classical"], r"Received recipe 'classical'\. Expected one of best, classic"),
         ([".", "--set", "train.epoch=3"], r"Perhaps 'train\.epochs' was meant\."),
         ([".", "--teacher", "nowhere"], r"'nowhere'.*Expected a \.tflite file, a run folder or 'cifar10'"),
+        (
+            [".", "--teacher", "cifar10", "--recipe", "photos"],
+            r"trained for images of 32 .* of the run, images of 96",
+        ),
+        ([".", "--name", "a/b"], r"Received the run's name 'a/b'"),
+        ([".", "--runs", "{runs}", "--name", "done"], r"done' holds a run already"),
+        ([".", "--time-budget", "5m", "--set", "train.epoch=3"], r"Perhaps 'train\.epochs' was meant\."),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_mistakes_are_told_at_once(options, message, monkeypatch):
+def test_mistakes_are_told_at_once(options, message, monkeypatch, tmp_path):
     """Before TensorFlow is imported, which takes seconds."""
+    (tmp_path / "done").mkdir()
+    (tmp_path / "done" / "run.json").write_text("{}")
     monkeypatch.setattr(stages, "pipeline", lambda **_: pytest.fail("The pipeline was imported first."))
     with pytest.raises(LinceError, match=message):
-        CliRunner().invoke(cli.app, ["train", *options], catch_exceptions=False)
+        CliRunner().invoke(
+            cli.app, ["train", *(text.format(runs=tmp_path) for text in options)], catch_exceptions=False
+        )

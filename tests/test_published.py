@@ -19,6 +19,6 @@ def test_verdict_compares_drop_and_bound():
     doubted = dataclasses.replace(CERTIFICATE, drop_points=unsure)
     assert doubted.verdict == "passed, though 42 images are too few to be sure"
     one_image = dataclasses.replace(CERTIFICATE, drop_points=above)
-    assert one_image.verdict == "passed: one image of 42 more is wrong, too few images to know"
+    assert one_image.verdict == "passed, as one image of 42 more is wrong, too few to know"
     forced = dataclasses.replace(CERTIFICATE, drop_points=above, forced=True)
     assert forced.verdict == "not passed, published with --force"

@@ -136,21 +136,26 @@ def train(
     seconds = None if time_budget is None else _seconds(time_budget)
     named = seconds is None or _given(context, "recipe")
     if resume is None:
-        stages.look_before(
-            source, leave_out, recipe=recipe if named else None, overrides=overrides or (), teacher=teacher
+        chosen, folder, limit = stages.request(
+            source,
+            recipe=recipe if named else None,
+            overrides=overrides or (),
+            runs=runs,
+            name=name or (None if named else time_budget),
+            teacher=teacher,
+            leave_out=leave_out,
+            seconds=seconds,
+            began=began,
         )
     pipeline = stages.pipeline(deterministic=deterministic, run=resume)
     with progress_bar(stderr()) as progress:
         if resume is not None:
             run = pipeline.resume(pipeline.RunFolder(resume), progress=progress)
         else:
-            limit, chosen = stages.recipe(
-                pipeline, recipe if named else None, overrides or (), seconds=seconds, began=began
-            )
             run = pipeline.start(
                 source,
                 chosen,
-                pipeline.new_folder(runs, name or (chosen.name if named else time_budget)),
+                folder,
                 seed=seed,
                 deterministic=deterministic,
                 strict=strict,
@@ -335,7 +340,7 @@ def report(run: Run, as_json: Json = False) -> None:
         print_json(folder.read_report())
 
 
-@data_app.command("check")
+@data_app.command("check", short_help="Report counts, broken files and duplicates.")
 def data_check(
     source: Annotated[str, typer.Argument(metavar="DATA", help=DATA_HELP)],
     strict: Strict = False,

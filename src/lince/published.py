@@ -74,7 +74,7 @@ class Certificate:
             return f"passed, though {self.n:,} images are too few to be sure"
         if self.forced:
             return "not passed, published with --force"
-        return f"passed: one image of {self.n:,} more is wrong, too few images to know"
+        return f"passed, as one image of {self.n:,} more is wrong, too few to know"
 
 
 @dataclass(frozen=True)

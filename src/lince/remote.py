@@ -19,6 +19,7 @@ from PIL import Image
 
 from lince.errors import ServiceError
 from lince.records import Calibration, ImageSpec, Predict
+from lince.sentences import brief
 
 _PARTS_PER_REQUEST = 16  # keeps a request small, and the time to its answer short, whatever the server would take
 _ANSWER_LIMIT_BYTES = 32 * 2**20  # 16 answers over 10,000 classes at 100 bytes each, twice; nobody's endless stream
@@ -102,11 +103,9 @@ def server_predict(url: str, classes: tuple[str, ...], *, timeout_s: float) -> P
 
 def _check_classes(url: str, served: tuple[str, ...], wanted: tuple[str, ...]) -> None:
     if sorted(served) != sorted(wanted):
-        differ = {"without": set(wanted) - set(served), "with": set(served) - set(wanted)}
-        named = " and ".join(f"{word} {', '.join(map(repr, sorted(names)))}" for word, names in differ.items() if names)
         raise ServiceError(
-            f"{url} serves {len(served)} classes, {named or 'some of them twice'}. Expected the {len(wanted)} classes "
-            f"of the data: {', '.join(wanted)}."
+            f"{url} serves a model for {len(served)} classes ({brief(served, unlike=wanted)}). Expected those of the "
+            f"data, {len(wanted)} ({brief(wanted, unlike=served)}): serve a model that was trained on this data."
         )
 
 

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 import zipfile
 import zlib
 from dataclasses import astuple
@@ -12,13 +13,17 @@ import msgspec
 import numpy as np
 from msgspec import Struct
 
-from lince.errors import DataError, ResumeError, TrainingError
+from lince.errors import DataError, RecipeError, ResumeError, TrainingError
 from lince.files import write_atomically
 from lince.published import RunReport, Study
 from lince.records import EpochRecord, Rejected
 
 # What NumPy raises on an .npz that is missing, cut short or altered.
 _DAMAGED = (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error)
+
+
+# One part of a path, so that a recipe from elsewhere cannot name a folder outside `runs`.
+_NAME = re.compile(r"\w[\w.\- ]*")
 
 
 class Budget(Struct, frozen=True, kw_only=True):
@@ -95,7 +100,8 @@ class RunFolder:
         self.tensorboard = path / "tensorboard"
 
     def require_new(self) -> None:
-        """Raises TrainingError when the folder holds a run already."""
+        """Raises RecipeError when its name is none, TrainingError when it holds a run already."""
+        _check_name(self.path.name)
         if self.record.exists():
             raise TrainingError(
                 f"{str(self.path)!r} holds a run already. Go on with it by --resume {self.path}, "
@@ -183,3 +189,22 @@ class RunFolder:
         except (*_DAMAGED, KeyError) as error:
             message = f"{str(self.answers)!r} cannot be read ({error}). Write it by lince quantize {self.path}."
             raise DataError(message) from error
+
+
+def new_folder(runs: Path, name: str) -> RunFolder:
+    """The folder of a run to come, inside `runs`; nothing is made yet.
+
+    Raises:
+        RecipeError: the name is none. TrainingError: it holds a run already.
+    """
+    _check_name(name)
+    folder = RunFolder(runs / name)
+    folder.require_new()
+    return folder
+
+
+def _check_name(name: str) -> None:
+    if not _NAME.fullmatch(name):
+        raise RecipeError(
+            f"Received the run's name {name!r}. Expected letters, digits, '.', '-', '_' and spaces: give it by --name."
+        )

@@ -18,25 +18,53 @@ from lince.errors import LinceError
 _REJECTED_SHOWN = 5
 
 
-def look_before(*sources: str | None, recipe: str | None, overrides: Sequence[str], teacher: str | None) -> None:
-    """Opens what a training was given, so that a mistaken name is told before a framework is imported, which is slow.
+def request(
+    source: str,
+    *,
+    recipe: str | None,
+    overrides: Sequence[str],
+    runs: Path,
+    name: str | None,
+    teacher: str | None,
+    leave_out: str | None,
+    seconds: float | None,
+    began: float,
+) -> tuple[Any, Any, Any]:
+    """What a training was asked for, read before a framework is imported: a mistake is told at once.
+
+    Args:
+        source, teacher, leave_out: are opened and, but for the teacher, not read.
+        recipe: name or path, or None for any that the time is enough for.
+        overrides: `key=value` for the recipe.
+        runs, name: where the run is to be; the recipe's name when there is no other.
+        seconds, began: the time it is given, from when on, or None.
+
+    Returns:
+        The recipe, or one to read the images by; the new run's folder; and the limit of a run that is given a time.
 
     Raises:
-        LinceError: nothing at a path, no archive, no model file, or no such recipe, key or value.
+        LinceError: nothing at a path, no archive, no model for these images, no such recipe, key or value, or a run of
+            that name.
     """
     from lince import artifact
     from lince.data import cifar10
     from lince.data.sources import open_source
-    from lince.training import recipes
+    from lince.run import new_folder
+    from lince.training import limits, recipes
+    from lince.training import teacher as teachers
 
-    if recipe is not None:
-        recipes.load(recipe, overrides)
-    for source in sources:
-        if source not in (None, cifar10.NAME):
-            with open_source(Path(source)):
+    limit = None if seconds is None else limits.limit(seconds, began=began, recipe=recipe, overrides=overrides)
+    chosen = limit.recipe if limit else recipes.load(recipe, overrides)
+    folder = new_folder(runs, name or chosen.name)
+    for path in (None if source == cifar10.NAME else source, leave_out):
+        if path is not None:
+            with open_source(Path(path)):
                 pass
     if teacher is not None:
-        artifact.read(artifact.locate(teacher))
+        teachers.read(artifact.locate(teacher), chosen.spec)
+    if seconds is not None:
+        say(f"Reading the images, then measuring what this machine can train in {seconds:.0f} s …")
+    return chosen, folder, limit
 
 
 def pipeline(*, deterministic: bool = False, run: Path | None = None) -> Any:
@@ -51,17 +79,6 @@ def pipeline(*, deterministic: bool = False, run: Path | None = None) -> Any:
         backend.prepare(deterministic=deterministic)
         from lince.training import pipeline as module
     return module
-
-
-def recipe(
-    module: Any, named: str | None, overrides: Sequence[str], *, seconds: float | None, began: float
-) -> tuple[Any, Any]:
-    """The limit of a run that is given a time, or None; and its recipe, or one to read the images by."""
-    if seconds is None:
-        return None, module.recipes.load(named, overrides)
-    say(f"Reading the images, then measuring what this machine can train in {seconds:.0f} s …")
-    limit = module.budget.limit(seconds, began=began, recipe=named, overrides=overrides)
-    return limit, limit.recipe
 
 
 def publish(

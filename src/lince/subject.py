@@ -9,10 +9,10 @@ from jaxtyping import Float32, UInt8
 
 from lince import artifact, calibration, data, evaluate, remote
 from lince.classifier import Classifier
-from lince.data.layout import brief
 from lince.errors import LinceError
 from lince.records import Calibration, ImageSpec, Predict, Prediction, Report, SetReport, Split
 from lince.run import RunFolder, RunRecord
+from lince.sentences import brief
 
 # A batch of 16 images takes milliseconds; half a minute of silence means that nobody answers.
 _SERVER_TIMEOUT_S = 30.0

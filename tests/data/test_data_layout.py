@@ -3,7 +3,7 @@
 import pytest
 
 from lince.data.entry import Entry
-from lince.data.layout import Layout, arrange, brief
+from lince.data.layout import Layout, arrange
 from lince.errors import DataError
 
 
@@ -143,17 +143,3 @@ class TestRefusals:
         """They are not taken for classes, and not guessed at."""
         with pytest.raises(DataError, match=r"folders of classes named .*Expected 'train' and 'test'"):
             lay_out(*(f"{split}/{label}/1.jpg" for split in splits for label in ("cat", "dog")))
-
-
-class TestBrief:
-    def test_names_a_few(self):
-        """Five, in their order, and a sign that there are more."""
-        assert "a, b, c, d, e" == brief("abcde")
-        assert "a, b, c, d, e, …" == brief("abcdef")
-
-    def test_differences_come_first(self):
-        """Two lists that differ at their ends do not read alike."""
-        assert ("f, a, b, c, d, …", "g, a, b, c, d, …") == (
-            brief("abcdef", unlike="abcdeg"),
-            brief("abcdeg", unlike="abcdef"),
-        )

@@ -16,8 +16,8 @@ from lince.data.progress import silent
 from lince.errors import TrainingError
 from lince.records import Split
 from lince.run import RunFolder
-from lince.training import budget, measuring, pipeline, recipes
-from lince.training.budget import CANDIDATES, Limit
+from lince.training import budget, limits, measuring, pipeline, recipes
+from lince.training.limits import CANDIDATES, Limit
 from lince.training.recipe import Recipe
 from lince.training.trainer import Trainer
 
@@ -55,13 +55,13 @@ class TestCandidates:
 
     def test_overrides_reach_all(self):
         """--set goes for whichever is chosen."""
-        found = budget.limit(60, began=0, recipe=None, overrides=["train.label_smoothing=0.3"])
+        found = limits.limit(60, began=0, recipe=None, overrides=["train.label_smoothing=0.3"])
         assert len(CANDIDATES) == len(found.candidates)
         assert {0.3} == {one.train.label_smoothing for one, _ in found.candidates}
 
     def test_a_named_recipe_is_the_only_one(self, recipe_file):
         """And it is taken as it is."""
-        found = budget.limit(60, began=0, recipe=str(recipe_file))
+        found = limits.limit(60, began=0, recipe=str(recipe_file))
         assert (["tiny"], True) == ([one.name for one, _ in found.candidates], found.is_fixed)
 
 
@@ -159,7 +159,7 @@ class Machine:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, *, tracing: float = 0.0, **measuring: float):
         self.now, self.tracing, self.measuring, self.measured = 0.0, tracing, measuring, []
-        monkeypatch.setattr(budget, "time", SimpleNamespace(perf_counter=lambda: self.now))
+        monkeypatch.setattr(limits, "time", SimpleNamespace(perf_counter=lambda: self.now))
         monkeypatch.setattr(budget, "measure", self.measure)
 
     def measure(self, recipe: Recipe, train: Split, *, images: int, **_: object) -> measuring.Cost:

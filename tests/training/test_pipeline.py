@@ -17,7 +17,7 @@ from lince.classifier import Classifier
 from lince.data.progress import silent
 from lince.errors import DataError, GateError, RecipeError, ResumeError, TrainingError
 from lince.run import RunFolder
-from lince.training import pipeline
+from lince.training import pipeline, recipes
 from lince.training.card import write_card
 from lince.training.display import LineDisplay
 
@@ -75,7 +75,7 @@ class TestRunFolder:
             record.source,
             record.fingerprint,
         )
-        assert recipe == pipeline.recipes.from_table(record.recipe, source="run.json")
+        assert recipe == recipes.from_table(record.recipe, source="run.json")
         assert (("disc", "square", "stripes"), "float32", True) == (
             record.classes,
             record.precision,
@@ -199,7 +199,7 @@ class TestManifest:
         manifest = artifact.read(run.model).manifest
         training, record = manifest.training, run.read_record()
         assert ("tiny", ("disc", "square", "stripes"), recipe.spec) == (manifest.name, manifest.classes, manifest.image)
-        assert recipe == pipeline.recipes.from_table(training["recipe"], source="manifest")
+        assert recipe == recipes.from_table(training["recipe"], source="manifest")
         assert {"train": 60, "validation": 15, "test": 45} == training["images"]
         assert (record.seed, record.fingerprint, "float32", True) == (
             training["seed"],

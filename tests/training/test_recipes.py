@@ -174,6 +174,7 @@ class TestMistakes:
             ("train.epoch=3", r"unknown field `epoch` - at `\$\.train`\. Perhaps 'train\.epochs' was meant"),
             ("epochs=3", r"unknown field `epochs`\. Perhaps 'train\.epochs' was meant"),
             ("model.blocs=[]", r"Perhaps 'model\.blocks' was meant"),
+            ("model.stem=8", r"unknown field `stem` - at `\$\.model`\. It belongs to another family: leave it out, or"),
             (
                 "train.zzz=3",
                 r"unknown field `zzz` - at `\$\.train`\. Expected one of batch_size, class_balance, epochs,",

@@ -1,5 +1,7 @@
 """A teacher answers as its model file is served, and teaches no other classes or sizes than its own."""
 
+from dataclasses import replace
+
 import msgspec
 import numpy as np
 import pytest
@@ -85,6 +87,14 @@ class TestCheck:
         with pytest.raises(RecipeError, match=r"trained with --seed 0, the run has 5: .* Give both the same seed"):
             self.check(seed=5, test_is_drawn=True)
         self.check(seed=5)  # a test split of the source's own
+
+    def test_one_that_does_not_say(self):
+        """Of a teacher without a seed nobody knows which images it has seen."""
+        training = {key: value for key, value in SHIPPED.manifest.training.items() if key != "seed"}
+        silent = replace(SHIPPED.manifest, training=training)
+        with pytest.raises(RecipeError, match="does not say with which --seed it was trained"):
+            teacher.check(silent, taught(), test_is_drawn=True)
+        teacher.check(silent, taught(), test_is_drawn=False)
 
     def test_one_that_was_trained_on_what_is_left_out(self):
         """It would pass it on."""

@@ -5,13 +5,14 @@
 One folder around it all is allowed, and so are folders inside a class.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from lince.data.entry import Entry, printable
 from lince.errors import DataError
 from lince.images import EXTENSIONS
 from lince.records import Rejected
+from lince.sentences import listed
 
 # Names of splits, not of classes, when they hold folders. Only the first two are read as such; to guess what the others
 # are for would be worse than to ask.
@@ -200,15 +201,3 @@ def _check_name(label: str, *, name: str) -> None:
             f"The class folder '{printable(label)}' of {name!r} has a control character, a backslash or bytes that are "
             "not UTF-8 in its name. Expected a line of text, for the name of the class: rename the folder."
         )
-
-
-def listed(names: Sequence[str]) -> str:
-    """The first few names, quoted, so that a thousand still make one sentence."""
-    shown = ", ".join(map(repr, names[:5]))
-    return shown if len(names) <= 5 else f"{shown} and {len(names) - 5:,} more"
-
-
-def brief(names: Sequence[str], *, unlike: Collection[str] = ()) -> str:
-    """The first few class names for a sentence, those that `unlike` lacks first, so that a difference shows."""
-    ordered = sorted(names, key=unlike.__contains__)
-    return ", ".join(ordered[:5]) + (", …" if len(ordered) > 5 else "")

@@ -5,85 +5,22 @@ done by then         seconds                                   what is left     
 """
 
 import math
-import time
-from collections.abc import Sequence
-from dataclasses import dataclass
 
 import msgspec
 
 from lince.errors import TrainingError
 from lince.records import Split
 from lince.run import Budget
-from lince.training import recipes
+from lince.training.limits import Limit
 from lince.training.measuring import Cost, measure
 from lince.training.recipe import Recipe
 from lince.training.targets import Teacher
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """A recipe that may be chosen.
-
-    Attributes:
-        recipe: the name of one that ships.
-        epochs: fewer of them are not worth it: the candidate before this one does better in the same time.
-    """
-
-    recipe: str
-    epochs: int
-
-
-# The cheapest first; all of one image size and one validation share, so that the images are read and split once. `fast`
-# is meant for 10 epochs; `default` takes about twice as long for each, and is meant for 44.
-CANDIDATES = (Candidate("fast", epochs=1), Candidate("default", epochs=16))
 
 # A chosen recipe takes at least so many steps to see all images once, down to batches on which batch norm still works.
 _STEPS_IN_A_TURN, _SMALLEST_BATCH = 8, 16
 
 # Validation, checkpoint and a line of news after every 1/25 of the time: at 1 s for 2,400 images, 2 % of 20 minutes.
 _RECORDS = 25
-
-
-@dataclass(frozen=True)
-class Limit:
-    """A time, and what it may be spent on.
-
-    Attributes:
-        seconds: from the start of the program to the published model.
-        began: `time.perf_counter()` at the start.
-        candidates: recipes, cheapest first, each with the least epochs that it is worth taking for.
-        is_fixed: the user has named the recipe: it is taken as it is, but for its length.
-    """
-
-    seconds: float
-    began: float
-    candidates: tuple[tuple[Recipe, int], ...]
-    is_fixed: bool
-
-    @property
-    def recipe(self) -> Recipe:
-        """The cheapest candidate; all have its image size and validation share."""
-        return self.candidates[0][0]
-
-    def left(self) -> float:
-        """Seconds."""
-        return self.began + self.seconds - time.perf_counter()
-
-
-def limit(seconds: float, *, began: float, recipe: str | None, overrides: Sequence[str] = ()) -> Limit:
-    """What a time may be spent on.
-
-    Args:
-        seconds, began: see `Limit`.
-        recipe: name or path, or None for any of `CANDIDATES`.
-        overrides: `key=value`, for each candidate.
-
-    Raises:
-        RecipeError: see `recipes.load`.
-    """
-    candidates = [Candidate(recipe, epochs=1)] if recipe else CANDIDATES
-    loaded = tuple((recipes.load(one.recipe, overrides), one.epochs) for one in candidates)
-    return Limit(seconds, began, loaded, is_fixed=recipe is not None)
 
 
 def choose(

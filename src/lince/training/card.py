@@ -30,7 +30,7 @@ On the test split of its dataset, {certificate.n:,} images, one view, the file a
 | accuracy of the float network | {certificate.float_accuracy:.2%} |
 | lost to quantisation | {certificate.drop_points.value:+.2f} points \
 ({certificate.drop_points.low:+.2f} to {certificate.drop_points.high:+.2f}); \
-bound {certificate.bound_points} points: {certificate.verdict} |
+bound {certificate.bound_points:.2f} points, {certificate.verdict} |
 | different answers, float and quantised | {certificate.disagreement:.2%} |
 {_costliest(report.sensitivity)}\
 | calibration error (ECE, 15 bins) | {certificate.calibrated_ece:.4f} (before temperature {certificate.int8_ece:.4f}) |

@@ -1,6 +1,5 @@
 """A run, opened: a new folder, or an old one again, with its images in memory."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -11,17 +10,15 @@ import numpy as np
 
 from lince import artifact, data
 from lince.data.splitting import hold_out
-from lince.errors import RecipeError, ResumeError, TrainingError
+from lince.errors import ResumeError, TrainingError
 from lince.records import Dataset, Split
 from lince.run import RunFolder, RunRecord
 from lince.training import backend, objective, recipes
 from lince.training import model as models
 from lince.training import teacher as teachers
-from lince.training.budget import Limit, choose
+from lince.training.budget import choose
+from lince.training.limits import Limit
 from lince.training.recipe import Recipe
-
-# One part of a path, so that a recipe from elsewhere cannot name a folder outside `runs`.
-_NAME = re.compile(r"\w[\w.\- ]*")
 
 
 @dataclass(frozen=True)
@@ -71,7 +68,6 @@ def start(
         TrainingError: the folder is taken or cannot be written, or the limit is too short.
         ModelFileError: the teacher is not a model file.
     """
-    _check_name(folder.path.name)
     folder.require_new()
     objective.compile_model(build(recipe, num_classes=2, precision="float32", seed=seed), recipe.train)
     source = _absolute(source)
@@ -108,16 +104,6 @@ def start(
         teachers.check(master.manifest, record, test_is_drawn=bool(dataset.test_indices))
     folder.create(record, train=kept, validation=held_out, test=np.asarray(dataset.test_indices, np.int64))
     return _run(folder, record, recipe, dataset)
-
-
-def new_folder(runs: Path, name: str) -> RunFolder:
-    """The folder of a run to come, inside `runs`; it is made by `start`.
-
-    Raises:
-        RecipeError: the name is none.
-    """
-    _check_name(name)
-    return RunFolder(runs / name)
 
 
 def resume(folder: RunFolder, *, overrides: Sequence[str] = (), progress: data.Progress) -> Run:
@@ -161,13 +147,6 @@ def build_for(run: Run, *, precision: str, folded: bool = False) -> keras.Model:
         seed=run.record.seed,
         folded=folded,
     )
-
-
-def _check_name(name: str) -> None:
-    if not _NAME.fullmatch(name):
-        raise RecipeError(
-            f"Received the run's name {name!r}. Expected letters, digits, '.', '-', '_' and spaces: give it by --name."
-        )
 
 
 def _absolute(source: str) -> str:

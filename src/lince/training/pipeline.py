@@ -16,11 +16,11 @@ from lince.errors import TrainingError
 from lince.files import write_atomically
 from lince.records import EpochRecord
 from lince.run import RunFolder
-from lince.training import budget, checkpoint, pace, recipes, teacher, train
+from lince.training import checkpoint, pace, teacher, train
 from lince.training import model as models
 from lince.training.checkpoint import Checkpoint
 from lince.training.display import LineDisplay, LiveDisplay, TensorBoardDisplay
-from lince.training.opening import Run, build_for, new_folder, resume, start
+from lince.training.opening import Run, build_for, resume, start
 from lince.training.publish import float_predict, publish, trained_model
 from lince.training.train import Display
 from lince.training.trainer import prepare
@@ -28,11 +28,8 @@ from lince.training.trainer import prepare
 __all__ = [
     "Run",
     "RunFolder",
-    "budget",
     "float_predict",
-    "new_folder",
     "publish",
-    "recipes",
     "resume",
     "settle",
     "start",

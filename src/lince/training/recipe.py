@@ -232,7 +232,7 @@ class Recipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One experiment.
 
     Attributes:
-        name: of the recipe, and of its run folder; the file's name if left out.
+        name: of the recipe, and of its run folder.
         image_size: height and width that images are brought to, pixels.
     """
 

@@ -78,6 +78,8 @@ def _suggestion(sentence: str) -> str:
     if found is None:
         return ""
     unknown, table, keys = found[1], found[2] or "", sorted(_keys(msgspec.inspect.type_info(Recipe)))
+    if f"{table}.{unknown}" in keys:  # of another family of networks
+        return " It belongs to another family: leave it out, or begin from a recipe of that family."
     elsewhere = [key for key in keys if key.endswith(f".{unknown}")]
     own = {leaf: key for key in keys for parent, _, leaf in [key.rpartition(".")] if parent == table}
     near = elsewhere or [own[leaf] for leaf in difflib.get_close_matches(unknown, own, 1, cutoff=0.65)]

@@ -7,11 +7,11 @@ import numpy as np
 
 from lince import artifact, machine, native
 from lince.classifier import Network
-from lince.data.layout import brief
 from lince.errors import RecipeError
 from lince.published import Manifest
 from lince.records import ImageSpec
 from lince.run import RunRecord
+from lince.sentences import brief
 from lince.training.targets import Teacher
 
 
@@ -70,9 +70,14 @@ def check(manifest: Manifest, record: RunRecord, *, test_is_drawn: bool) -> None
         )
     if theirs.get("fingerprint") != record.fingerprint:
         return  # of other data, or of this and more: what it knows cannot be told from here
-    if test_is_drawn and theirs.get("seed") != record.seed:
+    if test_is_drawn and "seed" not in theirs:
         raise RecipeError(
-            f"{name} was trained with --seed {theirs.get('seed')}, the run has {record.seed}: the teacher has learned "
+            f"{name} does not say with which --seed it was trained: it may have learned from images of the run's test "
+            "split. Name one that lince train wrote, or give the data a test split of its own."
+        )
+    if test_is_drawn and theirs["seed"] != record.seed:
+        raise RecipeError(
+            f"{name} was trained with --seed {theirs['seed']}, the run has {record.seed}: the teacher has learned "
             "from images of the run's test split. Give both the same seed."
         )
     if record.leave_out and theirs.get("leave_out") != record.left_out_name:
