@@ -7,7 +7,6 @@ from typing import Any
 import keras
 import numpy as np
 from jaxtyping import Int64
-from keras import ops
 
 from lince.records import Split
 from lince.training import model as models
@@ -16,6 +15,7 @@ from lince.training.augment import augment, degrade, mirrored
 from lince.training.mixing import cutmix
 from lince.training.objective import compile_model, labelled
 from lince.training.recipe import Augment, Model, Train
+from lince.training.shrinking import shrink
 from lince.training.targets import Targets, Teacher
 
 # Pixels from which a family may take weights: those of 5,000 images of 32 × 32, whose patches of 2 × 2 need 0.5 GB.
@@ -99,5 +99,5 @@ def _resized(pixels: Any, recipe: Train, share: float) -> Any:
     """The batch at the size of its phase; f32[N,H,W,3]."""
     for phase in recipe.phases:
         if share < phase.until:
-            return ops.image.resize(pixels, (phase.image_size, phase.image_size), antialias=True)
+            return shrink(pixels, phase.image_size)
     return pixels
