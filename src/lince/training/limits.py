@@ -22,7 +22,7 @@ class Candidate:
 
 
 # The cheapest first; all of one image size and one validation share, so that the images are read and split once. `fast`
-# is meant for 10 epochs; `default` takes about twice as long for each, and is meant for 44.
+# is meant for 11 epochs; `default` takes about twice as long for each, and is meant for 44.
 CANDIDATES = (Candidate("fast", epochs=1), Candidate("default", epochs=16))
 
 
