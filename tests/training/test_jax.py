@@ -17,7 +17,7 @@ import numpy as np
 
 from lince import data
 from lince.records import ImageSpec
-from lince.training import checkpoint, model as models, recipe as recipes, train
+from lince.training import checkpoint, model as models, recipes, train
 from lince.training.augment import augment
 from lince.training.batch_norm import BatchNorm
 from lince.training.objective import compile_model
