@@ -122,7 +122,7 @@ def _expected(kind: Any) -> str:
 
 
 def _default(field: Any) -> str:
-    if (field.name, field.required) == ("name", True):
+    if (field.name, field.required) == ("name", True):  # `recipes.load` knows it
         return "the file's name"
     return "required" if field.required else f"`{msgspec.json.encode(field.default).decode()}`"
 
