@@ -8,6 +8,8 @@ folder below --scratch:
     decode   `lince.data.load`, nothing cached: images/s
     epoch    `lince.data.load` again, from the cache, then all training images in random batches: images/s the first
              time (small: in memory; large: read from the cache file, and verified), again, and from the disk alone
+    train    with --train RECIPE, of a dataset that stays in its file: steps of training, in turn on batches from the
+             file, from an array of some of its images, and from the file after the system was told to forget it
     check    with --check: `lince.data.check`, which looks for copies
 
 Microseconds of processor time tell the cost of an image apart from what else the machine was doing. Each step is a
@@ -20,6 +22,7 @@ import argparse
 import io
 import json
 import os
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -28,6 +31,7 @@ import time
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -37,8 +41,9 @@ from lince import data, machine
 from lince.data import cache
 from lince.records import ImageSpec, Split
 
-_STEPS = ("decode", "epoch", "check")
+_STEPS = ("decode", "epoch", "train", "check")
 _SAMPLE_S = 0.05
+_TRAINED_IN_MEMORY = 50_000  # images of the array that training from the file is compared with
 
 
 def main() -> int:
@@ -50,6 +55,10 @@ def main() -> int:
     parser.add_argument("--classes", type=int, default=100)
     parser.add_argument("--batch", type=int, default=500)
     parser.add_argument("--form", choices=["zip", "folder"], default="zip")
+    parser.add_argument(
+        "--train", metavar="RECIPE", help="train, too; the quicker the network, the more reading weighs"
+    )
+    parser.add_argument("--rounds", type=int, default=30, help="of training steps, one of each kind")
     parser.add_argument("--check", action="store_true", help="look for copies, too")
     parser.add_argument("--scratch", type=Path, help="where a temporary folder is made; the system's place if left out")
     parser.add_argument("--step", choices=("generate", *_STEPS), help=argparse.SUPPRESS)
@@ -71,6 +80,11 @@ def _sizes(options: argparse.Namespace) -> dict[str, int]:
     return {"small": options.small, "large": options.images}
 
 
+def _steps(options: argparse.Namespace) -> list[str]:
+    asked_for = {"decode": True, "epoch": True, "train": options.train, "check": options.check}
+    return [step for step in _STEPS if asked_for[step]]
+
+
 def _measure(folder: Path, images: int, options: argparse.Namespace) -> dict[str, object]:
     """One dataset through all steps; its files are gone afterwards, so that the next finds room."""
     with tempfile.TemporaryDirectory(dir=folder) as place:
@@ -78,7 +92,7 @@ def _measure(folder: Path, images: int, options: argparse.Namespace) -> dict[str
         begin = time.perf_counter()
         _child("generate", source, images)
         found: dict[str, object] = {"images": images, "generate_s": round(time.perf_counter() - begin, 1)}
-        for step in _STEPS if options.check else _STEPS[:-1]:
+        for step in _steps(options):
             found[step] = json.loads(_child(step, source, images))
             sys.stderr.write(f"{images:,} images: {step} {found[step]}\n")
     return found
@@ -136,6 +150,59 @@ def _epoch(options: argparse.Namespace) -> dict[str, object]:
             _forget(cache.default_folder())
             found["from_disk"] = _epoch_speed(train, options.batch)
     return found | peak
+
+
+def _train(options: argparse.Namespace) -> dict[str, object]:
+    from lince.training import backend
+
+    backend.prepare()
+    with _memory() as peak:
+        train = _load(options)
+        if isinstance(train.images, np.ndarray):
+            return {"is_stored": False}
+        step_times = _step_times(train, options)
+    rest = {kind: times[1:] for kind, times in step_times.items()}  # the first compiles
+    found: dict[str, object] = {"is_stored": True, "recipe": options.train}
+    found["images_per_second"] = {kind: round(options.batch / statistics.median(times)) for kind, times in rest.items()}
+    found["time_as_multiple_of_array"] = {
+        kind: _ratio(times, rest["array"]) for kind, times in rest.items() if kind != "array"
+    }
+    return found | peak
+
+
+def _step_times(train: Split, options: argparse.Namespace) -> dict[str, list[float]]:
+    """Seconds of steps of each kind, one after the other in each round, on one model."""
+    from lince.training import backend, recipes
+    from lince.training import model as models
+    from lince.training.trainer import Trainer, prepare
+
+    recipe = recipes.load(options.train, [f"image_size={options.image_size}"])
+    precision = backend.resolve_precision(recipe.train.precision)
+    model = models.build(recipe.model, spec=recipe.spec, num_classes=len(train.classes), precision=precision, seed=0)
+    prepare(model, recipe.model, train, seed=0)
+    rng = np.random.default_rng(0)
+    some = train.take(np.sort(rng.permutation(len(train))[:_TRAINED_IN_MEMORY]))
+    splits = {"file": train, "array": replace(some, images=np.asarray(some.images)), "disk": train}
+    trainers = {
+        kind: Trainer(model, train=split, recipe=recipe.train, augmentation=recipe.augment, seed=0)
+        for kind, split in splits.items()
+    }
+    times: dict[str, list[float]] = {kind: [] for kind in trainers}
+    for _ in range(options.rounds + 1):
+        for kind, trainer in trainers.items():
+            chosen = rng.permutation(len(trainer.train))[: options.batch]
+            if kind == "disk":
+                _forget(cache.default_folder())
+            begin = time.perf_counter()
+            trainer.step(chosen, share=0.5, turn=1, rng=rng)
+            times[kind].append(time.perf_counter() - begin)
+    return times
+
+
+def _ratio(times: list[float], others: list[float]) -> dict[str, float]:
+    """Round by round: the median, and the middle half of them."""
+    low, middle, high = statistics.quantiles([one / other for one, other in zip(times, others, strict=True)], n=4)
+    return {"median": round(middle, 3), "from": round(low, 3), "to": round(high, 3)}
 
 
 def _check(options: argparse.Namespace) -> dict[str, object]:

@@ -50,6 +50,7 @@ def test_options_that_contradict_each_other(options, message):
     [
         (["nowhere"], r"Cannot read 'nowhere' \(No such file or directory\)\."),
         ([".", "--leave-out", "nowhere"], r"Cannot read 'nowhere'"),
+        (["cifar10", "--leave-out", "."], r"'\.' to leave out of 'cifar10', whose images are no files with names"),
         ([".", "--recipe", "classical"], r"Received recipe 'classical'\. Expected one of best, classic"),
         ([".", "--set", "train.epoch=3"], r"Perhaps 'train\.epochs' was meant\."),
         ([".", "--teacher", "nowhere"], r"'nowhere'.*Expected a \.tflite file, a run folder or 'cifar10'"),

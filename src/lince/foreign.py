@@ -18,28 +18,25 @@ from lince.records import ImageSpec
 _Plane = Float[np.ndarray, "h w"]
 
 
-def draw(kind: str, count: int, *, spec: ImageSpec, seed: int) -> UInt8[np.ndarray, "n h w 3"]:
-    """Draws pictures of one kind; the same seed gives the same pixels, and more of them begin with the same.
+def draw(kind: str, index: int, *, spec: ImageSpec, seed: int) -> UInt8[np.ndarray, "h w 3"]:
+    """Draws a picture of one kind; the same index and seed give the same pixels.
 
     Args:
         kind: one of `KINDS`.
-        count: how many.
+        index: which, from 0: as many as are wanted.
         spec: height and width, pixels.
         seed: of the drawing.
 
     Returns:
-        u8[count,H,W,3], RGB 0..255.
+        u8[H,W,3], RGB 0..255.
 
     Raises:
         LinceError: there is no such kind.
     """
     if kind not in _PAINTERS:
         raise LinceError(f"Received kind={kind!r}. Expected one of {', '.join(KINDS)}.")
-    pictures = np.empty((count, *spec.shape), np.uint8)
-    for index in range(count):
-        rng = np.random.default_rng((seed, KINDS.index(kind), index))
-        pictures[index] = np.clip(np.rint(_PAINTERS[kind](spec.height, spec.width, rng)), 0, 255)
-    return pictures
+    rng = np.random.default_rng((seed, KINDS.index(kind), index))
+    return np.clip(np.rint(_PAINTERS[kind](spec.height, spec.width, rng)), 0, 255).astype(np.uint8)
 
 
 def _noise(height: int, width: int, rng: np.random.Generator) -> np.ndarray:

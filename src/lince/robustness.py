@@ -192,7 +192,8 @@ def _accuracy_and_abstained(
 
 
 def _drawn(kind: str, spec: ImageSpec, seed: int) -> Iterator[np.ndarray]:
-    yield from foreign.draw(kind, FOREIGN_IMAGES, spec=spec, seed=seed)
+    for index in range(FOREIGN_IMAGES):
+        yield foreign.draw(kind, index, spec=spec, seed=seed)
 
 
 def _read(folder: Path, spec: ImageSpec) -> Iterator[np.ndarray | LinceError]:

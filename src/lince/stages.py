@@ -46,9 +46,7 @@ def request(
         LinceError: nothing at a path, no archive, no model for these images, no such recipe, key or value, or a run of
             that name.
     """
-    from lince import artifact
-    from lince.data import cifar10
-    from lince.data.sources import open_source
+    from lince import artifact, data
     from lince.run import new_folder
     from lince.training import limits, recipes
     from lince.training import teacher as teachers
@@ -56,10 +54,7 @@ def request(
     limit = None if seconds is None else limits.limit(seconds, began=began, recipe=recipe, overrides=overrides)
     chosen = limit.recipe if limit else recipes.load(recipe, overrides)
     folder = new_folder(runs, name or chosen.name)
-    for path in (None if source == cifar10.NAME else source, leave_out):
-        if path is not None:
-            with open_source(Path(path)):
-                pass
+    data.probe(source, leave_out=leave_out)
     if teacher is not None:
         teachers.read(artifact.locate(teacher), chosen.spec)
     if seconds is not None:

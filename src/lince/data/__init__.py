@@ -29,7 +29,7 @@ from lince.data.twins import twins
 from lince.errors import DataError
 from lince.records import Dataset, ImageLimits, ImageSpec, Split
 
-__all__ = ["CheckReport", "Progress", "check", "hold_out", "join", "load", "stratified_split"]
+__all__ = ["CheckReport", "Progress", "check", "hold_out", "join", "load", "probe", "stratified_split"]
 
 # Part of every cache key: raise it when the same bytes come to other pixels, names or labels than before.
 _READER_VERSION = 1
@@ -71,17 +71,29 @@ def load(
         DataError: when the source cannot be used, the disk cannot hold a large one, `strict` and a file was rejected,
             or `leave_out` has nothing in common with the source.
     """
-    if leave_out is not None and source == cifar10.NAME:
-        raise DataError(
-            f"Received {printable(str(leave_out))!r} to leave out of 'cifar10', whose images are no files with names. "
-            "Expected a folder or a .zip of images to leave it out of."
-        )
+    _require_names(source, leave_out)
     collection, identity = _collect(source, spec, cache=cache, progress=progress or silent, limits=limits)
     if strict and collection.rejected:
         raise DataError(_rejections(str(source), collection))
     train, test, test_indices = _splits(collection, str(source), fraction=test_fraction, seed=seed)
     left_out = () if leave_out is None else twins(train, Path(leave_out), source=printable(str(source)))
     return Dataset(train, test, identity, collection.rejected, test_indices, left_out)
+
+
+def probe(source: str | Path, *, leave_out: str | Path | None = None) -> None:
+    """Looks whether sources are there and can be opened, and reads no image: a mistake in a name is told at once.
+
+    Args:
+        source, leave_out: as for `load`.
+
+    Raises:
+        DataError: nothing is there, it is no archive, or `leave_out` does not go with `source`.
+    """
+    _require_names(source, leave_out)
+    for path in (None if source == cifar10.NAME else source, leave_out):
+        if path is not None:
+            with open_source(Path(path)):
+                pass
 
 
 def join(first: Split, second: Split) -> Split:
@@ -131,6 +143,14 @@ def check(
         identity=identity,
         progress=progress or silent,
     )
+
+
+def _require_names(source: str | Path, leave_out: str | Path | None) -> None:
+    if leave_out is not None and source == cifar10.NAME:
+        raise DataError(
+            f"Received {printable(str(leave_out))!r} to leave out of 'cifar10', whose images are no files with names. "
+            "Expected a folder or a .zip of images to leave it out of."
+        )
 
 
 def _splits(collection: Collection, source: str, *, fraction: float, seed: int) -> tuple[Split, Split, tuple[int, ...]]:

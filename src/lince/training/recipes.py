@@ -121,13 +121,18 @@ def _read(name_or_path: str | Path) -> str:
 
 
 def _override(table: dict[str, Any], override: str) -> None:
-    """Sets one dotted key; a value that is not TOML is taken as a string, so that `train.optimizer=adam` works."""
+    """Sets one dotted key; a word that is not TOML is taken as a string, so that `train.optimizer=adam` works."""
     key, equals, text = override.partition("=")
     if not equals or not key:
         raise RecipeError(f"Received --set {override!r}. Expected key=value, for example train.epochs=5.")
     try:
         value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except tomllib.TOMLDecodeError as error:
+        if text.lstrip().startswith(("[", "{")):
+            raise RecipeError(
+                f"Received --set {override!r}, whose value is not TOML: {error}. "
+                "Expected, for example, train.phases=[{until=0.5, image_size=24}]."
+            ) from error
         value = text
     *parents, leaf = key.strip().split(".")
     for parent in parents:
