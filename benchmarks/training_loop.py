@@ -3,10 +3,11 @@
     plain   rotation, zoom and flip layers inside the model, float32, `model.fit` from arrays: the usual notebook
     bare    the same without augmentation layers, to show what `fit` alone does
     stepped as plain, but stepped by `train_on_batch` instead of `fit`: the stronger opponent where `fit` idles
+    eigen   as lince, without oneDNN's kernels: what TensorFlow does by itself where there is no AVX-512
     lince   the loop of `lince.training`, with the recipe's augmentation and precision
 
-Each is trained on the same images of DATA, in a process of its own, in turn (plain, bare, stepped, lince, plain, …), so
-that all meet the same machine. The first epoch, which compiles, is not timed. Accuracy is that of the last epoch on
+Each is trained on the same images of DATA, in a process of its own, in turn (plain, bare, stepped, eigen, lince, plain,
+…), so that all meet the same machine. The first epoch, which compiles, is not timed. Accuracy is that of the last epoch on
 2,000 validation images, in percent. The recipe is one whose augmentation and optimiser Keras has too: `classic`.
 
     python benchmarks/training_loop.py DATA --images 9600 --epochs 3 --rounds 2
@@ -16,6 +17,7 @@ The last line of stdout is one JSON object: images/s and accuracies of each, and
 
 import argparse
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -28,7 +30,7 @@ import numpy as np
 from lince import data, machine
 from lince.records import EpochRecord, Split
 
-KINDS = ("plain", "bare", "stepped", "lince")
+KINDS = ("plain", "bare", "stepped", "eigen", "lince")
 VALIDATION_IMAGES = 2000
 
 
@@ -40,21 +42,22 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=9600)
     parser.add_argument("--epochs", type=int, default=3, choices=range(2, 1000), metavar="N")
     parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--kinds", nargs="+", choices=KINDS[:-1], default=KINDS[:-1], help="to hold against lince")
     parser.add_argument("--measure", choices=KINDS, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.measure:
         sys.stdout.write(f"{json.dumps(measure(options))}\n")
         return
-    found: dict[str, list[dict]] = {kind: [] for kind in KINDS}
+    found: dict[str, list[dict]] = {kind: [] for kind in (*options.kinds, "lince")}
     for number in range(1, options.rounds + 1):
-        for kind in KINDS:
+        for kind in found:
             found[kind].append(_in_child(kind))
             sys.stderr.write(f"round {number}: {kind} {found[kind][-1]}\n")
     sys.stdout.write(f"{json.dumps(_summary(found, options))}\n")
 
 
 def measure(options: argparse.Namespace) -> dict[str, float]:
-    """Trains one of the three and returns its speed and accuracy."""
+    """Trains one of the kinds and returns its speed and accuracy."""
     from lince.training import backend, recipes
 
     backend.prepare()
@@ -63,28 +66,32 @@ def measure(options: argparse.Namespace) -> dict[str, float]:
     order = np.random.default_rng(0).permutation(len(everything))
     train = everything.take(order[: options.images])
     validation = everything.take(order[-VALIDATION_IMAGES:])
-    if options.measure == "lince":
+    if options.measure in {"eigen", "lince"}:
         return _lince(chosen, train, validation, epochs=options.epochs)
     return _keras(chosen, train, validation, epochs=options.epochs, kind=options.measure)
 
 
 def _in_child(kind: str) -> dict[str, float]:
     command = [sys.executable, __file__, *sys.argv[1:], "--measure", kind]
-    return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.splitlines()[-1])
+    environment = os.environ | ({"TF_ENABLE_ONEDNN_OPTS": "0"} if kind == "eigen" else {})
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=environment)
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 def _summary(found: dict[str, list[dict]], options: argparse.Namespace) -> dict:
     speeds = {kind: [one["images_per_second"] for one in rounds] for kind, rounds in found.items()}
     ratios = {
         kind: [round(ours / theirs, 3) for ours, theirs in zip(speeds["lince"], speeds[kind], strict=True)]
-        for kind in KINDS[:-1]
+        for kind in options.kinds
     }
     return {
         "images_per_second": {kind: round(statistics.median(values), 1) for kind, values in speeds.items()},
         "lince_over": {
             kind: {"median": statistics.median(rounds), "rounds": rounds} for kind, rounds in ratios.items()
         },
-        "val_accuracy": {kind: [round(100 * one["val_accuracy"], 2) for one in found[kind]] for kind in KINDS},
+        "val_accuracy": {
+            kind: [round(100 * one["val_accuracy"], 2) for one in rounds] for kind, rounds in found.items()
+        },
         "recipe": options.recipe,
         "images": options.images,
         "epochs": options.epochs,

@@ -1,6 +1,7 @@
 """The backend is chosen before Keras is imported, and described afterwards."""
 
 import os
+import platform
 import subprocess
 import sys
 
@@ -33,6 +34,16 @@ class TestPrepare:
         """KERAS_BACKEND decides; nothing forces another one."""
         program = "from lince.training import backend; backend.prepare(); import keras; print(keras.backend.backend())"
         assert "jax" == python(program, KERAS_BACKEND="jax", JAX_PLATFORMS="cpu")
+
+    @pytest.mark.skipif(platform.machine() not in {"x86_64", "AMD64"}, reason="oneDNN's kernels are asked for on x86")
+    @pytest.mark.parametrize(("own", "expected"), [({}, "True"), ({"TF_ENABLE_ONEDNN_OPTS": "0"}, "False")])
+    def test_kernels_of_onednn(self, own, expected):
+        """TensorFlow uses them on any x86 processor, unless the environment says otherwise."""
+        program = (
+            "from lince.training import backend; backend.prepare(); from tensorflow.python.framework import test_util;"
+            "print(test_util.IsMklEnabled())"
+        )
+        assert expected == python(program, **own)
 
     def test_import_alone_changes_nothing(self):
         """The module can be imported by whoever wants to describe the machine: no Keras, no environment."""

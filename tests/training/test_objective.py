@@ -4,8 +4,10 @@ import keras
 import numpy as np
 import pytest
 
+from lince.records import ImageSpec
+from lince.training import model as models
 from lince.training import objective
-from lince.training.recipe import Train
+from lince.training.recipe import Pooled, Train
 
 LABELS = np.arange(6) % 3
 WEIGHTS = np.array([0.2, 1, 3, 1, 2, 0.5], np.float32)
@@ -47,3 +49,11 @@ def test_labelled_puts_labels_first():
     assert ((6, 4), np.float32) == (rows.shape, rows.dtype)
     np.testing.assert_array_equal(LABELS, rows[:, 0])
     np.testing.assert_array_equal(SOFT, rows[:, 1:])
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_muon_computes_as_the_network_does(precision):
+    """bfloat16 only where the network has it: elsewhere it would be emulated."""
+    model = models.build(Pooled(stem=12, stages=((8,),)), spec=ImageSpec(), num_classes=3, precision=precision, seed=0)
+    objective.compile_model(model, Train(epochs=1, batch_size=6, learning_rate=0.1, optimizer="muon"))
+    assert precision == model.optimizer.precision

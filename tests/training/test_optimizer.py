@@ -31,8 +31,9 @@ def rng() -> np.random.Generator:
 
 
 class TestOrthogonalise:
+    @pytest.mark.parametrize(("precision", "tolerance"), [("float32", 1e-4), ("bfloat16", 0.05)])
     @pytest.mark.parametrize("shape", [(216, 64), (27, 64), (64, 64)], ids=["tall", "wide", "square"])
-    def test_singular_values_come_near_1(self, rng, shape):
+    def test_singular_values_come_near_1(self, rng, shape, precision, tolerance):
         """Singular vectors stay, singular values follow three steps of the quintic, bfloat16 apart."""
         matrix = rng.normal(size=shape).astype(np.float32)
         left, values, right = np.linalg.svd(matrix, full_matrices=False)
@@ -40,8 +41,9 @@ class TestOrthogonalise:
         assert values.max() / values.min() > 2
         for _ in range(3):
             values = 3.4445 * values - 4.7750 * values**3 + 2.0315 * values**5
-        found = keras.ops.convert_to_numpy(orthogonalise(matrix, steps=3))
-        np.testing.assert_allclose((left * values) @ right, found, atol=0.05)
+        found = keras.ops.convert_to_numpy(orthogonalise(matrix, steps=3, precision=precision))
+        assert np.float32 == found.dtype
+        np.testing.assert_allclose((left * values) @ right, found, atol=tolerance)
         kept = np.linalg.svd(found, compute_uv=False)[values > 0.6]
         assert 0.55 < kept.min() <= kept.max() < 1.25
 
@@ -106,14 +108,13 @@ class TestMuon:
 
     def test_comes_back_from_its_config(self):
         """Every option is written down and read; rates come back as they were."""
-        muon = Muon(0.25, momentum=0.5, dense_rate=0.1, bias_rate=0.2, other_momentum=0.9, steps=4)
+        rates = {"momentum": 0.5, "dense_rate": 0.1, "bias_rate": 0.2, "other_momentum": 0.9}
+        muon = Muon(0.25, **rates, steps=4, precision="bfloat16")
         again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(muon))
         assert isinstance(again, Muon)
         assert muon.get_config() == again.get_config()
-        assert (0.25, 0.5, 0.1, 0.2, 0.9, 4) == (
-            float(again.learning_rate), again.momentum, again.dense_rate, again.bias_rate, again.other_momentum,
-            again.steps,
-        )  # fmt: skip
+        assert rates == {name: getattr(again, name) for name in rates}
+        assert (0.25, 4, "bfloat16") == (float(again.learning_rate), again.steps, again.precision)
 
 
 class TestCreate:

@@ -20,7 +20,9 @@ def compile_model(model: keras.Model, recipe: Train) -> None:
     # XLA is slow at convolutions on CPUs: 72 images/s with JAX against TensorFlow's 428. JAX has nothing else.
     jit_compile = keras.backend.backend() == "jax"
     accuracy = keras.metrics.MeanMetricWrapper(_accuracy, name="accuracy")
-    model.compile(optimizers.create(recipe), _cross_entropy, metrics=[accuracy], jit_compile=jit_compile)
+    is_wide = all(layer.compute_dtype != "bfloat16" for layer in model.layers)
+    optimizer = optimizers.create(recipe, precision="float32" if is_wide else "bfloat16")
+    model.compile(optimizer, _cross_entropy, metrics=[accuracy], jit_compile=jit_compile)
 
 
 def labelled(labels: Int64[np.ndarray, " n"], targets: Float32[np.ndarray, "n k"]) -> Float32[np.ndarray, "n 1+k"]:

@@ -30,6 +30,8 @@ class Muon(keras.optimizers.Optimizer):
         dense_rate, bias_rate: step sizes of dense kernels and of all else, as multiples of `learning_rate`.
         other_momentum: of dense kernels and biases.
         steps: of the iteration that orthogonalises.
+        precision: of its matrix products, `float32` or `bfloat16`: what is wanted is a direction, so that the source
+            takes bfloat16; but where that is emulated it is three times slower and more.
     """
 
     def __init__(
@@ -40,11 +42,12 @@ class Muon(keras.optimizers.Optimizer):
         bias_rate: float = 0.35,
         other_momentum: float = 0.85,
         steps: int = 3,
+        precision: str = "float32",
         **options: Any,
     ):
         super().__init__(learning_rate=learning_rate, **options)
         self.momentum, self.other_momentum = momentum, other_momentum
-        self.dense_rate, self.bias_rate, self.steps = dense_rate, bias_rate, steps
+        self.dense_rate, self.bias_rate, self.steps, self.precision = dense_rate, bias_rate, steps, precision
 
     def build(self, variables: list) -> None:
         if self.built:
@@ -61,7 +64,8 @@ class Muon(keras.optimizers.Optimizer):
         step = gradient + momentum * velocity
         if is_kernel:
             filters = variable.shape[-1]
-            step = ops.reshape(orthogonalise(ops.reshape(step, (-1, filters)), steps=self.steps), variable.shape)
+            matrix = orthogonalise(ops.reshape(step, (-1, filters)), steps=self.steps, precision=self.precision)
+            step = ops.reshape(matrix, variable.shape)
             norm = ops.sqrt(ops.sum(ops.square(variable)))
             self.assign(variable, variable * (math.sqrt(filters) / norm) - rate * step)
         else:
@@ -69,19 +73,22 @@ class Muon(keras.optimizers.Optimizer):
             self.assign_sub(variable, rate * share * step)
 
     def get_config(self) -> dict[str, Any]:
-        own = ("momentum", "other_momentum", "dense_rate", "bias_rate", "steps")
+        own = ("momentum", "other_momentum", "dense_rate", "bias_rate", "steps", "precision")
         return super().get_config() | {name: getattr(self, name) for name in own}
 
 
-def orthogonalise(matrix: Any, *, steps: int) -> Any:
+def orthogonalise(matrix: Any, *, steps: int, precision: str = "float32") -> Any:
     """f32[M,N] → f32[M,N] with about the same singular vectors and singular values near 1, by Newton and Schulz.
 
-    The products are taken in bfloat16, as the source does: what is wanted is a direction.
+    Args:
+        matrix: f32[M,N].
+        steps: of the iteration.
+        precision: of its matrix products.
     """
     a, b, c = _QUINTIC
     rows, columns = matrix.shape
     x = matrix / (ops.sqrt(ops.sum(ops.square(matrix))) + 1e-7)
-    x = ops.cast(ops.transpose(x) if rows > columns else x, "bfloat16")
+    x = ops.cast(ops.transpose(x) if rows > columns else x, precision)
     for _ in range(steps):
         gram = ops.matmul(x, ops.transpose(x))
         x = a * x + ops.matmul(b * gram + c * ops.matmul(gram, gram), x)
@@ -89,14 +96,18 @@ def orthogonalise(matrix: Any, *, steps: int) -> Any:
     return ops.transpose(x) if rows > columns else x
 
 
-def create(recipe: Train) -> keras.optimizers.Optimizer:
+def create(recipe: Train, *, precision: str = "float32") -> keras.optimizers.Optimizer:
     """The recipe's optimiser.
+
+    Args:
+        recipe: names it.
+        precision: of the network's arithmetic.
 
     Raises:
         RecipeError: Keras knows no such optimiser.
     """
     if recipe.optimizer == "muon":
-        return Muon(recipe.learning_rate)
+        return Muon(recipe.learning_rate, precision=precision)
     try:
         return keras.optimizers.get({"class_name": recipe.optimizer, "config": {"learning_rate": recipe.learning_rate}})
     except ValueError as error:
