@@ -6,9 +6,10 @@
     eigen   as lince, without oneDNN's kernels: what TensorFlow does by itself where there is no AVX-512
     lince   the loop of `lince.training`, with the recipe's augmentation and precision
 
-Each is trained on the same images of DATA, in a process of its own, in turn (plain, bare, stepped, eigen, lince, plain,
-…), so that all meet the same machine. The first epoch, which compiles, is not timed. Accuracy is that of the last epoch on
-2,000 validation images, in percent. The recipe is one whose augmentation and optimiser Keras has too: `classic`.
+Each is trained on the same images of DATA, in a process of its own, in turn (plain, bare, stepped, eigen, lince,
+plain, …), so that all meet the same machine. The first epoch, which compiles, is not timed. Accuracy is that of the
+last epoch on 2,000 validation images, in percent. The recipe is one whose augmentation and optimiser Keras has too:
+`classic`; others can be held against `eigen` alone.
 
     python benchmarks/training_loop.py DATA --images 9600 --epochs 3 --rounds 2
 
