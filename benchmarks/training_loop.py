@@ -106,17 +106,14 @@ def _lince(recipe, train: Split, validation: Split, *, epochs: int) -> dict[str,
     from lince.training import model
     from lince.training import train as loop
     from lince.training.backend import resolve_precision
+    from lince.training.trainer import prepare
 
-    history = _History()
+    history, precision = _History(), resolve_precision(recipe.train.precision)
+    network = model.build(recipe.model, spec=recipe.spec, num_classes=len(train.classes), precision=precision, seed=0)
+    prepare(network, recipe.model, train, seed=0)
     with tempfile.TemporaryDirectory() as folder:
         loop.fit(
-            model.build(
-                recipe.model,
-                spec=recipe.spec,
-                num_classes=len(train.classes),
-                precision=resolve_precision(recipe.train.precision),
-                seed=0,
-            ),
+            network,
             train=train,
             validation=validation,
             recipe=msgspec.structs.replace(recipe.train, epochs=epochs, patience=epochs),
