@@ -17,6 +17,23 @@ class TestDescribe:
         assert f"Python {platform.python_version()}" in found
         assert "cores" in found
 
+    @pytest.mark.parametrize(
+        ("cpuinfo", "expected"),
+        [
+            (
+                "model name\t: Zen 4\nflags\t\t: fpu avx2 avx512_vnni avx512f sse\n",
+                "Zen 4 (avx2, avx512f, avx512_vnni), ",
+            ),
+            ("Features\t: fp asimd asimddp\n", " (asimddp), "),
+            ("model name\t: Old\nflags\t\t: fpu sse\n", "Old, "),
+        ],
+        ids=["x86", "arm", "none"],
+    )
+    def test_names_the_instructions_that_matter(self, monkeypatch, cpuinfo, expected):
+        """Two processors of one name may differ by a factor of five in int8."""
+        monkeypatch.setattr(machine, "_text", lambda path: cpuinfo if path == "/proc/cpuinfo" else "")
+        assert expected in machine.describe()
+
 
 class TestRead:
     def test_agrees_with_the_parts(self):

@@ -10,6 +10,10 @@ from pathlib import Path
 
 from lince import cgroup
 
+# What decides by how much kernels differ on two processors of one name, by their Linux names; Arm's come last.
+_INT8_PRODUCTS = ("avx_vnni", "avx512_vnni", "amx_int8", "asimddp", "i8mm")
+_INSTRUCTIONS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", *_INT8_PRODUCTS)
+
 
 @dataclass(frozen=True)
 class Machine:
@@ -17,6 +21,8 @@ class Machine:
 
     Attributes:
         processor: its name.
+        instructions: those of its instruction sets that int8 and bfloat16 gain from, by their Linux names; empty where
+            the system does not say.
         cores: that this process may use, as of `cores`.
         installed_cores: that the system has, logical ones.
         cpu_quota: cores' worth of time that the container may use; None where there is no quota.
@@ -25,6 +31,7 @@ class Machine:
     """
 
     processor: str
+    instructions: tuple[str, ...]
     cores: int
     installed_cores: int
     cpu_quota: float | None
@@ -32,12 +39,18 @@ class Machine:
     system: str
     python: str
 
+    @property
+    def lacks_int8_products(self) -> bool:
+        """Whether int8 has no products of its own here, so that it is hardly quicker than float."""
+        return bool(self.instructions) and not set(self.instructions) & set(_INT8_PRODUCTS)
+
 
 def read() -> Machine:
     """Describes the machine, and this process's share of it."""
     limits = [size for size in (_installed_memory_bytes(), cgroup.memory_limit()) if size is not None]
     return Machine(
         processor=_processor(),
+        instructions=_instructions(),
         cores=cores(),
         installed_cores=os.cpu_count() or 1,
         cpu_quota=cgroup.cpu_quota(),
@@ -48,9 +61,10 @@ def read() -> Machine:
 
 
 def describe() -> str:
-    """One line: processor, cores this process may use, system."""
-    system = f"{platform.system()} {platform.machine()}"
-    return f"{_processor()}, {cores()} cores, {system}, Python {platform.python_version()}"
+    """One line: processor and its instructions, cores this process may use, system."""
+    system, instructions = f"{platform.system()} {platform.machine()}", ", ".join(_instructions())
+    processor = f"{_processor()} ({instructions})" if instructions else _processor()
+    return f"{processor}, {cores()} cores, {system}, Python {platform.python_version()}"
 
 
 def cores(root: Path = Path("/")) -> int:
@@ -95,9 +109,14 @@ def peak_memory_bytes(*, children: bool = False) -> int | None:
 def processor_flags() -> set[str]:
     """The processor's features by their Linux names; empty on other systems."""
     for line in _text("/proc/cpuinfo").splitlines():
-        if line.startswith("flags"):
+        if line.startswith(("flags", "Features")):  # x86, Arm
             return set(line.partition(":")[2].split())
     return set()
+
+
+def _instructions() -> tuple[str, ...]:
+    flags = processor_flags()
+    return tuple(name for name in _INSTRUCTIONS if name in flags)
 
 
 def _processor() -> str:

@@ -2,6 +2,7 @@
 
 import io
 
+import pytest
 from rich.console import Console
 
 from lince.corruptions import AMOUNTS, STRENGTHS
@@ -118,9 +119,13 @@ def test_foreign_pictures_have_a_line_each():
     assert "knows nothing" in " ".join(found)
 
 
-def test_bench_shows_machine_and_speed():
-    """What was measured, on what; a quota is named where there is one."""
-    machine = Machine("Zen [4]", 2, 64, 1.5, 8 * 10**9, "Linux 6 x86_64", "3.12")
+@pytest.mark.parametrize(
+    ("instructions", "is_told"),
+    [(("avx2",), True), (("avx2", "avx512_vnni"), False), (("asimddp",), False), ((), False)],
+)
+def test_bench_shows_machine_and_speed(instructions, is_told):
+    """What was measured, on what; a quota is named where there is one, and instructions that int8 lacks."""
+    machine = Machine("Zen [4]", instructions, 2, 64, 1.5, 8 * 10**9, "Linux 6 x86_64", "3.12")
     latency = Latency(2, median_us=82.7, p95_us=1340.0, images_per_second=12_000.0, runs=300)
     throughput = Throughput(2, batch=8, images_per_second=15_000.0, tried={1: 12_000.0, 8: 15_000.0})
     lines = [
@@ -130,9 +135,10 @@ def test_bench_shows_machine_and_speed():
     ]
     for expected in (
         "pets 0123, 98.5 kB",
-        "processor Zen [4]",
+        " ".join(("processor Zen [4]", ", ".join(instructions))).strip(),
         "cores 2 usable, of 64; the container has time for 1.5",
         "memory 8.0 GB usable",
         "2 82.7 µs 1.34 ms 12,000 15,000 8",
     ):
         assert expected in lines
+    assert is_told == ("hardly quicker than float" in " ".join(lines))

@@ -165,11 +165,13 @@ def bench_tables(bench: Bench) -> tuple[Table, ...]:
     machine = bench.machine
     quota = "" if machine.cpu_quota is None else f"; the container has time for {machine.cpu_quota:g}"
     about = _facts(f"{_plain(bench.name)} {bench.version}, {file_size(bench.flatbuffer_bytes)}")
-    about.add_row("processor", _plain(machine.processor), "")
+    about.add_row("processor", _plain(machine.processor), ", ".join(machine.instructions))
     about.add_row("cores", f"{machine.cores}", f"usable, of {machine.installed_cores}{quota}")
     if machine.memory_bytes is not None:
         about.add_row("memory", file_size(machine.memory_bytes), "usable")
     about.add_row("system", _plain(machine.system), f"Python {machine.python}")
+    if machine.lacks_int8_products:
+        about.caption = "No VNNI or dot products: int8 is hardly quicker than float on this processor."
     title = f"One image at a time, and at best in batches of {', '.join(map(str, BATCHES))}"
     speed = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", title_style="bold")
     for name in ("threads", "median", "95 % within", "images/s", "at best", "in batches of"):
