@@ -101,6 +101,16 @@ def test_answers_are_as_documented(client: AppClient, png: Png):
     assert TypeAdapter(ErrorAnswer).validate_python(error).error.code == "not_found"
 
 
+def test_every_answer_is_described(client: AppClient):
+    """`/openapi.json`, and so `/docs`, says what each status means, errors by their codes."""
+    paths = client.get("/openapi.json").json()["paths"]
+    answers = [answer for path in paths.values() for verb in path.values() for answer in verb["responses"].items()]
+    assert all(answer["description"] not in {"", "Successful Response", "Validation Error"} for _, answer in answers)
+    predict = paths["/predict"]["post"]["responses"]
+    assert {"200", "400", "408", "413", "415", "422", "503"} == predict.keys()
+    assert "`image_too_large`, `body_too_large`, `too_many_parts`" == predict["413"]["description"]
+
+
 def test_limits_are_checked_before_decoding(make_client: MakeClient, png: Png):
     """Bytes, parts and pixels beyond the settings are refused with 413, each by its own name."""
     client = make_client(max_body_bytes=4_000, max_parts=2, max_pixels=1_024)

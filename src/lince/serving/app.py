@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import msgspec
 from fastapi import FastAPI, Query, Request
 from prometheus_client import CONTENT_TYPE_LATEST
-from starlette.responses import FileResponse, Response
+from starlette.responses import FileResponse, PlainTextResponse, Response
 from starlette.staticfiles import StaticFiles
 
 import lince
@@ -20,7 +20,7 @@ from lince.serving.body import FIELD, Buffer, read_images
 from lince.serving.gate import PAGE_FILES, Gate
 from lince.serving.inference import Inference
 from lince.serving.metrics import Metrics
-from lince.serving.schemas import ErrorAnswer, Health, Limits, ModelAnswer, ModelName, PredictAnswer
+from lince.serving.schemas import Health, Limits, ModelAnswer, ModelName, PredictAnswer
 from lince.serving.settings import ServeSettings
 
 _PAGE = Path(__file__).parent / "page"
@@ -108,13 +108,19 @@ def _describe(classifier: Classifier, settings: ServeSettings) -> ModelAnswer:
 
 
 def _add_routes(app: FastAPI) -> None:
-    refusals = {status: {"model": ErrorAnswer} for status in (400, 408, 413, 415, 422, 503)}
-    predict_body = {"requestBody": _PREDICT_BODY}
-    app.post("/predict", response_model=PredictAnswer, responses=refusals, openapi_extra=predict_body)(predict)
-    app.get("/model", response_model=ModelAnswer, responses={503: refusals[503]})(model)
-    app.get("/livez", response_model=Health)(livez)
-    app.get("/readyz", response_model=Health, responses={503: refusals[503]})(readyz)
-    app.get("/metrics", response_class=Response)(metrics)
+    refusals, not_ready = errors.documented(400, 408, 413, 415, 422, 503), errors.documented(503)
+    app.post(
+        "/predict",
+        response_model=PredictAnswer,
+        response_description="The model that answered, and an answer for each image, in their order.",
+        responses=refusals,
+        openapi_extra={"requestBody": _PREDICT_BODY},
+    )(predict)
+    answers = {"response_model": ModelAnswer, "response_description": "The model that answers requests."}
+    app.get("/model", **answers, responses=not_ready)(model)
+    app.get("/livez", response_model=Health, response_description="It does.")(livez)
+    app.get("/readyz", response_model=Health, response_description="All of it.", responses=not_ready)(readyz)
+    app.get("/metrics", response_class=PlainTextResponse, response_description="Prometheus's text format.")(metrics)
     app.add_route("/", _document("index.html"), include_in_schema=False)
     app.add_route("/docs", _document("docs.html"), include_in_schema=False)
     app.mount(PAGE_FILES, _PageFiles(directory=_PAGE))

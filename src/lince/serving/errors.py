@@ -1,6 +1,7 @@
 """Every error that a request can end with, and its status: the server's one error table."""
 
 import logging
+from typing import Any
 
 import msgspec
 from fastapi import FastAPI, Request
@@ -67,6 +68,12 @@ def error_response(code: str, message: str, *, headers: dict[str, str] | None = 
 def error_body(code: str, message: str) -> bytes:
     """`{"error": {"code": …, "message": …}}`."""
     return msgspec.json.encode(ErrorAnswer(Failure(code, message)))
+
+
+def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Errors of these statuses as OpenAPI describes them, each with the codes that it can have."""
+    codes = {status: [f"`{code}`" for code in STATUS if STATUS[code] == status] for status in statuses}
+    return {status: {"model": ErrorAnswer, "description": ", ".join(found)} for status, found in codes.items()}
 
 
 def install(app: FastAPI) -> None:
