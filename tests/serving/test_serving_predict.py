@@ -109,6 +109,7 @@ def test_every_answer_is_described(client: AppClient):
     predict = paths["/predict"]["post"]["responses"]
     assert {"200", "400", "408", "413", "415", "422", "503"} == predict.keys()
     assert "`image_too_large`, `body_too_large`, `too_many_parts`" == predict["413"]["description"]
+    assert "`not_ready`" == paths["/readyz"]["get"]["responses"]["503"]["description"]
 
 
 def test_limits_are_checked_before_decoding(make_client: MakeClient, png: Png):

@@ -27,6 +27,7 @@ _PAGE = Path(__file__).parent / "page"
 _REVALIDATE = {"cache-control": "no-cache"}  # a browser asks whether its copy is still right: an update shows at once
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
 _PARTS = {"type": "array", "minItems": 1, "items": _BINARY["schema"]}
+_NOT_OF_PREDICT = {404, 405, 431, 500}  # of another address or verb, or of no use to describe
 _PREDICT_BODY = {
     "required": True,
     "content": {
@@ -108,12 +109,13 @@ def _describe(classifier: Classifier, settings: ServeSettings) -> ModelAnswer:
 
 
 def _add_routes(app: FastAPI) -> None:
-    refusals, not_ready = errors.documented(400, 408, 413, 415, 422, 503), errors.documented(503)
+    refusals = (code for code, status in errors.STATUS.items() if status not in _NOT_OF_PREDICT)
+    not_ready = errors.documented("not_ready")
     app.post(
         "/predict",
         response_model=PredictAnswer,
         response_description="The model that answered, and an answer for each image, in their order.",
-        responses=refusals,
+        responses=errors.documented(*refusals),
         openapi_extra={"requestBody": _PREDICT_BODY},
     )(predict)
     answers = {"response_model": ModelAnswer, "response_description": "The model that answers requests."}

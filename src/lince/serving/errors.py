@@ -70,10 +70,13 @@ def error_body(code: str, message: str) -> bytes:
     return msgspec.json.encode(ErrorAnswer(Failure(code, message)))
 
 
-def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Errors of these statuses as OpenAPI describes them, each with the codes that it can have."""
-    codes = {status: [f"`{code}`" for code in STATUS if STATUS[code] == status] for status in statuses}
-    return {status: {"model": ErrorAnswer, "description": ", ".join(found)} for status, found in codes.items()}
+def documented(*codes: str) -> dict[int | str, dict[str, Any]]:
+    """Errors of the table as OpenAPI describes them: each status with the codes that it can have."""
+    found: dict[int | str, dict[str, Any]] = {}
+    for code in codes:
+        others = f"{found[STATUS[code]]['description']}, " if STATUS[code] in found else ""
+        found[STATUS[code]] = {"model": ErrorAnswer, "description": f"{others}`{code}`"}
+    return found
 
 
 def install(app: FastAPI) -> None:
