@@ -1,7 +1,5 @@
 """One step of training: the images of a batch, augmented, at the size of their phase, with their targets."""
 
-import math
-from collections.abc import Iterator
 from typing import Any
 
 import keras
@@ -13,8 +11,9 @@ from lince.training import model as models
 from lince.training import optimizer as optimizers
 from lince.training.augment import augment, degrade, mirrored
 from lince.training.mixing import cutmix
-from lince.training.objective import compile_model, labelled
+from lince.training.objective import LOSSES, compile_model, labelled
 from lince.training.recipe import Augment, Model, Train
+from lince.training.selection import Selection
 from lince.training.shrinking import shrink
 from lince.training.targets import Targets, Teacher
 
@@ -44,6 +43,9 @@ class Trainer:
         model: built by `model.build`; it is compiled here.
         train: images u8[N,H,W,3] and labels.
         recipe, augmentation, seed, teacher: as for `fit`.
+
+    Attributes:
+        selection: of the images that each turn shows.
     """
 
     def __init__(
@@ -60,19 +62,20 @@ class Trainer:
         self.model, self.train, self.recipe, self.seed = model, train, recipe, seed
         self._augmentation = augmentation
         self._targets = Targets(train.labels, len(train.classes), recipe, teacher)
+        self.selection = Selection(len(train), skip=recipe.skip_easy, batch_size=recipe.batch_size)
 
-    def batches(self, epoch: int, rng: np.random.Generator) -> Iterator[tuple[int, Int64[np.ndarray, " b"]]]:
-        """The batches of an epoch: the number (from 1) of the turn through all images, and indices i64[B].
+    def batches(
+        self, epoch: int, rng: np.random.Generator, *, share: float
+    ) -> list[tuple[int, Int64[np.ndarray, " b"]]]:
+        """The batches of an epoch: the number (from 1) of the turn through the images, and indices i64[B].
 
-        Their sizes differ by one at most: batch norm should not meet a last batch of one image.
+        Args:
+            epoch: its number, from 1.
+            rng: of what is shown, and in which order.
+            share: of all steps that are done, 0 to 1.
         """
-        for turn in range(self.recipe.repeats):
-            for chosen in np.array_split(rng.permutation(len(self.train)), self.batches_in_a_turn):
-                yield (epoch - 1) * self.recipe.repeats + turn + 1, chosen
-
-    @property
-    def batches_in_a_turn(self) -> int:
-        return max(1, math.ceil(len(self.train) / self.recipe.batch_size))
+        turns = range((epoch - 1) * self.recipe.repeats + 1, epoch * self.recipe.repeats + 1)
+        return [(turn, chosen) for turn in turns for chosen in self.selection.batches(rng, share=share)]
 
     def step(
         self, chosen: Int64[np.ndarray, " b"], *, share: float, turn: int, rng: np.random.Generator
@@ -82,7 +85,7 @@ class Trainer:
         Args:
             chosen: i64[B], the images.
             share: of all steps that are done, 0 to 1.
-            turn: the number of the turn through all images, from 1.
+            turn: the number of the turn through the images, from 1.
             rng: of augmentation.
         """
         self.model.optimizer.learning_rate = optimizers.learning_rate(self.recipe, done=share)
@@ -92,7 +95,10 @@ class Trainer:
         rows = labelled(self.train.labels[chosen], self._targets(chosen, pixels, mix))
         pixels = degrade(pixels, self._augmentation, rng)  # after the teacher has answered
         self.model.reset_metrics()  # so that the answer is this batch's own, whatever the version of Keras accumulates
-        return self.model.train_on_batch(_resized(pixels, self.recipe, share), rows, return_dict=True)
+        shown = self.model.train_on_batch(_resized(pixels, self.recipe, share), rows, return_dict=True)
+        if self.recipe.skip_easy:
+            self.selection.saw(chosen, np.asarray(shown.pop(LOSSES))[: len(chosen)])
+        return shown
 
 
 def _resized(pixels: Any, recipe: Train, share: float) -> Any:
