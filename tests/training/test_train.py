@@ -258,10 +258,17 @@ class TestSkipping:
         """All images in the first and in the last; in between, fewer of those that are known."""
         watcher = Watcher()
         _, state = fit(watcher, epochs=8, skip_easy=0.9, batch_size=8)
-        batches = [step["batches"] for step in watcher.batches if step["batch"] == step["batches"]]
-        assert 8 == len(batches) == len(state.history)
-        assert batches[0] == batches[-1] > max(batches[1:-1])
+        shown = [step["done"] for step in watcher.batches if step["batch"] == step["batches"]]
+        assert 8 == len(shown) == len(state.history)
+        assert shown[0] == shown[-1] == 60 > max(shown[1:-1])
         assert np.isfinite(state.losses).all()
+
+    def test_each_turn_of_an_epoch(self, fit):
+        """The second turn of the first epoch skips what the first has taught."""
+        watcher = Watcher()
+        fit(watcher, epochs=1, repeats=8, skip_easy=0.9, batch_size=8)
+        assert 8 * 60 * 0.5 < watcher.batches[-1]["done"] < 7 * 60
+        assert watcher.batches[-1]["batch"] == watcher.batches[-1]["batches"]
 
     def test_goes_on_to_the_bit(self, fit_in, tmp_path_factory):
         """What is known of each image is in the checkpoint."""
@@ -279,9 +286,9 @@ class TestByTheClock:
     def test_ends_in_the_middle_of_an_epoch(self, fit):
         """When the seconds are used up, whatever epoch it is in; the last record is of fewer images."""
         watcher = Watcher()
-        _, state = fit(watcher, pace=BySeconds(0.5, epochs=1), repeats=1000)
+        _, state = fit(watcher, pace=BySeconds(0.5, epochs=1), repeats=10_000)
         [record] = state.history
-        assert 0 < len(watcher.batches) < 8000
+        assert 0 < len(watcher.batches) < 80_000
         assert 0.5 <= record.seconds < 30
         assert watcher.batches[-1]["done"] / watcher.batches[-1]["seconds"] == pytest.approx(record.images_per_second)
 

@@ -21,7 +21,7 @@ class Checkpoint:
     Attributes:
         history: one record per finished epoch; schedule and early stopping follow from it.
         kept_weights: of the best epoch, or of the last where the recipe has no patience; in the order of the model's.
-        losses: of each training image when it was last seen, f32[N]; f32[0] where the recipe skips no easy images.
+        losses: f32[N], nats, of each training image when it was last seen; f32[0] where the recipe skips none.
     """
 
     history: tuple[EpochRecord, ...]
@@ -91,7 +91,7 @@ def _contents(path: Path) -> dict[str, np.ndarray] | None:
 def _checkpoint(contents: dict[str, np.ndarray], path: Path) -> Checkpoint:
     try:
         history = msgspec.json.decode(contents["history"].tobytes(), type=tuple[EpochRecord, ...])
-        return Checkpoint(history, tuple(_numbered(contents, "kept")), contents["losses"])
+        return Checkpoint(history, tuple(_numbered(contents, "kept")), contents.get("losses", np.zeros(0, np.float32)))
     except (KeyError, msgspec.DecodeError) as error:
         raise _damaged(path, error) from error
 

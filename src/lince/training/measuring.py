@@ -14,6 +14,7 @@ from lince.records import Split
 from lince.training import model as models
 from lince.training import pace
 from lince.training.recipe import Recipe, Train
+from lince.training.selection import batches_in_a_turn
 from lince.training.targets import Teacher
 from lince.training.trainer import Trainer, prepare
 
@@ -64,7 +65,7 @@ class Cost:
 
     @property
     def turn_seconds(self) -> float:
-        """To see all images once."""
+        """To see all images once; a recipe that skips easy ones takes less."""
         return _steps_in_a_turn(self.recipe.train, self.images) * self._mean_step_seconds
 
     def least_seconds(self, epochs: int) -> float:
@@ -174,5 +175,5 @@ def _seconds(work: Callable[[Any], object], argument: Any) -> float:
 
 
 def _steps_in_a_turn(recipe: Train, images: int) -> int:
-    """Batches are parts of one size, none above the recipe's: see `Trainer.batches`."""
-    return max(1, math.ceil(images / recipe.batch_size))
+    """Where easy images are skipped, at most."""
+    return batches_in_a_turn(images, recipe.batch_size)

@@ -163,8 +163,9 @@ class Train(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         class_balance: images of a class that has n of them weigh as n to the power of minus this, 1 on average and at
             most 10: 0 counts every image alike, 1 every class.
         skip_easy: of the images whose loss was below the mean when the network last saw them, the share that a turn
-            leaves out, by lot; none in the first turn and in the last eighth of the steps (after Qin et al. 2024,
-            arXiv:2303.04947). Training accuracy is then that of the harder images.
+            through the training images leaves out, by lot; none in the first turn, and in those that begin in the last
+            eighth of the training (after Qin et al. 2024, arXiv:2303.04947). Training accuracy is then that of the
+            harder images.
         phases: smaller images to begin with, which cost less; then `image_size`.
         teacher_weight: with a teacher, the share of the target that is its answer; the label has the rest.
         teacher_temperature: by which the teacher's logits are divided (Hinton et al. 2015, arXiv:1503.02531).

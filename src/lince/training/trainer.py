@@ -1,6 +1,7 @@
 """One step of training: the images of a batch, augmented, at the size of their phase, with their targets."""
 
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -36,6 +37,20 @@ def prepare(model: keras.Model, recipe: Model, train: Split, *, seed: int) -> No
     models.prepare(model, recipe, train.images[sample])
 
 
+class Batch(NamedTuple):
+    """What a step is made on.
+
+    Attributes:
+        chosen: i64[B], indices into the training split.
+        turn: the number of the turn through the images, from 1.
+        part: of the epoch that is done after it, 0 to 1.
+    """
+
+    chosen: Int64[np.ndarray, " b"]
+    turn: int
+    part: float
+
+
 class Trainer:
     """A compiled model, and what its steps are made of.
 
@@ -64,18 +79,19 @@ class Trainer:
         self._targets = Targets(train.labels, len(train.classes), recipe, teacher)
         self.selection = Selection(len(train), skip=recipe.skip_easy, batch_size=recipe.batch_size)
 
-    def batches(
-        self, epoch: int, rng: np.random.Generator, *, share: float
-    ) -> list[tuple[int, Int64[np.ndarray, " b"]]]:
-        """The batches of an epoch: the number (from 1) of the turn through the images, and indices i64[B].
+    def batches(self, epoch: int, rng: np.random.Generator, share: Callable[[], float]) -> Iterator[Batch]:
+        """The batches of an epoch, each turn drawn when the one before it is over.
 
         Args:
             epoch: its number, from 1.
             rng: of what is shown, and in which order.
-            share: of all steps that are done, 0 to 1.
+            share: says what share of all steps is done, 0 to 1.
         """
-        turns = range((epoch - 1) * self.recipe.repeats + 1, epoch * self.recipe.repeats + 1)
-        return [(turn, chosen) for turn in turns for chosen in self.selection.batches(rng, share=share)]
+        repeats = self.recipe.repeats
+        for turn in range(repeats):
+            batches = self.selection.batches(rng, share=share())
+            for number, chosen in enumerate(batches, 1):
+                yield Batch(chosen, (epoch - 1) * repeats + turn + 1, (turn + number / len(batches)) / repeats)
 
     def step(
         self, chosen: Int64[np.ndarray, " b"], *, share: float, turn: int, rng: np.random.Generator
@@ -97,7 +113,7 @@ class Trainer:
         self.model.reset_metrics()  # so that the answer is this batch's own, whatever the version of Keras accumulates
         shown = self.model.train_on_batch(_resized(pixels, self.recipe, share), rows, return_dict=True)
         if self.recipe.skip_easy:
-            self.selection.saw(chosen, np.asarray(shown.pop(LOSSES))[: len(chosen)])
+            self.selection.record(chosen, np.asarray(shown.pop(LOSSES))[: len(chosen)])
         return shown
 
 
