@@ -40,6 +40,7 @@ from PIL import Image
 from lince import data, machine
 from lince.data import cache
 from lince.records import ImageSpec, Split
+from lince.training import recipes
 
 _STEPS = ("decode", "epoch", "train", "check")
 _SAMPLE_S = 0.05
@@ -64,6 +65,8 @@ def main() -> int:
     parser.add_argument("--step", choices=("generate", *_STEPS), help=argparse.SUPPRESS)
     parser.add_argument("--source", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.train:
+        recipes.load(options.train)  # a mistake is told before a million pictures are made
     if options.step == "generate":
         _generate(options.source, options)
     elif options.step:
@@ -172,7 +175,7 @@ def _train(options: argparse.Namespace) -> dict[str, object]:
 
 def _step_times(train: Split, options: argparse.Namespace) -> dict[str, list[float]]:
     """Seconds of steps of each kind, one after the other in each round, on one model."""
-    from lince.training import backend, recipes
+    from lince.training import backend
     from lince.training import model as models
     from lince.training.trainer import Trainer, prepare
 
@@ -191,10 +194,12 @@ def _step_times(train: Split, options: argparse.Namespace) -> dict[str, list[flo
     for _ in range(options.rounds + 1):
         for kind, trainer in trainers.items():
             chosen = rng.permutation(len(trainer.train))[: options.batch]
+            if kind == "file":
+                trainer.train.images[chosen]  # as in later epochs, where memory holds the file
             if kind == "disk":
                 _forget(cache.default_folder())
             begin = time.perf_counter()
-            trainer.step(chosen, share=0.5, turn=1, rng=rng)
+            trainer.step(chosen, share=1.0, turn=1, rng=rng)  # at full size
             times[kind].append(time.perf_counter() - begin)
     return times
 

@@ -50,6 +50,7 @@ def test_options_that_contradict_each_other(options, message):
     [
         (["nowhere"], r"Cannot read 'nowhere' \(No such file or directory\)\."),
         ([".", "--leave-out", "nowhere"], r"Cannot read 'nowhere'"),
+        ([".", "--leave-out", "cifar10"], r"Received 'cifar10' to leave out, whose images are no files with names"),
         (["cifar10", "--leave-out", "."], r"'\.' to leave out of 'cifar10', whose images are no files with names"),
         ([".", "--recipe", "classical"], r"Received recipe 'classical'\. Expected one of best, classic"),
         ([".", "--set", "train.epoch=3"], r"Perhaps 'train\.epochs' was meant\."),

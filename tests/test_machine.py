@@ -27,7 +27,7 @@ class TestDescribe:
             ("Features\t: fp asimd asimddp\n", " (asimddp), "),
             ("model name\t: Old\nflags\t\t: fpu sse\n", "Old, "),
         ],
-        ids=["x86", "arm", "none"],
+        ids=["x86", "arm", "none of them"],
     )
     def test_names_the_instructions_that_matter(self, monkeypatch, cpuinfo, expected):
         """Two processors of one name may differ by a factor of five in int8."""

@@ -11,8 +11,8 @@ from pathlib import Path
 from lince import cgroup
 
 # What decides by how much kernels differ on two processors of one name, by their Linux names; Arm's come last.
-_INT8_PRODUCTS = ("avx_vnni", "avx512_vnni", "amx_int8", "asimddp", "i8mm")
-_INSTRUCTIONS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", *_INT8_PRODUCTS)
+_INT8_DOT_PRODUCTS = ("avx_vnni", "avx512_vnni", "amx_int8", "asimddp", "i8mm")
+_INSTRUCTIONS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "bf16", *_INT8_DOT_PRODUCTS)
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Machine:
     Attributes:
         processor: its name.
         instructions: those of its instruction sets that int8 and bfloat16 gain from, by their Linux names; empty where
-            the system does not say.
+            it has none of them, or the system does not say.
         cores: that this process may use, as of `cores`.
         installed_cores: that the system has, logical ones.
         cpu_quota: cores' worth of time that the container may use; None where there is no quota.
@@ -40,9 +40,9 @@ class Machine:
     python: str
 
     @property
-    def lacks_int8_products(self) -> bool:
-        """Whether int8 has no products of its own here, so that it is hardly quicker than float."""
-        return bool(self.instructions) and not set(self.instructions) & set(_INT8_PRODUCTS)
+    def has_avx2_alone(self) -> bool:
+        """Whether this is an x86 processor with AVX2 and nothing later, where int8 was hardly quicker than float."""
+        return self.instructions == ("avx2",)
 
 
 def read() -> Machine:

@@ -84,3 +84,8 @@ class TestLeaveOut:
         """Refused before anything is downloaded."""
         with pytest.raises(DataError, match=r"to leave out of 'cifar10', whose images are no files with names"):
             load("cifar10", leave_out=tmp_path)
+
+    def test_official_archive_cannot_be_left_out(self, tmp_path):
+        """Nor told to be a word that was expected."""
+        with pytest.raises(DataError, match=r"Received 'cifar10' to leave out, whose images are no files with names\."):
+            load(tmp_path, leave_out="cifar10")

@@ -36,12 +36,12 @@ class TestPrepare:
         assert "jax" == python(program, KERAS_BACKEND="jax", JAX_PLATFORMS="cpu")
 
     @pytest.mark.skipif(platform.machine() not in {"x86_64", "AMD64"}, reason="oneDNN's kernels are asked for on x86")
-    @pytest.mark.parametrize(("own", "expected"), [({}, "True"), ({"TF_ENABLE_ONEDNN_OPTS": "0"}, "False")])
+    @pytest.mark.parametrize(("own", "expected"), [({}, "True 1"), ({"TF_ENABLE_ONEDNN_OPTS": "0"}, "False 0")])
     def test_kernels_of_onednn(self, own, expected):
         """TensorFlow uses them on any x86 processor, unless the environment says otherwise."""
         program = (
             "from lince.training import backend; backend.prepare(); from tensorflow.python.framework import test_util;"
-            "print(test_util.IsMklEnabled())"
+            "import os; print(test_util.IsMklEnabled(), os.environ['TF_ENABLE_ONEDNN_OPTS'])"
         )
         assert expected == python(program, **own)
 

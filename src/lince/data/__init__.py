@@ -146,6 +146,11 @@ def check(
 
 
 def _require_names(source: str | Path, leave_out: str | Path | None) -> None:
+    if leave_out == cifar10.NAME:
+        raise DataError(
+            "Received 'cifar10' to leave out, whose images are no files with names. "
+            "Expected a folder or a .zip of images."
+        )
     if leave_out is not None and source == cifar10.NAME:
         raise DataError(
             f"Received {printable(str(leave_out))!r} to leave out of 'cifar10', whose images are no files with names. "

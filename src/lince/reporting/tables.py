@@ -170,8 +170,8 @@ def bench_tables(bench: Bench) -> tuple[Table, ...]:
     if machine.memory_bytes is not None:
         about.add_row("memory", file_size(machine.memory_bytes), "usable")
     about.add_row("system", _plain(machine.system), f"Python {machine.python}")
-    if machine.lacks_int8_products:
-        about.caption = "No VNNI or dot products: int8 is hardly quicker than float on this processor."
+    if machine.has_avx2_alone:
+        about.caption = "AVX2 alone, without VNNI: int8 was hardly quicker than float on such a processor."
     title = f"One image at a time, and at best in batches of {', '.join(map(str, BATCHES))}"
     speed = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", title_style="bold")
     for name in ("threads", "median", "95 % within", "images/s", "at best", "in batches of"):

@@ -27,7 +27,7 @@ _PAGE = Path(__file__).parent / "page"
 _REVALIDATE = {"cache-control": "no-cache"}  # a browser asks whether its copy is still right: an update shows at once
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
 _PARTS = {"type": "array", "minItems": 1, "items": _BINARY["schema"]}
-_NOT_OF_PREDICT = {404, 405, 431, 500}  # of another address or verb, or of no use to describe
+_NOT_OF_PREDICT = {404, 405, 500}  # of another address or verb, or of no use to describe
 _PREDICT_BODY = {
     "required": True,
     "content": {
@@ -110,19 +110,25 @@ def _describe(classifier: Classifier, settings: ServeSettings) -> ModelAnswer:
 
 def _add_routes(app: FastAPI) -> None:
     refusals = (code for code, status in errors.STATUS.items() if status not in _NOT_OF_PREDICT)
-    not_ready = errors.documented("not_ready")
+    always, once_ready = (
+        errors.openapi_responses(*errors.ANYWHERE),
+        errors.openapi_responses(*errors.ANYWHERE, "not_ready"),
+    )
     app.post(
         "/predict",
         response_model=PredictAnswer,
         response_description="The model that answered, and an answer for each image, in their order.",
-        responses=errors.documented(*refusals),
+        responses=errors.openapi_responses(*refusals),
         openapi_extra={"requestBody": _PREDICT_BODY},
     )(predict)
     answers = {"response_model": ModelAnswer, "response_description": "The model that answers requests."}
-    app.get("/model", **answers, responses=not_ready)(model)
-    app.get("/livez", response_model=Health, response_description="It does.")(livez)
-    app.get("/readyz", response_model=Health, response_description="All of it.", responses=not_ready)(readyz)
-    app.get("/metrics", response_class=PlainTextResponse, response_description="Prometheus's text format.")(metrics)
+    app.get("/model", **answers, responses=once_ready)(model)
+    alive = {"response_model": Health, "response_description": "The process answers."}
+    app.get("/livez", **alive, responses=always)(livez)
+    ready = {"response_model": Health, "response_description": "The model is loaded and answers."}
+    app.get("/readyz", **ready, responses=once_ready)(readyz)
+    numbers = {"response_class": PlainTextResponse, "response_description": "Numbers in Prometheus's text format."}
+    app.get("/metrics", **numbers, responses=always)(metrics)
     app.add_route("/", _document("index.html"), include_in_schema=False)
     app.add_route("/docs", _document("docs.html"), include_in_schema=False)
     app.mount(PAGE_FILES, _PageFiles(directory=_PAGE))

@@ -40,6 +40,9 @@ STATUS = {
     "not_ready": 503,
 }
 
+ANYWHERE = ("malformed_request", "unknown_host", "receive_timeout", "headers_too_large", "overloaded")
+"""What a request can end with before it has come to its route."""
+
 _RETRY_AFTER_S = 1  # the queue empties in a fraction of a second
 _BY_STATUS = {404: "not_found", 405: "method_not_allowed"}
 
@@ -70,8 +73,15 @@ def error_body(code: str, message: str) -> bytes:
     return msgspec.json.encode(ErrorAnswer(Failure(code, message)))
 
 
-def documented(*codes: str) -> dict[int | str, dict[str, Any]]:
-    """Errors of the table as OpenAPI describes them: each status with the codes that it can have."""
+def openapi_responses(*codes: str) -> dict[int | str, dict[str, Any]]:
+    """Errors of the table as OpenAPI describes them: each status with the codes that it can have.
+
+    Args:
+        codes: keys of `STATUS`.
+
+    Returns:
+        What FastAPI takes as a route's `responses`.
+    """
     found: dict[int | str, dict[str, Any]] = {}
     for code in codes:
         others = f"{found[STATUS[code]]['description']}, " if STATUS[code] in found else ""

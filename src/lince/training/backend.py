@@ -27,9 +27,9 @@ def prepare(*, deterministic: bool = False) -> None:
     """Imports Keras with its backend set up; call it before anything else imports Keras.
 
     TensorFlow gets a thread for each core that this process may use: by itself it heeds which cores those are, but not
-    how much of their time the container has. It also gets oneDNN's kernels, which it takes by itself where there is
-    AVX-512 or VNNI: with AVX2 alone they train 1.6 to 2 times as fast (docs/experiments.md). What the environment says
-    already is kept. JAX is left as it comes: on the processor it takes every core.
+    how much of their time the container has. It also gets oneDNN's kernels, which on Linux it takes by itself where
+    there is VNNI, bf16 or AMX: with AVX2 alone they train 1.4 to 1.8 times as fast (docs/experiments.md). What the
+    environment says already is kept. JAX is left as it comes: on the processor it takes every core.
 
     Args:
         deterministic: ask for operations that give the same bits on every run.

@@ -25,8 +25,8 @@ def compile_model(model: keras.Model, recipe: Train) -> None:
     metrics: list[keras.metrics.Metric] = [keras.metrics.MeanMetricWrapper(_accuracy, name="accuracy")]
     if recipe.skip_easy:
         metrics.append(_Losses(recipe.batch_size))
-    is_wide = all(layer.compute_dtype != "bfloat16" for layer in model.layers)
-    optimizer = optimizers.create(recipe, precision="float32" if is_wide else "bfloat16")
+    is_bfloat16 = any(layer.compute_dtype == "bfloat16" for layer in model.layers)
+    optimizer = optimizers.create(recipe, precision="bfloat16" if is_bfloat16 else "float32")
     model.compile(optimizer, _cross_entropy, metrics=metrics, jit_compile=jit_compile)
 
 

@@ -31,7 +31,7 @@ class Muon(keras.optimizers.Optimizer):
         other_momentum: of dense kernels and biases.
         steps: of the iteration that orthogonalises.
         precision: of its matrix products, `float32` or `bfloat16`: what is wanted is a direction, so that the source
-            takes bfloat16; but where that is emulated it is three times slower and more.
+            takes bfloat16; but where that is emulated it is slower.
     """
 
     def __init__(

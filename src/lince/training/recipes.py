@@ -129,8 +129,9 @@ def _override(table: dict[str, Any], override: str) -> None:
         value = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError as error:
         if text.lstrip().startswith(("[", "{")):
+            reason = str(error).partition(" (at ")[0]  # a position in a line that nobody wrote
             raise RecipeError(
-                f"Received --set {override!r}, whose value is not TOML: {error}. "
+                f"Received --set {override!r}, whose value is not TOML: {reason}. "
                 "Expected, for example, train.phases=[{until=0.5, image_size=24}]."
             ) from error
         value = text
