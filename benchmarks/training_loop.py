@@ -109,8 +109,7 @@ def _summary(found: dict[str, list[dict]], options: argparse.Namespace) -> dict:
 def _lince(recipe, train: Split, validation: Split, *, epochs: int) -> dict[str, float]:
     import msgspec
 
-    from lince.training import model
-    from lince.training import train as loop
+    from lince.training import loop, model
     from lince.training.backend import resolve_precision
     from lince.training.trainer import prepare
 

@@ -7,7 +7,7 @@ import zipfile
 import zlib
 from dataclasses import astuple
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import numpy as np
@@ -65,7 +65,7 @@ class RunRecord(Struct, frozen=True, kw_only=True):
     source: str
     fingerprint: str
     classes: tuple[str, ...]
-    precision: str
+    precision: Literal["bfloat16", "float32"]
     deterministic: bool
     created: str
     environment: dict[str, Any]

@@ -17,7 +17,7 @@ import numpy as np
 
 from lince import data
 from lince.records import ImageSpec
-from lince.training import checkpoint, model as models, recipes, train
+from lince.training import checkpoint, model as models, recipes, loop
 from lince.training.augment import augment
 from lince.training.batch_norm import BatchNorm
 from lince.training.objective import compile_model
@@ -54,7 +54,7 @@ def build(seed):
 path = Path(sys.argv[3]) / "checkpoint.npz"
 model, other = build(0), build(1)
 before = model.get_weights()
-[record] = train.fit(
+[record] = loop.fit(
     model, train=images.take(order[:48]), validation=images.take(order[48:]), recipe=recipe.train,
     augmentation=recipe.augment, seed=0, checkpoint_path=path, display=Quiet(),
 ).history

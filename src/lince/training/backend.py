@@ -8,7 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from lince import machine, native
-from lince.training.recipe import Precision
+from lince.training.recipe import ComputeDtype, Precision
 
 _RECORDED = (
     "lince",
@@ -49,7 +49,7 @@ def prepare(*, deterministic: bool = False) -> None:
         importlib.import_module("keras")
 
 
-def resolve_precision(precision: Precision) -> str:
+def resolve_precision(precision: Precision) -> ComputeDtype:
     """`float32` or `bfloat16`: what `auto` means on this machine.
 
     bfloat16 is chosen only where the processor has instructions for it and TensorFlow uses them; elsewhere it

@@ -13,7 +13,7 @@ from lince.records import Split
 from lince.run import Budget
 from lince.training.limits import Limit
 from lince.training.measuring import Cost, measure
-from lince.training.recipe import Recipe
+from lince.training.recipe import ComputeDtype, Recipe
 from lince.training.targets import Teacher
 
 # A chosen recipe takes at least so many steps to see all images once, down to batches on which batch norm still works.
@@ -29,7 +29,7 @@ def choose(
     *,
     images: int,
     others: int,
-    precision: str,
+    precision: ComputeDtype,
     seed: int,
     teacher: Teacher | None = None,
 ) -> tuple[Recipe, Budget]:

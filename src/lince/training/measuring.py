@@ -13,7 +13,7 @@ import numpy as np
 from lince.records import Split
 from lince.training import model as models
 from lince.training import pace
-from lince.training.recipe import Recipe, Train
+from lince.training.recipe import ComputeDtype, Recipe, Train
 from lince.training.selection import batches_in_a_turn
 from lince.training.targets import Teacher
 from lince.training.trainer import Trainer, prepare
@@ -94,7 +94,9 @@ class Cost:
         return float(pace.spans(pace.ends(self.recipe.train)) @ self.step_seconds)
 
 
-def measure(recipe: Recipe, train: Split, *, images: int, precision: str, seed: int, teacher: Teacher | None) -> Cost:
+def measure(
+    recipe: Recipe, train: Split, *, images: int, precision: ComputeDtype, seed: int, teacher: Teacher | None
+) -> Cost:
     """Builds the network and times a few steps of each phase, as they would be trained.
 
     Args:

@@ -18,7 +18,7 @@ from lince.records import ImageSpec
 from lince.training import whitening
 from lince.training.batch_norm import BatchNorm
 from lince.training.initializer import PassThrough
-from lince.training.recipe import Model, Pooled, ResNet, Vgg
+from lince.training.recipe import ComputeDtype, Model, Pooled, ResNet, Vgg
 
 NORMALISE, STEM, LOGITS = "normalise", "stem", "logits"
 
@@ -31,7 +31,7 @@ _MOST_IMAGES, _MOST_PIXELS = 500, 500 * 96 * 96
 
 
 def build(
-    recipe: Model, *, spec: ImageSpec, num_classes: int, precision: str, seed: int, folded: bool = False
+    recipe: Model, *, spec: ImageSpec, num_classes: int, precision: ComputeDtype, seed: int, folded: bool = False
 ) -> keras.Model:
     """Builds the model that a recipe describes, with fresh weights.
 

@@ -18,7 +18,7 @@ from lince.training import model as models
 from lince.training import teacher as teachers
 from lince.training.budget import choose
 from lince.training.limits import Limit
-from lince.training.recipe import Recipe
+from lince.training.recipe import ComputeDtype, Recipe
 
 
 @dataclass(frozen=True)
@@ -132,12 +132,12 @@ def resume(folder: RunFolder, *, overrides: Sequence[str] = (), progress: data.P
     return _run(folder, record, recipe, dataset)
 
 
-def build(recipe: Recipe, *, num_classes: int, precision: str, seed: int) -> keras.Model:
+def build(recipe: Recipe, *, num_classes: int, precision: ComputeDtype, seed: int) -> keras.Model:
     """The network that a recipe describes, with fresh weights; see `model.build`."""
     return models.build(recipe.model, spec=recipe.spec, num_classes=num_classes, precision=precision, seed=seed)
 
 
-def build_for(run: Run, *, precision: str, folded: bool = False) -> keras.Model:
+def build_for(run: Run, *, precision: ComputeDtype, folded: bool = False) -> keras.Model:
     """The network of a run, with fresh weights; see `model.build`."""
     return models.build(
         run.recipe.model,

@@ -7,7 +7,7 @@ import keras
 from keras import ops
 
 from lince.errors import RecipeError
-from lince.training.recipe import Train
+from lince.training.recipe import ComputeDtype, Train
 
 # Coefficients of the quintic iteration, chosen by Jordan for a steep slope at 0. Three steps bring singular values from
 # 1.6 % of the matrix's norm upwards into 0.60 to 1.21 (found on a grid); those of 256 filters are 6 %, if equal.
@@ -42,7 +42,7 @@ class Muon(keras.optimizers.Optimizer):
         bias_rate: float = 0.35,
         other_momentum: float = 0.85,
         steps: int = 3,
-        precision: str = "float32",
+        precision: ComputeDtype = "float32",
         **options: Any,
     ):
         super().__init__(learning_rate=learning_rate, **options)
@@ -77,7 +77,7 @@ class Muon(keras.optimizers.Optimizer):
         return super().get_config() | {name: getattr(self, name) for name in own}
 
 
-def orthogonalise(matrix: Any, *, steps: int, precision: str = "float32") -> Any:
+def orthogonalise(matrix: Any, *, steps: int, precision: ComputeDtype = "float32") -> Any:
     """f32[M,N] → f32[M,N] with about the same singular vectors and singular values near 1, by Newton and Schulz.
 
     Args:
@@ -96,7 +96,7 @@ def orthogonalise(matrix: Any, *, steps: int, precision: str = "float32") -> Any
     return ops.transpose(x) if rows > columns else x
 
 
-def create(recipe: Train, *, precision: str = "float32") -> keras.optimizers.Optimizer:
+def create(recipe: Train, *, precision: ComputeDtype = "float32") -> keras.optimizers.Optimizer:
     """The recipe's optimiser.
 
     Args:

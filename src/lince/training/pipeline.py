@@ -16,13 +16,13 @@ from lince.errors import TrainingError
 from lince.files import write_atomically
 from lince.records import EpochRecord
 from lince.run import RunFolder
-from lince.training import checkpoint, pace, teacher, train
+from lince.training import checkpoint, loop, pace, teacher
 from lince.training import model as models
 from lince.training.checkpoint import Checkpoint
 from lince.training.display import LineDisplay, LiveDisplay, TensorBoardDisplay
+from lince.training.loop import Display
 from lince.training.opening import Run, build_for, resume, start
 from lince.training.publish import float_predict, publish, trained_model
-from lince.training.train import Display
 from lince.training.trainer import prepare
 
 __all__ = [
@@ -48,12 +48,12 @@ def train_model(run: Run, display: Display, *, resume: bool = False) -> None:
         resume: go on from the run's checkpoint, if it has one.
 
     Raises:
-        TrainingError, ResumeError: see `train.fit`. KeyboardInterrupt: passed on, after the weights were written.
+        TrainingError, ResumeError: see `loop.fit`. KeyboardInterrupt: passed on, after the weights were written.
     """
     model = build_for(run, precision=run.record.precision)
     prepare(model, run.recipe.model, run.train, seed=run.record.seed)
     try:
-        train.fit(
+        loop.fit(
             model,
             train=run.train,
             validation=run.validation,

@@ -14,7 +14,8 @@ from lince.records import ImageSpec
 Positive = Annotated[int, Meta(ge=1)]
 Channels = Annotated[tuple[Positive, ...], Meta(min_length=1)]
 Share = Annotated[float, Meta(ge=0, lt=1)]
-Precision = Literal["auto", "bfloat16", "float32"]
+ComputeDtype = Literal["bfloat16", "float32"]
+Precision = Literal["auto", ComputeDtype]
 
 
 class Vgg(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="family", tag="vgg"):

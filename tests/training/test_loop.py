@@ -11,12 +11,12 @@ import pytest
 
 from lince.errors import RecipeError, TrainingError
 from lince.records import EpochRecord, Split
-from lince.training import checkpoint, train
+from lince.training import checkpoint, loop
 from lince.training import model as models
 from lince.training.checkpoint import Checkpoint
+from lince.training.loop import finished, kept_epoch
 from lince.training.pace import ByEpochs, BySeconds
 from lince.training.recipe import Augment, Recipe, Train
-from lince.training.train import finished, kept_epoch
 
 
 def history(*val_losses: float) -> tuple[EpochRecord, ...]:
@@ -53,7 +53,7 @@ def fit_in(recipe: Recipe, splits: tuple[Split, Split]) -> Fit:
             augmentation=recipe.augment, **changes):  # fmt: skip
         options = msgspec.structs.replace(recipe.train, **changes)
         model = models.build(recipe.model, spec=recipe.spec, num_classes=3, precision="float32", seed=seed)
-        state = train.fit(
+        state = loop.fit(
             model, train=kept, validation=held_out, recipe=options, augmentation=augmentation, seed=seed,
             checkpoint_path=folder / "checkpoint.npz", display=display, resume=resume, pace=pace,
             teacher=teacher,
