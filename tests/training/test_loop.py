@@ -253,35 +253,6 @@ class TestSchedule:
         assert 3 == len(state.history)
 
 
-class TestSkipping:
-    def test_later_epochs_show_fewer(self, fit):
-        """All images in the first and in the last; in between, fewer of those that are known."""
-        watcher = Watcher()
-        _, state = fit(watcher, epochs=8, skip_easy=0.9, batch_size=8)
-        shown = [step["done"] for step in watcher.batches if step["batch"] == step["batches"]]
-        assert 8 == len(shown) == len(state.history)
-        assert shown[0] == shown[-1] == 60 > max(shown[1:-1])
-        assert np.isfinite(state.losses).all()
-
-    def test_each_turn_of_an_epoch(self, fit):
-        """The second turn of the first epoch skips what the first has taught."""
-        watcher = Watcher()
-        fit(watcher, epochs=1, repeats=8, skip_easy=0.9, batch_size=8)
-        assert 8 * 60 * 0.5 < watcher.batches[-1]["done"] < 7 * 60
-        assert watcher.batches[-1]["batch"] == watcher.batches[-1]["batches"]
-
-    def test_goes_on_to_the_bit(self, fit_in, tmp_path_factory):
-        """What is known of each image is in the checkpoint."""
-        options = {"epochs": 4, "skip_easy": 0.5, "batch_size": 8}
-        at_once, state = fit_in(tmp_path_factory.mktemp("at_once"), Watcher(), **options)
-        stopped = tmp_path_factory.mktemp("stopped")
-        with pytest.raises(KeyboardInterrupt):
-            fit_in(stopped, Watcher(interrupt_after=2), **options)
-        resumed, again = fit_in(stopped, Watcher(), resume=True, **options)
-        assert same(at_once.get_weights(), resumed.get_weights())
-        np.testing.assert_array_equal(state.losses, again.losses)
-
-
 class TestByTheClock:
     def test_ends_in_the_middle_of_an_epoch(self, fit):
         """When the seconds are used up, whatever epoch it is in; the last record is of fewer images."""

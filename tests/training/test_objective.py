@@ -51,18 +51,6 @@ def test_labelled_puts_labels_first():
     np.testing.assert_array_equal(SOFT, rows[:, 1:])
 
 
-def test_losses_of_each_image():
-    """Of its label, not of the targets, in their order; only where easy images are skipped; of a smaller batch, too."""
-    pixels = keras.Input((4,))
-    model = keras.Model(pixels, keras.layers.Softmax()(keras.layers.Dense(3)(pixels)))
-    objective.compile_model(model, Train(epochs=1, batch_size=8, learning_rate=1.0, skip_easy=0.5))
-    inputs = np.random.default_rng(0).normal(size=(6, 4)).astype(np.float32)
-    expected = -np.log(keras.ops.convert_to_numpy(model(inputs)))[np.arange(6), LABELS]
-    shown = model.train_on_batch(inputs, objective.labelled(LABELS, SOFT), return_dict=True)
-    np.testing.assert_allclose(np.asarray(shown["losses"]), [*expected, 0, 0], rtol=1e-5)
-    assert {"loss", "accuracy"} == set(stepped(SOFT)[1])
-
-
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_muon_computes_as_the_network_does(precision):
     """bfloat16 only where the network has it: elsewhere it would be emulated."""

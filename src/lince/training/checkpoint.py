@@ -2,7 +2,7 @@
 
 import io
 import zipfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import keras
@@ -21,16 +21,14 @@ class Checkpoint:
     Attributes:
         history: one record per finished epoch; schedule and early stopping follow from it.
         kept_weights: of the best epoch, or of the last where the recipe has no patience; in the order of the model's.
-        losses: f32[N], nats, of each training image when it was last seen; f32[0] where the recipe skips none.
     """
 
     history: tuple[EpochRecord, ...]
     kept_weights: tuple[np.ndarray, ...]
-    losses: np.ndarray = field(default_factory=lambda: np.zeros(0, np.float32))
 
 
 def save(path: Path, checkpoint: Checkpoint, model: keras.Model) -> None:
-    """Writes weights, optimiser, random state, the weights to keep, losses and history.
+    """Writes weights, optimiser, random state, the weights to keep and history.
 
     Raises:
         TrainingError: the disk is full or the folder cannot be written; the last checkpoint is still there.
@@ -39,7 +37,7 @@ def save(path: Path, checkpoint: Checkpoint, model: keras.Model) -> None:
     arrays |= {f"kept_{index}": weights for index, weights in enumerate(checkpoint.kept_weights)}
     history = np.frombuffer(msgspec.json.encode(checkpoint.history), np.uint8)
     file = io.BytesIO()
-    np.savez(file, history=history, losses=checkpoint.losses, **arrays)
+    np.savez(file, history=history, **arrays)
     try:
         write_atomically(path, file.getvalue())
     except OSError as error:
@@ -91,7 +89,7 @@ def _contents(path: Path) -> dict[str, np.ndarray] | None:
 def _checkpoint(contents: dict[str, np.ndarray], path: Path) -> Checkpoint:
     try:
         history = msgspec.json.decode(contents["history"].tobytes(), type=tuple[EpochRecord, ...])
-        return Checkpoint(history, tuple(_numbered(contents, "kept")), contents.get("losses", np.zeros(0, np.float32)))
+        return Checkpoint(history, tuple(_numbered(contents, "kept")))
     except (KeyError, msgspec.DecodeError) as error:
         raise _damaged(path, error) from error
 

@@ -27,7 +27,7 @@ class Display(Protocol):
     """Whoever wants to watch."""
 
     def batch(self, *, epoch: int, batch: int, batches: int, done: int, seconds: float, loss: float, accuracy: float):
-        """After each step of about `batches`; `done` images in `seconds` since the epoch began; running means."""
+        """After each step; `done` images in `seconds` since the epoch began, running means of loss and accuracy."""
 
     def epoch(self, record: EpochRecord, *, best: bool):
         """After each epoch; `best` when its validation loss is the lowest so far and its weights are kept for that."""
@@ -73,14 +73,12 @@ def fit(
     trainer = Trainer(model, train=train, recipe=recipe, augmentation=augmentation, seed=seed, teacher=teacher)
     going_on = resume and checkpoint_path.exists()  # a run may be killed before its first checkpoint
     state = checkpoint.restore(checkpoint_path, model) if going_on else Checkpoint((), ())
-    trainer.selection.restore(state.losses)
     clock, pace = _clock(state.history), pace or ByEpochs(recipe.epochs)
     while not finished(state.history, recipe, done=pace.done(epochs=len(state.history), seconds=clock())):
         record = _epoch(trainer, validation, state.history, pace=pace, clock=clock, display=display)
         history = (*state.history, record)
         keeps = kept_epoch(history, recipe) == record.epoch
-        kept_weights = tuple(model.get_weights()) if keeps else state.kept_weights
-        state = Checkpoint(history, kept_weights, trainer.selection.losses.copy())
+        state = Checkpoint(history, tuple(model.get_weights()) if keeps else state.kept_weights)
         checkpoint.save(checkpoint_path, state, model)
         display.epoch(record, best=keeps and recipe.patience > 0)
     return state
@@ -118,18 +116,18 @@ def _epoch(
 ) -> EpochRecord:
     began, recipe, epoch = clock(), trainer.recipe, len(history) + 1
     rng, total = np.random.default_rng([trainer.seed, epoch]), _Mean()
+    batches = trainer.batches_in_a_turn * recipe.repeats
     first_share = share = pace.done(epochs=epoch - 1, seconds=began)
-    batches = trainer.batches(epoch, rng, lambda: share)
-    for number, batch in enumerate(batches, 1):
-        step = trainer.step(batch.chosen, share=share, turn=batch.turn, rng=rng)
-        _require_finite(step["loss"], f"epoch {epoch}, batch {number}", recipe)
-        total.add(step, len(batch.chosen))
+    for batch, (turn, chosen) in enumerate(trainer.batches(epoch, rng), 1):
+        step = trainer.step(chosen, share=share, turn=turn, rng=rng)
+        _require_finite(step["loss"], f"epoch {epoch}, batch {batch}", recipe)
+        total.add(step, len(chosen))
         seconds = clock() - began
         display.batch(
-            epoch=epoch, batch=number, batches=round(number / batch.part), done=total.n, seconds=seconds,
-            loss=total.loss, accuracy=total.accuracy,
+            epoch=epoch, batch=batch, batches=batches, done=total.n, seconds=seconds, loss=total.loss,
+            accuracy=total.accuracy,
         )  # fmt: skip
-        share = pace.done(epochs=epoch - 1 + batch.part, seconds=began + seconds)
+        share = pace.done(epochs=epoch - 1 + batch / batches, seconds=began + seconds)
         if share >= 1:  # by the clock, in the middle of an epoch
             break
     held_out = _validate(trainer.model, validation)

@@ -14,7 +14,6 @@ from lince.records import Split
 from lince.training import model as models
 from lince.training import pace
 from lince.training.recipe import ComputeDtype, Recipe, Train
-from lince.training.selection import batches_in_a_turn
 from lince.training.targets import Teacher
 from lince.training.trainer import Trainer, prepare
 
@@ -65,7 +64,7 @@ class Cost:
 
     @property
     def turn_seconds(self) -> float:
-        """To see all images once; a recipe that skips easy ones takes less."""
+        """To see all images once."""
         return _steps_in_a_turn(self.recipe.train, self.images) * self._mean_step_seconds
 
     def least_seconds(self, epochs: int) -> float:
@@ -177,5 +176,5 @@ def _seconds(work: Callable[[Any], object], argument: Any) -> float:
 
 
 def _steps_in_a_turn(recipe: Train, images: int) -> int:
-    """Where easy images are skipped, at most."""
-    return batches_in_a_turn(images, recipe.batch_size)
+    """Batches are parts of one size, none above the recipe's: see `Trainer.batches`."""
+    return max(1, math.ceil(images / recipe.batch_size))

@@ -10,9 +10,6 @@ from keras import ops
 from lince.training import optimizer as optimizers
 from lince.training.recipe import Train
 
-LOSSES = "losses"
-"""What a step shows beside `loss` and `accuracy` where the recipe skips easy images; see `_Losses`."""
-
 
 def compile_model(model: keras.Model, recipe: Train) -> None:
     """Gives a model the recipe's optimiser, the cross-entropy and accuracy; see `labelled` for what they read.
@@ -22,12 +19,10 @@ def compile_model(model: keras.Model, recipe: Train) -> None:
     """
     # XLA is slow at convolutions on CPUs: 72 images/s with JAX against TensorFlow's 428. JAX has nothing else.
     jit_compile = keras.backend.backend() == "jax"
-    metrics: list[keras.metrics.Metric] = [keras.metrics.MeanMetricWrapper(_accuracy, name="accuracy")]
-    if recipe.skip_easy:
-        metrics.append(_Losses(recipe.batch_size))
+    accuracy = keras.metrics.MeanMetricWrapper(_accuracy, name="accuracy")
     is_bfloat16 = any(layer.compute_dtype == "bfloat16" for layer in model.layers)
     optimizer = optimizers.create(recipe, precision="bfloat16" if is_bfloat16 else "float32")
-    model.compile(optimizer, _cross_entropy, metrics=metrics, jit_compile=jit_compile)
+    model.compile(optimizer, _cross_entropy, metrics=[accuracy], jit_compile=jit_compile)
 
 
 def labelled(labels: Int64[np.ndarray, " n"], targets: Float32[np.ndarray, "n k"]) -> Float32[np.ndarray, "n 1+k"]:
@@ -50,24 +45,3 @@ def _cross_entropy(rows: Any, probabilities: Any) -> Any:
 
 def _accuracy(rows: Any, probabilities: Any) -> Any:
     return keras.metrics.sparse_categorical_accuracy(rows[:, 0], probabilities)
-
-
-class _Losses(keras.metrics.Metric):
-    """The cross-entropy of each image's label in the last batch, nats; f32[size], of a smaller batch at the beginning.
-
-    Args:
-        size: images of a batch, at most; more are cut off.
-    """
-
-    def __init__(self, size: int):
-        super().__init__(name=LOSSES)
-        self._size = size
-        self._losses = self.add_variable((size,), "zeros", name=LOSSES)
-
-    def update_state(self, rows: Any, probabilities: Any, sample_weight: Any = None) -> None:
-        """Called by Keras for each batch."""
-        losses = keras.losses.sparse_categorical_crossentropy(rows[: self._size, 0], probabilities[: self._size])
-        self._losses.assign(ops.pad(losses, [[0, self._size - ops.shape(losses)[0]]]))
-
-    def result(self) -> Any:
-        return self._losses

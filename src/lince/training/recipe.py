@@ -163,10 +163,6 @@ class Train(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             arXiv:1512.00567).
         class_balance: images of a class that has n of them weigh as n to the power of minus this, 1 on average and at
             most 10: 0 counts every image alike, 1 every class.
-        skip_easy: of the images whose loss was below the mean when the network last saw them, the share that a turn
-            through the training images leaves out, by lot; none in the first turn, and in those that begin in the last
-            eighth of the training (after Qin et al. 2024, arXiv:2303.04947). Training accuracy is then that of the
-            harder images.
         phases: smaller images to begin with, which cost less; then `image_size`.
         teacher_weight: with a teacher, the share of the target that is its answer; the label has the rest.
         teacher_temperature: by which the teacher's logits are divided (Hinton et al. 2015, arXiv:1503.02531).
@@ -185,7 +181,6 @@ class Train(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     warmup: Share = 0.0
     label_smoothing: Share = 0.0
     class_balance: Annotated[float, Meta(ge=0, le=1)] = 0.0
-    skip_easy: Share = 0.0
     phases: tuple[Phase, ...] = ()
     teacher_weight: Annotated[float, Meta(ge=0, le=1)] = 0.9
     teacher_temperature: Annotated[float, Meta(gt=0)] = 2.0

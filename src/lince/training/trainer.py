@@ -1,7 +1,8 @@
 """One step of training: the images of a batch, augmented, at the size of their phase, with their targets."""
 
-from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+import math
+from collections.abc import Iterator
+from typing import Any
 
 import keras
 import numpy as np
@@ -12,9 +13,8 @@ from lince.training import model as models
 from lince.training import optimizer as optimizers
 from lince.training.augment import augment, degrade, mirrored
 from lince.training.mixing import cutmix
-from lince.training.objective import LOSSES, compile_model, labelled
+from lince.training.objective import compile_model, labelled
 from lince.training.recipe import Augment, Model, Train
-from lince.training.selection import Selection
 from lince.training.shrinking import shrink
 from lince.training.targets import Targets, Teacher
 
@@ -37,20 +37,6 @@ def prepare(model: keras.Model, recipe: Model, train: Split, *, seed: int) -> No
     models.prepare(model, recipe, train.images[sample])
 
 
-class Batch(NamedTuple):
-    """What a step is made on.
-
-    Attributes:
-        chosen: i64[B], indices into the training split.
-        turn: the number of the turn through the images, from 1.
-        part: of the epoch that is done after it, 0 to 1.
-    """
-
-    chosen: Int64[np.ndarray, " b"]
-    turn: int
-    part: float
-
-
 class Trainer:
     """A compiled model, and what its steps are made of.
 
@@ -58,9 +44,6 @@ class Trainer:
         model: built by `model.build`; it is compiled here.
         train: images u8[N,H,W,3] and labels.
         recipe, augmentation, seed, teacher: as for `fit`.
-
-    Attributes:
-        selection: of the images that each turn shows.
     """
 
     def __init__(
@@ -77,21 +60,19 @@ class Trainer:
         self.model, self.train, self.recipe, self.seed = model, train, recipe, seed
         self._augmentation = augmentation
         self._targets = Targets(train.labels, len(train.classes), recipe, teacher)
-        self.selection = Selection(len(train), skip=recipe.skip_easy, batch_size=recipe.batch_size)
 
-    def batches(self, epoch: int, rng: np.random.Generator, share: Callable[[], float]) -> Iterator[Batch]:
-        """The batches of an epoch, each turn drawn when the one before it is over.
+    def batches(self, epoch: int, rng: np.random.Generator) -> Iterator[tuple[int, Int64[np.ndarray, " b"]]]:
+        """The batches of an epoch: the number (from 1) of the turn through all images, and indices i64[B].
 
-        Args:
-            epoch: its number, from 1.
-            rng: of what is shown, and in which order.
-            share: says what share of all steps is done, 0 to 1.
+        Their sizes differ by one at most: batch norm should not meet a last batch of one image.
         """
-        repeats = self.recipe.repeats
-        for turn in range(repeats):
-            batches = self.selection.batches(rng, share=share())
-            for number, chosen in enumerate(batches, 1):
-                yield Batch(chosen, (epoch - 1) * repeats + turn + 1, (turn + number / len(batches)) / repeats)
+        for turn in range(self.recipe.repeats):
+            for chosen in np.array_split(rng.permutation(len(self.train)), self.batches_in_a_turn):
+                yield (epoch - 1) * self.recipe.repeats + turn + 1, chosen
+
+    @property
+    def batches_in_a_turn(self) -> int:
+        return max(1, math.ceil(len(self.train) / self.recipe.batch_size))
 
     def step(
         self, chosen: Int64[np.ndarray, " b"], *, share: float, turn: int, rng: np.random.Generator
@@ -101,7 +82,7 @@ class Trainer:
         Args:
             chosen: i64[B], the images.
             share: of all steps that are done, 0 to 1.
-            turn: the number of the turn through the images, from 1.
+            turn: the number of the turn through all images, from 1.
             rng: of augmentation.
         """
         self.model.optimizer.learning_rate = optimizers.learning_rate(self.recipe, done=share)
@@ -111,10 +92,7 @@ class Trainer:
         rows = labelled(self.train.labels[chosen], self._targets(chosen, pixels, mix))
         pixels = degrade(pixels, self._augmentation, rng)  # after the teacher has answered
         self.model.reset_metrics()  # so that the answer is this batch's own, whatever the version of Keras accumulates
-        shown = self.model.train_on_batch(_resized(pixels, self.recipe, share), rows, return_dict=True)
-        if self.recipe.skip_easy:
-            self.selection.record(chosen, np.asarray(shown.pop(LOSSES))[: len(chosen)])
-        return shown
+        return self.model.train_on_batch(_resized(pixels, self.recipe, share), rows, return_dict=True)
 
 
 def _resized(pixels: Any, recipe: Train, share: float) -> Any:
