@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Bool, Float32, Int64, UInt8
 
 ResizeRule = Literal["crop", "stretch"]
+ComputeDtype = Literal["bfloat16", "float32"]
 
 Predict = Callable[[UInt8[np.ndarray, "n h w 3"]], Float32[np.ndarray, "n k"]]
 """The one seam that evaluation shares with everything that answers: pixels in, probabilities out.

@@ -7,7 +7,7 @@ import zipfile
 import zlib
 from dataclasses import astuple
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -16,7 +16,7 @@ from msgspec import Struct
 from lince.errors import DataError, RecipeError, ResumeError, TrainingError
 from lince.files import write_atomically
 from lince.published import RunReport, Study
-from lince.records import EpochRecord, Rejected
+from lince.records import ComputeDtype, EpochRecord, Rejected
 
 # What NumPy raises on an .npz that is missing, cut short or altered.
 _DAMAGED = (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error)
@@ -65,7 +65,7 @@ class RunRecord(Struct, frozen=True, kw_only=True):
     source: str
     fingerprint: str
     classes: tuple[str, ...]
-    precision: Literal["bfloat16", "float32"]
+    precision: ComputeDtype
     deterministic: bool
     created: str
     environment: dict[str, Any]

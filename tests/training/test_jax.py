@@ -17,7 +17,8 @@ import numpy as np
 
 from lince import data
 from lince.records import ImageSpec
-from lince.training import checkpoint, model as models, recipes, loop
+from lince.training import checkpoint, loop, recipes
+from lince.training import model as models
 from lince.training.augment import augment
 from lince.training.batch_norm import BatchNorm
 from lince.training.objective import compile_model

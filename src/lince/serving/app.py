@@ -110,10 +110,8 @@ def _describe(classifier: Classifier, settings: ServeSettings) -> ModelAnswer:
 
 def _add_routes(app: FastAPI) -> None:
     refusals = (code for code, status in errors.STATUS.items() if status not in _NOT_OF_PREDICT)
-    always, once_ready = (
-        errors.openapi_responses(*errors.ANYWHERE),
-        errors.openapi_responses(*errors.ANYWHERE, "not_ready"),
-    )
+    always = errors.openapi_responses(*errors.ANYWHERE)
+    once_ready = errors.openapi_responses(*errors.ANYWHERE, "not_ready")
     app.post(
         "/predict",
         response_model=PredictAnswer,

@@ -8,7 +8,8 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from lince import machine, native
-from lince.training.recipe import ComputeDtype, Precision
+from lince.records import ComputeDtype
+from lince.training.recipe import Precision
 
 _RECORDED = (
     "lince",

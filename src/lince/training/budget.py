@@ -9,11 +9,11 @@ import math
 import msgspec
 
 from lince.errors import TrainingError
-from lince.records import Split
+from lince.records import ComputeDtype, Split
 from lince.run import Budget
 from lince.training.limits import Limit
 from lince.training.measuring import Cost, measure
-from lince.training.recipe import ComputeDtype, Recipe
+from lince.training.recipe import Recipe
 from lince.training.targets import Teacher
 
 # A chosen recipe takes at least so many steps to see all images once, down to batches on which batch norm still works.

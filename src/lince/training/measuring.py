@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 
-from lince.records import Split
+from lince.records import ComputeDtype, Split
 from lince.training import model as models
 from lince.training import pace
-from lince.training.recipe import ComputeDtype, Recipe, Train
+from lince.training.recipe import Recipe, Train
 from lince.training.targets import Teacher
 from lince.training.trainer import Trainer, prepare
 

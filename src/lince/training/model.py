@@ -14,11 +14,11 @@ from jaxtyping import UInt8
 from keras import layers
 
 from lince.errors import RecipeError
-from lince.records import ImageSpec
+from lince.records import ComputeDtype, ImageSpec
 from lince.training import whitening
 from lince.training.batch_norm import BatchNorm
 from lince.training.initializer import PassThrough
-from lince.training.recipe import ComputeDtype, Model, Pooled, ResNet, Vgg
+from lince.training.recipe import Model, Pooled, ResNet, Vgg
 
 NORMALISE, STEM, LOGITS = "normalise", "stem", "logits"
 

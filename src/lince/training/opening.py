@@ -11,14 +11,14 @@ import numpy as np
 from lince import artifact, data
 from lince.data.splitting import hold_out
 from lince.errors import ResumeError, TrainingError
-from lince.records import Dataset, Split
+from lince.records import ComputeDtype, Dataset, Split
 from lince.run import RunFolder, RunRecord
 from lince.training import backend, objective, recipes
 from lince.training import model as models
 from lince.training import teacher as teachers
 from lince.training.budget import choose
 from lince.training.limits import Limit
-from lince.training.recipe import ComputeDtype, Recipe
+from lince.training.recipe import Recipe
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,8 @@ import keras
 from keras import ops
 
 from lince.errors import RecipeError
-from lince.training.recipe import ComputeDtype, Train
+from lince.records import ComputeDtype
+from lince.training.recipe import Train
 
 # Coefficients of the quintic iteration, chosen by Jordan for a steep slope at 0. Three steps bring singular values from
 # 1.6 % of the matrix's norm upwards into 0.60 to 1.21 (found on a grid); those of 256 filters are 6 %, if equal.

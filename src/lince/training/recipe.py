@@ -9,12 +9,11 @@ from typing import Annotated, Literal
 from msgspec import Meta, Struct
 
 from lince.published import RangeMethod
-from lince.records import ImageSpec
+from lince.records import ComputeDtype, ImageSpec
 
 Positive = Annotated[int, Meta(ge=1)]
 Channels = Annotated[tuple[Positive, ...], Meta(min_length=1)]
 Share = Annotated[float, Meta(ge=0, lt=1)]
-ComputeDtype = Literal["bfloat16", "float32"]
 Precision = Literal["auto", ComputeDtype]
 
 
