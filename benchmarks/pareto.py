@@ -2,10 +2,14 @@
 
     python benchmarks/pareto.py MODEL… --data DATA --output pareto.png
     python benchmarks/pareto.py runs/*/model.tflite --data DATA --yardstick resnet8 --limits --output pareto.svg
+    python benchmarks/pareto.py cifar10 --data DATA --recorded tiny=8556/10000 --output pareto.png
 
 Latency: one image at a time, one thread, without decoding. The models take turns over several rounds, the order
 reversed in every other, so that all meet the same machine; the figure is the median of the rounds' medians, its spread
 their smallest and largest. Accuracy: the file as it is served, on the test split of DATA, with its 95 % interval.
+
+--recorded stands in for a model file that is not at hand: the network of a recipe that ships is built anew and, without
+training, quantised, which gives the same bytes and latency; its accuracy is what was counted when it was trained.
 
 --yardstick names a model (by its own name, that of its file or of its run folder) to be drawn as a mark to compare
 with, not as one of ours. --limits draws the limits that the recipes are held to; those that are a multiple of
@@ -15,17 +19,22 @@ one JSON object.
 
 import argparse
 import json
+import math
+import re
 import statistics
 import sys
-from dataclasses import asdict
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import numpy as np
 from pareto_chart import Limit, Point, draw
 
-from lince import artifact, evaluate, latency, machine, native, subject
+from lince import artifact, evaluate, golden, latency, machine, native, subject
 from lince.classifier import Network
 from lince.errors import LinceError
 from lince.files import write_atomically
+from lince.metrics import accuracy_interval
 from lince.records import Interval
 from lince.reporting import plots
 
@@ -39,12 +48,37 @@ LIMITS = (
 )
 
 
+@dataclass(frozen=True)
+class Contestant:
+    """A network to be timed, and how often it is right.
+
+    Attributes:
+        called: every name that a yardstick may be named by.
+        version: of the model file, or `untrained`.
+        image: u8[1,H,W,3], to be timed on.
+        file_bytes: of the model file; None without one.
+        accuracy: on `n` test images.
+    """
+
+    name: str
+    called: frozenset[str]
+    version: str
+    flatbuffer: bytes
+    image: np.ndarray
+    file_bytes: int | None
+    accuracy: Interval
+    n: int
+
+
 def main() -> int:
     """Measures, draws, and prints."""
-    options = _parser().parse_args()
-    models = [artifact.locate(model) for model in options.models]
+    parser = _parser()
+    options = parser.parse_args()
+    if not (options.models or options.recorded):
+        parser.error("expected a MODEL or a --recorded recipe")
     with native.hushed():
-        points = measure(models, options.data, rounds=options.rounds, yardsticks=tuple(options.yardstick))
+        contestants = [*from_files(options.models, options.data), *map(from_record, options.recorded)]
+        points = measure(contestants, rounds=options.rounds, yardsticks=tuple(options.yardstick))
     figure = draw(points, limits=LIMITS if options.limits else ())
     render = plots.svg_bytes if options.output.suffix == ".svg" else plots.png_bytes
     write_atomically(options.output, render(figure))
@@ -59,48 +93,88 @@ def main() -> int:
     return 0
 
 
-def measure(models: list[Path], source: str, *, rounds: int, yardsticks: tuple[str, ...] = ()) -> list[Point]:
-    """Measures every model: latency in turns, then accuracy one after the other.
+def from_files(models: list[str], source: str) -> Iterator[Contestant]:
+    """Opens model files and counts their right answers.
 
     Args:
-        models: model files.
+        models: as for `lince evaluate`.
         source: DATA, as for `lince evaluate`; its test split is read.
+
+    Raises:
+        LinceError: a model cannot be opened, or not be measured on this source.
+    """
+    paths = [artifact.locate(model) for model in models]
+    opened = [artifact.read(path) for path in paths]
+    names = [model.manifest.name for model in opened]
+    for path, model in zip(paths, opened, strict=True):
+        found = subject.find(str(path))
+        images = subject.images(found, source, "test", progress=lambda done, total, what: None)
+        report = evaluate.evaluate(found.predict, images)
+        yield Contestant(
+            name=_unlike_others(model, names),
+            called=frozenset({model.manifest.name, path.stem, path.parent.name}),
+            version=model.manifest.version,
+            flatbuffer=model.flatbuffer,
+            image=model.golden.images[:1],
+            file_bytes=path.stat().st_size,
+            accuracy=report.accuracy,
+            n=report.n,
+        )
+
+
+def from_record(record: str) -> Contestant:
+    """Builds a recipe's network, untrained, in int8.
+
+    Args:
+        record: `RECIPE=RIGHT/N`, the right answers of the trained one among N.
+
+    Raises:
+        LinceError: the record is not of that form, or names no recipe.
+    """
+    parts = re.fullmatch(r"(.+)=(\d+)/(\d+)", record)
+    if not parts:
+        raise LinceError(f"Received --recorded {record!r}. Expected RECIPE=RIGHT/N, such as tiny=8556/10000.")
+    name, right, n = parts[1], int(parts[2]), int(parts[3])
+    flatbuffer, images = _untrained(name)
+    accuracy = accuracy_interval(right, n)
+    return Contestant(name, frozenset({name}), "untrained", flatbuffer, images[:1], None, accuracy, n)
+
+
+def measure(contestants: list[Contestant], *, rounds: int, yardsticks: tuple[str, ...] = ()) -> list[Point]:
+    """Times all of them, in turns.
+
+    Args:
+        contestants: at least 1.
         rounds: turns, at least 1.
         yardsticks: names of models, of their files or run folders.
 
     Raises:
-        LinceError: a yardstick is none of the models, or a model cannot be measured on this source.
+        LinceError: a yardstick is none of them.
     """
-    opened = [artifact.read(path) for path in models]
-    names = [model.manifest.name for model in opened]
-    known = [{name, path.stem, path.parent.name} for name, path in zip(names, models, strict=True)]
-    if unknown := set(yardsticks) - set().union(*known):
+    if unknown := set(yardsticks).difference(*(contestant.called for contestant in contestants)):
+        names = [contestant.name for contestant in contestants]
         raise LinceError(f"Received the yardsticks {sorted(unknown)}. Expected names of models, such as {names}.")
-    points = []
-    for path, model, called, rounds_us in zip(models, opened, known, _latencies(opened, rounds), strict=True):
-        found = subject.find(str(path))
-        images = subject.images(found, source, "test", progress=lambda done, total, what: None)
-        report = evaluate.evaluate(found.predict, images)
-        points.append(
-            Point(
-                name=_unlike_others(model, names),
-                version=model.manifest.version,
-                latency_us=Interval(statistics.median(rounds_us), min(rounds_us), max(rounds_us)),
-                rounds_us=tuple(rounds_us),
-                flatbuffer_bytes=len(model.flatbuffer),
-                file_bytes=path.stat().st_size,
-                accuracy=report.accuracy,
-                n=report.n,
-                is_yardstick=bool(called & set(yardsticks)),
-            )
+    return [
+        Point(
+            name=contestant.name,
+            version=contestant.version,
+            latency_us=Interval(statistics.median(rounds_us), min(rounds_us), max(rounds_us)),
+            rounds_us=tuple(rounds_us),
+            flatbuffer_bytes=len(contestant.flatbuffer),
+            file_bytes=contestant.file_bytes,
+            accuracy=contestant.accuracy,
+            n=contestant.n,
+            is_yardstick=not contestant.called.isdisjoint(yardsticks),
         )
-    return points
+        for contestant, rounds_us in zip(contestants, _latencies(contestants, rounds), strict=True)
+    ]
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("models", nargs="+", metavar="MODEL", help="a model file, a run folder, or cifar10")
+    parser.add_argument("models", nargs="*", metavar="MODEL", help="a model file, a run folder, or cifar10")
     parser.add_argument("--data", required=True, help="as for lince evaluate; the test split is read")
+    parser.add_argument("--recorded", action="append", default=[], metavar="RECIPE=RIGHT/N", help="repeatable")
     parser.add_argument("--output", type=Path, default=Path("pareto.png"), help="a .png or .svg file")
     parser.add_argument("--rounds", type=int, default=7, choices=range(1, 1000), metavar="N")
     parser.add_argument("--yardstick", action="append", default=[], metavar="NAME", help="repeatable")
@@ -114,15 +188,32 @@ def _unlike_others(model: artifact.Artifact, names: list[str]) -> str:
     return name if names.count(name) == 1 else f"{name} {model.manifest.version[:4]}"
 
 
-def _latencies(models: list[artifact.Artifact], rounds: int) -> list[list[float]]:
-    """Medians in microseconds, by model and round."""
-    networks = [Network(model.flatbuffer) for model in models]
-    times: list[list[float]] = [[] for _ in models]
+def _untrained(name: str) -> tuple[bytes, np.ndarray]:
+    """A recipe's network of ten classes in int8, and drawn images of its size, u8[N,H,W,3]."""
+    from lince.training import backend  # here, since model files are measured without the training framework
+
+    backend.prepare()
+    from lince.training import model as models
+    from lince.training import recipes
+    from lince.training.quantize import quantize
+
+    recipe = recipes.load(name)
+    model = models.build(recipe.model, spec=recipe.spec, num_classes=10, precision="float32", seed=0, folded=True)
+    rng = np.random.default_rng(0)
+    for weight in model.weights:  # drawn, since equal kernels would be stored once
+        weight.assign(rng.normal(0, math.prod(weight.shape[:-1]) ** -0.5, weight.shape))
+    images = golden.draw_images(recipe.spec, seed=0)
+    return quantize(model, images), images
+
+
+def _latencies(contestants: list[Contestant], rounds: int) -> list[list[float]]:
+    """Medians in microseconds, by contestant and round."""
+    networks = [Network(contestant.flatbuffer) for contestant in contestants]
+    times: list[list[float]] = [[] for _ in contestants]
     for number in range(rounds):
-        order = list(range(len(models)))
+        order = list(range(len(contestants)))
         for index in order[:: -1 if number % 2 else 1]:
-            image = models[index].golden.images[:1]
-            times[index].append(latency.time_network(networks[index], image, threads=1).median_us)
+            times[index].append(latency.time_network(networks[index], contestants[index].image, threads=1).median_us)
     return times
 
 

@@ -28,7 +28,7 @@ class Point:
 
     Attributes:
         latency_us: median of the rounds, and their smallest and largest, microseconds.
-        flatbuffer_bytes: the network; `file_bytes` with manifest, card and golden images.
+        flatbuffer_bytes: the network; `file_bytes` with manifest, card and golden images, None without a file.
         accuracy: on `n` test images.
     """
 
@@ -37,7 +37,7 @@ class Point:
     latency_us: Interval
     rounds_us: tuple[float, ...]
     flatbuffer_bytes: int
-    file_bytes: int
+    file_bytes: int | None
     accuracy: Interval
     n: int
     is_yardstick: bool

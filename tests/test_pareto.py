@@ -103,3 +103,35 @@ def test_yardstick_that_is_no_model_is_refused(run, images_folder, tmp_path):
     assert 0 != done.returncode
     assert "Received the yardsticks ['resnet']. Expected names of models" in done.stderr
     assert [] == list(tmp_path.iterdir())
+
+
+def pareto(*arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, PROGRAM, *arguments, "--rounds", "1"]
+    return subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=120, check=False)
+
+
+def test_recorded_recipe_stands_in_for_its_file(tmp_path):
+    """Its bytes are within its limit as the trained one's are, its accuracy is the one that was counted."""
+    path = tmp_path / "pareto.png"
+    recorded = ["--recorded", "tiny=8556/10000", "--recorded", "resnet8=809/1000"]
+    done = pareto("--data", "nowhere", *recorded, "--yardstick", "resnet8", "--output", path)
+    assert 0 == done.returncode, done.stderr
+    tiny, resnet8 = json.loads(done.stdout.splitlines()[-1])["points"]
+    assert (0.8556, 10_000, None) == (tiny["accuracy"]["value"], tiny["n"], tiny["file_bytes"])
+    assert (0.809, 1000, True) == (resnet8["accuracy"]["value"], resnet8["n"], resnet8["is_yardstick"])
+    assert 90_000 < tiny["flatbuffer_bytes"] <= 98_496
+    assert np.asarray(Image.open(path)).std() > 10
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--recorded", "tiny=85.6"], "Received --recorded 'tiny=85.6'. Expected RECIPE=RIGHT/N"),
+        ([], "expected a MODEL or a --recorded recipe"),
+    ],
+)
+def test_nothing_to_measure_is_refused(arguments, sentence):
+    """A record that cannot be read, and no model at all."""
+    done = pareto("--data", "nowhere", *arguments)
+    assert 0 != done.returncode
+    assert sentence in done.stderr

@@ -8,7 +8,7 @@ import pytest
 
 import synthetic
 from lince.corruptions import blurred, faded
-from lince.training.augment import augment, degrade, draw_transforms, mirrored
+from lince.training.augment import another_view, augment, degrade, draw_transforms, mirrored
 from lince.training.recipe import Augment
 
 EVERYTHING = Augment(rotation_degrees=30, zoom=0.2, translate=3, horizontal_flip="random", cutout=5)
@@ -133,21 +133,65 @@ class TestAugment:
         assert images.shape == run(images, EVERYTHING).shape
 
 
+def moves(found: np.ndarray, images: np.ndarray, *, reach: int) -> list[tuple[int, int]]:
+    """For each picture the one window of the original, mirrored beyond its edge, that it is."""
+    return [_move(one, image, reach) for one, image in zip(found, images, strict=True)]
+
+
+def _move(found: np.ndarray, image: np.ndarray, reach: int) -> tuple[int, int]:
+    height, width = image.shape[:2]
+    padded, steps = np.pad(image, ((reach, reach), (reach, reach), (0, 0)), mode="reflect"), range(2 * reach + 1)
+    windows = {(top, left): padded[top : top + height, left : left + width] for top in steps for left in steps}
+    [move] = [move for move, window in windows.items() if np.array_equal(found, window)]
+    return move
+
+
+def every_move(reach: int) -> set[tuple[int, int]]:
+    return {(top, left) for top in range(2 * reach + 1) for left in range(2 * reach + 1)}
+
+
 class TestTranslate:
     def test_only_moves(self):
         """Each picture is a window of itself, mirrored beyond its edge; every shift of the range is among them."""
         images = np.random.default_rng(0).integers(0, 256, (200, 8, 10, 3), dtype=np.uint8)
-        found, moves = run(images, Augment(translate=2)), set()
-        for one, image in zip(found, images, strict=True):
-            padded = np.pad(image, ((2, 2), (2, 2), (0, 0)), mode="reflect")
-            [move] = [
-                (top, left)
-                for top in range(5)
-                for left in range(5)
-                if np.array_equal(one, padded[top : top + 8, left : left + 10])
-            ]
-            moves.add(move)
-        assert {(top, left) for top in range(5) for left in range(5)} == moves
+        assert every_move(2) == set(moves(run(images, Augment(translate=2)), images, reach=2))
+
+
+class TestAnotherView:
+    """What a teacher is asked about."""
+
+    @pytest.fixture
+    def pixels(self) -> np.ndarray:
+        """Two hundred pictures as augmentation leaves them."""
+        return np.random.default_rng(0).integers(0, 256, (200, 8, 10, 3)).astype(np.float32)
+
+    def view(self, pixels: np.ndarray, **options: object) -> np.ndarray:
+        return another_view(pixels, Augment(**options), np.random.default_rng(1))
+
+    def test_is_the_picture_itself_unless_asked_for(self, pixels):
+        """Without `teacher_translate` nothing is moved, mirrored or copied."""
+        assert pixels is self.view(pixels, translate=3, horizontal_flip="random")
+
+    def test_moves_each_picture(self, pixels):
+        """Where the recipe does not mirror, every shift of the range and nothing else."""
+        found = self.view(pixels, teacher_translate=1)
+        assert (pixels.shape, np.float32) == (found.shape, found.dtype)
+        assert every_move(1) == set(moves(found, pixels, reach=1))
+
+    @pytest.mark.parametrize("flip", ["random", "alternating"])
+    def test_mirrors_half_where_the_recipe_mirrors(self, pixels, flip):
+        """By lot, and anew each time: the mirror of the moved picture."""
+        found = self.view(pixels, teacher_translate=1, horizontal_flip=flip)
+        moved = self.view(pixels, teacher_translate=1)
+        same, turned = ((found == other).all(axis=(1, 2, 3)) for other in (moved, moved[:, :, ::-1]))
+        assert (same ^ turned).all()
+        assert 0.4 < turned.mean() < 0.6
+
+    def test_leaves_the_network_s_picture_alone(self, pixels):
+        """It writes into a copy."""
+        before = pixels.copy()
+        self.view(pixels, teacher_translate=1, horizontal_flip="random")
+        np.testing.assert_array_equal(before, pixels)
 
 
 class TestCutout:

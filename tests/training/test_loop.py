@@ -240,6 +240,21 @@ class TestFit:
         _, clear = fit(epochs=1, teacher=teacher, augmentation=Augment())
         assert faded.history[0].loss != clear.history[0].loss
 
+    def test_a_teacher_may_be_asked_about_another_view(self, fit, splits):
+        """The picture moved and mirrored by lot; the network is trained on the picture as it was."""
+        asked, constant = [], np.zeros(3, np.float32)
+
+        def teacher(images: np.ndarray) -> np.ndarray:
+            asked.extend(image.tobytes() for image in images)
+            return np.tile(constant, (len(images), 1))
+
+        _, moved = fit(epochs=1, teacher=teacher, augmentation=Augment(teacher_translate=2))
+        originals = {image.tobytes() for image in splits[0].images}
+        assert len(splits[0]) == len(asked)
+        assert len(originals.intersection(asked)) < len(originals) / 2
+        _, still = fit(epochs=1, teacher=teacher, augmentation=Augment())
+        assert moved.history[0].loss == pytest.approx(still.history[0].loss, rel=1e-4)
+
 
 class TestSchedule:
     def test_follows_the_pace(self, fit):

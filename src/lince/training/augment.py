@@ -42,6 +42,26 @@ def augment(images: UInt8[np.ndarray, "n h w 3"], recipe: Augment, rng: np.rando
     return ops.image.affine_transform(pixels, transforms, interpolation="bilinear", fill_mode="reflect")
 
 
+def another_view(pixels: Any, recipe: Augment, rng: np.random.Generator) -> Any:
+    """What a teacher is asked about: each picture shifted anew and, where the recipe mirrors, mirrored by lot.
+
+    Args:
+        pixels: f32[N,H,W,3] 0..255, as `augment` returns them.
+        recipe: `teacher_translate` says how far.
+        rng: the only source of randomness.
+
+    Returns:
+        f32[N,H,W,3] 0..255: `pixels` itself where the recipe moves nothing.
+    """
+    if not recipe.teacher_translate:
+        return pixels
+    views = _shifted(np.asarray(pixels), recipe.teacher_translate, rng)
+    if recipe.horizontal_flip != "none":
+        mirror = rng.random(len(views)) < 0.5
+        views[mirror] = views[mirror][:, :, ::-1]
+    return views
+
+
 def degrade(pixels: Any, recipe: Augment, rng: np.random.Generator) -> Any:
     """Blurs, fades and makes noisy, each of them a share of the images drawn on its own.
 

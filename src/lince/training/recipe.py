@@ -113,6 +113,10 @@ class Augment(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             0 for none.
         cutmix: share of the images of which a rectangle is that of another image, and as much of the target (Yun et al.
             2019, arXiv:1905.04899).
+        teacher_translate: with a teacher, it is asked about the picture shifted anew by up to this many pixels each way
+            and, unless `horizontal_flip` is `none`, mirrored for half of the images: over the steps the network learns
+            the mean of what the teacher says of such views, which is right more often than one. 0 shows it the picture
+            that the network sees.
         degraded: share of the images that are blurred; as large a share, drawn on its own, is faded, and another made
             noisy. A teacher answers for the picture as it was before.
         blur: of a blurred image, up to this standard deviation of a Gaussian, pixels; 0.2 or less changes nothing.
@@ -126,6 +130,7 @@ class Augment(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     horizontal_flip: Literal["none", "random", "alternating"] = "none"
     cutout: Annotated[int, Meta(ge=0)] = 0
     cutmix: Annotated[float, Meta(ge=0, le=1)] = 0.0
+    teacher_translate: Annotated[int, Meta(ge=0)] = 0
     degraded: Annotated[float, Meta(ge=0, le=1)] = 0.0
     blur: Annotated[float, Meta(ge=0, le=10)] = 0.0
     fade: Share = 0.0
@@ -267,7 +272,7 @@ class Recipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
                 "optimizer 'muon' rescales kernels, which batch norm must undo, and family 'vgg' has none; "
                 "use 'adam', or another family"
             )
-        for key in ("translate", "cutout"):
+        for key in ("translate", "cutout", "teacher_translate"):
             reach = getattr(self.augment, key)
             if reach >= self.image_size:
                 raise ValueError(

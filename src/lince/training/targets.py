@@ -24,8 +24,8 @@ class Targets:
         labels: i64[N], of the training split.
         num_classes: K.
         recipe: smoothing, balance and the teacher's share.
-        teacher: asked about the pixels that the network sees (Beyer et al. 2022, arXiv:2106.05237), before they are
-            degraded, or None.
+        teacher: asked about the pixels that the network sees (Beyer et al. 2022, arXiv:2106.05237) or another view of
+            them, before they are degraded, or None.
     """
 
     def __init__(self, labels: Int64[np.ndarray, " n"], num_classes: int, recipe: Train, teacher: Teacher | None):
@@ -40,7 +40,7 @@ class Targets:
 
         Args:
             indices: i64[N], into the labels.
-            pixels: f32[N,H,W,3] 0..255, as augmented and not yet degraded.
+            pixels: f32[N,H,W,3] 0..255, what the teacher is asked about: as augmented and not yet degraded.
             mix: what the images are made of, where each is not one of the training images.
         """
         recipe, labels = self._recipe, self._labels[indices]
