@@ -23,6 +23,7 @@ import math
 import re
 import statistics
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -149,8 +150,10 @@ def measure(contestants: list[Contestant], *, rounds: int, yardsticks: tuple[str
         yardsticks: names of models, of their files or run folders.
 
     Raises:
-        LinceError: a yardstick is none of them.
+        LinceError: two have one name, or a yardstick is none of them.
     """
+    if repeated := {name for name, count in Counter(one.name for one in contestants).items() if count > 1}:
+        raise LinceError(f"Received {sorted(repeated)} twice. Expected each model once: leave out file or record.")
     if unknown := set(yardsticks).difference(*(contestant.called for contestant in contestants)):
         names = [contestant.name for contestant in contestants]
         raise LinceError(f"Received the yardsticks {sorted(unknown)}. Expected names of models, such as {names}.")

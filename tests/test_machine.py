@@ -81,7 +81,17 @@ class TestPeakMemory:
 
 
 class TestProcessorFlags:
-    def test_are_words(self):
-        """A set of names; empty where the system does not tell."""
-        found = machine.processor_flags()
-        assert all(flag and flag.split() == [flag] for flag in found)
+    @pytest.mark.parametrize(
+        ("cpuinfo", "expected"),
+        [
+            ("model name\t: Zen 4\nflags\t\t: fpu avx2\nbugs\t\t: spectre\n\nflags\t\t: fpu\n", {"fpu", "avx2"}),
+            ("processor\t: 0\nFeatures\t: fp asimd\n", {"fp", "asimd"}),
+            ("processor\t: 0\n", set()),
+            ("", set()),
+        ],
+        ids=["x86", "arm", "neither", "not Linux"],
+    )
+    def test_are_those_of_the_first_core(self, monkeypatch, cpuinfo, expected):
+        """By their Linux names, on x86 and on Arm; none where the system does not tell."""
+        monkeypatch.setattr(machine, "_text", lambda path: cpuinfo)
+        assert expected == machine.processor_flags()

@@ -1,6 +1,9 @@
 """What the stages say on the way: what a run holds, how its time is divided, what it took."""
 
+from dataclasses import replace
+
 import msgspec
+import numpy as np
 import pytest
 
 from lince import stages
@@ -16,8 +19,6 @@ def opened(run: RunFolder):
 
 def changed(opened, *, budget: Budget | None = None, **train: object):
     """An open run with another `[train]` table and budget."""
-    from dataclasses import replace
-
     recipe = msgspec.structs.replace(opened.recipe, train=msgspec.structs.replace(opened.recipe.train, **train))
     return replace(opened, recipe=recipe, record=msgspec.structs.replace(opened.record, budget=budget))
 
@@ -39,6 +40,24 @@ class TestSayStart:
         """Several turns through the images in an epoch are as good."""
         stages.say_start(changed(opened, batch_size=1000, repeats=10))
         assert "which is few" not in capsys.readouterr().err
+
+    def test_uneven_classes(self, opened, capsys):
+        """Once the largest class has more than twice the images of the smallest, unless the recipe weighs them."""
+        labels = opened.train.labels
+        uneven = np.sort(np.concatenate([np.flatnonzero(labels > 0), np.flatnonzero(labels == 0)[:3]]))
+        run = replace(opened, train=opened.train.take(uneven))
+        stages.say_start(run)
+        said = " ".join(capsys.readouterr().err.split())
+        most = max(np.bincount(labels)[1:])
+        assert f"Classes are uneven, 3 to {most} images to train on, and each image counts alike" in said
+        stages.say_start(changed(run, class_balance=0.5))
+        assert "uneven" not in capsys.readouterr().err
+
+    def test_a_time_that_is_less_than_a_turn(self, opened, capsys):
+        """It does not promise that all images are seen."""
+        budget = Budget(seconds=60, training_seconds=50, publishing_seconds=8, step_seconds=(0.1,), rejected=())
+        stages.say_start(changed(opened, budget=budget, epochs=1, repeats=1, batch_size=16))
+        assert "once, as far as the time goes, through the images" in " ".join(capsys.readouterr().err.split())
 
     def test_time_budget(self, opened, capsys):
         """How the time is divided, and what was chosen for it."""

@@ -84,7 +84,7 @@ def train(
         ),
     ] = "default",
     overrides: Overrides = None,
-    name: Annotated[str | None, typer.Option(help="Of the run folder; otherwise the recipe's name.")] = None,
+    name: Annotated[str | None, typer.Option(help="Of the run folder; otherwise the recipe's, or the time's.")] = None,
     runs: Annotated[Path, typer.Option(help="Where run folders are made.")] = Path("runs"),
     time_budget: Annotated[
         str | None,

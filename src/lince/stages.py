@@ -4,6 +4,7 @@ import math
 import os
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
@@ -16,6 +17,9 @@ from lince.errors import LinceError
 
 # Enough to see what is wrong; the run folder lists all.
 _REJECTED_SHOWN = 5
+
+# Times the smallest class: from here on the user is told.
+_UNEVEN = 2
 
 
 def request(
@@ -177,10 +181,23 @@ def say_start(run: Any) -> None:
             f"{len(run.train):,} images make {steps} steps in all, which is few: try --time-budget 5m, or "
             "--set train.repeats=20 and a smaller train.batch_size."
         )
+    fewest, most = _class_counts(run)
+    if most > _UNEVEN * fewest and run.recipe.train.class_balance == 0:
+        say(
+            f"Classes are uneven, {fewest:,} to {most:,} images to train on, and each image counts alike: "
+            "--set train.class_balance=1 makes each class count alike."
+        )
     for rejected in run.record.rejected[:_REJECTED_SHOWN]:
         say(f"Left out: {rejected.path}: {rejected.reason}")
     if run.record.rejected:
         say(f"Left out {len(run.record.rejected):,} files in all; {run.folder.record} lists them.")
+
+
+def _class_counts(run: Any) -> tuple[int, int]:
+    """Images of the smallest and of the largest class to train on."""
+    counts = Counter(run.train.labels.tolist())
+    per_class = [counts[label] for label in range(len(run.train.classes))]
+    return min(per_class), max(per_class)
 
 
 def _steps(run: Any) -> int:
@@ -193,16 +210,17 @@ def _say_budget(recipe: Any, budget: Any) -> None:
     parts = ", ".join(f"{timedelta(seconds=round(seconds))} {what}" for what, seconds in times.items())
     short = f"; too short for {', '.join(budget.rejected)}" if budget.rejected else ""
     turns = recipe.train.epochs * recipe.train.repeats
+    often = f"about {turns:,} times" if turns > 1 else "once, as far as the time goes,"
     say(
-        f"Time: {parts}. Recipe {recipe.name}, about {turns:,} times through the images in batches of "
+        f"Time: {parts}. Recipe {recipe.name}, {often} through the images in batches of "
         f"{recipe.train.batch_size:,}{short}."
     )
 
 
 def say_cost(seconds: float) -> None:
-    """Says how long the program ran, and the most memory that it held."""
-    peak = machine.peak_memory_bytes()
-    memory = "" if peak is None else f", peak memory {peak / 1e9:.1f} GB"
+    """Says how long the program ran, and the most memory that it held, or the child that published for it."""
+    peak = max(machine.peak_memory_bytes() or 0, machine.peak_memory_bytes(children=True) or 0)
+    memory = f", peak memory {peak / 1e9:.1f} GB" if peak else ""
     say(f"Done in {seconds / 60:.1f} minutes{memory}.")
 
 

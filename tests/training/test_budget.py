@@ -53,6 +53,11 @@ class TestCandidates:
         assert {0} == {one.patience for one in found}
         assert "constant" not in {one.schedule for one in found}
 
+    @pytest.mark.parametrize("recipe", [None, "tiny"])
+    def test_the_first_need_not_see_all_images(self, recipe):
+        """So that minutes are enough for millions of images, whether a recipe was named or not."""
+        assert 0 == limits.limit(60, began=0, recipe=recipe).candidates[0][1]
+
     def test_overrides_reach_all(self):
         """--set goes for whichever is chosen."""
         found = limits.limit(60, began=0, recipe=None, overrides=["train.label_smoothing=0.3"])
@@ -214,6 +219,17 @@ class TestMeasuring:
         chosen, found = machine.choose(33, splits[0], named(recipe, "quick"))
         assert 33 - 1 - 6 == found.training_seconds
         assert chosen.train.epochs * chosen.train.repeats == round(6 / (0.1 * 8))
+
+    def test_not_all_images_need_be_seen(self, recipe, splits, monkeypatch):
+        """A turn through a million images takes hours here; the first candidate asks for 50 steps only."""
+        machine = Machine(monkeypatch, quick=1)
+        found = Limit(60, machine.now, ((named(recipe, "quick"), 0),), is_fixed=True)
+        chosen, divided = choose(found, splits[0], images=10**6)
+        assert (1, 1) == (chosen.train.epochs, chosen.train.repeats)
+        assert 60 - 1 - 6 == divided.training_seconds
+        needs_a_turn = Limit(60, machine.now, ((named(recipe, "quick"), 1),), is_fixed=True)
+        with pytest.raises(TrainingError, match="Expected at least"):
+            choose(needs_a_turn, splits[0], images=10**6)
 
     def test_finds_tracing(self, recipe, splits):
         """First steps compile: on this network that takes longer than the steps."""

@@ -67,11 +67,25 @@ class TestTargets:
         found = Targets(self.labels, 3, options, None)(np.arange(4), np.zeros((4, 2, 2, 3)), self.mix)
         np.testing.assert_allclose([[0.75, 0.25, 0], [0.5, 0.5, 0], [0, 0, 1], [1, 0, 0]], found)
 
-    def test_weights_are_mixed_too(self):
-        """A rare class counts for as much of a picture as it has."""
+    def test_each_label_keeps_its_weight(self):
+        """A rare class counts for as much of a picture as it has, and the other in it for no more than it would."""
         options = Train(epochs=1, batch_size=4, learning_rate=0.1, class_balance=1)
-        found = Targets(self.labels, 3, options, None)(np.arange(4), np.zeros((4, 2, 2, 3)), self.mix)
-        np.testing.assert_allclose([4 / 3, 4 / 3, 2 / 3, 4 / 3], found.sum(axis=1), rtol=1e-6)
+        mix = Mix(np.array([2, 0, 3, 0]), np.array([0.5, 0.5, 0.2, 0], np.float32))
+        found = Targets(self.labels, 3, options, None)(np.arange(4), np.zeros((4, 2, 2, 3)), mix)
+        rare, common = 4 / 3, 2 / 3
+        expected = [[rare / 2, 0, common / 2], [rare / 2, rare / 2, 0], [0, 0, common], [rare, 0, 0]]
+        np.testing.assert_allclose(expected, found, rtol=1e-6)
+
+    def test_a_teacher_weighs_what_the_labels_weigh(self):
+        """Its answer is spread over as much weight as the mixed picture has."""
+        options = Train(
+            epochs=1, batch_size=4, learning_rate=0.1, class_balance=1, teacher_weight=1.0, teacher_temperature=1.0
+        )
+        logits = np.log(np.array([[0.7, 0.2, 0.1]], np.float32))
+        targets = Targets(self.labels, 3, options, lambda images: np.repeat(logits, len(images), axis=0))
+        mix = Mix(np.array([2, 0, 3, 0]), np.array([0.5, 0.5, 0.2, 0], np.float32))
+        found = targets(np.arange(4), np.zeros((4, 2, 2, 3)), mix)
+        np.testing.assert_allclose(np.outer([1, 4 / 3, 2 / 3, 4 / 3], [0.7, 0.2, 0.1]), found, rtol=1e-5)
 
     def test_a_teacher_answers_for_what_it_sees(self):
         """It has seen the mixed picture itself: its part of the target is not mixed."""

@@ -82,9 +82,19 @@ class TestClassWeights:
         counts = np.array([7, 50, 3, 20])
         assert np.ptp(class_weights(counts, balance=1) * counts) < 1e-4
 
-    def test_the_only_image_of_a_class_is_bounded(self):
-        """Its weight would be 500; ten means are enough."""
-        np.testing.assert_allclose([1000 / 1998, 10], class_weights(np.array([999, 1]), balance=1), rtol=1e-6)
+    @pytest.mark.parametrize(
+        ("counts", "expected"),
+        [([999, 1], [990 / 999, 10]), ([9990] + [1] * 10, [9900 / 9990] + [10] * 10), ([1000, 30, 1], None)],
+        ids=["one image", "ten classes of one", "one after the other"],
+    )
+    def test_rare_images_are_bounded(self, counts, expected):
+        """Ten means are enough, of all images as they weigh in the end: the others get what is cut off."""
+        counts = np.array(counts)
+        found = class_weights(counts, balance=1)
+        assert np.average(found, weights=counts) == pytest.approx(1)
+        assert 10 == found.max()
+        if expected:
+            np.testing.assert_allclose(expected, found, rtol=1e-6)
 
     def test_class_without_images(self):
         """It weighs something finite, and takes nothing from the others."""

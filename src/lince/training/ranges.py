@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
-from jaxtyping import Float32, Int64, UInt8
+from jaxtyping import Float32, UInt8
 
 from lince.published import RangeMethod
 from lince.training.float_network import INPUT, FloatNetwork
@@ -27,10 +27,6 @@ class Extremes:
 
     lows: dict[str, Float32[np.ndarray, " n"]]
     highs: dict[str, Float32[np.ndarray, " n"]]
-
-    def take(self, indices: Int64[np.ndarray, " m"]) -> "Extremes":
-        """Those of some of the images, in that order."""
-        return Extremes(*({name: all_[indices] for name, all_ in ends.items()} for ends in (self.lows, self.highs)))
 
 
 def observe(network: FloatNetwork, images: UInt8[np.ndarray, "n h w 3"]) -> Extremes:

@@ -46,14 +46,14 @@ class Targets:
         recipe, labels = self._recipe, self._labels[indices]
         rows = self._one_hot[labels]
         rows = rows * (1 - recipe.label_smoothing) + recipe.label_smoothing / rows.shape[1]
-        weights = self._weights[labels]
+        rows = rows * self._weights[labels][:, None]
         if mix is not None:
-            rows, weights = mix.of(rows), mix.of(weights)
+            rows = mix.of(rows)
         if self._teacher is not None:
             logits = self._teacher(np.clip(np.rint(np.asarray(pixels)), 0, 255).astype(np.uint8))
-            taught = softmax(logits, recipe.teacher_temperature)
+            taught = softmax(logits, recipe.teacher_temperature) * rows.sum(axis=1, keepdims=True)
             rows = (1 - recipe.teacher_weight) * rows + recipe.teacher_weight * taught
-        return (rows * weights[:, None]).astype(np.float32)
+        return rows.astype(np.float32)
 
 
 def class_weights(counts: Int64[np.ndarray, " k"], *, balance: float) -> Float32[np.ndarray, " k"]:
@@ -67,5 +67,10 @@ def class_weights(counts: Int64[np.ndarray, " k"], *, balance: float) -> Float32
         f32[K], at most 10.
     """
     weights = np.maximum(counts, 1).astype(np.float64) ** -balance
-    weights *= counts.sum() / (weights * counts).sum()
-    return np.minimum(weights, _HEAVIEST).astype(np.float32)
+    heaviest = np.zeros(len(counts), bool)
+    while True:  # what is cut off is given to the others, which can make another too heavy: at most K times
+        others = counts.sum() - _HEAVIEST * counts[heaviest].sum()
+        scaled = np.where(heaviest, _HEAVIEST, weights * others / (weights * counts)[~heaviest].sum())
+        if not (above := scaled > _HEAVIEST).any():
+            return scaled.astype(np.float32)
+        heaviest |= above
