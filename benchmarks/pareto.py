@@ -8,8 +8,9 @@ Latency: one image at a time, one thread, without decoding. The models take turn
 reversed in every other, so that all meet the same machine; the figure is the median of the rounds' medians, its spread
 their smallest and largest. Accuracy: the file as it is served, on the test split of DATA, with its 95 % interval.
 
---recorded stands in for a model file that is not at hand: the network of a recipe that ships is built anew and, without
-training, quantised, which gives the same bytes and latency; its accuracy is what was counted when it was trained.
+--recorded stands in for a model file that is not at hand: the network of a recipe that ships is built anew for ten
+classes and, without training, quantised. Its layers are the trained one's, so that latency is, and bytes are within
+1 %; its accuracy is what was counted when it was trained.
 
 --yardstick names a model (by its own name, that of its file or of its run folder) to be drawn as a mark to compare
 with, not as one of ours. --limits draws the limits that the recipes are held to; those that are a multiple of
@@ -25,7 +26,7 @@ import statistics
 import sys
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -57,8 +58,8 @@ class Contestant:
         called: every name that a yardstick may be named by.
         version: of the model file, or `untrained`.
         image: u8[1,H,W,3], to be timed on.
-        file_bytes: of the model file; None without one.
-        accuracy: on `n` test images.
+        path: of the model file, if there is one.
+        accuracy: on `n` test images; None until they are counted.
     """
 
     name: str
@@ -66,20 +67,20 @@ class Contestant:
     version: str
     flatbuffer: bytes
     image: np.ndarray
-    file_bytes: int | None
-    accuracy: Interval
-    n: int
+    path: Path | None = None
+    accuracy: Interval | None = None
+    n: int = 0
 
 
 def main() -> int:
     """Measures, draws, and prints."""
-    parser = _parser()
-    options = parser.parse_args()
-    if not (options.models or options.recorded):
-        parser.error("expected a MODEL or a --recorded recipe")
+    options = _options()
+    yardsticks = frozenset(options.yardstick)
     with native.hushed():
-        contestants = [*from_files(options.models, options.data), *map(from_record, options.recorded)]
-        points = measure(contestants, rounds=options.rounds, yardsticks=tuple(options.yardstick))
+        contestants = [*from_files(options.models), *map(from_record, options.recorded)]
+        check(contestants, yardsticks)
+        contestants = [counted(one, options.data) if one.accuracy is None else one for one in contestants]
+        points = measure(contestants, rounds=options.rounds, yardsticks=yardsticks)
     figure = draw(points, limits=LIMITS if options.limits else ())
     render = plots.svg_bytes if options.output.suffix == ".svg" else plots.png_bytes
     write_atomically(options.output, render(figure))
@@ -94,32 +95,24 @@ def main() -> int:
     return 0
 
 
-def from_files(models: list[str], source: str) -> Iterator[Contestant]:
-    """Opens model files and counts their right answers.
-
-    Args:
-        models: as for `lince evaluate`.
-        source: DATA, as for `lince evaluate`; its test split is read.
+def from_files(models: list[str]) -> Iterator[Contestant]:
+    """Opens model files.
 
     Raises:
-        LinceError: a model cannot be opened, or not be measured on this source.
+        LinceError: one of them cannot be opened.
     """
     paths = [artifact.locate(model) for model in models]
     opened = [artifact.read(path) for path in paths]
-    names = [model.manifest.name for model in opened]
+    names = Counter(model.manifest.name for model in opened)
     for path, model in zip(paths, opened, strict=True):
-        found = subject.find(str(path))
-        images = subject.images(found, source, "test", progress=lambda done, total, what: None)
-        report = evaluate.evaluate(found.predict, images)
+        name, version = model.manifest.name, model.manifest.version
         yield Contestant(
-            name=_unlike_others(model, names),
-            called=frozenset({model.manifest.name, path.stem, path.parent.name}),
-            version=model.manifest.version,
+            name=name if names[name] == 1 else f"{name} {version[:4]}",
+            called=frozenset({name, path.stem, path.parent.name}),
+            version=version,
             flatbuffer=model.flatbuffer,
             image=model.golden.images[:1],
-            file_bytes=path.stat().st_size,
-            accuracy=report.accuracy,
-            n=report.n,
+            path=path,
         )
 
 
@@ -136,27 +129,53 @@ def from_record(record: str) -> Contestant:
     if not parts:
         raise LinceError(f"Received --recorded {record!r}. Expected RECIPE=RIGHT/N, such as tiny=8556/10000.")
     name, right, n = parts[1], int(parts[2]), int(parts[3])
-    flatbuffer, images = _untrained(name)
     accuracy = accuracy_interval(right, n)
-    return Contestant(name, frozenset({name}), "untrained", flatbuffer, images[:1], None, accuracy, n)
+    flatbuffer, images = _untrained(name)
+    return Contestant(name, frozenset({name}), "untrained", flatbuffer, images[:1], accuracy=accuracy, n=n)
 
 
-def measure(contestants: list[Contestant], *, rounds: int, yardsticks: tuple[str, ...] = ()) -> list[Point]:
-    """Times all of them, in turns.
-
-    Args:
-        contestants: at least 1.
-        rounds: turns, at least 1.
-        yardsticks: names of models, of their files or run folders.
+def check(contestants: list[Contestant], yardsticks: frozenset[str]) -> None:
+    """Refuses what could not be drawn, before anything is measured.
 
     Raises:
         LinceError: two have one name, or a yardstick is none of them.
     """
-    if repeated := {name for name, count in Counter(one.name for one in contestants).items() if count > 1}:
+    names = [contestant.name for contestant in contestants]
+    if repeated := {name for name in names if names.count(name) > 1}:
         raise LinceError(f"Received {sorted(repeated)} twice. Expected each model once: leave out file or record.")
-    if unknown := set(yardsticks).difference(*(contestant.called for contestant in contestants)):
-        names = [contestant.name for contestant in contestants]
+    if unknown := yardsticks.difference(*(contestant.called for contestant in contestants)):
         raise LinceError(f"Received the yardsticks {sorted(unknown)}. Expected names of models, such as {names}.")
+
+
+def counted(contestant: Contestant, source: str) -> Contestant:
+    """The same with the right answers of its model file counted.
+
+    Args:
+        contestant: with a model file.
+        source: DATA, as for `lince evaluate`; its test split is read.
+
+    Raises:
+        LinceError: it cannot be measured on this source.
+    """
+    found = subject.find(str(contestant.path))
+    images = subject.images(found, source, "test", progress=lambda done, total, what: None)
+    report = evaluate.evaluate(found.predict, images)
+    return replace(contestant, accuracy=report.accuracy, n=report.n)
+
+
+def measure(contestants: list[Contestant], *, rounds: int, yardsticks: frozenset[str]) -> list[Point]:
+    """Times all of them, in turns.
+
+    Args:
+        contestants: at least 1, counted.
+        rounds: turns, at least 1.
+        yardsticks: names of models, of their files or run folders.
+
+    Raises:
+        LinceError: their accuracies are of different numbers of images.
+    """
+    if len(sizes := {contestant.n for contestant in contestants}) > 1:
+        raise LinceError(f"Received accuracies on {sorted(sizes)} images. Expected one test split for all.")
     return [
         Point(
             name=contestant.name,
@@ -164,7 +183,7 @@ def measure(contestants: list[Contestant], *, rounds: int, yardsticks: tuple[str
             latency_us=Interval(statistics.median(rounds_us), min(rounds_us), max(rounds_us)),
             rounds_us=tuple(rounds_us),
             flatbuffer_bytes=len(contestant.flatbuffer),
-            file_bytes=contestant.file_bytes,
+            file_bytes=contestant.path.stat().st_size if contestant.path else None,
             accuracy=contestant.accuracy,
             n=contestant.n,
             is_yardstick=not contestant.called.isdisjoint(yardsticks),
@@ -173,22 +192,21 @@ def measure(contestants: list[Contestant], *, rounds: int, yardsticks: tuple[str
     ]
 
 
-def _parser() -> argparse.ArgumentParser:
+def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("models", nargs="*", metavar="MODEL", help="a model file, a run folder, or cifar10")
-    parser.add_argument("--data", required=True, help="as for lince evaluate; the test split is read")
+    parser.add_argument("--data", help="as for lince evaluate; the test split is read, for each MODEL")
     parser.add_argument("--recorded", action="append", default=[], metavar="RECIPE=RIGHT/N", help="repeatable")
     parser.add_argument("--output", type=Path, default=Path("pareto.png"), help="a .png or .svg file")
     parser.add_argument("--rounds", type=int, default=7, choices=range(1, 1000), metavar="N")
     parser.add_argument("--yardstick", action="append", default=[], metavar="NAME", help="repeatable")
     parser.add_argument("--limits", action="store_true", help="draw the limits of the recipes")
-    return parser
-
-
-def _unlike_others(model: artifact.Artifact, names: list[str]) -> str:
-    """Its name; with the version where several have it."""
-    name = model.manifest.name
-    return name if names.count(name) == 1 else f"{name} {model.manifest.version[:4]}"
+    options = parser.parse_args()
+    if not (options.models or options.recorded):
+        parser.error("expected a MODEL or a --recorded recipe")
+    if options.models and not options.data:
+        parser.error("expected --data, to count the right answers of a MODEL on")
+    return options
 
 
 def _untrained(name: str) -> tuple[bytes, np.ndarray]:

@@ -3,11 +3,13 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from pareto import from_files, from_record
 from pareto_chart import Limit, Point, draw
 from PIL import Image
 
@@ -113,14 +115,31 @@ def pareto(*arguments: object) -> subprocess.CompletedProcess[str]:
 def test_recorded_recipe_stands_in_for_its_file(tmp_path):
     """Its bytes are within its limit as the trained one's are, its accuracy is the one that was counted."""
     path = tmp_path / "pareto.png"
-    recorded = ["--recorded", "tiny=8556/10000", "--recorded", "resnet8=809/1000"]
-    done = pareto("--data", "nowhere", *recorded, "--yardstick", "resnet8", "--output", path)
+    recorded = ["--recorded", "tiny=8556/10000", "--recorded", "resnet8=8090/10000"]
+    done = pareto(*recorded, "--yardstick", "resnet8", "--output", path)
     assert 0 == done.returncode, done.stderr
     tiny, resnet8 = json.loads(done.stdout.splitlines()[-1])["points"]
     assert (0.8556, 10_000, None) == (tiny["accuracy"]["value"], tiny["n"], tiny["file_bytes"])
-    assert (0.809, 1000, True) == (resnet8["accuracy"]["value"], resnet8["n"], resnet8["is_yardstick"])
-    assert 90_000 < tiny["flatbuffer_bytes"] <= 98_496
+    assert (0.809, True) == (resnet8["accuracy"]["value"], resnet8["is_yardstick"])
+    assert 97_000 < tiny["flatbuffer_bytes"] <= 98_496
     assert np.asarray(Image.open(path)).std() > 10
+
+
+def test_untrained_network_has_the_bytes_of_the_trained_one():
+    """That of the recipe of the model that ships, within 1 %."""
+    shipped = artifact.read(artifact.locate("cifar10"))
+    recipe = shipped.manifest.training["recipe"]["name"]
+    stand_in = from_record(f"{recipe}=9/10")
+    assert len(stand_in.flatbuffer) == pytest.approx(len(shipped.flatbuffer), rel=0.01)
+
+
+def test_files_of_one_name_are_told_apart_by_their_versions(run, tmp_path):
+    """As two trainings of one recipe are."""
+    first, other = artifact.read(run.model), artifact.read(artifact.locate("cifar10"))
+    path = tmp_path / "other.tflite"
+    artifact.write(path, replace(other, manifest=replace(other.manifest, name=first.manifest.name)))
+    names = [contestant.name for contestant in from_files([str(run.model), str(path)])]
+    assert [f"tiny {first.manifest.version[:4]}", f"tiny {other.manifest.version[:4]}"] == names
 
 
 @pytest.mark.parametrize(
@@ -128,11 +147,13 @@ def test_recorded_recipe_stands_in_for_its_file(tmp_path):
     [
         (["--recorded", "tiny=85.6"], "Received --recorded 'tiny=85.6'. Expected RECIPE=RIGHT/N"),
         (["--recorded", "tiny=9/10", "--recorded", "tiny=8/10"], "Received ['tiny'] twice. Expected each model once"),
+        (["--recorded", "tiny=9/10", "--recorded", "resnet8=80/100"], "Received accuracies on [10, 100] images."),
+        (["cifar10"], "expected --data, to count the right answers of a MODEL on"),
         ([], "expected a MODEL or a --recorded recipe"),
     ],
 )
 def test_what_cannot_be_drawn_is_refused(arguments, sentence):
-    """A record that cannot be read, a model with two figures, and no model at all."""
-    done = pareto("--data", "nowhere", *arguments)
+    """A record that cannot be read, a model with two figures, figures of different images, and no model at all."""
+    done = pareto(*arguments)
     assert 0 != done.returncode
     assert sentence in done.stderr

@@ -57,7 +57,7 @@ class TestSayStart:
         """It does not promise that all images are seen."""
         budget = Budget(seconds=60, training_seconds=50, publishing_seconds=8, step_seconds=(0.1,), rejected=())
         stages.say_start(changed(opened, budget=budget, epochs=1, repeats=1, batch_size=16))
-        assert "once, as far as the time goes, through the images" in " ".join(capsys.readouterr().err.split())
+        assert "about once, as far as the time goes, through the images" in " ".join(capsys.readouterr().err.split())
 
     def test_time_budget(self, opened, capsys):
         """How the time is divided, and what was chosen for it."""

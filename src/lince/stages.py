@@ -18,7 +18,8 @@ from lince.errors import LinceError
 # Enough to see what is wrong; the run folder lists all.
 _REJECTED_SHOWN = 5
 
-# Times the smallest class: from here on the user is told.
+# Times the smallest class, above which the user is told: of two such classes, two thirds of the images are of one, and a
+# network that always names it is right for so many.
 _UNEVEN = 2
 
 
@@ -184,8 +185,8 @@ def say_start(run: Any) -> None:
     fewest, most = _class_counts(run)
     if most > _UNEVEN * fewest and run.recipe.train.class_balance == 0:
         say(
-            f"Classes are uneven, {fewest:,} to {most:,} images to train on, and each image counts alike: "
-            "--set train.class_balance=1 makes each class count alike."
+            f"Classes are uneven, {fewest:,} to {most:,} images to train on, and each image counts alike: a run with "
+            "--set train.class_balance=1 gives those of the rare ones more weight."
         )
     for rejected in run.record.rejected[:_REJECTED_SHOWN]:
         say(f"Left out: {rejected.path}: {rejected.reason}")
@@ -210,7 +211,7 @@ def _say_budget(recipe: Any, budget: Any) -> None:
     parts = ", ".join(f"{timedelta(seconds=round(seconds))} {what}" for what, seconds in times.items())
     short = f"; too short for {', '.join(budget.rejected)}" if budget.rejected else ""
     turns = recipe.train.epochs * recipe.train.repeats
-    often = f"about {turns:,} times" if turns > 1 else "once, as far as the time goes,"
+    often = f"about {turns:,} times" if turns > 1 else "about once, as far as the time goes,"
     say(
         f"Time: {parts}. Recipe {recipe.name}, {often} through the images in batches of "
         f"{recipe.train.batch_size:,}{short}."

@@ -180,7 +180,7 @@ class TestAnotherView:
 
     @pytest.mark.parametrize("flip", ["random", "alternating"])
     def test_mirrors_half_where_the_recipe_mirrors(self, pixels, flip):
-        """By lot, and anew each time: the mirror of the moved picture."""
+        """By lot: the mirror of the moved picture."""
         found = self.view(pixels, teacher_translate=1, horizontal_flip=flip)
         moved = self.view(pixels, teacher_translate=1)
         same, turned = ((found == other).all(axis=(1, 2, 3)) for other in (moved, moved[:, :, ::-1]))

@@ -18,6 +18,7 @@ from lince.records import Split
 from lince.run import RunFolder
 from lince.training import budget, limits, measuring, pipeline, recipes
 from lince.training.limits import CANDIDATES, Limit
+from lince.training.measuring import Counts
 from lince.training.recipe import Recipe
 from lince.training.trainer import Trainer
 
@@ -30,9 +31,9 @@ def limit(seconds: float, *candidates: tuple[Recipe, int], is_fixed: bool = Fals
     return Limit(seconds, time.perf_counter(), candidates, is_fixed)
 
 
-def choose(found: Limit, train: Split, **options):
-    settings = {"images": len(train), "others": 15, "precision": "float32", "seed": 0} | options
-    return budget.choose(found, train, **settings)
+def choose(found: Limit, train: Split, *, images: int | None = None, validation: int = 5, test: int = 10, **options):
+    counts = Counts(len(train) if images is None else images, validation, test)
+    return budget.choose(found, train, images=counts, precision="float32", seed=0, **options)
 
 
 def named(recipe: Recipe, name: str, **changes: object) -> Recipe:
@@ -147,7 +148,7 @@ class TestChoose:
             TrainingError,
             match=r"Received a time budget of 2 s\. Expected at least \d+0 s for recipe 'tiny', these images",
         ):
-            choose(limit(2, (recipe, 1)), splits[0], others=10**6)
+            choose(limit(2, (recipe, 1)), splits[0], test=10**6)
 
     def test_more_images_need_more_time(self, recipe, splits):
         """The least grows with what there is to train on."""
@@ -162,12 +163,14 @@ class TestChoose:
 class Machine:
     """One on which measuring and tracing take so long, by a clock of its own, and a step 0.1 s."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, *, tracing: float = 0.0, **measuring: float):
-        self.now, self.tracing, self.measuring, self.measured = 0.0, tracing, measuring, []
+    def __init__(
+        self, monkeypatch: pytest.MonkeyPatch, *, tracing: float = 0.0, forward: float = 0.0, **measuring: float
+    ):
+        self.now, self.tracing, self.forward, self.measuring, self.measured = 0.0, tracing, forward, measuring, []
         monkeypatch.setattr(limits, "time", SimpleNamespace(perf_counter=lambda: self.now))
         monkeypatch.setattr(budget, "measure", self.measure)
 
-    def measure(self, recipe: Recipe, train: Split, *, images: int, **_: object) -> measuring.Cost:
+    def measure(self, recipe: Recipe, train: Split, *, images: Counts, **_: object) -> measuring.Cost:
         self.now += self.measuring[recipe.name]
         self.measured.append(recipe.name)
         return measuring.Cost(
@@ -176,7 +179,7 @@ class Machine:
             setup_seconds=1.0,
             tracing_seconds=self.tracing,
             step_seconds=(0.1,),
-            forward_seconds=0.0,
+            forward_seconds=self.forward,
             layers=1,
             slowness=1.0,
             measuring_seconds=self.measuring[recipe.name],
@@ -220,6 +223,18 @@ class TestMeasuring:
         assert 33 - 1 - 6 == found.training_seconds
         assert chosen.train.epochs * chosen.train.repeats == round(6 / (0.1 * 8))
 
+    def test_the_last_validation_comes_after_the_time_to_train(self, recipe, splits, monkeypatch):
+        """An image takes 10 ms forwards: 1,000 to validate on are seen once more than 1,000 to test on."""
+        found = []
+        for validation, test in ((1000, 10), (10, 1000)):
+            machine = Machine(monkeypatch, quick=1, forward=0.01)
+            candidates = ((named(recipe, "quick"), 0),)
+            _, divided = choose(
+                Limit(HOUR, machine.now, candidates, is_fixed=True), splits[0], validation=validation, test=test
+            )
+            found.append(divided.training_seconds)
+        assert 9.9 == pytest.approx(found[1] - found[0])
+
     def test_not_all_images_need_be_seen(self, recipe, splits, monkeypatch):
         """A turn through a million images takes hours here; the first candidate asks for 50 steps only."""
         machine = Machine(monkeypatch, quick=1)
@@ -233,7 +248,9 @@ class TestMeasuring:
 
     def test_finds_tracing(self, recipe, splits):
         """First steps compile: on this network that takes longer than the steps."""
-        found = measuring.measure(recipe, splits[0], images=60, precision="float32", seed=0, teacher=None)
+        found = measuring.measure(
+            recipe, splits[0], images=Counts(60, 5, 10), precision="float32", seed=0, teacher=None
+        )
         assert found.tracing_seconds > sum(found.step_seconds) > 0
         assert found.measuring_seconds > found.setup_seconds + found.tracing_seconds
 

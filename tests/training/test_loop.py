@@ -241,7 +241,7 @@ class TestFit:
         assert faded.history[0].loss != clear.history[0].loss
 
     def test_a_teacher_may_be_asked_about_another_view(self, fit, splits):
-        """The picture moved and mirrored by lot; the network is trained on the picture as it was."""
+        """The picture moved by lot; the network is trained on the picture as it was."""
         asked, constant = [], np.zeros(3, np.float32)
 
         def teacher(images: np.ndarray) -> np.ndarray:

@@ -12,7 +12,7 @@ from lince.errors import TrainingError
 from lince.records import ComputeDtype, Split
 from lince.run import Budget
 from lince.training.limits import Limit
-from lince.training.measuring import Cost, measure
+from lince.training.measuring import Cost, Counts, measure
 from lince.training.recipe import Recipe
 from lince.training.targets import Teacher
 
@@ -27,8 +27,7 @@ def choose(
     limit: Limit,
     train: Split,
     *,
-    images: int,
-    others: int,
+    images: Counts,
     precision: ComputeDtype,
     seed: int,
     teacher: Teacher | None = None,
@@ -38,8 +37,7 @@ def choose(
     Args:
         limit: the time and the candidates.
         train: images to measure with.
-        images: how many there are to train on.
-        others: how many there are to validate and test on.
+        images: how many there are.
         precision: `float32` or `bfloat16`.
         seed: of weights and augmentation while measuring.
         teacher: whom training will ask, as a part of each step.
@@ -49,19 +47,19 @@ def choose(
     """
     found, least, rejected = None, 0, []
     for recipe, epochs in limit.candidates:
-        if found is not None and found.next_seconds(epochs, others) > limit.left():
+        if found is not None and found.next_seconds(epochs) > limit.left():
             rejected.append(recipe.name)
             continue
-        recipe = recipe if limit.is_fixed else _suited(recipe, images)
+        recipe = recipe if limit.is_fixed else _suited(recipe, images.train)
         measured = measure(recipe, train, images=images, precision=precision, seed=seed, teacher=teacher)
-        needed = measured.needed_seconds(epochs, others)
+        needed = measured.needed_seconds(epochs)
         if needed <= limit.left():
             found, least = measured, epochs
         elif found is None:
             raise _too_short(limit, recipe, needed)
         else:
             rejected.append(recipe.name)
-    return _fitted(limit, found, epochs=least, others=others, rejected=tuple(rejected))
+    return _fitted(limit, found, epochs=least, rejected=tuple(rejected))
 
 
 def _suited(recipe: Recipe, images: int) -> Recipe:
@@ -83,17 +81,17 @@ def _too_short(limit: Limit, recipe: Recipe, needed: float) -> TrainingError:
     )
 
 
-def _fitted(limit: Limit, found: Cost, *, epochs: int, others: int, rejected: tuple[str, ...]) -> tuple[Recipe, Budget]:
-    training = limit.left() - found.around_seconds(others)
+def _fitted(limit: Limit, found: Cost, *, epochs: int, rejected: tuple[str, ...]) -> tuple[Recipe, Budget]:
+    training = limit.left() - found.around_seconds
     if training < found.least_seconds(epochs):  # measuring a candidate that was rejected took longer than expected
-        raise _too_short(limit, found.recipe, found.needed_seconds(epochs, others))
+        raise _too_short(limit, found.recipe, found.needed_seconds(epochs))
     turns = (training - found.tracing_seconds) / found.turn_seconds
     repeats = max(1, round(turns / _RECORDS))
     recipe = _with(found.recipe, repeats=repeats, epochs=max(1, round(turns / repeats)))
     return recipe, Budget(
         seconds=limit.seconds,
         training_seconds=training,
-        publishing_seconds=found.publishing_seconds(others),
+        publishing_seconds=found.publishing_seconds,
         step_seconds=found.step_seconds,
         rejected=rejected,
     )

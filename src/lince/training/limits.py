@@ -15,7 +15,7 @@ class Candidate:
     Attributes:
         recipe: the name of one that ships.
         epochs: fewer of them are not worth it: the candidate before this one does better in the same time. 0 asks for
-            the fewest steps that teach a network anything, also where not all images are seen in them.
+            `LEAST_STEPS` of `measuring.py` only, also where not all images are seen in them.
     """
 
     recipe: str

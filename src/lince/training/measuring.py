@@ -37,12 +37,20 @@ _PUBLISHING_SECONDS, _LOOK_FORWARDS, _LAYER_IMAGES = 5.0, 2.1, 256
 _LOOPS, _LOOP_SECONDS = 500_000, 0.014
 
 
+class Counts(NamedTuple):
+    """How many images there are to train on, to validate on and to test on."""
+
+    train: int
+    validation: int
+    test: int
+
+
 @dataclass(frozen=True)
 class Cost:
     """What a recipe costs on this machine.
 
     Attributes:
-        images: how many there are to train on.
+        images: how many there are.
         setup_seconds: to build the network and prepare its weights.
         tracing_seconds: what the first steps of each phase and the first validation take beyond later ones.
         step_seconds: of a batch, for each phase of the recipe and at full size.
@@ -53,7 +61,7 @@ class Cost:
     """
 
     recipe: Recipe
-    images: int
+    images: Counts
     setup_seconds: float
     tracing_seconds: float
     step_seconds: tuple[float, ...]
@@ -65,26 +73,30 @@ class Cost:
     @property
     def turn_seconds(self) -> float:
         """To see all images once."""
-        return _steps_in_a_turn(self.recipe.train, self.images) * self._mean_step_seconds
+        return _steps_in_a_turn(self.recipe.train, self.images.train) * self._mean_step_seconds
 
     def least_seconds(self, epochs: int) -> float:
         """Of training, for so many turns through all images, and for `LEAST_STEPS`."""
         return self.tracing_seconds + max(epochs * self.turn_seconds, LEAST_STEPS * self._mean_step_seconds)
 
-    def needed_seconds(self, epochs: int, others: int) -> float:
+    def needed_seconds(self, epochs: int) -> float:
         """From now on, for so many turns at least."""
-        return self.least_seconds(epochs) + self.around_seconds(others)
+        return self.least_seconds(epochs) + self.around_seconds
 
-    def next_seconds(self, epochs: int, others: int) -> float:
+    def next_seconds(self, epochs: int) -> float:
         """At least, for measuring the next candidate, and for so many turns at no more than the pace of this one."""
-        return _NEXT_MEASURING * self.measuring_seconds + self.needed_seconds(epochs, others)
+        return _NEXT_MEASURING * self.measuring_seconds + self.needed_seconds(epochs)
 
-    def around_seconds(self, others: int) -> float:
-        """Before training, once more to build the network; after it, to validate and publish."""
-        return self.setup_seconds + self.publishing_seconds(others)
+    @property
+    def around_seconds(self) -> float:
+        """Before training, once more to build the network; after its time is up, to validate and publish."""
+        return self.setup_seconds + self.forward_seconds * self.images.validation + self.publishing_seconds
 
-    def publishing_seconds(self, others: int) -> float:
-        calibration = min(self.recipe.quantize.calibration_images, self.images)
+    @property
+    def publishing_seconds(self) -> float:
+        """From the trained network to the report."""
+        others = self.images.validation + self.images.test
+        calibration = min(self.recipe.quantize.calibration_images, self.images.train)
         looks = others + calibration + min(_LAYER_IMAGES, others) * self.layers
         return self.slowness * _PUBLISHING_SECONDS + _LOOK_FORWARDS * self.forward_seconds * looks
 
@@ -94,14 +106,14 @@ class Cost:
 
 
 def measure(
-    recipe: Recipe, train: Split, *, images: int, precision: ComputeDtype, seed: int, teacher: Teacher | None
+    recipe: Recipe, train: Split, *, images: Counts, precision: ComputeDtype, seed: int, teacher: Teacher | None
 ) -> Cost:
     """Builds the network and times a few steps of each phase, as they would be trained.
 
     Args:
         recipe: to measure.
         train: images to measure with.
-        images: how many there are to train on.
+        images: how many there are.
         precision, seed, teacher: as for training.
     """
     began = time.perf_counter()
@@ -113,7 +125,7 @@ def measure(
         model, train=train, recipe=recipe.train, augmentation=recipe.augment, seed=seed, teacher=teacher
     )  # fmt: skip
     starts = [0.0, *(phase.until for phase in recipe.train.phases)]
-    steps = [_step_times(trainer, share, images) for share in starts]
+    steps = [_step_times(trainer, share, images.train) for share in starts]
     forward = _forward_times(trainer)
     return Cost(
         recipe=recipe,

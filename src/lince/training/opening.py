@@ -18,6 +18,7 @@ from lince.training import model as models
 from lince.training import teacher as teachers
 from lince.training.budget import choose
 from lince.training.limits import Limit
+from lince.training.measuring import Counts
 from lince.training.recipe import Recipe
 
 
@@ -78,9 +79,9 @@ def start(
     kept, held_out = _hold_out(dataset, recipe, seed=seed)
     precision, budget = backend.resolve_precision(recipe.train.precision), None
     if limit is not None:
-        others = len(held_out) + len(dataset.test)
+        images = Counts(len(kept), len(held_out), len(dataset.test))
         recipe, budget = choose(
-            limit, dataset.train, images=len(kept), others=others, precision=precision, seed=seed,
+            limit, dataset.train, images=images, precision=precision, seed=seed,
             teacher=teachers.in_int8(master) if master else None,
         )  # fmt: skip
     record = RunRecord(

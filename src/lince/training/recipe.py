@@ -115,8 +115,7 @@ class Augment(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             2019, arXiv:1905.04899).
         teacher_translate: with a teacher, it is asked about the picture shifted anew by up to this many pixels each way
             and, unless `horizontal_flip` is `none`, mirrored for half of the images: over the steps the network learns
-            the mean of what the teacher says of such views, which is right more often than one. 0 shows it the picture
-            that the network sees.
+            the mean of what the teacher says of such views. 0 shows it the picture that the network sees.
         degraded: share of the images that are blurred; as large a share, drawn on its own, is faded, and another made
             noisy. A teacher answers for the picture as it was before.
         blur: of a blurred image, up to this standard deviation of a Gaussian, pixels; 0.2 or less changes nothing.

@@ -36,7 +36,7 @@ class Targets:
     def __call__(
         self, indices: Int64[np.ndarray, " n"], pixels: Any, mix: Mix | None = None
     ) -> Float32[np.ndarray, "n k"]:
-        """f32[N,K], rows that add up to the weight of their class; see `objective.labelled`.
+        """f32[N,K], rows that add up to the weight of their class, or classes; see `objective.labelled`.
 
         Args:
             indices: i64[N], into the labels.
