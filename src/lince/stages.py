@@ -18,8 +18,8 @@ from lince.errors import LinceError
 # Enough to see what is wrong; the run folder lists all.
 _REJECTED_SHOWN = 5
 
-# Times the smallest class, above which the user is told: of two such classes, two thirds of the images are of one, and a
-# network that always names it is right for so many.
+# Times the smallest class, above which the user is told: a network that always names the larger of two such classes is
+# right for two thirds of the images.
 _UNEVEN = 2
 
 
