@@ -3,12 +3,18 @@
 import os
 import secrets
 import time
+import zipfile
+import zlib
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
 # What a killed process left is told from what another one is writing right now by its age: nothing takes a day.
 _STALE_S = 24 * 3600
+
+# What NumPy raises on an .npz that is missing, cut short or altered; RuntimeError where a bit says that a member is
+# encrypted or packed in another way.
+DAMAGED_NPZ = (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, RuntimeError)
 
 
 def write_atomically(path: Path, data: bytes | Iterable[bytes | memoryview]) -> None:

@@ -159,6 +159,24 @@ class TestMistakes:
                 assert all(np.array_equal(*pair) for pair in zip(expected, found.kept_weights, strict=True))
         assert refused > 80
 
+    def test_any_bit_of_an_entry_flipped(self, saved):
+        """Also where it says how a member is packed or encrypted."""
+        path, model = saved
+        data, expected = path.read_bytes(), model.get_weights()
+        directory = data.index(b"PK\1\2")
+        first_entry, end = range(directory, data.index(b"PK\1\2", directory + 4)), range(len(data) - 22, len(data))
+        for position in (*range(40), *first_entry, *end):
+            for bit in range(8):
+                flipped = bytearray(data)
+                flipped[position] ^= 1 << bit
+                path.write_bytes(flipped)
+                try:
+                    found = checkpoint.read(path)
+                except ResumeError:
+                    continue
+                assert HISTORY == found.history
+                assert all(np.array_equal(*pair) for pair in zip(expected, found.kept_weights, strict=True))
+
     def test_pickle(self, saved):
         """A pickled object is not loaded."""
         path, _ = saved

@@ -1,7 +1,6 @@
 """Checkpoints: everything that training needs to go on, in one file that is whole or not there."""
 
 import io
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,8 +9,11 @@ import msgspec
 import numpy as np
 
 from lince.errors import ResumeError, TrainingError
-from lince.files import write_atomically
+from lince.files import DAMAGED_NPZ, write_atomically
 from lince.records import EpochRecord
+
+# How many other arrays there are: a zip whose directory was altered may have lost some without a word.
+_COUNT = "count"
 
 
 @dataclass(frozen=True)
@@ -35,9 +37,10 @@ def save(path: Path, checkpoint: Checkpoint, model: keras.Model) -> None:
     """
     arrays = {f"variable_{index}": keras.ops.convert_to_numpy(v) for index, v in enumerate(_variables(model))}
     arrays |= {f"kept_{index}": weights for index, weights in enumerate(checkpoint.kept_weights)}
-    history = np.frombuffer(msgspec.json.encode(checkpoint.history), np.uint8)
+    arrays["history"] = np.frombuffer(msgspec.json.encode(checkpoint.history), np.uint8)
+    arrays[_COUNT] = np.array(len(arrays))
     file = io.BytesIO()
-    np.savez(file, history=history, **arrays)
+    np.savez(file, **arrays)
     try:
         write_atomically(path, file.getvalue())
     except OSError as error:
@@ -79,11 +82,14 @@ def _contents(path: Path) -> dict[str, np.ndarray] | None:
     try:
         # Opened here, since `np.load` leaves a damaged file open.
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            return dict(arrays)
+            contents = dict(arrays)
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+    except DAMAGED_NPZ as error:
         raise _damaged(path, error) from error
+    if (found := len(contents) - 1) != (expected := contents.pop(_COUNT, -1)):
+        raise _damaged(path, f"{found} arrays, expected {expected}")
+    return contents
 
 
 def _checkpoint(contents: dict[str, np.ndarray], path: Path) -> Checkpoint:
@@ -99,7 +105,7 @@ def _numbered(contents: dict[str, np.ndarray], prefix: str) -> list[np.ndarray]:
     return [contents[f"{prefix}_{index}"] for index in range(count)]
 
 
-def _damaged(path: Path, error: Exception) -> ResumeError:
+def _damaged(path: Path, error: Exception | str) -> ResumeError:
     return ResumeError(f"{str(path)!r} is not a checkpoint ({error}). Start the run anew.")
 
 
