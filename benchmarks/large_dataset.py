@@ -177,12 +177,12 @@ def _step_times(train: Split, options: argparse.Namespace) -> dict[str, list[flo
     """Seconds of steps of each kind, one after the other in each round, on one model."""
     from lince.training import backend
     from lince.training import model as models
-    from lince.training.trainer import Trainer, prepare
+    from lince.training.trainer import Trainer, initialise_from
 
     recipe = recipes.load(options.train, [f"image_size={options.image_size}"])
     precision = backend.resolve_precision(recipe.train.precision)
     model = models.build(recipe.model, spec=recipe.spec, num_classes=len(train.classes), precision=precision, seed=0)
-    prepare(model, recipe.model, train, seed=0)
+    initialise_from(train, model, recipe.model, seed=0)
     rng = np.random.default_rng(0)
     some = train.take(np.sort(rng.permutation(len(train))[:_TRAINED_IN_MEMORY]))
     splits = {"file": train, "array": replace(some, images=np.asarray(some.images)), "disk": train}

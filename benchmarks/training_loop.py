@@ -111,11 +111,11 @@ def _lince(recipe, train: Split, validation: Split, *, epochs: int) -> dict[str,
 
     from lince.training import loop, model
     from lince.training.backend import resolve_precision
-    from lince.training.trainer import prepare
+    from lince.training.trainer import initialise_from
 
     history, precision = _History(), resolve_precision(recipe.train.precision)
     network = model.build(recipe.model, spec=recipe.spec, num_classes=len(train.classes), precision=precision, seed=0)
-    prepare(network, recipe.model, train, seed=0)
+    initialise_from(train, network, recipe.model, seed=0)
     with tempfile.TemporaryDirectory() as folder:
         loop.fit(
             network,

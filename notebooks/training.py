@@ -14,12 +14,13 @@
 # %% [markdown]
 # # From labelled images to a classifier that is served
 #
-# This notebook walks the path of the report, one step a section: images, augmentation, network, training, evaluation,
+# This notebook walks the whole path, one step a section: images, augmentation, network, training, evaluation,
 # quantisation, honest answers, the model file. Every step is a call into the package `lince`, so the notebook explains
 # and looks, and decides nothing; `lince train DATA` runs the same functions from the command line.
 #
 # It is kept as text. Open it as a notebook with `jupytext --to ipynb notebooks/training.py`, or in Jupyter with the
-# jupytext extension, in an environment made by `make train` (plus Jupyter) or `pip install 'lince[train]' jupyter`.
+# jupytext extension, in an environment made by `make train`, or in a clone by `pip install '.[train]'`, with
+# `pip install jupyter jupytext` added.
 
 # %%
 # %matplotlib inline
@@ -126,7 +127,7 @@ drawn = [
         originals,
         run.recipe.augment,
         np.random.default_rng(draw),
-        mirror=augment.mirrored(chosen[:3], run.recipe.augment, epoch=draw + 1, seed=SEED),
+        mirror=augment.mirrored(chosen[:3], run.recipe.augment, turn=draw + 1, seed=SEED),
     )
     for draw in range(7)
 ]
@@ -154,12 +155,12 @@ models.build(
 # training stops, and the weights of the best epoch are kept.
 #
 # You may interrupt this cell: the best weights so far are written, and the cells below work with them.
-# `lince train --resume RUN` goes on where it stopped.
+# Run it again, or `lince train --resume RUN` in a terminal, to go on where it stopped.
 
 # %%
 console = Console(force_terminal=False, force_jupyter=False)  # a plain line an epoch
 with pipeline.watch(console, run, tensorboard=False) as display_epochs:
-    pipeline.train_model(run, display_epochs)
+    pipeline.train_model(run, display_epochs, resume=True)  # from the beginning, where nothing is trained yet
 
 # %% [markdown]
 # Accuracy is the share of right answers; the loss also counts how sure they were. When the training curve goes on

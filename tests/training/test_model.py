@@ -49,7 +49,7 @@ def answers(model: keras.Model, images: np.ndarray) -> np.ndarray:
 def trained(recipe, spec: ImageSpec = ImageSpec(), *, steps: int = 4) -> keras.Model:
     """A network that has whitened, and taken a few real steps: its moving statistics are those of its activations."""
     model, images = build(recipe, spec=spec), draw(24, spec)
-    models.prepare(model, recipe, images)
+    models.initialise_from(images, model, recipe)
     options = Train(epochs=1, batch_size=24, learning_rate=0.1, optimizer="muon")
     model.compile(optimizer.create(options), "categorical_crossentropy", jit_compile=False)
     for _ in range(steps):
@@ -174,7 +174,7 @@ class TestPooled:
     def test_stem_whitens(self):
         """Its kernel is that of the images' own patches, and has gone through `prepare`."""
         model, images = build(SMALL[Pooled]), draw(24)
-        models.prepare(model, SMALL[Pooled], images)
+        models.initialise_from(images, model, SMALL[Pooled])
         kernel = model.get_layer(models.STEM).get_weights()[0]
         covariance = whitening.patch_covariance(images) / 128**2
         np.testing.assert_array_equal(whitening.filters(covariance, count=6, floor=5e-4), kernel)
@@ -192,7 +192,7 @@ class TestPooled:
         """Before the first step answers are nearly even, though the largest values of a map are far from 0."""
         recipe = Pooled(stem=24, stages=((32, 32), (64, 64)))
         model, images = build(recipe), draw(24)
-        models.prepare(model, recipe, images)
+        models.initialise_from(images, model, recipe)
         assert answers(model, images).max() < 0.6
 
 
@@ -210,7 +210,7 @@ class TestPrepare:
         """Their weights stay as they were drawn."""
         model = build(SMALL[family])
         before = model.get_weights()
-        models.prepare(model, SMALL[family], draw(6))
+        models.initialise_from(draw(6), model, SMALL[family])
         assert all(np.array_equal(*pair) for pair in zip(before, model.get_weights(), strict=True))
 
 

@@ -3,7 +3,7 @@
 Rotation and zoom are one affine map: three Keras layers in a row resample the picture twice and cost 130 µs an image
 here; one map costs 23 µs and blurs once. Shifts, mirrors and cutout take whole pixels: all three together cost 9 µs.
 Blur, lost contrast and noise come last, so that a teacher can be asked about the picture as it was.
-What is drawn depends on generator, seed and epoch alone, so a resumed run sees the same pictures.
+What is drawn depends on generator, seed and turn alone, so a resumed run sees the same pictures.
 """
 
 from typing import Any
@@ -94,21 +94,21 @@ def _some(n: int, recipe: Augment, rng: np.random.Generator) -> Int64[np.ndarray
     return np.flatnonzero(rng.random(n) < recipe.degraded)
 
 
-def mirrored(indices: Int64[np.ndarray, " n"], recipe: Augment, *, epoch: int, seed: int) -> Bool[np.ndarray, " n"]:
-    """Which images of an epoch to mirror; the same for the same seed, however often it is asked.
+def mirrored(indices: Int64[np.ndarray, " n"], recipe: Augment, *, turn: int, seed: int) -> Bool[np.ndarray, " n"]:
+    """Which images to mirror in a turn through all of them; the same for the same seed, however often it is asked.
 
     Args:
         indices: i64[N], of the images in their split.
         recipe: `horizontal_flip` says how.
-        epoch: from 1.
+        turn: from 1.
         seed: of the run.
     """
     if recipe.horizontal_flip == "none":
         return np.zeros(len(indices), bool)
     # One bit for each image, the parity of its hashed number: no table over all images, no order to keep.
     if recipe.horizontal_flip == "alternating":
-        return (_hash(indices, seed) + epoch) % 2 == 1
-    return _hash(_hash(indices, seed), epoch) % 2 == 1
+        return (_hash(indices, seed) + turn) % 2 == 1
+    return _hash(_hash(indices, seed), turn) % 2 == 1
 
 
 def draw_transforms(

@@ -13,11 +13,11 @@ import numpy as np
 from lince.records import ComputeDtype, Split
 from lince.training import model as models
 from lince.training import pace
-from lince.training.recipe import Recipe, Train
-from lince.training.targets import Teacher
-from lince.training.trainer import Trainer, prepare
+from lince.training.recipe import Recipe
+from lince.training.teacher import Teacher
+from lince.training.trainer import Trainer, initialise_from
 
-# With fewer steps than this no network here has learned anything: `fast` takes 460 for CIFAR-10.
+# With fewer steps than this no network here has learned anything: `fast` takes 506 for CIFAR-10.
 LEAST_STEPS = 50
 
 # Measuring a candidate takes up to so many times as long as the one before it: for `default`, which has more layers to
@@ -73,7 +73,7 @@ class Cost:
     @property
     def turn_seconds(self) -> float:
         """To see all images once."""
-        return _steps_in_a_turn(self.recipe.train, self.images.train) * self._mean_step_seconds
+        return self.recipe.train.steps_in_a_turn(self.images.train) * self._mean_step_seconds
 
     def least_seconds(self, epochs: int) -> float:
         """Of training, for so many turns through all images, and for `LEAST_STEPS`."""
@@ -119,7 +119,7 @@ def measure(
     began = time.perf_counter()
     classes = len(train.classes)
     model = models.build(recipe.model, spec=recipe.spec, num_classes=classes, precision=precision, seed=seed)
-    prepare(model, recipe.model, train, seed=seed)
+    initialise_from(train, model, recipe.model, seed=seed)
     setup = time.perf_counter() - began
     trainer = Trainer(
         model, train=train, recipe=recipe.train, augmentation=recipe.augment, seed=seed, teacher=teacher
@@ -154,7 +154,7 @@ class _Times(NamedTuple):
 
 def _step_times(trainer: Trainer, share: float, images: int) -> _Times:
     """Of a step on a batch, where there are so many images."""
-    rng, steps = np.random.default_rng(trainer.seed), _steps_in_a_turn(trainer.recipe, images)
+    rng, steps = np.random.default_rng(trainer.seed), trainer.recipe.steps_in_a_turn(images)
     chosen = rng.permutation(len(trainer.train))[: min(_MEASURED_IMAGES, math.ceil(images / steps))]
     batches = [chosen, chosen[1:]] if images % steps else [chosen]  # parts of nearly one size: each is traced
     times = _times(lambda batch: trainer.step(batch, share=share, turn=1, rng=rng), batches)
@@ -185,8 +185,3 @@ def _seconds(work: Callable[[Any], object], argument: Any) -> float:
     began = time.perf_counter()
     work(argument)
     return time.perf_counter() - began
-
-
-def _steps_in_a_turn(recipe: Train, images: int) -> int:
-    """Batches are parts of one size, none above the recipe's: see `Trainer.batches`."""
-    return max(1, math.ceil(images / recipe.batch_size))

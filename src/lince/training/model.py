@@ -65,15 +65,15 @@ def images_at_once(spec: ImageSpec) -> int:
     return max(1, min(_MOST_IMAGES, _MOST_PIXELS // (spec.height * spec.width)))
 
 
-def prepare(model: keras.Model, recipe: Model, images: UInt8[np.ndarray, "n h w 3"]) -> None:
+def initialise_from(images: UInt8[np.ndarray, "n h w 3"], model: keras.Model, recipe: Model) -> None:
     """Sets the weights that a family takes from training images before it is trained; most take none.
 
     Args:
+        images: u8[N,H,W,3], some of the training split, drawn at random.
         model: with fresh weights.
         recipe: its `[model]` table.
-        images: u8[N,H,W,3], some of the training split, drawn at random.
     """
-    FAMILIES[type(recipe)].prepare(model, recipe, images)
+    FAMILIES[type(recipe)].initialise_from(images, model, recipe)
 
 
 def normalised_to_logits(model: keras.Model) -> keras.Model:
@@ -174,7 +174,7 @@ def _pooled(recipe: Pooled, hidden: Any, blocks: Blocks) -> Any:
     return layers.Dropout(recipe.dropout, dtype=blocks.dtype)(hidden)
 
 
-def _whiten(model: keras.Model, recipe: Pooled, images: np.ndarray) -> None:
+def _whiten(images: np.ndarray, model: keras.Model, recipe: Pooled) -> None:
     covariance = PIXEL_SCALE**2 * whitening.patch_covariance(images)  # of normalised pixels: their offset is not in it
     kernel = whitening.filters(covariance, count=recipe.stem, floor=recipe.stem_floor)
     model.get_layer(STEM).kernel.assign(kernel)
@@ -211,19 +211,19 @@ class Family:
     Attributes:
         layers: recipe, normalised pixels, blocks → what the dense layer reads.
         any_size: whether one network takes images of any size.
-        prepare: see `prepare`.
+        initialise_from: see the function.
         logits_variance: of the logits at the start, in units of the mean square of what the dense layer reads.
     """
 
     layers: Callable[[Any, Any, Blocks], Any]
     any_size: bool = True
-    prepare: Callable[[keras.Model, Any, np.ndarray], None] = lambda model, recipe, images: None
+    initialise_from: Callable[[np.ndarray, keras.Model, Any], None] = lambda images, model, recipe: None
     logits_variance: float = 1.0
 
 
 FAMILIES: dict[type, Family] = {
     Vgg: Family(_vgg, any_size=False),
     # Jordan 2024 (arXiv:2404.00498) divides logits by 9: the largest values of each channel are far from 0.
-    Pooled: Family(_pooled, prepare=_whiten, logits_variance=1 / 9**2),
+    Pooled: Family(_pooled, initialise_from=_whiten, logits_variance=1 / 9**2),
     ResNet: Family(_resnet),
 }

@@ -4,6 +4,7 @@ A recipe has five tables. `[model]` names a family of `model.py` and its sizes, 
 images, `[train]` the loop, `[quantize]` and `[calibrate]` what follows.
 """
 
+import math
 from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
@@ -101,14 +102,15 @@ Model = Vgg | Pooled | ResNet
 
 
 class Augment(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What happens to training images, drawn anew for each image and epoch.
+    """What happens to training images, drawn anew each time that an image is shown.
 
     Attributes:
         rotation_degrees: up to this many degrees either way.
         zoom: up to this share larger or smaller.
         translate: shift by up to this many pixels each way; what comes in is the picture mirrored at its edge.
-        horizontal_flip: `random` mirrors half of the images of each epoch; `alternating` mirrors each image in every
-            other epoch, so that two epochs show all of them both ways round (Jordan 2024, arXiv:2404.00498).
+        horizontal_flip: `random` mirrors half of the images in each turn through all of them; `alternating` mirrors
+            each image in every other turn, so that two show all of them both ways round (Jordan 2024,
+            arXiv:2404.00498).
         cutout: side, pixels, of a square painted grey somewhere in the image (DeVries & Taylor 2017, arXiv:1708.04552);
             0 for none.
         cutmix: share of the images of which a rectangle is that of another image, and as much of the target (Yun et al.
@@ -172,7 +174,7 @@ class Train(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         validation_fraction: share of the training images held out, stratified.
         patience: stop when `val_loss` has not improved for this many epochs, and keep the best weights; 0 goes on to
             the last epoch and keeps its weights, which suits a schedule that falls to 0.
-        precision: of the arithmetic; `auto` is bfloat16 where the processor computes in it, else float32.
+        precision: of the arithmetic; `auto` is bfloat16 on TensorFlow where the processor computes in it, else float32.
     """
 
     epochs: Positive
@@ -190,6 +192,10 @@ class Train(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     validation_fraction: Annotated[float, Meta(gt=0, lt=1)] = 0.2
     patience: Annotated[int, Meta(ge=0)] = 0
     precision: Precision = "auto"
+
+    def steps_in_a_turn(self, images: int) -> int:
+        """To see so many images once, in batches of one size but for one image, none above `batch_size`."""
+        return max(1, math.ceil(images / self.batch_size))
 
     def __post_init__(self) -> None:
         ends = [phase.until for phase in self.phases]
@@ -266,7 +272,7 @@ class Recipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             )
         if self.train.phases and isinstance(self.model, Vgg):
             raise ValueError("family 'vgg' takes images of one size only; leave out train.phases")
-        if self.train.optimizer == "muon" and isinstance(self.model, Vgg):
+        if self.train.optimizer.lower() == "muon" and isinstance(self.model, Vgg):
             raise ValueError(
                 "optimizer 'muon' rescales kernels, which batch norm must undo, and family 'vgg' has none; "
                 "use 'adam', or another family"

@@ -1,17 +1,14 @@
 """What the network should answer for each training image: its label, softened, weighted or taught."""
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float32, Int64, UInt8
+from jaxtyping import Float32, Int64
 
 from lince.metrics import softmax
 from lince.training.mixing import Mix
 from lince.training.recipe import Train
-
-Teacher = Callable[[UInt8[np.ndarray, "n h w 3"]], Float32[np.ndarray, "n k"]]
-"""A trained network: pixels in, logits out."""
+from lince.training.teacher import Teacher
 
 # Times the mean: the only image of a class would otherwise decide every step that it is in.
 _HEAVIEST = 10

@@ -1,6 +1,5 @@
 """One step of training: the images of a batch, augmented, at the size of their phase, with their targets."""
 
-import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,25 +15,26 @@ from lince.training.mixing import cutmix
 from lince.training.objective import compile_model, labelled
 from lince.training.recipe import Augment, Model, Train
 from lince.training.shrinking import shrink
-from lince.training.targets import Targets, Teacher
+from lince.training.targets import Targets
+from lince.training.teacher import Teacher
 
 # Pixels from which a family may take weights: those of 5,000 images of 32 × 32, whose patches of 2 × 2 need 0.5 GB.
 _PIXELS_SEEN = 5000 * 32 * 32
 
 
-def prepare(model: keras.Model, recipe: Model, train: Split, *, seed: int) -> None:
-    """Sets the weights that a family takes from training images before it is trained; see `model.prepare`.
+def initialise_from(train: Split, model: keras.Model, recipe: Model, *, seed: int) -> None:
+    """Sets the weights that a family takes from training images; see `model.initialise_from`.
 
     Args:
+        train: some of its images are drawn.
         model: with fresh weights.
         recipe: its `[model]` table.
-        train: some of its images are drawn.
         seed: of the choice.
     """
     height, width = train.images.shape[1:3]
     count = max(1, _PIXELS_SEEN // (height * width))
     sample = np.sort(np.random.default_rng(seed).permutation(len(train))[:count])
-    models.prepare(model, recipe, train.images[sample])
+    models.initialise_from(train.images[sample], model, recipe)
 
 
 class Trainer:
@@ -72,7 +72,7 @@ class Trainer:
 
     @property
     def batches_in_a_turn(self) -> int:
-        return max(1, math.ceil(len(self.train) / self.recipe.batch_size))
+        return self.recipe.steps_in_a_turn(len(self.train))
 
     def step(
         self, chosen: Int64[np.ndarray, " b"], *, share: float, turn: int, rng: np.random.Generator
@@ -86,7 +86,7 @@ class Trainer:
             rng: of augmentation.
         """
         self.model.optimizer.learning_rate = optimizers.learning_rate(self.recipe, done=share)
-        mirror = mirrored(chosen, self._augmentation, epoch=turn, seed=self.seed)
+        mirror = mirrored(chosen, self._augmentation, turn=turn, seed=self.seed)
         pixels = augment(self.train.images[chosen], self._augmentation, rng, mirror=mirror)
         pixels, mix = cutmix(pixels, self._augmentation.cutmix, rng)
         asked = another_view(pixels, self._augmentation, rng) if self._has_teacher else pixels
