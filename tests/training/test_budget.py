@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from lince.data.progress import silent
-from lince.errors import TrainingError
+from lince.errors import RecipeError, TrainingError
 from lince.records import Split
 from lince.run import RunFolder
 from lince.training import budget, limits, measuring, pipeline, recipes
@@ -26,9 +26,9 @@ from lince.training.trainer import Trainer
 HOUR = 3600
 
 
-def limit(seconds: float, *candidates: tuple[Recipe, int], is_fixed: bool = False) -> Limit:
+def limit(seconds: float, *candidates: tuple[Recipe, int], **options: bool) -> Limit:
     """So many seconds from now."""
-    return Limit(seconds, time.perf_counter(), candidates, is_fixed)
+    return Limit(seconds, time.perf_counter(), candidates, **{"is_fixed": False} | options)
 
 
 def choose(found: Limit, train: Split, *, images: int | None = None, validation: int = 5, test: int = 10, **options):
@@ -53,6 +53,12 @@ class TestCandidates:
         found = [recipes.load(one.recipe).train for one in CANDIDATES]
         assert {0} == {one.patience for one in found}
         assert "constant" not in {one.schedule for one in found}
+
+    @pytest.mark.parametrize("override", ["train.epochs=5", " train.repeats = 3"])
+    def test_how_long_cannot_be_said_twice(self, override):
+        """The time says it already: what is asked for besides would be passed over in silence."""
+        with pytest.raises(RecipeError, match=r"Received --set .*train\.\w+.* beside a time budget"):
+            limits.limit(60, began=0, recipe=None, overrides=[override])
 
     @pytest.mark.parametrize("recipe", [None, "tiny"])
     def test_the_first_need_not_see_all_images(self, recipe):
@@ -114,6 +120,12 @@ class TestChoose:
             assert expected == chosen.train.batch_size
         chosen, _ = choose(limit(10**6, (wide, 1), is_fixed=True), splits[0])
         assert 1000 == chosen.train.batch_size
+
+    def test_batches_that_the_user_gave(self, splits):
+        """Are kept as they are, also where there are few images."""
+        given = limits.limit(10**6, began=time.perf_counter(), recipe=None, overrides=["train.batch_size=48"])
+        chosen, _ = choose(replace(given, candidates=given.candidates[:1]), splits[0])
+        assert 48 == chosen.train.batch_size
 
     def test_a_step_is_of_all_images_at_most(self, recipe, splits):
         """A named recipe keeps batches larger than the dataset: one step is then a turn."""

@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from lince import artifact
+
 PROGRAM = """
 import sys
 from pathlib import Path
@@ -68,11 +70,22 @@ print(record.loss, record.val_loss)
 """
 
 
+ENVIRONMENT = os.environ | {"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"}
+
+
+def test_command(lince, images_folder: Path, recipe_file: Path, tmp_path: Path):
+    """`lince train` learns on JAX, and a process on TensorFlow publishes under the name that was given."""
+    options = ["--recipe", recipe_file, "--runs", tmp_path, "--name", "on jax", "--set", "train.epochs=2", "--force"]
+    done = lince("train", images_folder, *options, env=ENVIRONMENT, timeout_s=240)
+    assert 0 == done.returncode, done.stderr
+    manifest = artifact.read(tmp_path / "on jax" / "model.tflite").manifest
+    assert ("on jax", "jax") == (manifest.name, manifest.training["backend"])
+
+
 def test_trains(images_folder: Path, recipe_file: Path, tmp_path: Path):
     """Batch norm, augment, fit an epoch by Muon, write a checkpoint and restore it: finite losses, equal weights."""
-    environment = os.environ | {"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"}
     command = [sys.executable, "-c", PROGRAM, str(images_folder), str(recipe_file), str(tmp_path)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240, check=False)
+    done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=240, check=False)
     assert 0 == done.returncode, done.stderr
     assert all(0 < float(loss) < 10 for loss in done.stdout.split())
     assert 2 == len(done.stdout.split())

@@ -98,7 +98,7 @@ class TestMuon:
         recipe = Pooled(stem=12, stages=((8, 8), (16,)))
         model = models.build(recipe, spec=ImageSpec(), num_classes=3, precision="float32", seed=0)
         images, labels = synthetic.batch(48, seed=0)
-        models.prepare(model, recipe, images)
+        models.initialise_from(images, model, recipe)
         model.compile(optimizer.create(options(optimizer="muon")), "categorical_crossentropy", jit_compile=False)
         losses = []
         for step in range(20):
@@ -119,7 +119,8 @@ class TestMuon:
 
 class TestCreate:
     @pytest.mark.parametrize(
-        ("name", "kind"), [("muon", Muon), ("adam", keras.optimizers.Adam), ("sgd", keras.optimizers.SGD)]
+        ("name", "kind"),
+        [("muon", Muon), ("Muon", Muon), ("adam", keras.optimizers.Adam), ("sgd", keras.optimizers.SGD)],
     )
     def test_by_name(self, name, kind):
         """Ours and Keras's, with the recipe's learning rate."""

@@ -215,6 +215,7 @@ class TestMistakes:
             ),
             ("augment.translate=-1", r"Expected `int` >= 0 - at `\$\.augment\.translate`"),
             ("augment.translate=32", r"augment\.translate=32 leaves nothing of images of 32 pixels; lower it"),
+            ("train.optimizer='Muon'", "which batch norm must undo"),
             ("train.optimizer='muon'", r"which batch norm must undo, and family 'vgg' has none; use 'adam', or"),
             ("augment.cutout=40", r"augment\.cutout=40 leaves nothing of images of 32 pixels; lower it"),
             ("model.dense=[0]", r"Expected `int` >= 1 - at `\$\.model\.dense\[0\]`"),

@@ -14,7 +14,7 @@ from lince.run import Budget
 from lince.training.limits import Limit
 from lince.training.measuring import Cost, Counts, measure
 from lince.training.recipe import Recipe
-from lince.training.targets import Teacher
+from lince.training.teacher import Teacher
 
 # A chosen recipe takes at least so many steps to see all images once, down to batches on which batch norm still works.
 _STEPS_IN_A_TURN, _SMALLEST_BATCH = 8, 16
@@ -50,7 +50,7 @@ def choose(
         if found is not None and found.next_seconds(epochs) > limit.left():
             rejected.append(recipe.name)
             continue
-        recipe = recipe if limit.is_fixed else _suited(recipe, images.train)
+        recipe = recipe if limit.is_fixed or limit.keeps_batches else _suited(recipe, images.train)
         measured = measure(recipe, train, images=images, precision=precision, seed=seed, teacher=teacher)
         needed = measured.needed_seconds(epochs)
         if needed <= limit.left():

@@ -4,6 +4,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from lince.errors import RecipeError
 from lince.training import recipes
 from lince.training.recipe import Recipe
 
@@ -23,8 +24,10 @@ class Candidate:
 
 
 # The cheapest first; all of one image size and one validation share, so that the images are read and split once. `fast`
-# is meant for 11 epochs; `default` takes about twice as long for each, and is meant for 44.
+# is meant for 11 epochs; `default` takes about twice as long for each, and is meant for 46.
 CANDIDATES = (Candidate("fast", epochs=0), Candidate("default", epochs=16))
+
+_GIVEN_BY_THE_TIME = ("train.epochs", "train.repeats")
 
 
 @dataclass(frozen=True)
@@ -36,12 +39,14 @@ class Limit:
         began: `time.perf_counter()` at the start.
         candidates: recipes, cheapest first, each with the least epochs that it is worth taking for.
         is_fixed: the user has named the recipe: it is taken as it is, but for its length.
+        keeps_batches: the user has said how large batches are.
     """
 
     seconds: float
     began: float
     candidates: tuple[tuple[Recipe, int], ...]
     is_fixed: bool
+    keeps_batches: bool = False
 
     @property
     def recipe(self) -> Recipe:
@@ -62,8 +67,15 @@ def limit(seconds: float, *, began: float, recipe: str | None, overrides: Sequen
         overrides: `key=value`, for each candidate.
 
     Raises:
-        RecipeError: see `recipes.load`.
+        RecipeError: see `recipes.load`; or an override says how long to train.
     """
+    for override in overrides:
+        if override.partition("=")[0].strip() in _GIVEN_BY_THE_TIME:
+            raise RecipeError(
+                f"Received --set {override} beside a time budget, from which it follows. Expected one of them: leave "
+                "out --set, or --time-budget."
+            )
     candidates = [Candidate(recipe, epochs=0)] if recipe else CANDIDATES
     loaded = tuple((recipes.load(one.recipe, overrides), one.epochs) for one in candidates)
-    return Limit(seconds, began, loaded, is_fixed=recipe is not None)
+    keeps_batches = any(override.partition("=")[0].strip() == "train.batch_size" for override in overrides)
+    return Limit(seconds, began, loaded, is_fixed=recipe is not None, keeps_batches=keeps_batches)

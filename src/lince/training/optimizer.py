@@ -107,7 +107,7 @@ def create(recipe: Train, *, precision: ComputeDtype = "float32") -> keras.optim
     Raises:
         RecipeError: Keras knows no such optimiser.
     """
-    if recipe.optimizer == "muon":
+    if recipe.optimizer.lower() == "muon":  # as Keras reads names; it has a Muon of its own, with other step sizes
         return Muon(recipe.learning_rate, precision=precision)
     try:
         return keras.optimizers.get({"class_name": recipe.optimizer, "config": {"learning_rate": recipe.learning_rate}})
