@@ -1,5 +1,6 @@
 """What the stages say on the way: what a run holds, how its time is divided, what it took."""
 
+import os
 from dataclasses import replace
 
 import msgspec
@@ -8,6 +9,7 @@ import pytest
 
 from lince import stages
 from lince.data.progress import silent
+from lince.errors import ResumeError
 from lince.run import Budget, RunFolder
 
 
@@ -68,6 +70,29 @@ class TestSayStart:
         said = " ".join(capsys.readouterr().err.split())
         assert "Time: 0:20:00 in all, 0:18:20 to train, 0:01:20 to publish." in said
         assert "Recipe tiny, about 1,200 times through the images in batches of 16; too short for default." in said
+
+    def test_a_teacher_that_knows_too_much(self, opened, capsys):
+        """What the validation images say is then not to be relied on."""
+        record = msgspec.structs.replace(opened.record, teacher="a.tflite", teacher_version="abc123")
+        stages.say_start(replace(opened, record=record))
+        assert "validation images:" not in capsys.readouterr().err
+        stages.say_start(replace(opened, record=msgspec.structs.replace(record, teacher_knows_validation=True)))
+        said = " ".join(capsys.readouterr().err.split())
+        assert "The teacher has learned from some of the validation images: judge this run by its test images." in said
+
+
+class TestPipeline:
+    def test_another_backend_than_the_run_began_with(self, run, monkeypatch):
+        """Weights and random state of one are not the other's: a training goes on with its own."""
+        monkeypatch.setenv("KERAS_BACKEND", "jax")
+        with pytest.raises(ResumeError, match=r"Received KERAS_BACKEND=jax .* a run that tensorflow trains\. Expected"):
+            stages.pipeline(run=run.path, trains=True)
+
+    def test_the_backend_that_the_run_began_with(self, run, monkeypatch):
+        """Where the environment names none, the run's is taken."""
+        monkeypatch.delenv("KERAS_BACKEND")
+        stages.pipeline(run=run.path, trains=True)
+        assert "tensorflow" == os.environ["KERAS_BACKEND"]
 
 
 def test_say_cost(capsys):

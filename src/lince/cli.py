@@ -5,6 +5,7 @@ Exit codes: 0 done, 1 a LinceError (one sentence, no traceback), 2 usage, 3 a se
 """
 
 import re
+import shlex
 import sys
 import time
 from pathlib import Path
@@ -79,8 +80,8 @@ def train(
     recipe: Annotated[
         str,
         typer.Option(
-            help="One that ships (default, best, fast, small, tiny; photos for photographs of your own), or the path "
-            "of a TOML file; --time-budget can choose one."
+            help="One that ships (default, best, fast, small, tiny; photos for photographs of your own; classic, "
+            "resnet8 to compare with), or the path of a TOML file; --time-budget can choose one."
         ),
     ] = "default",
     overrides: Overrides = None,
@@ -147,7 +148,7 @@ def train(
             seconds=seconds,
             began=began,
         )
-    pipeline = stages.pipeline(deterministic=deterministic, run=resume)
+    pipeline = stages.pipeline(deterministic=deterministic, run=resume, trains=True)
     with progress_bar(stderr()) as progress:
         if resume is not None:
             run = pipeline.resume(pipeline.RunFolder(resume), progress=progress)
@@ -165,7 +166,15 @@ def train(
                 limit=limit,
             )
     stages.say_start(run)
-    going_on = f"lince train --resume {run.folder.path}"
+    flags = {
+        "--tensorboard": tensorboard,
+        "--until=train": until == "train",
+        "--fallback": fallback,
+        "--force": force,
+        "--json": as_json,
+    }
+    given = [flag for flag, is_given in flags.items() if is_given]
+    going_on = shlex.join(["lince", "train", "--resume", str(run.folder.path), *given])
     with stages.interruptible(going_on), pipeline.watch(stderr(), run, tensorboard=tensorboard) as display:
         pipeline.train_model(run, display, resume=resume is not None)
     if until == "report":

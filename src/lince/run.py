@@ -3,8 +3,6 @@
 import csv
 import io
 import re
-import zipfile
-import zlib
 from dataclasses import astuple
 from pathlib import Path
 from typing import Any
@@ -14,13 +12,9 @@ import numpy as np
 from msgspec import Struct
 
 from lince.errors import DataError, RecipeError, ResumeError, TrainingError
-from lince.files import write_atomically
+from lince.files import DAMAGED_NPZ, write_atomically
 from lince.published import RunReport, Study
 from lince.records import ComputeDtype, EpochRecord, Rejected
-
-# What NumPy raises on an .npz that is missing, cut short or altered.
-_DAMAGED = (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error)
-
 
 # One part of a path, so that a recipe from elsewhere cannot name a folder outside `runs`.
 _NAME = re.compile(r"\w[\w.\- ]*")
@@ -53,8 +47,9 @@ class RunRecord(Struct, frozen=True, kw_only=True):
         fingerprint: of the dataset's content.
         precision: what the recipe's `precision` meant on this machine.
         environment: backend, machine, package versions.
-        teacher: the model file that the network learned from, besides the labels.
+        teacher: the model file that the network learned from, besides the labels; the folder has a copy of it.
         teacher_version: of that model.
+        teacher_knows_validation: it has learned from images that the run validates with.
         leave_out: what the user named by --leave-out: no image of it is trained or validated on; it may be tested on.
         budget: the time that the run was given, or None.
     """
@@ -72,6 +67,7 @@ class RunRecord(Struct, frozen=True, kw_only=True):
     rejected: tuple[Rejected, ...] = ()
     teacher: str | None = None
     teacher_version: str | None = None
+    teacher_knows_validation: bool = False
     leave_out: str | None = None
     budget: Budget | None = None
 
@@ -94,6 +90,7 @@ class RunFolder:
         self.model = path / "model.tflite"
         self.answers = path / "answers.npz"
         self.study = path / "study.json"
+        self.teacher = path / "teacher.tflite"
         self.report = path / "report.json"
         self.page = path / "report.html"
         self.plots = path / "plots"
@@ -108,8 +105,8 @@ class RunFolder:
                 "choose another --name, or delete it."
             )
 
-    def create(self, record: RunRecord, **splits: np.ndarray) -> None:
-        """Makes the folder and writes what the run is; `splits` are index arrays by name.
+    def create(self, record: RunRecord, *, teacher: bytes | None = None, **splits: np.ndarray) -> None:
+        """Makes the folder and writes what the run is: the record, its teacher's model file, and index arrays by name.
 
         Raises:
             TrainingError: the folder holds a run already, or cannot be made.
@@ -120,6 +117,8 @@ class RunFolder:
             file = io.BytesIO()
             np.savez(file, **splits)
             write_atomically(self.splits, file.getvalue())
+            if teacher is not None:
+                write_atomically(self.teacher, teacher)
             write_atomically(self.record, msgspec.json.format(msgspec.json.encode(record), indent=2))
         except OSError as error:
             raise TrainingError(f"The run folder {str(self.path)!r} cannot be written ({error.strerror}).") from error
@@ -141,7 +140,7 @@ class RunFolder:
         try:
             with self.splits.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
                 return dict(arrays)
-        except _DAMAGED as error:
+        except DAMAGED_NPZ as error:
             raise DataError(f"{str(self.splits)!r} cannot be read ({error}). Start the run anew.") from error
 
     def write_history(self, history: tuple[EpochRecord, ...]) -> None:
@@ -186,7 +185,7 @@ class RunFolder:
         try:
             with self.answers.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
                 return arrays["probabilities"], arrays["labels"]
-        except (*_DAMAGED, KeyError) as error:
+        except (*DAMAGED_NPZ, KeyError) as error:
             message = f"{str(self.answers)!r} cannot be read ({error}). Write it by lince quantize {self.path}."
             raise DataError(message) from error
 

@@ -1,7 +1,7 @@
 """The stages of a run as the command line runs them: imported late, said aloud, interruptible."""
 
-import math
 import os
+import shlex
 import subprocess
 import sys
 from collections import Counter
@@ -13,7 +13,7 @@ from typing import Any
 
 from lince import machine
 from lince.console import print_json, progress_bar, say, show, stderr
-from lince.errors import LinceError
+from lince.errors import LinceError, ResumeError
 
 # Enough to see what is wrong; the run folder lists all.
 _REJECTED_SHOWN = 5
@@ -67,18 +67,39 @@ def request(
     return chosen, folder, limit
 
 
-def pipeline(*, deterministic: bool = False, run: Path | None = None) -> Any:
-    """`lince.training.pipeline`, imported once the backend has been told what the run, if there is one, wants."""
+def pipeline(*, deterministic: bool = False, run: Path | None = None, trains: bool = False) -> Any:
+    """`lince.training.pipeline`, imported once the backend has been told what the run, if there is one, wants.
+
+    Args:
+        deterministic: of a new run; what is recorded of an old one.
+        run: an old run's folder.
+        trains: that run is to be trained further, which only the backend that it began with can do.
+
+    Raises:
+        ResumeError: it is no run's folder, or the environment names another backend than it began with.
+    """
     from lince.run import RunFolder
 
     if run is not None:
-        deterministic = RunFolder(run).read_record().deterministic
+        record = RunFolder(run).read_record()
+        deterministic = record.deterministic
+        if trains:
+            _require_backend(record.environment["backend"])
     with needs("Training", "train"):
         from lince.training import backend
 
         backend.prepare(deterministic=deterministic)
         from lince.training import pipeline as module
     return module
+
+
+def _require_backend(recorded: str) -> None:
+    given = os.environ.setdefault("KERAS_BACKEND", recorded)
+    if given != recorded:
+        raise ResumeError(
+            f"Received KERAS_BACKEND={given} in the environment for a run that {recorded} trains. Expected the same: "
+            f"KERAS_BACKEND={recorded}, or none."
+        )
 
 
 def publish(
@@ -94,12 +115,15 @@ def publish(
     opened: Any = None,
 ) -> None:
     """Publishes and reports; in a process of its own with other backends, since only TensorFlow exports to LiteRT."""
+    options = [f"--set={override}" for override in overrides]
+    options += [f"{option}={given}" for option, given in {"--name": name, "--about": about}.items() if given]
+    flags = {"--force": force, "--fallback": fallback, "--study": study, "--json": as_json}
+    arguments = [str(run), *options, *(flag for flag, given in flags.items() if given)]
     if os.environ.get("KERAS_BACKEND", "tensorflow") != "tensorflow":
-        flags = {"--force": force, "--fallback": fallback, "--study": study, "--json": as_json}
-        _publish_elsewhere(run, name=name, overrides=overrides, about=about, flags=flags)
+        _publish_elsewhere(arguments)
         return
     module = pipeline(run=run)
-    with interruptible(f"lince quantize {run}"):
+    with interruptible(shlex.join(["lince", "quantize", *arguments])):
         if opened is None:
             with progress_bar(stderr()) as progress:
                 opened = module.resume(module.RunFolder(run), overrides=overrides, progress=progress)
@@ -130,14 +154,8 @@ def _text(path: Path | None) -> str | None:
         raise LinceError(message) from error
 
 
-def _publish_elsewhere(
-    run: Path, *, name: str | None, overrides: tuple[str, ...], about: Path | None, flags: dict[str, bool]
-) -> None:
-    options = [f"--set={override}" for override in overrides]
-    options += [f"--name={name}"] if name else []
-    options += [f"--about={about}"] if about else []
-    options += [flag for flag, given in flags.items() if given]
-    program = [sys.executable, "-c", "from lince.cli import main; main()", "quantize", str(run), *options]
+def _publish_elsewhere(arguments: Sequence[str]) -> None:
+    program = [sys.executable, "-c", "from lince.cli import main; main()", "quantize", *arguments]
     done = subprocess.run(program, env=os.environ | {"KERAS_BACKEND": "tensorflow"}, check=False)
     if done.returncode:
         sys.exit(done.returncode)
@@ -173,6 +191,11 @@ def say_start(run: Any) -> None:
     )
     if run.record.teacher:
         say(f"Taught by {run.record.teacher}, version {run.record.teacher_version}.")
+    if run.record.teacher_knows_validation:
+        say(
+            "The teacher has learned from some of the validation images: judge this run by its test images. The same "
+            "--seed, --leave-out and train.validation_fraction as the teacher's would hold out the same ones."
+        )
     from lince.training.measuring import LEAST_STEPS
 
     if run.record.budget is not None:
@@ -203,7 +226,7 @@ def _class_counts(run: Any) -> tuple[int, int]:
 
 def _steps(run: Any) -> int:
     options = run.recipe.train
-    return options.epochs * options.repeats * math.ceil(len(run.train) / options.batch_size)
+    return options.epochs * options.repeats * options.steps_in_a_turn(len(run.train))
 
 
 def _say_budget(recipe: Any, budget: Any) -> None:

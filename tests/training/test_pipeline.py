@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from lince import artifact, evaluate
 from lince.classifier import Classifier
 from lince.data.progress import silent
 from lince.errors import DataError, GateError, RecipeError, ResumeError, TrainingError
+from lince.reporting.run import write_run_report
 from lince.run import RunFolder
 from lince.training import pipeline, recipes
 from lince.training.card import write_card
@@ -161,15 +163,26 @@ class TestLeaveOut:
 
 class TestTeacher:
     def test_learns_from_a_model_file(self, images_folder, recipe, run, tmp_path):
-        """The tests' own model teaches another network of its recipe, which then agrees with it; run.json names it."""
-        begun = start(images_folder, recipe, tmp_path / "pupil", teacher=str(run.model))
-        assert str(run.model) == begun.record.teacher
+        """It learns the teacher's classes where all labels are wrong; run.json names the teacher, the folder has it."""
+        given = Path(shutil.copy(run.model, tmp_path / "given.tflite"))
+        taught = msgspec.structs.replace(recipe, train=msgspec.structs.replace(recipe.train, teacher_weight=1.0))
+        begun = start(images_folder, taught, tmp_path / "pupil", teacher=str(given))
+        assert (str(given), False) == (begun.record.teacher, begun.record.teacher_knows_validation)
         assert artifact.read(run.model).manifest.version == begun.record.teacher_version
+        given.unlink()  # the run has its own
+        begun = replace(begun, train=replace(begun.train, labels=(begun.train.labels + 1) % 3))
         with pipeline.watch(console_on(), begun, tensorboard=False) as display:
             pipeline.train_model(begun, display)
-        pupil = pipeline.float_predict(pipeline.trained_model(begun.folder))(begun.test.images)
-        theirs = Classifier.load(run.model).probabilities(begun.test.images)
-        assert (pupil.argmax(axis=1) == theirs.argmax(axis=1)).mean() > 0.7
+        pupil = pipeline.float_predict(pipeline.trained_model(begun.folder))(begun.test.images).argmax(axis=1)
+        theirs = Classifier.load(run.model).probabilities(begun.test.images).argmax(axis=1)
+        assert (pupil == theirs).mean() > 0.7
+        assert (pupil == (begun.test.labels + 1) % 3).mean() < 0.3
+
+    def test_tells_when_the_teacher_knows_validation_images(self, images_folder, recipe, run, tmp_path):
+        """Another share held out: the record says so, for the card and for whoever watches."""
+        other = msgspec.structs.replace(recipe, train=msgspec.structs.replace(recipe.train, validation_fraction=0.4))
+        begun = start(images_folder, other, tmp_path / "pupil", teacher=str(run.model))
+        assert begun.folder.read_record().teacher_knows_validation
 
     def test_refuses_one_of_other_classes_before_a_folder_is_made(self, images_folder, recipe, tmp_path):
         """So that the same name can be given again."""
@@ -184,10 +197,12 @@ class TestCard:
         manifest = artifact.read(run.model).manifest
         assert {"teacher": None, "leave_out": None} == {key: manifest.training[key] for key in ("teacher", "leave_out")}
         changed = manifest.training | {"teacher": "abc123", "leave_out": "other.zip"}
-        plain, full = (
+        plain, full, knowing = (
             write_card(replace(manifest, training=training), run.read_report())
-            for training in (manifest.training, changed)
+            for training in (manifest.training, changed, changed | {"teacher_knows_validation": True})
         )
+        doubt = "That model had learned from some of the validation images"
+        assert [False, False, True] == [doubt in card for card in (plain, full, knowing)]
         for sentence in ("the answers of the model of version abc123.", "No image that `other.zip` holds too"):
             assert sentence in full
             assert sentence not in plain
@@ -308,6 +323,10 @@ class TestResume:
         np.testing.assert_array_equal(dataset.train.images[splits["train"]], opened.train.images)
         np.testing.assert_array_equal(dataset.train.labels[splits["validation"]], opened.validation.labels)
 
+    def test_keeps_no_other_images(self, opened):
+        """Each split has its own: a view would keep all images of the source in memory besides."""
+        assert [None] * 3 == [split.images.base for split in (opened.train, opened.validation, opened.test)]
+
     def test_no_run_folder(self, tmp_path):
         """A folder without run.json."""
         with pytest.raises(ResumeError, match=r"is not a run folder: it has no run\.json"):
@@ -364,6 +383,18 @@ class TestPublish:
         assert report.certificate == manifest.certificate
         assert "published with --force" in Classifier.load(copy.model).card
 
+    def test_report_is_of_what_was_published(self, copy):
+        """With the overrides of `lince quantize`, and the packages that published where others had trained."""
+        record = copy.read_record()
+        trained = record.environment | {"versions": record.environment["versions"] | {"ai-edge-quantizer": "0.0.1"}}
+        copy.record.write_bytes(msgspec.json.encode(msgspec.structs.replace(record, environment=trained)))
+        opened = pipeline.resume(copy, overrides=["calibrate.coverage=0.8"], progress=silent)
+        pipeline.publish(opened, say=quiet)
+        write_run_report(copy)
+        rows = re.sub(r"<[^>]*>|\s+", " ", copy.page.read_text())
+        assert re.search(r"calibrate\.coverage +0\.8 ", rows)
+        assert re.search(r"ai-edge-quantizer +0\.0\.1, published with \d+\.\d", rows)
+
     def test_name(self, copy):
         """The model may be named otherwise than its run."""
         pipeline.publish(pipeline.resume(copy, progress=silent), name="shapes", say=quiet)
@@ -377,6 +408,15 @@ class TestPublish:
 
 
 class TestTrainModel:
+    def test_does_not_begin_again_unasked(self, copy):
+        """What was trained would be lost."""
+        opened = pipeline.resume(copy, progress=silent)
+        with (
+            pipeline.watch(console_on(), opened, tensorboard=False) as display,
+            pytest.raises(TrainingError, match=r"has epochs that are trained already\. Expected resume=True"),
+        ):
+            pipeline.train_model(opened, display)
+
     def test_history_is_the_checkpoint_s(self, copy):
         """A history that lost its last rows, as after a kill, is whole again when the run is resumed."""
         whole = copy.read_history()
@@ -397,6 +437,18 @@ class TestTrainModel:
             display.epoch(record, best=True)
         assert any(path.name.startswith("events.out.tfevents") for path in copy.tensorboard.iterdir())
         assert "epoch   1/12" in console.file.getvalue()
+
+
+class TestSettle:
+    def test_damaged_checkpoint_beside_a_model(self, copy):
+        """What can still be published is not to be trained anew."""
+        opened = pipeline.resume(copy, progress=silent)
+        copy.checkpoint.write_bytes(copy.checkpoint.read_bytes()[:1000])
+        with pytest.raises(ResumeError, match=r"is damaged, but model\.keras .*delete it, then lince quantize"):
+            pipeline.settle(opened)
+        copy.keras_model.unlink()
+        with pytest.raises(ResumeError, match=r"is not a checkpoint .*Start the run anew"):
+            pipeline.settle(opened)
 
 
 class TestWatch:

@@ -11,7 +11,7 @@ from lince import artifact
 from lince.classifier import Network
 from lince.errors import ModelFileError, RecipeError
 from lince.records import ImageSpec
-from lince.run import RunRecord
+from lince.run import RunFolder, RunRecord
 from lince.training import teacher
 
 # The model that ships is a teacher that needs no training first.
@@ -32,19 +32,33 @@ def taught(named: str = artifact.SHIPPED, **changes: object) -> RunRecord:
     return msgspec.structs.replace(record, **changes)
 
 
+@pytest.fixture
+def folder(tmp_path) -> RunFolder:
+    """A run folder with its copy of the shipped model as the teacher."""
+    folder = RunFolder(tmp_path / "pupil")
+    folder.create(taught(), teacher=artifact.encode(SHIPPED))
+    return folder
+
+
 class TestLoad:
     @pytest.mark.parametrize("n", [1, 2, 7])
-    def test_answers_as_the_model_file(self, n):
+    def test_answers_as_the_model_file(self, folder, n):
         """Logits of each image, in their order, however many there are for the cores."""
         images = synthetic.batch(n, seed=3)[0]
         network = Network(SHIPPED.flatbuffer)
         expected = network.dequantize(network.run(images))
-        np.testing.assert_array_equal(expected, teacher.load(taught(), SPEC)(images))
+        np.testing.assert_array_equal(expected, teacher.load(folder, taught(), SPEC)(images))
 
-    def test_another_file_than_the_run_began_with(self):
+    def test_another_file_than_the_run_began_with(self, folder):
         """A run that goes on is taught by the same network, not by what was put in its place since."""
         with pytest.raises(RecipeError, match=r"is of version \w+\. Expected the one that the run began with, abc123:"):
-            teacher.load(taught(teacher_version="abc123"), SPEC)
+            teacher.load(folder, taught(teacher_version="abc123"), SPEC)
+
+    def test_copy_that_is_gone(self, folder):
+        """Nothing else takes its place."""
+        folder.teacher.unlink()
+        with pytest.raises(ModelFileError, match=r"teacher\.tflite"):
+            teacher.load(folder, taught(), SPEC)
 
 
 class TestRead:
@@ -59,6 +73,43 @@ class TestRead:
         path.write_bytes(b"something else")
         with pytest.raises(ModelFileError, match=r"teacher\.tflite"):
             teacher.read(path, SPEC)
+
+    def test_golden_images_that_come_out_wrong(self, tmp_path):
+        """A network that computes otherwise here than where it was written must not teach."""
+        path, golden = tmp_path / "teacher.tflite", SHIPPED.golden
+        path.write_bytes(artifact.encode(replace(SHIPPED, golden=replace(golden, logits=golden.logits[::-1].copy()))))
+        with pytest.raises(ModelFileError, match="its golden images give logits"):
+            teacher.read(path, SPEC)
+
+
+class TestKnowsValidation:
+    """Whether the shipped model has learned from the validation images of a run that differs in this."""
+
+    def knows(self, *, fraction: float = 0.05, **changes: object) -> bool:
+        """The shipped model as the teacher of a run."""
+        same = {"leave_out": f"/a/{SHIPPED.manifest.training['leave_out']}"}
+        record = taught(recipe={"train": {"validation_fraction": fraction}}, **same | changes)
+        return teacher.knows_validation(SHIPPED.manifest, record)
+
+    def test_the_same_images_are_held_out(self):
+        """Same data, seed, share, and images left out."""
+        assert not self.knows()
+
+    @pytest.mark.parametrize("change", [{"seed": 1}, {"fraction": 0.2}, {"leave_out": None}])
+    def test_others_are_held_out(self, change):
+        """Any of the three makes other splits of the same dataset."""
+        assert self.knows(**change)
+
+    def test_other_data(self):
+        """Nothing can be told."""
+        assert not self.knows(seed=1, fingerprint="other")
+
+    def test_a_manifest_that_does_not_say(self):
+        """Its free-form part may hold anything."""
+        record = taught(recipe={"train": {"validation_fraction": 0.05}})
+        for said in ({}, {"recipe": 5}, {"recipe": {"train": None}}):
+            training = {"fingerprint": record.fingerprint, "seed": record.seed, "leave_out": None} | said
+            assert teacher.knows_validation(replace(SHIPPED.manifest, training=training), record)
 
 
 class TestCheck:

@@ -1,7 +1,9 @@
 """The last stage: plots and HTML report of a run folder."""
 
 from pathlib import Path
+from typing import Any
 
+from lince import artifact
 from lince.reporting import page, plots, quantisation, quantisation_plots
 from lince.reporting.page import ReportContent
 from lince.run import RunFolder
@@ -11,11 +13,12 @@ def write_run_report(folder: RunFolder) -> None:
     """Writes `plots/*.png` and `report.html` from what the run folder holds.
 
     Raises:
-        DataError: the run was not published yet.
+        DataError, ModelFileError: the run was not published yet, or a file of it is damaged.
     """
     report, record, history = folder.read_report(), folder.read_record(), folder.read_history()
     probabilities, labels = folder.read_answers()
     splits, study = folder.read_splits(), folder.read_study()
+    training = artifact.read(folder.model).manifest.training
     patience = record.recipe["train"]["patience"]
     folder.plots.mkdir(exist_ok=True)
     plots.save_png(plots.accuracy_curves(history, patience=patience), folder.plots / "accuracy.png")
@@ -42,8 +45,8 @@ def write_run_report(folder: RunFolder) -> None:
         quantisation=quantisation.grids(report, study),
         sensitivity=report.sensitivity,
         study=study,
-        recipe=record.recipe,
-        versions=record.environment["versions"],
+        recipe=training["recipe"],
+        versions=_versions(training),
         facts={
             "model": f"{report.name} {report.version}",
             "begun": record.created,
@@ -58,3 +61,14 @@ def write_run_report(folder: RunFolder) -> None:
         },
     )
     page.write_html_report(folder.page, content)
+
+
+def _versions(training: dict[str, Any]) -> dict[str, str]:
+    """Of the packages that trained and published; where the two differ, both."""
+    trained, published = training["versions"], training["published_with"]
+    differing = {
+        name: f"{version}, published with {published[name]}"
+        for name, version in trained.items()
+        if published.get(name, version) != version
+    }
+    return published | trained | differing

@@ -43,8 +43,9 @@ bound {certificate.bound_points:.2f} points, {certificate.verdict} |
 Dataset fingerprint `{training["fingerprint"]}`; recipe `{training["recipe"]["name"]}`, seed {training["seed"]};
 activation ranges read from {len(training["calibration_indices"]):,} training images; temperature, sets and
 abstention fitted on {manifest.calibration.n:,} validation images, which promise the sets' coverage to within
-{calibration.coverage_spread_points(manifest.calibration):.1f} points. The test images were used for the table above
-and for nothing else.{_taught(training)}{_left_out(training)}
+{calibration.coverage_spread_points(manifest.calibration):.1f} points. No test image was trained, calibrated
+or validated on: the table above and the bound on what quantisation may lose were measured on them.\
+{_taught(training)}{_left_out(training)}
 
 ## For what, and where it ends
 For pictures like those it was trained on. It always names one of its classes, also for a picture of none of them:
@@ -59,8 +60,14 @@ def _section(about: str | None) -> str:
 
 def _taught(training: dict[str, Any]) -> str:
     version = training["teacher"]
+    if not version:
+        return ""
+    sentence = f" Besides labels, the network learned from the answers of the model of version {version}."
+    if not training["teacher_knows_validation"]:
+        return sentence
     return (
-        f" Besides labels, the network learned from the answers of the model of version {version}." if version else ""
+        f"{sentence} That model had learned from some of the validation images, on which temperature, sets and "
+        "abstention were fitted: they may promise a little too much. The table says what they held on test images."
     )
 
 

@@ -19,7 +19,7 @@ from lince.training.checkpoint import Checkpoint
 from lince.training.objective import labelled
 from lince.training.pace import ByEpochs, Pace
 from lince.training.recipe import Augment, Train
-from lince.training.targets import Teacher
+from lince.training.teacher import Teacher
 from lince.training.trainer import Trainer
 
 

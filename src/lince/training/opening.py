@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import keras
+import msgspec
 import numpy as np
 
 from lince import artifact, data
@@ -49,7 +50,7 @@ def start(
 ) -> Run:
     """Reads the dataset, sets the validation split aside and opens the run folder.
 
-    What can be refused is refused before the images are read, and the folder is made last.
+    What can be refused without the images is refused before they are read, and the folder is made last.
 
     Args:
         source: `cifar10`, a folder or a `.zip`.
@@ -103,7 +104,15 @@ def start(
     )
     if master is not None:
         teachers.check(master.manifest, record, test_is_drawn=bool(dataset.test_indices))
-    folder.create(record, train=kept, validation=held_out, test=np.asarray(dataset.test_indices, np.int64))
+        knows = teachers.knows_validation(master.manifest, record)
+        record = msgspec.structs.replace(record, teacher_knows_validation=knows)
+    folder.create(
+        record,
+        teacher=artifact.encode(master) if master else None,
+        train=kept,
+        validation=held_out,
+        test=np.asarray(dataset.test_indices, np.int64),
+    )
     return _run(folder, record, recipe, dataset)
 
 
@@ -177,5 +186,5 @@ def _run(folder: RunFolder, record: RunRecord, recipe: Recipe, dataset: Dataset)
         recipe=recipe,
         train=dataset.train.take(splits["train"]),
         validation=dataset.train.take(splits["validation"]),
-        test=dataset.test,
+        test=dataset.test.take(np.arange(len(dataset.test))),  # a view of all images would keep them in memory twice
     )

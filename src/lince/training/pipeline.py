@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 
 from rich.console import Console
 
-from lince.errors import TrainingError
+from lince.errors import ResumeError, TrainingError
 from lince.files import write_atomically
 from lince.records import EpochRecord
 from lince.run import RunFolder
@@ -23,7 +23,7 @@ from lince.training.display import LineDisplay, LiveDisplay, TensorBoardDisplay
 from lince.training.loop import Display
 from lince.training.opening import Run, build_for, resume, start
 from lince.training.publish import float_predict, publish, trained_model
-from lince.training.trainer import prepare
+from lince.training.trainer import initialise_from
 
 __all__ = [
     "Run",
@@ -48,10 +48,16 @@ def train_model(run: Run, display: Display, *, resume: bool = False) -> None:
         resume: go on from the run's checkpoint, if it has one.
 
     Raises:
+        TrainingError: the run was trained already, and `resume` is off.
         TrainingError, ResumeError: see `loop.fit`. KeyboardInterrupt: passed on, after the weights were written.
     """
+    if not resume and run.folder.checkpoint.exists():
+        raise TrainingError(
+            f"{str(run.folder.path)!r} has epochs that are trained already. Expected resume=True, to go on with them, "
+            "or a new run."
+        )
     model = build_for(run, precision=run.record.precision)
-    prepare(model, run.recipe.model, run.train, seed=run.record.seed)
+    initialise_from(run.train, model, run.recipe.model, seed=run.record.seed)
     try:
         loop.fit(
             model,
@@ -63,7 +69,7 @@ def train_model(run: Run, display: Display, *, resume: bool = False) -> None:
             checkpoint_path=run.folder.checkpoint,
             display=_Recorder(display, run),
             pace=pace.of(run.recipe.train, run.record.budget),
-            teacher=teacher.load(run.record, run.recipe.spec) if run.record.teacher else None,
+            teacher=teacher.load(run.folder, run.record, run.recipe.spec) if run.record.teacher else None,
             resume=resume,
         )
     except BaseException:
@@ -81,7 +87,15 @@ def settle(run: Run) -> None:
     Raises:
         TrainingError: the files cannot be written. ResumeError: the checkpoint is damaged.
     """
-    state = checkpoint.read(run.folder.checkpoint)
+    try:
+        state = checkpoint.read(run.folder.checkpoint)
+    except ResumeError as error:
+        if not run.folder.keras_model.exists():
+            raise
+        raise ResumeError(
+            f"{str(run.folder.checkpoint)!r} is damaged, but {run.folder.keras_model.name} beside it can be published. "
+            f"Expected a whole checkpoint, or none: delete it, then lince quantize {run.folder.path}."
+        ) from error
     if state is None:
         return
     trained = build_for(run, precision="float32")

@@ -19,7 +19,7 @@ from lince.golden import Golden
 from lince.published import Arithmetic, Attempt, Certificate, Manifest, RunReport, Sensitivity
 from lince.records import Calibration, Predict, Prediction
 from lince.run import RunFolder
-from lince.training import certify, comparison, ladder, quantize, ranges, recipes, sensitivity
+from lince.training import backend, certify, comparison, ladder, quantize, ranges, recipes, sensitivity
 from lince.training import model as models
 from lince.training import study as studies
 from lince.training.card import write_card
@@ -243,10 +243,12 @@ def _training_record(run: Run, calibration_images: np.ndarray) -> dict[str, Any]
         "deterministic": record.deterministic,
         "epochs": len(run.folder.read_history()),
         "teacher": record.teacher_version,
+        "teacher_knows_validation": record.teacher_knows_validation,
         "leave_out": record.left_out_name,
         "images": {"train": len(run.train), "validation": len(run.validation), "test": len(run.test)},
         "calibration_indices": run.folder.read_splits()["train"][calibration_images].tolist(),
         **record.environment,
+        "published_with": backend.describe()["versions"],
     }
 
 

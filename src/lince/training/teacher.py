@@ -1,35 +1,40 @@
 """A trained model file as the teacher of another network."""
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from jaxtyping import Float32, UInt8
 
 from lince import artifact, machine, native
-from lince.classifier import Network
+from lince.classifier import Classifier, Network
 from lince.errors import RecipeError
 from lince.published import Manifest
 from lince.records import ImageSpec
-from lince.run import RunRecord
+from lince.run import RunFolder, RunRecord
 from lince.sentences import brief
-from lince.training.targets import Teacher
+
+Teacher = Callable[[UInt8[np.ndarray, "n h w 3"]], Float32[np.ndarray, "n k"]]
+"""A trained network: pixels in, logits out."""
 
 
-def load(record: RunRecord, spec: ImageSpec) -> Teacher:
-    """Opens a run's teacher: its network as it is served, in int8, which takes a third of the time of float.
+def load(folder: RunFolder, record: RunRecord, spec: ImageSpec) -> Teacher:
+    """Opens the copy of its teacher that a run keeps: as it is served, in int8, which takes a third of float's time.
 
     Args:
-        record: of the run, which has a teacher.
+        folder, record: of the run, which has a teacher.
         spec: the run's images.
 
     Raises:
-        RecipeError: it is for other images, or another than the run began with. ModelFileError: it is no model file.
+        RecipeError: it is another than the run began with. ModelFileError: it is not there, or no model file.
     """
-    found = read(Path(record.teacher), spec)
+    found = read(folder.teacher, spec)
     if found.manifest.version != record.teacher_version:
         raise RecipeError(
-            f"The teacher {record.teacher!r} is of version {found.manifest.version}. Expected the one that the run "
-            f"began with, {record.teacher_version}: put it back, or start a new run."
+            f"The teacher {str(folder.teacher)!r} is of version {found.manifest.version}. Expected the one that the "
+            f"run began with, {record.teacher_version}: put it back, or start a new run."
         )
     return in_int8(found)
 
@@ -38,8 +43,10 @@ def read(path: Path, spec: ImageSpec) -> artifact.Artifact:
     """Reads a model file that is to teach on images of this size.
 
     Raises:
-        RecipeError: it is for others. ModelFileError: it is no model file.
+        RecipeError: it is for others. ModelFileError: it is no model file, or does not give its golden images' answers.
     """
+    with native.hushed():
+        Classifier.load(path)  # runs the golden images: where they come out wrong, so would every answer
     found = artifact.read(path)
     theirs = found.manifest.image
     if theirs != spec:
@@ -87,9 +94,28 @@ def check(manifest: Manifest, record: RunRecord, *, test_is_drawn: bool) -> None
         )
 
 
+def knows_validation(manifest: Manifest, record: RunRecord) -> bool:
+    """Whether a teacher has learned from images of the run's validation split, as far as its manifest tells.
+
+    It has when both were trained on the same dataset and did not hold out the same images of it.
+    """
+    theirs, mine = manifest.training, record.recipe["train"]["validation_fraction"]
+    if theirs.get("fingerprint") != record.fingerprint:
+        return False
+    fraction = _at(theirs, "recipe", "train", "validation_fraction")
+    return (theirs.get("seed"), fraction, theirs.get("leave_out")) != (record.seed, mine, record.left_out_name)
+
+
 def in_int8(model: artifact.Artifact) -> Teacher:
     """The network of a model file, on all cores."""
     return _Parallel(model.flatbuffer, workers=machine.cores())
+
+
+def _at(table: Any, *keys: str) -> Any:
+    """What lies at these keys of a manifest's free-form part; None where it is of another form."""
+    for key in keys:
+        table = table.get(key) if isinstance(table, dict) else None
+    return table
 
 
 def _size(image: ImageSpec) -> str:
