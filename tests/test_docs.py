@@ -3,9 +3,11 @@
 import json
 import re
 import runpy
+import shlex
 import shutil
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import msgspec
@@ -19,6 +21,7 @@ from lince.cli import app
 from lince.published import Certificate, Manifest
 from lince.records import ImageSpec
 from lince.run import RunFolder
+from lince.training import recipes
 from lince.training.recipe import Recipe
 
 ROOT = Path(__file__).parents[1]
@@ -98,6 +101,19 @@ def test_tree_in_the_readme_exists():
     assert [path for path in paths if not (ROOT / path).exists()] == []
     modules = {f"src/lince/{path.name}" for path in (ROOT / "src/lince").glob("*.py") if path.stem != "__init__"}
     assert modules - set(paths) == set()
+
+
+def test_recipes_of_the_recipes_page_can_be_read(tmp_path: Path):
+    """The whole one as it stands, and the command that shows `--set`."""
+    text = (DOCS / "recipes.md").read_text(encoding="utf-8")
+    [whole] = [block for _, block in FENCE.findall(text) if "[model]" in block]
+    (tmp_path / "mine.toml").write_text(whole, encoding="utf-8")
+    assert "mine" == recipes.load(tmp_path / "mine.toml").name
+    [command] = re.findall(r"^lince train cifar10 --recipe .*", text, re.MULTILINE)
+    words = shlex.split(command)
+    overrides = [value for option, value in pairwise(words) if option == "--set"]
+    assert 3 == len(overrides)
+    recipes.load(words[words.index("--recipe") + 1], overrides)
 
 
 def test_terms_of_the_glossary_are_sorted_and_used():

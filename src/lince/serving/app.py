@@ -101,6 +101,7 @@ def _describe(classifier: Classifier, settings: ServeSettings) -> ModelAnswer:
         created=manifest.created,
         classes=manifest.classes,
         image=manifest.image,
+        arithmetic=manifest.arithmetic,
         calibration=manifest.calibration,
         certificate=manifest.certificate,
         limits=Limits(settings.max_parts, settings.max_body_bytes, settings.max_pixels, FORMATS),

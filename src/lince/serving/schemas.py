@@ -5,7 +5,7 @@ An image's answer itself comes from `lince.answers`, shared with the command lin
 
 from dataclasses import dataclass
 
-from lince.published import Certificate
+from lince.published import Arithmetic, Certificate
 from lince.records import Calibration, ImageSpec
 
 
@@ -87,6 +87,7 @@ class ModelAnswer:
     created: str
     classes: tuple[str, ...]
     image: ImageSpec
+    arithmetic: Arithmetic
     calibration: Calibration
     certificate: Certificate | None
     limits: Limits

@@ -40,14 +40,14 @@ class ServeSettings(BaseSettings):
         ImageLimits().max_bytes, ge=1024, description="Bytes of one request: one image, or all parts of a form."
     )
     max_parts: int = Field(
-        # 32 images of the network that ships take some 15 ms: nobody waits long behind a form.
+        # 32 images of the network that ships take some 25 ms: nobody waits long behind a form.
         32,
         ge=1,
         description="Images in one form.",
     )
     max_pixels: int = Field(
         # The 24-megapixel pictures of today's phones, not the 50 that `lince predict` takes: a pixel needs 4 bytes in
-        # Pillow, and transparency four copies of it, so one such picture may need 400 MB for a moment.
+        # Pillow, and transparency a second copy: 290 MB at most for a moment (benchmarks/hostile_inputs.py).
         25_000_000,
         ge=1,
         description="Width × height of one image, as its header declares them.",
