@@ -8,7 +8,7 @@ from jaxtyping import Float32, Int64, UInt8
 from lince import metrics
 from lince.errors import LinceError
 from lince.published import Comparison
-from lince.records import Interval, Mistake, Predict, Report, Split
+from lince.records import Mistake, Predict, Report, Split
 
 Progress = Callable[[int, int], None]
 """Called after every batch with (images done, images in all)."""
@@ -144,7 +144,7 @@ def paired_certificate_numbers(
         n=len(labels),
         float_accuracy=float(float_right.mean()),
         int8_accuracy=float(int8_right.mean()),
-        drop_points=_points(metrics.paired_difference(float_right, int8_right)),
+        drop_points=metrics.points(metrics.paired_difference(float_right, int8_right)),
         disagreement=metrics.disagreement(float_answers, int8_answers),
         worst_class=classes[worst],
         worst_class_drop_points=100 * worst_drop,
@@ -152,11 +152,6 @@ def paired_certificate_numbers(
         int8_ece=metrics.expected_calibration_error(int8_probabilities, labels),
         calibrated_ece=metrics.expected_calibration_error(calibrated_probabilities, labels),
     )
-
-
-def _points(share: Interval) -> Interval:
-    """Percentage points."""
-    return Interval(100 * share.value, 100 * share.low, 100 * share.high)
 
 
 def _worst_mistakes(probabilities: np.ndarray, split: Split, worst: int) -> tuple[Mistake, ...]:

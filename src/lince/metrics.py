@@ -194,6 +194,11 @@ def reliability_bins(
     return counts.astype(np.int64), confidence, accuracy
 
 
+def points(share: Interval) -> Interval:
+    """A difference of shares, −1..1, in percentage points."""
+    return Interval(100 * share.value, 100 * share.low, 100 * share.high)
+
+
 def paired_difference(correct_a: Bool[np.ndarray, " n"], correct_b: Bool[np.ndarray, " n"]) -> Interval:
     """The accuracy of a minus that of b on the same images, with its paired 95 % interval.
 

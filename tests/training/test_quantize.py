@@ -48,8 +48,8 @@ class TestQuantize:
         images, _ = synthetic.batch(30, seed=2)
         np.testing.assert_array_equal(Network(int8).run(images), network.run(images))
 
-    def test_nothing_that_was_seen_saturates(self, trained_model, int8, splits):
-        """The logits of the images that ranges were read from lie within the range: no two classes meet at its end."""
+    def test_no_two_classes_meet_at_the_end_of_the_range(self, int8, splits):
+        """Of the images that ranges were read from, one in a hundred may exceed them, but by one class alone."""
         logits = Network(int8).run(splits[0].images[::3])
         assert (logits == 127).sum(axis=1).max() <= 1
 

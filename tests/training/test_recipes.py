@@ -121,7 +121,7 @@ class TestMistakes:
 
     def test_folder(self, tmp_path):
         """A folder is no recipe."""
-        with pytest.raises(RecipeError, match=r"Received recipe '.*'\. Expected one of"):
+        with pytest.raises(RecipeError, match=r"Received recipe '.*' \(.+\)\. Expected one of"):
             recipes.load(tmp_path)
 
     def test_not_toml(self, tmp_path):
@@ -135,7 +135,7 @@ class TestMistakes:
         """Bytes that are no UTF-8."""
         path = tmp_path / "bytes.toml"
         path.write_bytes(b"\xff\xfe\x00")
-        with pytest.raises(RecipeError, match=r"Received recipe '.*bytes\.toml'\. Expected one of"):
+        with pytest.raises(RecipeError, match=r"bytes\.toml' \(not text in UTF-8\)\. Expected one of"):
             recipes.load(path)
 
     @pytest.mark.parametrize("override", ["train.epochs", "=5", ""])

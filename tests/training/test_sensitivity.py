@@ -9,7 +9,7 @@ from lince import metrics
 from lince.classifier import Network
 from lince.published import Arithmetic
 from lince.records import Split
-from lince.training import divergence, quantize, sensitivity, study
+from lince.training import divergence, finished, quantize, sensitivity, study
 from lince.training.float_network import export
 from lince.training.ranges import Extremes, observe, span
 from lince.training.recipe import Quantize
@@ -51,7 +51,7 @@ class TestExport:
     def test_in_float_is_the_model(self, network, images):
         """The exported network answers as Keras does."""
         exact = residual.build()(images.astype(np.float32))
-        found = metrics.softmax(sensitivity.logits(quantize.in_float(network), images))
+        found = metrics.softmax(finished.logits(quantize.in_float(network), images))
         np.testing.assert_allclose(keras.ops.convert_to_numpy(exact), found, atol=1e-5)
 
 
@@ -75,7 +75,7 @@ class TestSpan:
         """The last activation's extremes are those of the logits."""
         with quantize.silenced():
             extremes = observe(network, images)
-        logits = sensitivity.logits(quantize.in_float(network), images)
+        logits = finished.logits(quantize.in_float(network), images)
         np.testing.assert_allclose(logits.min(axis=1), extremes.lows["logits"], atol=1e-5)
         np.testing.assert_allclose(logits.max(axis=1), extremes.highs["logits"], atol=1e-5)
 
@@ -138,9 +138,9 @@ class TestToArithmetic:
         with quantize.silenced():
             flatbuffer = quantize.to_arithmetic(network, ranges, arithmetic)
         assert not Network(flatbuffer).answers_in_int8
-        exact = sensitivity.logits(quantize.in_float(network), images)
-        whole = sensitivity.logits(quantize.to_arithmetic(network, ranges, Arithmetic()), images)
-        found = divergence.measure(exact, sensitivity.logits(flatbuffer, images))
+        exact = finished.logits(quantize.in_float(network), images)
+        whole = finished.logits(quantize.to_arithmetic(network, ranges, Arithmetic()), images)
+        found = divergence.measure(exact, finished.logits(flatbuffer, images))
         assert found.logit_error < 0.05
         assert found.kl <= 1.5 * divergence.measure(exact, whole).kl
 

@@ -7,7 +7,6 @@ from lince import latency, machine
 from lince.classifier import Network
 from lince.errors import GateError
 from lince.published import Arithmetic, Certificate, Comparison
-from lince.records import Interval
 
 
 def certify(
@@ -66,8 +65,3 @@ def loses_too_much(drop_points: float, *, n: int, max_drop_points: float) -> boo
         max_drop_points: the bound.
     """
     return drop_points > max_drop_points and round(drop_points * n / 100) > 1
-
-
-def points(share: Interval) -> Interval:
-    """A difference of shares, -1..1, in percentage points."""
-    return Interval(100 * share.value, 100 * share.low, 100 * share.high)

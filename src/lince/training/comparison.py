@@ -6,7 +6,6 @@ from jaxtyping import Float32
 from lince import calibration, metrics
 from lince.published import CalibratedAnswers, CalibrationComparison
 from lince.records import Calibration, Prediction, Split
-from lince.training.certify import points
 
 _SMALLEST = np.finfo(np.float32).tiny  # what underflowed to 0 gets a finite logarithm
 
@@ -45,7 +44,7 @@ def compare(
     return CalibrationComparison(
         float32=before,
         int8=after,
-        coverage_drop_points=points(metrics.paired_difference(covered, covered_after)),
+        coverage_drop_points=metrics.points(metrics.paired_difference(covered, covered_after)),
         set_size_growth=after.sets.mean_size - before.sets.mean_size,
     )
 

@@ -16,7 +16,7 @@ from lince.classifier import Network
 from lince.errors import GateError
 from lince.published import Arithmetic, Attempt, Sensitivity
 from lince.records import Split
-from lince.training import certify, divergence, quantize, sensitivity
+from lince.training import certify, divergence, finished, quantize
 from lince.training.float_network import FloatNetwork
 from lince.training.ranges import Ranges
 from lince.training.recipe import Quantize
@@ -47,7 +47,7 @@ def climb(
     Raises:
         GateError: every rung lost too much.
     """
-    exact = sensitivity.logits(quantize.in_float(network), images.images)
+    exact = finished.logits(quantize.in_float(network), images.images)
     attempts = []
     for arithmetic in _rungs(costs, options):
         with quantize.silenced():
@@ -82,7 +82,7 @@ def _attempt(arithmetic: Arithmetic, flatbuffer: bytes, exact: np.ndarray, image
     logits = network.dequantize(network.run(images.images))
     seconds = time.perf_counter() - began
     exact_right, right = (answers.argmax(axis=1) == images.labels for answers in (exact, logits))
-    drop = certify.points(metrics.paired_difference(exact_right, right))
+    drop = metrics.points(metrics.paired_difference(exact_right, right))
     return Attempt(
         arithmetic=arithmetic,
         n=len(images),

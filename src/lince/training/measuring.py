@@ -12,7 +12,7 @@ import numpy as np
 
 from lince.records import ComputeDtype, Split
 from lince.training import model as models
-from lince.training import pace
+from lince.training import pace, sensitivity
 from lince.training.recipe import Recipe
 from lince.training.teacher import Teacher
 from lince.training.trainer import Trainer, initialise_from
@@ -31,7 +31,7 @@ _MEASURED_IMAGES = 256
 # Publishing on two Zen 5 cores: export, quantising, plots and report; then each look at an image, float and int8, which
 # for `fast` and `default` took 2.1 times as long as one forward pass of the network that trains. It looks at validation
 # and test images, reads ranges from others, and measures each layer on a few.
-_PUBLISHING_SECONDS, _LOOK_FORWARDS, _LAYER_IMAGES = 5.0, 2.1, 256
+_PUBLISHING_SECONDS, _LOOK_FORWARDS = 5.0, 2.1
 
 # Arithmetic in plain Python, as most of publishing is, takes these cores so long.
 _LOOPS, _LOOP_SECONDS = 500_000, 0.014
@@ -97,7 +97,7 @@ class Cost:
         """From the trained network to the report."""
         others = self.images.validation + self.images.test
         calibration = min(self.recipe.quantize.calibration_images, self.images.train)
-        looks = others + calibration + min(_LAYER_IMAGES, others) * self.layers
+        looks = others + calibration + min(sensitivity.IMAGES, others) * self.layers
         return self.slowness * _PUBLISHING_SECONDS + _LOOK_FORWARDS * self.forward_seconds * looks
 
     @property

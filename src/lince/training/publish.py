@@ -19,7 +19,7 @@ from lince.golden import Golden
 from lince.published import Arithmetic, Attempt, Certificate, Manifest, RunReport, Sensitivity
 from lince.records import Calibration, Predict, Prediction
 from lince.run import RunFolder
-from lince.training import backend, certify, comparison, ladder, quantize, ranges, recipes, sensitivity
+from lince.training import backend, certify, comparison, finished, ladder, quantize, ranges, recipes, sensitivity
 from lince.training import model as models
 from lince.training import study as studies
 from lince.training.card import write_card
@@ -32,9 +32,9 @@ Say = Callable[[str], None]
 # Above which the user is told.
 _COVERAGE_SPREAD_POINTS = 2
 
-# Of the validation split. A layer's cost on another 256 of `classic` differs by a few per cent; the ladder compares
-# shares of right answers, which need more; 16-bit activations take `classic` 46 ms an image.
-_SENSITIVITY_IMAGES, _STUDY_IMAGES, _LADDER_IMAGES = 256, 1000, 4000
+# Of the validation split. The ladder compares shares of right answers, which need more than a study of divergences;
+# 16-bit activations take `classic` 46 ms an image.
+_STUDY_IMAGES, _LADDER_IMAGES = 1000, 4000
 
 
 def publish(
@@ -74,14 +74,14 @@ def publish(
     quantised = _quantise(float_network, run, chosen, fallback=fallback, say=say)
 
     say(f"Calibrating on {len(run.validation):,} validation images …")
-    validation_logits = sensitivity.logits(quantised.flatbuffer, run.validation.images)
+    validation_logits = finished.logits(quantised.flatbuffer, run.validation.images)
     float_probabilities = evaluate.probabilities(float_predict(model), run.validation, batch_size=batch)
     fitted, float_fitted = (
         _fit(logits, run) for logits in (validation_logits, comparison.logits_from(float_probabilities))
     )
     _warn_of_few(fitted, say)
     say(f"Comparing with the float network on {len(run.test):,} test images …")
-    logits = sensitivity.logits(quantised.flatbuffer, run.test.images)
+    logits = finished.logits(quantised.flatbuffer, run.test.images)
     answers = _Answers(
         float_probabilities=evaluate.probabilities(float_predict(model), run.test, batch_size=batch),
         float_fitted=float_fitted,
@@ -162,7 +162,7 @@ def _quantise(network: FloatNetwork, run: Run, chosen: np.ndarray, *, fallback: 
     options, seed = run.recipe.quantize, run.record.seed
     with quantize.silenced():
         spans = ranges.span(ranges.observe(network, run.train.images[chosen]), options.ranges)
-    images = run.validation.images[sample(run.validation, _SENSITIVITY_IMAGES, seed=seed)]
+    images = run.validation.images[sample(run.validation, sensitivity.IMAGES, seed=seed)]
     say(f"Measuring what each of {len(network.layers)} layers costs in int8, on {len(images):,} validation images …")
     costs = sensitivity.measure(network, spans, images)
     arithmetic, attempts = Arithmetic(), ()

@@ -116,8 +116,10 @@ def _read(name_or_path: str | Path) -> str:
     try:
         return Path(name_or_path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        known = ", ".join(names())
-        raise RecipeError(f"Received recipe {name!r}. Expected one of {known}, or the path of a TOML file.") from error
+        reason = getattr(error, "strerror", "not text in UTF-8")
+        found, known = "" if isinstance(error, FileNotFoundError) else f" ({reason})", ", ".join(names())
+        message = f"Received recipe {name!r}{found}. Expected one of {known}, or the path of a TOML file."
+        raise RecipeError(message) from error
 
 
 def _override(table: dict[str, Any], override: str) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 
 from lince.published import Arithmetic, RangeMethod, Study, StudyPoint
 from lince.records import Split
-from lince.training import divergence, quantize, sensitivity
+from lince.training import divergence, finished, quantize
 from lince.training.float_network import FloatNetwork
 from lince.training.ranges import Ranges, observe, span
 from lince.training.recipe import Quantize
@@ -39,7 +39,7 @@ def run(
     sizes = sorted({min(size, len(train)) for size in (*_SIZES, options.calibration_images)})
     numbers = ", ".join(f"{size:,}" for size in sizes)
     say(f"Studying activation ranges from {numbers} images, {_DRAWS} draws of each, on {len(validation):,} others …")
-    exact = sensitivity.logits(quantize.in_float(network), validation.images)
+    exact = finished.logits(quantize.in_float(network), validation.images)
     points = []
     for size in sizes:
         for draw in range(_DRAWS):
@@ -61,4 +61,4 @@ def run(
 def _logits(network: FloatNetwork, ranges: Ranges, images: Split) -> np.ndarray:
     with quantize.silenced():
         flatbuffer = quantize.to_arithmetic(network, ranges, Arithmetic())
-    return sensitivity.logits(flatbuffer, images.images)
+    return finished.logits(flatbuffer, images.images)
