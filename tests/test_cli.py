@@ -20,7 +20,10 @@ from lince.cli import app
 from lince.records import ImageSpec
 from lince.run import RunFolder
 
-VERBS = ["train", "quantize", "evaluate", "predict", "serve", "report", "inspect", "bench", "data", "data check"]
+VERBS = [
+    *("train", "quantize", "ensemble", "evaluate", "predict", "serve", "report", "inspect", "bench"),
+    *("data", "data check"),
+]
 
 
 def one_sentence(stderr: str) -> str:

@@ -217,6 +217,25 @@ def quantize(
     )
 
 
+@app.command(short_help="Publish the mean of several runs' networks as one.")
+def ensemble(
+    members: Annotated[list[Path], typer.Argument(metavar="RUN", help="Two or more run folders.")],
+    name: Annotated[str, typer.Option(help="Of the new run folder, and of the model.")] = "ensemble",
+    runs: Annotated[Path, typer.Option(help="Where run folders are made.")] = Path("runs"),
+    force: Force = False,
+    fallback: Fallback = False,
+    as_json: Json = False,
+) -> None:
+    """Take several trained networks as one that answers with the mean of their logits; quantise, calibrate, certify it.
+
+    As a rule it is right more often than any of them; it takes as long as all together. The runs must have learned from
+    the same images: other recipes, or one with --set train.replicate=1, 2 and so on.
+    """
+    _refuse_force_and_fallback(force=force, fallback=fallback)
+    folder = stages.combine(members, runs=runs, name=name)
+    stages.publish(folder, name=None, overrides=(), force=force, fallback=fallback, as_json=as_json)
+
+
 @app.command(short_help="Measure a network, a model file or a running server.")
 def evaluate(
     model: Annotated[str, typer.Argument(metavar="MODEL", help=MODEL_HELP + " Or a .keras file, or an address.")],

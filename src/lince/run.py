@@ -38,6 +38,24 @@ class Budget(Struct, frozen=True, kw_only=True):
     rejected: tuple[str, ...] = ()
 
 
+class Member(Struct, frozen=True, kw_only=True):
+    """A run whose network is one of an ensemble; see `training/ensemble.py`.
+
+    Attributes:
+        name: of the run.
+        recipe, precision, environment: as the run's own record has them.
+        epochs: how many it was trained for.
+        teacher: the version of its teacher, or None.
+    """
+
+    name: str
+    recipe: dict[str, Any]
+    precision: ComputeDtype
+    epochs: int
+    teacher: str | None
+    environment: dict[str, Any]
+
+
 class RunRecord(Struct, frozen=True, kw_only=True):
     """`run.json`: what is needed to repeat the run, fixed before the first step.
 
@@ -52,6 +70,7 @@ class RunRecord(Struct, frozen=True, kw_only=True):
         teacher_knows_validation: it has learned from images that the run validates with.
         leave_out: what the user named by --leave-out: no image of it is trained or validated on; it may be tested on.
         budget: the time that the run was given, or None.
+        members: of an ensemble; the run was then not trained itself, and `recipe` is its first member's.
     """
 
     name: str
@@ -70,6 +89,7 @@ class RunRecord(Struct, frozen=True, kw_only=True):
     teacher_knows_validation: bool = False
     leave_out: str | None = None
     budget: Budget | None = None
+    members: tuple[Member, ...] = ()
 
     @property
     def left_out_name(self) -> str | None:

@@ -102,6 +102,27 @@ def _require_backend(recorded: str) -> None:
         )
 
 
+def combine(members: Sequence[Path], *, runs: Path, name: str) -> Path:
+    """Makes the run folder of an ensemble, to be published, and returns it.
+
+    Raises:
+        LinceError: the members do not go together, or the name is taken.
+    """
+    from lince.run import RunFolder, new_folder
+
+    folder = new_folder(runs, name)
+    for member in members:
+        RunFolder(member).read_record()  # a mistaken path is told before a framework is imported
+    with needs("Training", "train"):
+        from lince.training import backend
+
+        backend.prepare()
+        from lince.training import ensemble
+    record = ensemble.combine([RunFolder(member) for member in members], folder)
+    say(f"{folder.path}: the mean of {', '.join(member.name for member in record.members)}.")
+    return folder.path
+
+
 def publish(
     run: Path,
     *,

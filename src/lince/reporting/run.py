@@ -21,8 +21,9 @@ def write_run_report(folder: RunFolder) -> None:
     training = artifact.read(folder.model).manifest.training
     patience = record.recipe["train"]["patience"]
     folder.plots.mkdir(exist_ok=True)
-    plots.save_png(plots.accuracy_curves(history, patience=patience), folder.plots / "accuracy.png")
-    plots.save_png(plots.loss_curves(history, patience=patience), folder.plots / "loss.png")
+    if history:  # of an ensemble each member has its own
+        plots.save_png(plots.accuracy_curves(history, patience=patience), folder.plots / "accuracy.png")
+        plots.save_png(plots.loss_curves(history, patience=patience), folder.plots / "loss.png")
     plots.save_png(plots.confusion_figure(report.int8, report.classes), folder.plots / "confusion.png")
     plots.save_png(plots.reliability_diagram(probabilities, labels), folder.plots / "reliability.png")
     if report.sensitivity:
@@ -45,7 +46,7 @@ def write_run_report(folder: RunFolder) -> None:
         quantisation=quantisation.grids(report, study),
         sensitivity=report.sensitivity,
         study=study,
-        recipe=training["recipe"],
+        recipe=_recipe(training),
         versions=_versions(training),
         facts={
             "model": f"{report.name} {report.version}",
@@ -72,3 +73,13 @@ def _versions(training: dict[str, Any]) -> dict[str, str]:
         if published.get(name, version) != version
     }
     return published | trained | differing
+
+
+def _recipe(training: dict[str, Any]) -> dict[str, Any]:
+    """What the network was trained and published by; of an ensemble, how each member was trained."""
+    recipe, members = training["recipe"], training["members"]
+    if not members:
+        return recipe
+    trained = [{key: one["recipe"][key] for key in ("name", "model", "augment", "train")} for one in members]
+    shared = {key: recipe[key] for key in ("image_size", "quantize", "calibrate")}
+    return shared | {f"member{number}": table for number, table in enumerate(trained, 1)}

@@ -40,7 +40,7 @@ bound {certificate.bound_points:.2f} points, {certificate.verdict} |
 | one image, one thread | {certificate.latency_us:,.0f} µs on {certificate.machine} |
 
 ## From what
-Dataset fingerprint `{training["fingerprint"]}`; recipe `{training["recipe"]["name"]}`, seed {training["seed"]};
+Dataset fingerprint `{training["fingerprint"]}`; {_recipe(training)}, seed {training["seed"]};
 activation ranges read from {len(training["calibration_indices"]):,} training images; temperature, sets and
 abstention fitted on {manifest.calibration.n:,} validation images, which promise the sets' coverage to within
 {calibration.coverage_spread_points(manifest.calibration):.1f} points. No test image was trained, calibrated
@@ -56,6 +56,16 @@ pictures of your own with `lince evaluate` before you rely on it.
 
 def _section(about: str | None) -> str:
     return f"\n## From its author\n{about.strip()}\n" if about else ""
+
+
+def _recipe(training: dict[str, Any]) -> str:
+    members = [
+        f"`{member['recipe']['name']}`" + (f" (taught by {member['teacher']})" if member["teacher"] else "")
+        for member in training["members"]
+    ]
+    if members:
+        return f"the mean of the logits of {len(members)} networks, of recipes {', '.join(members)}"
+    return f"recipe `{training['recipe']['name']}`"
 
 
 def _taught(training: dict[str, Any]) -> str:

@@ -86,11 +86,13 @@ def kind_of(content: Any, operator: Any) -> str:
 def _name_tensors(content: Any, layer_names: Set[str]) -> None:
     """Short names for all, and different ones: the quantiser tells tensors, and operations, apart by their names."""
     graph = content.subgraphs[0]
-    taken: set[str] = {INPUT}
+    taken: set[str] = {INPUT, LOGITS}
     for position, operator in enumerate(graph.operators):
         tensor = graph.tensors[operator.outputs[0]]
-        last = operator.outputs[0] in graph.outputs
-        found = LOGITS if last else _layer_name(tensor.name.decode(), layer_names)
+        if operator.outputs[0] in graph.outputs:
+            tensor.name = LOGITS.encode()
+            continue
+        found = _layer_name(tensor.name.decode(), layer_names)
         name = found or f"{kind_of(content, operator).lower()}_{position}"
         while name in taken:  # several operations of one layer
             name += "+"

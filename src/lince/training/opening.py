@@ -34,6 +34,14 @@ class Run:
     validation: Split
     test: Split
 
+    @property
+    def training_seed(self) -> int:
+        """Of weights, order and augmentation: the run's own, or for another replicate one that follows from it."""
+        replicate = self.recipe.train.replicate
+        if replicate == 0:
+            return self.record.seed
+        return int(np.random.SeedSequence([self.record.seed, replicate]).generate_state(1)[0])
+
 
 def start(
     source: str,
@@ -154,7 +162,7 @@ def build_for(run: Run, *, precision: ComputeDtype, folded: bool = False) -> ker
         spec=run.recipe.spec,
         num_classes=len(run.record.classes),
         precision=precision,
-        seed=run.record.seed,
+        seed=run.training_seed,
         folded=folded,
     )
 

@@ -13,7 +13,6 @@ from contextlib import contextmanager, suppress
 from rich.console import Console
 
 from lince.errors import ResumeError, TrainingError
-from lince.files import write_atomically
 from lince.records import EpochRecord
 from lince.run import RunFolder
 from lince.training import checkpoint, loop, pace, teacher
@@ -22,7 +21,7 @@ from lince.training.checkpoint import Checkpoint
 from lince.training.display import LineDisplay, LiveDisplay, TensorBoardDisplay
 from lince.training.loop import Display
 from lince.training.opening import Run, build_for, resume, start
-from lince.training.publish import float_predict, publish, trained_model
+from lince.training.publish import float_predict, publish, save_trained, trained_model
 from lince.training.trainer import initialise_from
 
 __all__ = [
@@ -51,13 +50,18 @@ def train_model(run: Run, display: Display, *, resume: bool = False) -> None:
         TrainingError: the run was trained already, and `resume` is off.
         TrainingError, ResumeError: see `loop.fit`. KeyboardInterrupt: passed on, after the weights were written.
     """
+    if run.record.members:
+        raise TrainingError(
+            f"{str(run.folder.path)!r} is an ensemble, whose members were trained already. Expected a run of one "
+            f"network: publish this one again by lince quantize {run.folder.path}."
+        )
     if not resume and run.folder.checkpoint.exists():
         raise TrainingError(
             f"{str(run.folder.path)!r} has epochs that are trained already. Expected resume=True, to go on with them, "
             "or a new run."
         )
     model = build_for(run, precision=run.record.precision)
-    initialise_from(run.train, model, run.recipe.model, seed=run.record.seed)
+    initialise_from(run.train, model, run.recipe.model, seed=run.training_seed)
     try:
         loop.fit(
             model,
@@ -65,7 +69,7 @@ def train_model(run: Run, display: Display, *, resume: bool = False) -> None:
             validation=run.validation,
             recipe=run.recipe.train,
             augmentation=run.recipe.augment,
-            seed=run.record.seed,
+            seed=run.training_seed,
             checkpoint_path=run.folder.checkpoint,
             display=_Recorder(display, run),
             pace=pace.of(run.recipe.train, run.record.budget),
@@ -102,18 +106,14 @@ def settle(run: Run) -> None:
     trained.set_weights(state.kept_weights)
     model = build_for(run, precision="float32", folded=True)
     models.fold(trained, model)
-    temporary = run.folder.path / ".model.tmp.keras"
     try:
-        model.save(temporary)
-        write_atomically(run.folder.keras_model, temporary.read_bytes())
+        save_trained(model, run.folder)
         run.folder.write_history(state.history)
     except OSError as error:
         raise TrainingError(
             f"{str(run.folder.keras_model)!r} could not be written ({error.strerror}). The checkpoint is intact: "
             f"make room, then go on with lince train --resume {run.folder.path}."
         ) from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 @contextmanager

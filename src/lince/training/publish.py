@@ -120,6 +120,16 @@ def trained_model(folder: RunFolder) -> keras.Model:
         ) from error
 
 
+def save_trained(model: keras.Model, folder: RunFolder) -> None:
+    """Writes the float model of a run, whole or not at all; raises OSError when it cannot."""
+    temporary = folder.path / ".model.tmp.keras"
+    try:
+        model.save(temporary)
+        write_atomically(folder.keras_model, temporary.read_bytes())
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
 def float_predict(model: keras.Model) -> Predict:
     """A float Keras model as the `Predict` that `evaluate` takes: its probabilities as trained, no temperature."""
     return lambda images: keras.ops.convert_to_numpy(model.predict_on_batch(images.astype(np.float32)))
@@ -245,6 +255,7 @@ def _training_record(run: Run, calibration_images: np.ndarray) -> dict[str, Any]
         "teacher": record.teacher_version,
         "teacher_knows_validation": record.teacher_knows_validation,
         "leave_out": record.left_out_name,
+        "members": msgspec.to_builtins(record.members),
         "images": {"train": len(run.train), "validation": len(run.validation), "test": len(run.test)},
         "calibration_indices": run.folder.read_splits()["train"][calibration_images].tolist(),
         **record.environment,
