@@ -88,11 +88,16 @@ class TestPipeline:
         with pytest.raises(ResumeError, match=r"Received KERAS_BACKEND=jax .* a run that tensorflow trains\. Expected"):
             stages.pipeline(run=run.path, trains=True)
 
-    def test_the_backend_that_the_run_began_with(self, run, monkeypatch):
+    def test_the_backend_that_the_run_began_with(self, run, monkeypatch, tmp_path):
         """Where the environment names none, the run's is taken."""
+        monkeypatch.setenv("KERAS_BACKEND", "")  # so that what is set below is undone
         monkeypatch.delenv("KERAS_BACKEND")
-        stages.pipeline(run=run.path, trains=True)
-        assert "tensorflow" == os.environ["KERAS_BACKEND"]
+        record = run.read_record()
+        copy = RunFolder(tmp_path / "on jax")
+        environment = record.environment | {"backend": "jax"}
+        copy.create(msgspec.structs.replace(record, environment=environment), **run.read_splits())
+        stages.pipeline(run=copy.path, trains=True)
+        assert "jax" == os.environ["KERAS_BACKEND"]
 
 
 def test_say_cost(capsys):

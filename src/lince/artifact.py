@@ -68,7 +68,7 @@ def locate(name: str) -> Path:
     if not model.exists():
         raise ModelFileError(
             f"{name!r} holds no model.tflite. Expected a model file, a run folder that was published "
-            f"(lince train --resume {name}), or {SHIPPED!r}, the model that ships."
+            f"(lince train --resume {name}; lince quantize {name} once it is trained), or {SHIPPED!r}, which ships."
         )
     return model
 

@@ -228,8 +228,8 @@ def ensemble(
 ) -> None:
     """Take several trained networks as one that answers with the mean of their logits; quantise, calibrate, certify it.
 
-    As a rule it is right more often than any of them; it takes as long as all together. The runs must have learned from
-    the same images: other recipes, or one with --set train.replicate=1, 2 and so on.
+    As a rule it is right more often than any of them; it takes as long as all together. The runs must hold out the same
+    images of the same DATA. They may differ in recipe, or be of one with --set train.replicate=1, 2 and so on.
     """
     _refuse_force_and_fallback(force=force, fallback=fallback)
     folder = stages.combine(members, runs=runs, name=name)

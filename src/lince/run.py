@@ -119,10 +119,10 @@ class RunFolder:
     def require_new(self) -> None:
         """Raises RecipeError when its name is none, TrainingError when it holds a run already."""
         _check_name(self.path.name)
-        if self.record.exists():
+        if self.record.exists() or self.checkpoint.exists():
             raise TrainingError(
-                f"{str(self.path)!r} holds a run already. Go on with it by --resume {self.path}, "
-                "choose another --name, or delete it."
+                f"{str(self.path)!r} holds a run already. Go on by lince train --resume {self.path}, or when it "
+                f"is trained by lince quantize {self.path}; choose another --name, or delete it."
             )
 
     def create(self, record: RunRecord, *, teacher: bytes | None = None, **splits: np.ndarray) -> None:

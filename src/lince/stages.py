@@ -76,15 +76,21 @@ def pipeline(*, deterministic: bool = False, run: Path | None = None, trains: bo
         trains: that run is to be trained further, which only the backend that it began with can do.
 
     Raises:
-        ResumeError: it is no run's folder, or the environment names another backend than it began with.
+        ResumeError: it is no run's folder; or it is to be trained and is an ensemble, or of another backend than the
+            environment names.
     """
     from lince.run import RunFolder
 
     if run is not None:
         record = RunFolder(run).read_record()
         deterministic = record.deterministic
+        if trains and record.members:
+            raise ResumeError(
+                f"{str(run)!r} is an ensemble, whose members were trained already. Expected a run of one network: "
+                f"publish this one again by lince quantize {run}."
+            )
         if trains:
-            _require_backend(record.environment["backend"])
+            _take_backend(record.environment["backend"])
     with needs("Training", "train"):
         from lince.training import backend
 
@@ -93,7 +99,8 @@ def pipeline(*, deterministic: bool = False, run: Path | None = None, trains: bo
     return module
 
 
-def _require_backend(recorded: str) -> None:
+def _take_backend(recorded: str) -> None:
+    """That of the run, where the environment names none."""
     given = os.environ.setdefault("KERAS_BACKEND", recorded)
     if given != recorded:
         raise ResumeError(
@@ -120,6 +127,10 @@ def combine(members: Sequence[Path], *, runs: Path, name: str) -> Path:
         from lince.training import ensemble
     record = ensemble.combine([RunFolder(member) for member in members], folder)
     say(f"{folder.path}: the mean of {', '.join(member.name for member in record.members)}.")
+    if record.teacher_knows_validation:
+        say(
+            "A teacher of theirs has learned from some of the validation images: judge the ensemble by its test images."
+        )
     return folder.path
 
 

@@ -13,11 +13,16 @@ import synthetic
 from lince import artifact, evaluate
 from lince.classifier import Classifier
 from lince.data.progress import silent
-from lince.errors import RecipeError, ResumeError, TrainingError
+from lince.errors import DataError, RecipeError, ResumeError, TrainingError
+from lince.records import ImageSpec
 from lince.reporting.run import write_run_report
 from lince.run import RunFolder
-from lince.training import ensemble, pipeline
+from lince.training import ensemble, finished, pipeline, quantize, recipes
+from lince.training import model as models
 from lince.training.model import normalised_to_logits
+from lince.training.opening import build_for
+
+POOLED = "model={family='pooled', stem=6, stages=[[8, 12, 8], [16]], shortcut=true}"
 
 
 def train(source: Path, recipe, folder: Path, *, seed: int = 0, leave_out: str | None = None, **changes: object):
@@ -59,12 +64,34 @@ class TestReplicate:
             np.testing.assert_array_equal(indices, other.read_splits()[name])
 
     def test_is_another_training(self, run, other):
-        """Other weights to begin with, another order, and so another end."""
-        first, second = (pipeline.trained_model(folder).get_weights() for folder in (run, other))
-        assert not any(np.array_equal(*pair) for pair in zip(first, second, strict=True) if pair[0].any())
+        """Other weights to begin with, and so another order; the first replicate is the run as it always was."""
+        first, second = (pipeline.resume(folder, progress=silent) for folder in (run, other))
+        assert first.record.seed == second.record.seed == first.training_seed != second.training_seed
+        begun = [build_for(one, precision="float32").get_weights() for one in (first, second, first)]
+        drawn = [index for index, weights in enumerate(begun[0]) if weights.any()]
+        assert drawn
+        for index in drawn:
+            assert not np.array_equal(begun[0][index], begun[1][index])
+            np.testing.assert_array_equal(begun[0][index], begun[2][index])
 
 
 class TestMerge:
+    @pytest.mark.parametrize("family", ["model={family='resnet', stages=[8, 16]}", POOLED])
+    def test_families(self, family, recipe_file):
+        """Shortcuts, pooling and strides go through; the int8 network of three answers as its float one does."""
+        table = recipes.load(recipe_file, [family]).model
+        options = {"spec": ImageSpec(), "num_classes": 3, "precision": "float32", "folded": True}
+        networks = [models.build(table, seed=seed, **options) for seed in range(3)]
+        rng = np.random.default_rng(0)
+        for network in networks:  # folded kernels begin as zeros
+            network.set_weights([rng.normal(0, 0.1, weights.shape) for weights in network.get_weights()])
+        images, _ = synthetic.batch(40, seed=5)
+        expected = np.mean([logits(network, images) for network in networks], axis=0)
+        merged = ensemble.merge(networks)
+        np.testing.assert_allclose(logits(merged, images), expected, atol=1e-4)
+        found = finished.logits(quantize.quantize(merged, images), images)
+        assert np.abs(found - expected).max() < 0.1 * np.ptp(expected)
+
     @pytest.mark.parametrize("count", [2, 3])
     def test_mean_of_the_logits(self, run, other, count):
         """Of two and of three, also when the same network is named twice."""
@@ -163,6 +190,42 @@ class TestMembersThatDoNotGoTogether:
         begun.keras_model.unlink()
         with pytest.raises(TrainingError, match="Expected the model of a run that finished an epoch"):
             self.combine(tmp_path, run, begun)
+
+
+class TestGoingOn:
+    def test_after_an_interruption(self, run, other, tmp_path, monkeypatch):
+        """Where the network could not be written there is no run: it can be asked for again."""
+        folder = RunFolder(tmp_path / "both")
+        with monkeypatch.context() as patched:
+            patched.setattr(ensemble, "save_trained", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left")))
+            with pytest.raises(OSError, match="No space left"):
+                ensemble.combine([run, other], folder)
+        ensemble.combine([run, other], folder)
+        assert folder.keras_model.exists()
+
+    def test_images_that_have_moved(self, run, other, tmp_path):
+        """Nothing is made that could not be published."""
+        moved = []
+        for folder in (run, other):
+            copy = RunFolder(Path(shutil.copytree(folder.path, tmp_path / folder.path.name)))
+            record = msgspec.structs.replace(copy.read_record(), source=str(tmp_path / "gone"))
+            copy.record.write_bytes(msgspec.json.encode(record))
+            moved.append(copy)
+        with pytest.raises(DataError, match="gone"):
+            ensemble.combine(moved, RunFolder(tmp_path / "both"))
+        assert not (tmp_path / "both").exists()
+
+    def test_a_teacher_that_knows_too_much(self, run, other, tmp_path):
+        """What a member's record says of it is in the ensemble's, and in its card."""
+        knowing = RunFolder(Path(shutil.copytree(other.path, tmp_path / "knowing")))
+        record = msgspec.structs.replace(knowing.read_record(), teacher_version="abc123", teacher_knows_validation=True)
+        knowing.record.write_bytes(msgspec.json.encode(record))
+        folder = RunFolder(tmp_path / "both")
+        ensemble.combine([run, knowing], folder)
+        pipeline.publish(pipeline.resume(folder, progress=silent), say=lambda text: None)
+        card = Classifier.load(folder.model).card
+        assert "`tiny` (taught by abc123)" in card
+        assert "Its teacher had learned from some of the validation images" in card
 
 
 def test_command(lince, run, other, tmp_path):

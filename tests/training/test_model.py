@@ -172,7 +172,7 @@ class TestPooled:
         assert 1 == sum(isinstance(layer, keras.layers.Add) for layer in layers)
 
     def test_stem_whitens(self):
-        """Its kernel is that of the images' own patches, and has gone through `prepare`."""
+        """Its kernel is that of the images' own patches, by `initialise_from`."""
         model, images = build(SMALL[Pooled]), draw(24)
         models.initialise_from(images, model, SMALL[Pooled])
         kernel = model.get_layer(models.STEM).get_weights()[0]
@@ -204,7 +204,7 @@ class TestResNet:
         assert 78_666 - 4 * (3 * 16 + 2 * 32 + 2 * 64) == model.count_params()
 
 
-class TestPrepare:
+class TestInitialiseFrom:
     @pytest.mark.parametrize("family", [Vgg, ResNet])
     def test_most_families_take_nothing_from_images(self, family):
         """Their weights stay as they were drawn."""

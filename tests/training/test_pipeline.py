@@ -201,7 +201,7 @@ class TestCard:
             write_card(replace(manifest, training=training), run.read_report())
             for training in (manifest.training, changed, changed | {"teacher_knows_validation": True})
         )
-        doubt = "That model had learned from some of the validation images"
+        doubt = "Its teacher had learned from some of the validation images"
         assert [False, False, True] == [doubt in card for card in (plain, full, knowing)]
         for sentence in ("the answers of the model of version abc123.", "No image that `other.zip` holds too"):
             assert sentence in full
@@ -274,7 +274,7 @@ class TestStart:
     def test_folder_that_is_taken(self, run, images_folder, recipe):
         """A finished run is not trained over."""
         with pytest.raises(
-            TrainingError, match=r"tiny' holds a run already\. Go on with it by --resume .*or delete it"
+            TrainingError, match=r"tiny' holds a run already\. Go on by lince train --resume .*or delete it"
         ):
             start(images_folder, recipe, run.path)
 
@@ -395,6 +395,16 @@ class TestPublish:
         assert re.search(r"calibrate\.coverage +0\.8 ", rows)
         assert re.search(r"ai-edge-quantizer +0\.0\.1, published with \d+\.\d", rows)
 
+    def test_report_of_a_manifest_that_says_less(self, copy):
+        """Its free-form part may lack what only the report shows."""
+        model = artifact.read(copy.model)
+        training = {
+            key: value for key, value in model.manifest.training.items() if key not in ("published_with", "members")
+        }
+        copy.model.write_bytes(artifact.encode(replace(model, manifest=replace(model.manifest, training=training))))
+        write_run_report(copy)
+        assert "calibrate.coverage" in copy.page.read_text()
+
     def test_name(self, copy):
         """The model may be named otherwise than its run."""
         pipeline.publish(pipeline.resume(copy, progress=silent), name="shapes", say=quiet)
@@ -444,7 +454,9 @@ class TestSettle:
         """What can still be published is not to be trained anew."""
         opened = pipeline.resume(copy, progress=silent)
         copy.checkpoint.write_bytes(copy.checkpoint.read_bytes()[:1000])
-        with pytest.raises(ResumeError, match=r"is damaged, but model\.keras .*delete it, then lince quantize"):
+        with pytest.raises(
+            ResumeError, match=r"is not a checkpoint .*since model\.keras is there, .*put the checkpoint away"
+        ):
             pipeline.settle(opened)
         copy.keras_model.unlink()
         with pytest.raises(ResumeError, match=r"is not a checkpoint .*Start the run anew"):

@@ -9,7 +9,7 @@ import pytest
 import synthetic
 from lince import artifact
 from lince.classifier import Network
-from lince.errors import ModelFileError, RecipeError
+from lince.errors import ModelFileError, RecipeError, ResumeError
 from lince.records import ImageSpec
 from lince.run import RunFolder, RunRecord
 from lince.training import teacher
@@ -57,7 +57,9 @@ class TestLoad:
     def test_copy_that_is_gone(self, folder):
         """Nothing else takes its place."""
         folder.teacher.unlink()
-        with pytest.raises(ModelFileError, match=r"teacher\.tflite"):
+        with pytest.raises(
+            ResumeError, match=r"has no copy of the run's teacher\. Expected .*teacher\.tflite: put the"
+        ):
             teacher.load(folder, taught(), SPEC)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 from lince import artifact
 from lince.reporting import page, plots, quantisation, quantisation_plots
 from lince.reporting.page import ReportContent
-from lince.run import RunFolder
+from lince.run import RunFolder, RunRecord
 
 
 def write_run_report(folder: RunFolder) -> None:
@@ -55,7 +55,7 @@ def write_run_report(folder: RunFolder) -> None:
             "images": f"{len(splits['train']):,} to train, {len(splits['validation']):,} to validate",
             "unreadable": f"{len(record.rejected):,} files",
             "left out": f"images of {record.left_out_name}" if record.leave_out else "none",
-            "teacher": f"version {record.teacher_version}" if record.teacher_version else "none",
+            "teacher": _teachers(record),
             "seed": str(record.seed),
             "precision": record.precision,
             "machine": record.environment["machine"],
@@ -64,9 +64,14 @@ def write_run_report(folder: RunFolder) -> None:
     page.write_html_report(folder.page, content)
 
 
+def _teachers(record: RunRecord) -> str:
+    versions = [member.teacher for member in record.members] or [record.teacher_version]
+    return ", ".join(f"version {version}" if version else "none" for version in versions)
+
+
 def _versions(training: dict[str, Any]) -> dict[str, str]:
     """Of the packages that trained and published; where the two differ, both."""
-    trained, published = training["versions"], training["published_with"]
+    trained, published = training.get("versions", {}), training.get("published_with", {})
     differing = {
         name: f"{version}, published with {published[name]}"
         for name, version in trained.items()
@@ -77,7 +82,7 @@ def _versions(training: dict[str, Any]) -> dict[str, str]:
 
 def _recipe(training: dict[str, Any]) -> dict[str, Any]:
     """What the network was trained and published by; of an ensemble, how each member was trained."""
-    recipe, members = training["recipe"], training["members"]
+    recipe, members = training["recipe"], training.get("members")
     if not members:
         return recipe
     trained = [{key: one["recipe"][key] for key in ("name", "model", "augment", "train")} for one in members]

@@ -70,15 +70,12 @@ def _recipe(training: dict[str, Any]) -> str:
 
 def _taught(training: dict[str, Any]) -> str:
     version = training["teacher"]
-    if not version:
-        return ""
-    sentence = f" Besides labels, the network learned from the answers of the model of version {version}."
-    if not training["teacher_knows_validation"]:
-        return sentence
-    return (
-        f"{sentence} That model had learned from some of the validation images, on which temperature, sets and "
-        "abstention were fitted: they may promise a little too much. The table says what they held on test images."
+    learned = f" Besides labels, the network learned from the answers of the model of version {version}."
+    knows = (
+        " Its teacher had learned from some of the validation images, on which temperature, sets and abstention were "
+        "fitted: they may promise a little too much. The table says what they held on test images."
     )
+    return (learned if version else "") + (knows if training["teacher_knows_validation"] else "")
 
 
 def _left_out(training: dict[str, Any]) -> str:

@@ -1,8 +1,9 @@
 """Several trained networks as one: each answers, and the mean of their logits is the answer.
 
-Networks that were trained alike from other weights err on different images, so that their mean is right more often than
-any of them (Lakshminarayanan et al. 2017, arXiv:1612.01474). It costs what they cost together: each picture is looked
-at once, by every network. What comes of it is a run like any other, to be quantised, calibrated and certified.
+Networks that were trained alike from other weights err on different images, so that as a rule their mean is right more
+often than any of them (Lakshminarayanan et al. 2017, arXiv:1612.01474, who average probabilities; of logits the mean is
+an addition, which int8 can do). It costs what they cost together: each picture is looked at once, by every network.
+What comes of it is a run like any other, to be quantised, calibrated and certified.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,6 +14,7 @@ import msgspec
 import numpy as np
 from keras import layers
 
+from lince import data
 from lince.errors import RecipeError
 from lince.records import ImageSpec
 from lince.run import Member, RunFolder, RunRecord
@@ -31,12 +33,14 @@ def combine(members: Sequence[RunFolder], folder: RunFolder) -> RunRecord:
 
     Raises:
         RecipeError: the members do not go together.
+        DataError: their images are not where they were.
         ResumeError, TrainingError: one of them is no run, or not trained yet; or the folder is taken.
         OSError: the folder cannot be written.
     """
     folder.require_new()
     records = [member.read_record() for member in members]
     _check(members, records)
+    data.probe(records[0].source)  # publishing will read it: nothing is made where it cannot
     splits = members[0].read_splits()
     model = merge([trained_model(member) for member in members])
     first = records[0]
@@ -47,12 +51,14 @@ def combine(members: Sequence[RunFolder], folder: RunFolder) -> RunRecord:
         environment=backend.describe(),
         teacher=None,
         teacher_version=None,
+        deterministic=all(record.deterministic for record in records),
         teacher_knows_validation=any(record.teacher_knows_validation for record in records),
         budget=None,
         members=tuple(_member(*pair) for pair in zip(members, records, strict=True)),
     )
+    folder.path.mkdir(parents=True, exist_ok=True)
+    save_trained(model, folder)  # before the record: what was interrupted can be asked for again
     folder.create(record, **splits)
-    save_trained(model, folder)
     return record
 
 
@@ -117,17 +123,18 @@ def _check(members: Sequence[RunFolder], records: Sequence[RunRecord]) -> None:
                 f"{name} holds out other images than {str(members[0].path)!r}, which has learned from some of them. "
                 "Expected the same --seed, --leave-out and train.validation_fraction for all."
             )
-    trainings = {
-        msgspec.json.encode(
-            [record.recipe["model"], record.recipe["augment"], record.recipe["train"], record.teacher_version]
-        )
-        for record in records
-    }
-    if len(trainings) < len(records):
+    if len({_training(record) for record in records}) < len(records):
         raise RecipeError(
             "Two of the runs are the same training and would give the same answers. Expected different ones: "
             "--set train.replicate=1 begins from other weights and holds out the same images."
         )
+
+
+def _training(record: RunRecord) -> bytes:
+    """What decides how a network ends, the images apart: equal for two trainings that are the same."""
+    recipe = recipes.to_table(recipes.from_table(record.recipe, source=record.name))
+    tables = [recipe[table] for table in ("model", "augment", "train")]
+    return msgspec.json.encode([*tables, record.precision, record.teacher_version, record.environment["backend"]])
 
 
 def _alike(one: RunRecord, other: RunRecord) -> dict[str, bool]:

@@ -69,13 +69,14 @@ def limit(seconds: float, *, began: float, recipe: str | None, overrides: Sequen
     Raises:
         RecipeError: see `recipes.load`; or an override says how long to train.
     """
-    for override in overrides:
-        if override.partition("=")[0].strip() in _GIVEN_BY_THE_TIME:
+    changed = {override.partition("=")[0].strip(): override for override in overrides}
+    for key in _GIVEN_BY_THE_TIME:
+        if key in changed:
             raise RecipeError(
-                f"Received --set {override} beside a time budget, from which it follows. Expected one of them: leave "
-                "out --set, or --time-budget."
+                f"Received --set {changed[key]} beside a time budget, from which it follows. Expected one of them: "
+                "leave out --set, or --time-budget."
             )
     candidates = [Candidate(recipe, epochs=0)] if recipe else CANDIDATES
     loaded = tuple((recipes.load(one.recipe, overrides), one.epochs) for one in candidates)
-    keeps_batches = any(override.partition("=")[0].strip() == "train.batch_size" for override in overrides)
+    keeps_batches = "train.batch_size" in changed
     return Limit(seconds, began, loaded, is_fixed=recipe is not None, keeps_batches=keeps_batches)

@@ -97,8 +97,8 @@ def settle(run: Run) -> None:
         if not run.folder.keras_model.exists():
             raise
         raise ResumeError(
-            f"{str(run.folder.checkpoint)!r} is damaged, but {run.folder.keras_model.name} beside it can be published. "
-            f"Expected a whole checkpoint, or none: delete it, then lince quantize {run.folder.path}."
+            f"{error} Or, since {run.folder.keras_model.name} is there, publish that: put the checkpoint away, then "
+            f"lince quantize {run.folder.path}."
         ) from error
     if state is None:
         return

@@ -116,7 +116,7 @@ def trained_model(folder: RunFolder) -> keras.Model:
     except (OSError, ValueError) as error:
         raise TrainingError(
             f"{str(folder.keras_model)!r} cannot be read ({error}). Expected the model of a run that finished an "
-            f"epoch: train it by lince train --resume {folder.path}."
+            f"epoch: train it by lince train --resume {folder.path}, or make an ensemble anew."
         ) from error
 
 

@@ -193,7 +193,7 @@ class Train(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     teacher_temperature: Annotated[float, Meta(gt=0)] = 2.0
     validation_fraction: Annotated[float, Meta(gt=0, lt=1)] = 0.2
     patience: Annotated[int, Meta(ge=0)] = 0
-    replicate: Annotated[int, Meta(ge=0, lt=2**32)] = 0
+    replicate: Annotated[int, Meta(ge=0)] = 0
     precision: Precision = "auto"
 
     def steps_in_a_turn(self, images: int) -> int:

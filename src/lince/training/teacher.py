@@ -10,7 +10,7 @@ from jaxtyping import Float32, UInt8
 
 from lince import artifact, machine, native
 from lince.classifier import Classifier, Network
-from lince.errors import RecipeError
+from lince.errors import RecipeError, ResumeError
 from lince.published import Manifest
 from lince.records import ImageSpec
 from lince.run import RunFolder, RunRecord
@@ -28,8 +28,13 @@ def load(folder: RunFolder, record: RunRecord, spec: ImageSpec) -> Teacher:
         spec: the run's images.
 
     Raises:
-        RecipeError: it is another than the run began with. ModelFileError: it is not there, or no model file.
+        ResumeError: it is not there. RecipeError: it is another than the run began with. ModelFileError: it is damaged.
     """
+    if not folder.teacher.exists():
+        raise ResumeError(
+            f"{str(folder.path)!r} has no copy of the run's teacher. Expected {folder.teacher}: put the model file of "
+            f"version {record.teacher_version} there, once {record.teacher}."
+        )
     found = read(folder.teacher, spec)
     if found.manifest.version != record.teacher_version:
         raise RecipeError(
