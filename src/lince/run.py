@@ -155,6 +155,14 @@ class RunFolder:
         except msgspec.DecodeError as error:
             raise ResumeError(f"{str(self.record)!r} is damaged ({error}). Start the run anew.") from error
 
+    def require_one_network(self, record: RunRecord) -> None:
+        """Raises TrainingError when the run is an ensemble, of which nothing is left to train."""
+        if record.members:
+            raise TrainingError(
+                f"{str(self.path)!r} is an ensemble, whose members were trained already. Expected a run of one "
+                f"network: publish this one again by lince quantize {self.path}."
+            )
+
     def read_splits(self) -> dict[str, np.ndarray]:
         """Indices i64 by name: `train` and `validation` into the source's training images; `test` of the set-aside."""
         try:

@@ -76,20 +76,16 @@ def pipeline(*, deterministic: bool = False, run: Path | None = None, trains: bo
         trains: that run is to be trained further, which only the backend that it began with can do.
 
     Raises:
-        ResumeError: it is no run's folder; or it is to be trained and is an ensemble, or of another backend than the
-            environment names.
+        ResumeError: it is no run's folder; or it is to be trained, and the environment names another backend.
+        TrainingError: it is to be trained, and is an ensemble.
     """
     from lince.run import RunFolder
 
     if run is not None:
         record = RunFolder(run).read_record()
         deterministic = record.deterministic
-        if trains and record.members:
-            raise ResumeError(
-                f"{str(run)!r} is an ensemble, whose members were trained already. Expected a run of one network: "
-                f"publish this one again by lince quantize {run}."
-            )
         if trains:
+            RunFolder(run).require_one_network(record)
             _take_backend(record.environment["backend"])
     with needs("Training", "train"):
         from lince.training import backend

@@ -50,11 +50,7 @@ def train_model(run: Run, display: Display, *, resume: bool = False) -> None:
         TrainingError: the run was trained already, and `resume` is off.
         TrainingError, ResumeError: see `loop.fit`. KeyboardInterrupt: passed on, after the weights were written.
     """
-    if run.record.members:
-        raise TrainingError(
-            f"{str(run.folder.path)!r} is an ensemble, whose members were trained already. Expected a run of one "
-            f"network: publish this one again by lince quantize {run.folder.path}."
-        )
+    run.folder.require_one_network(run.record)
     if not resume and run.folder.checkpoint.exists():
         raise TrainingError(
             f"{str(run.folder.path)!r} has epochs that are trained already. Expected resume=True, to go on with them, "
