@@ -256,6 +256,18 @@ class TestFit:
         _, still = fit(epochs=1, teacher=teacher, augmentation=Augment())
         assert moved.history[0].loss == pytest.approx(still.history[0].loss, rel=1e-4)
 
+    def test_a_cached_teacher_is_asked_about_training_images_once(self, fit, splits):
+        """In six views each, however many epochs there are and whatever is done to the images."""
+        asked = []
+
+        def teacher(images: np.ndarray) -> np.ndarray:
+            asked.extend(image.tobytes() for image in images)
+            return np.zeros((len(images), 3), np.float32)
+
+        fit(epochs=2, teacher=teacher, teacher_cached=True, augmentation=Augment(cutmix=1.0, horizontal_flip="random"))
+        assert 6 * len(splits[0]) == len(asked)
+        assert {image.tobytes() for image in splits[0].images} <= set(asked)
+
 
 class TestSchedule:
     def test_follows_the_pace(self, fit):

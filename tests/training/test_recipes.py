@@ -273,6 +273,13 @@ class TestMistakes:
             recipes.load(mine, [model, phase.replace("SIZE", "16")])
         assert recipes.load(mine, [model, phase.replace("SIZE", "17")])
 
+    def test_cached_teacher_of_drawn_views(self, mine):
+        """A teacher that is asked once is not asked about views drawn in each step."""
+        overrides = ["train.teacher_cached=true", "augment.teacher_translate=1"]
+        with pytest.raises(RecipeError, match=r"not about those that augment\.teacher_translate=1 draws; leave one"):
+            recipes.load(mine, overrides)
+        assert recipes.load(mine, overrides[:1]).train.teacher_cached
+
     def test_sources_are_named(self, mine):
         """A table from a run folder is named by its file."""
         table = recipes.to_table(recipes.load(mine)) | {"image_size": 4}

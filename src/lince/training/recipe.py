@@ -171,6 +171,9 @@ class Train(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         phases: smaller images to begin with, which cost less; then `image_size`.
         teacher_weight: with a teacher, the share of the target that is its answer; the label has the rest.
         teacher_temperature: by which the teacher's logits are divided (Hinton et al. 2015, arXiv:1503.02531).
+        teacher_cached: ask the teacher once about each training image, in its six views (as it is and shifted by a
+            pixel either way, each mirrored, too, unless `horizontal_flip` is `none`), and keep the mean of its logits,
+            instead of asking in each step about the picture that is shown.
         validation_fraction: share of the training images held out, stratified.
         patience: stop when `val_loss` has not improved for this many epochs, and keep the best weights; 0 goes on to
             the last epoch and keeps its weights, which suits a schedule that falls to 0.
@@ -191,6 +194,7 @@ class Train(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     phases: tuple[Phase, ...] = ()
     teacher_weight: Annotated[float, Meta(ge=0, le=1)] = 0.9
     teacher_temperature: Annotated[float, Meta(gt=0)] = 2.0
+    teacher_cached: bool = False
     validation_fraction: Annotated[float, Meta(gt=0, lt=1)] = 0.2
     patience: Annotated[int, Meta(ge=0)] = 0
     replicate: Annotated[int, Meta(ge=0)] = 0
@@ -279,6 +283,11 @@ class Recipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             raise ValueError(
                 "optimizer 'muon' rescales kernels, which batch norm must undo, and family 'vgg' has none; "
                 "use 'adam', or another family"
+            )
+        if self.train.teacher_cached and self.augment.teacher_translate:
+            raise ValueError(
+                "with train.teacher_cached a teacher is asked about fixed views, not about those that "
+                f"augment.teacher_translate={self.augment.teacher_translate} draws; leave one of them out"
             )
         for key in ("translate", "cutout", "teacher_translate"):
             reach = getattr(self.augment, key)

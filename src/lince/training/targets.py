@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Float32, Int64
 
 from lince.metrics import softmax
+from lince.training.cached_teacher import CachedTeacher
 from lince.training.mixing import Mix
 from lince.training.recipe import Train
 from lince.training.teacher import Teacher
@@ -22,10 +23,16 @@ class Targets:
         num_classes: K.
         recipe: smoothing, balance and the teacher's share.
         teacher: asked about the pixels that the network sees (Beyer et al. 2022, arXiv:2106.05237) or another view of
-            them, before they are degraded, or None.
+            them, before they are degraded; or one that has answered for the training images; or None.
     """
 
-    def __init__(self, labels: Int64[np.ndarray, " n"], num_classes: int, recipe: Train, teacher: Teacher | None):
+    def __init__(
+        self,
+        labels: Int64[np.ndarray, " n"],
+        num_classes: int,
+        recipe: Train,
+        teacher: Teacher | CachedTeacher | None,
+    ):
         self._labels, self._recipe, self._teacher = labels, recipe, teacher
         self._one_hot = np.eye(num_classes, dtype=np.float32)
         self._weights = class_weights(np.bincount(labels, minlength=num_classes), balance=recipe.class_balance)
@@ -47,10 +54,17 @@ class Targets:
         if mix is not None:
             rows = mix.of(rows)
         if self._teacher is not None:
-            logits = self._teacher(np.clip(np.rint(np.asarray(pixels)), 0, 255).astype(np.uint8))
-            taught = softmax(logits, recipe.teacher_temperature) * rows.sum(axis=1, keepdims=True)
+            taught = self._taught(indices, pixels, mix) * rows.sum(axis=1, keepdims=True)
             rows = (1 - recipe.teacher_weight) * rows + recipe.teacher_weight * taught
         return rows.astype(np.float32)
+
+    def _taught(self, indices: np.ndarray, pixels: Any, mix: Mix | None) -> np.ndarray:
+        """f[N,K], rows that add up to 1."""
+        temperature = self._recipe.teacher_temperature
+        if not isinstance(self._teacher, CachedTeacher):
+            return softmax(self._teacher(np.clip(np.rint(np.asarray(pixels)), 0, 255).astype(np.uint8)), temperature)
+        answers = softmax(self._teacher(indices), temperature)
+        return answers if mix is None else mix.of(answers)
 
 
 def class_weights(counts: Int64[np.ndarray, " k"], *, balance: float) -> Float32[np.ndarray, " k"]:

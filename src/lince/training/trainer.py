@@ -11,6 +11,7 @@ from lince.records import Split
 from lince.training import model as models
 from lince.training import optimizer as optimizers
 from lince.training.augment import another_view, augment, degrade, mirrored
+from lince.training.cached_teacher import CachedTeacher
 from lince.training.mixing import cutmix
 from lince.training.objective import compile_model, labelled
 from lince.training.recipe import Augment, Model, Train
@@ -58,7 +59,9 @@ class Trainer:
     ):
         compile_model(model, recipe)
         self.model, self.train, self.recipe, self.seed = model, train, recipe, seed
-        self._augmentation, self._has_teacher = augmentation, teacher is not None
+        self._augmentation, self._is_asked = augmentation, teacher is not None and not recipe.teacher_cached
+        if teacher is not None and recipe.teacher_cached:
+            teacher = CachedTeacher(teacher, train, mirror=augmentation.horizontal_flip != "none")
         self._targets = Targets(train.labels, len(train.classes), recipe, teacher)
 
     def batches(self, epoch: int, rng: np.random.Generator) -> Iterator[tuple[int, Int64[np.ndarray, " b"]]]:
@@ -89,7 +92,7 @@ class Trainer:
         mirror = mirrored(chosen, self._augmentation, turn=turn, seed=self.seed)
         pixels = augment(self.train.images[chosen], self._augmentation, rng, mirror=mirror)
         pixels, mix = cutmix(pixels, self._augmentation.cutmix, rng)
-        asked = another_view(pixels, self._augmentation, rng) if self._has_teacher else pixels
+        asked = another_view(pixels, self._augmentation, rng) if self._is_asked else pixels
         rows = labelled(self.train.labels[chosen], self._targets(chosen, asked, mix))
         pixels = degrade(pixels, self._augmentation, rng)  # after the teacher has answered
         self.model.reset_metrics()  # so that the answer is this batch's own, whatever the version of Keras accumulates
