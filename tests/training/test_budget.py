@@ -60,6 +60,15 @@ class TestCandidates:
         with pytest.raises(RecipeError, match=r"Received --set .*train\.\w+.* beside a time budget"):
             limits.limit(60, began=0, recipe=None, overrides=[override])
 
+    def test_a_teacher_is_asked_in_each_step(self):
+        """Even of a recipe that would ask it once: to fill a cache takes a time that nobody has measured."""
+        caching = recipes.load("tiny")
+        assert caching.train.teacher_cached
+        [(found, _)] = limits.limit(60, began=0, recipe="tiny").candidates
+        assert not found.train.teacher_cached
+        with pytest.raises(RecipeError, match=r"--set train\.teacher_cached=true beside .* asked in each step"):
+            limits.limit(60, began=0, recipe=None, overrides=["train.teacher_cached=true"])
+
     @pytest.mark.parametrize("recipe", [None, "tiny"])
     def test_the_first_need_not_see_all_images(self, recipe):
         """So that minutes are enough for millions of images, whether a recipe was named or not."""

@@ -256,17 +256,40 @@ class TestFit:
         _, still = fit(epochs=1, teacher=teacher, augmentation=Augment())
         assert moved.history[0].loss == pytest.approx(still.history[0].loss, rel=1e-4)
 
-    def test_a_cached_teacher_is_asked_about_training_images_once(self, fit, splits):
-        """In six views each, however many epochs there are and whatever is done to the images."""
+    @pytest.mark.parametrize(("flip", "views"), [("random", 6), ("none", 3)])
+    def test_a_cached_teacher_is_asked_about_training_images_once(self, fit, splits, flip, views):
+        """In all its views, however many epochs there are and whatever is done to the images."""
         asked = []
 
         def teacher(images: np.ndarray) -> np.ndarray:
             asked.extend(image.tobytes() for image in images)
             return np.zeros((len(images), 3), np.float32)
 
-        fit(epochs=2, teacher=teacher, teacher_cached=True, augmentation=Augment(cutmix=1.0, horizontal_flip="random"))
-        assert 6 * len(splits[0]) == len(asked)
+        changes = {"cutmix": 1.0, "horizontal_flip": flip}
+        fit(epochs=2, teacher=teacher, teacher_cached=True, augmentation=Augment(**changes))
+        assert views * len(splits[0]) == len(asked)
         assert {image.tobytes() for image in splits[0].images} <= set(asked)
+
+    def test_a_cached_teacher_teaches(self, fit_in, splits, tmp_path):
+        """It is always wrong, each image in its own way; a run that was stopped and goes on learns the same of it."""
+        wrong = (splits[0].labels + 1) % 3
+        label_of = {image.tobytes(): label for image, label in zip(splits[0].images, wrong, strict=True)}
+
+        def teacher(images: np.ndarray) -> np.ndarray:
+            rows = [label_of.get(image.tobytes()) for image in images]  # None of a view that is moved
+            return np.array([[100.0 * (label == row) for label in range(3)] for row in rows], np.float32)
+
+        options = {"epochs": 6, "teacher": teacher, "teacher_cached": True, "teacher_weight": 1.0}
+        whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+        whole.mkdir()
+        stopped.mkdir()
+        model, _ = fit_in(whole, Watcher(), **options)
+        answers = keras.ops.convert_to_numpy(model(splits[0].images.astype(np.float32))).argmax(axis=1)
+        assert (answers == wrong).mean() > 0.6
+        with pytest.raises(KeyboardInterrupt):
+            fit_in(stopped, Watcher(interrupt_after=2), **options)
+        again, _ = fit_in(stopped, Watcher(), resume=True, **options)
+        assert same(model.get_weights(), again.get_weights())
 
 
 class TestSchedule:

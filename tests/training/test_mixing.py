@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 
+from lince.records import Split
+from lince.training.cached_teacher import CachedTeacher
 from lince.training.mixing import Mix, cutmix
 from lince.training.recipe import Train
 from lince.training.targets import Targets
@@ -86,6 +88,23 @@ class TestTargets:
         mix = Mix(np.array([2, 0, 3, 0]), np.array([0.5, 0.5, 0.2, 0], np.float32))
         found = targets(np.arange(4), np.zeros((4, 2, 2, 3)), mix)
         np.testing.assert_allclose(np.outer([1, 4 / 3, 2 / 3, 4 / 3], [0.7, 0.2, 0.1]), found, rtol=1e-5)
+
+    @pytest.mark.parametrize("balance", [0, 1])
+    def test_cached_answers_are_mixed_like_labels(self, balance):
+        """They are for the training images: a teacher that answers the labels changes nothing, whatever they weigh."""
+        pixels = np.tile(np.arange(4, dtype=np.uint8)[:, None, None, None], (1, 2, 2, 3))
+        split = Split(images=pixels, labels=self.labels, classes=("a", "b", "c"), names=("0", "1", "2", "3"))
+
+        def teacher(images: np.ndarray) -> np.ndarray:
+            return 100 * np.eye(3, dtype=np.float32)[self.labels[images[:, 0, 0, 0]]]
+
+        options = Train(epochs=1, batch_size=4, learning_rate=0.1, class_balance=balance, teacher_weight=0.9)
+        mix, order = Mix(np.array([2, 0, 3, 0]), np.array([0.5, 0.5, 0.2, 0], np.float32)), np.array([3, 0, 1, 2])
+        labels, taught = (
+            Targets(self.labels, 3, options, None, cached)(order, pixels, mix)
+            for cached in (None, CachedTeacher(teacher, split, mirror=False))
+        )
+        np.testing.assert_allclose(labels, taught, atol=1e-6)
 
     def test_a_teacher_answers_for_what_it_sees(self):
         """It has seen the mixed picture itself: its part of the target is not mixed."""

@@ -4,6 +4,7 @@ import io
 import json
 import re
 import shutil
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from lince.run import RunFolder
 from lince.training import pipeline, recipes
 from lince.training.card import write_card
 from lince.training.display import LineDisplay
+from lince.training.limits import Limit
 
 
 def start(source: Path, recipe, folder: Path, **options):
@@ -184,10 +186,12 @@ class TestTeacher:
         begun = start(images_folder, other, tmp_path / "pupil", teacher=str(run.model))
         assert begun.folder.read_record().teacher_knows_validation
 
-    def test_refuses_one_of_other_classes_before_a_folder_is_made(self, images_folder, recipe, tmp_path):
-        """So that the same name can be given again."""
+    @pytest.mark.parametrize("is_timed", [False, True])
+    def test_refuses_one_of_other_classes_before_a_folder_is_made(self, images_folder, recipe, tmp_path, is_timed):
+        """So that the same name can be given again; before it is asked anything."""
+        limit = Limit(3600, time.perf_counter(), ((recipe, 1),), is_fixed=True) if is_timed else None
         with pytest.raises(RecipeError, match="was trained for 10 classes"):
-            start(images_folder, recipe, tmp_path / "pupil", teacher=artifact.SHIPPED)
+            start(images_folder, recipe, tmp_path / "pupil", teacher=artifact.SHIPPED, limit=limit)
         assert not (tmp_path / "pupil").exists()
 
 

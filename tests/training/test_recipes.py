@@ -276,7 +276,7 @@ class TestMistakes:
     def test_cached_teacher_of_drawn_views(self, mine):
         """A teacher that is asked once is not asked about views drawn in each step."""
         overrides = ["train.teacher_cached=true", "augment.teacher_translate=1"]
-        with pytest.raises(RecipeError, match=r"not about those that augment\.teacher_translate=1 draws; leave one"):
+        with pytest.raises(RecipeError, match=r"not about those that augment\.teacher_translate=1 draws; set one"):
             recipes.load(mine, overrides)
         assert recipes.load(mine, overrides[:1]).train.teacher_cached
 

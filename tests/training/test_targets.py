@@ -3,9 +3,6 @@
 import numpy as np
 import pytest
 
-from lince.records import Split
-from lince.training.cached_teacher import CachedTeacher
-from lince.training.mixing import Mix
 from lince.training.recipe import Train
 from lince.training.targets import Targets, class_weights
 
@@ -41,20 +38,6 @@ class TestRows:
         found = Targets(LABELS, 3, recipe, sure_of_class_1)(EVERY[:1], PIXELS[:1])
         taught = np.array([1, np.e, 1]) / (np.e + 2)
         np.testing.assert_allclose([0.25 * np.array([0.8, 0.1, 0.1]) + 0.75 * taught], found, rtol=1e-6)
-
-    def test_cached_answers_are_mixed_like_labels(self):
-        """They are those of the training images, so that of a mixed picture each image brings its share."""
-        images = np.arange(4, dtype=np.uint8)[:, None, None, None] * np.ones((1, 2, 2, 3), np.uint8)
-        split = Split(images=images, labels=LABELS, classes=("a", "b", "c"), names=("0", "1", "2", "3"))
-
-        def teacher(images: np.ndarray) -> np.ndarray:
-            return 50 * np.eye(3, dtype=np.float32)[images[:, 0, 0, 0] % 3]
-
-        recipe = options(teacher_weight=1.0)
-        targets = Targets(LABELS, 3, recipe, CachedTeacher(teacher, split, mirror=False))
-        mix = Mix(others=np.array([1, 0]), shares=np.array([0.75, 1.0], np.float32))
-        found = targets(np.array([2, 1]), PIXELS[:2], mix)
-        np.testing.assert_allclose([[0, 0.25, 0.75], [0, 1, 0]], found, atol=1e-6)
 
     @pytest.mark.parametrize("teacher", [None, sure_of_class_1])
     @pytest.mark.parametrize(("balance", "sums"), [(0, [1, 1, 1, 1]), (1, [4 / 3, 4 / 3, 2 / 3, 2 / 3])])

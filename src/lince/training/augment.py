@@ -62,19 +62,6 @@ def another_view(pixels: Any, recipe: Augment, rng: np.random.Generator) -> Any:
     return views
 
 
-def fixed_views(images: UInt8[np.ndarray, "n h w 3"], *, mirror: bool) -> list[UInt8[np.ndarray, "n h w 3"]]:
-    """The images, the images a pixel down and to the right, and up and to the left; each mirrored, too, if asked for.
-
-    Args:
-        images: u8[N,H,W,3]; what comes in from outside is the picture mirrored at its edge.
-        mirror: six views instead of three.
-    """
-    height, width = images.shape[1:3]
-    padded = np.pad(images, ((0, 0), (1, 1), (1, 1), (0, 0)), mode="reflect")
-    views = [padded[:, start : start + height, start : start + width] for start in (1, 0, 2)]
-    return [*views, *(view[:, :, ::-1] for view in views)] if mirror else views
-
-
 def degrade(pixels: Any, recipe: Augment, rng: np.random.Generator) -> Any:
     """Blurs, fades and makes noisy, each of them a share of the images drawn on its own.
 

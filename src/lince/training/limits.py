@@ -66,8 +66,11 @@ def limit(seconds: float, *, began: float, recipe: str | None, overrides: Sequen
         recipe: name or path, or None for any of `CANDIDATES`.
         overrides: `key=value`, for each candidate.
 
+    A teacher is asked in each step, whatever a recipe says: to fill a cache would take a share of the time that is not
+    known beforehand, and pays only where images are shown often.
+
     Raises:
-        RecipeError: see `recipes.load`; or an override says how long to train.
+        RecipeError: see `recipes.load`; or an override says how long to train, or asks for a cache.
     """
     changed = {override.partition("=")[0].strip(): override for override in overrides}
     for key in _GIVEN_BY_THE_TIME:
@@ -76,7 +79,13 @@ def limit(seconds: float, *, began: float, recipe: str | None, overrides: Sequen
                 f"Received --set {changed[key]} beside a time budget, from which it follows. Expected one of them: "
                 "leave out --set, or --time-budget."
             )
+    if "train.teacher_cached" in changed:
+        raise RecipeError(
+            f"Received --set {changed['train.teacher_cached']} beside a time budget, with which a teacher is asked in "
+            "each step. Expected one of them: leave out --set, or --time-budget."
+        )
     candidates = [Candidate(recipe, epochs=0)] if recipe else CANDIDATES
-    loaded = tuple((recipes.load(one.recipe, overrides), one.epochs) for one in candidates)
+    asking = (*overrides, "train.teacher_cached=false")
+    loaded = tuple((recipes.load(one.recipe, asking), one.epochs) for one in candidates)
     keeps_batches = "train.batch_size" in changed
     return Limit(seconds, began, loaded, is_fixed=recipe is not None, keeps_batches=keeps_batches)

@@ -86,13 +86,7 @@ def start(
     master = teachers.read(taught_by, recipe.spec) if taught_by else None
     dataset = data.load(source, recipe.spec, seed=seed, strict=strict, leave_out=leave_out, progress=progress)
     kept, held_out = _hold_out(dataset, recipe, seed=seed)
-    precision, budget = backend.resolve_precision(recipe.train.precision), None
-    if limit is not None:
-        images = Counts(len(kept), len(held_out), len(dataset.test))
-        recipe, budget = choose(
-            limit, dataset.train, images=images, precision=precision, seed=seed,
-            teacher=teachers.in_int8(master) if master else None,
-        )  # fmt: skip
+    precision = backend.resolve_precision(recipe.train.precision)
     record = RunRecord(
         name=folder.path.name,
         recipe=recipes.to_table(recipe),
@@ -108,12 +102,17 @@ def start(
         teacher=str(taught_by) if taught_by else None,
         teacher_version=master.manifest.version if master else None,
         leave_out=leave_out,
-        budget=budget,
     )
     if master is not None:
         teachers.check(master.manifest, record, test_is_drawn=bool(dataset.test_indices))
         knows = teachers.knows_validation(master.manifest, record)
         record = msgspec.structs.replace(record, teacher_knows_validation=knows)
+    if limit is not None:
+        recipe, budget = choose(
+            limit, dataset.train, images=Counts(len(kept), len(held_out), len(dataset.test)), precision=precision,
+            seed=seed, teacher=teachers.in_int8(master) if master else None,
+        )  # fmt: skip
+        record = msgspec.structs.replace(record, recipe=recipes.to_table(recipe), budget=budget)
     folder.create(
         record,
         teacher=artifact.encode(master) if master else None,

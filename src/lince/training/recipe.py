@@ -117,7 +117,8 @@ class Augment(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             2019, arXiv:1905.04899).
         teacher_translate: with a teacher, it is asked about the picture shifted anew by up to this many pixels each way
             and, unless `horizontal_flip` is `none`, mirrored for half of the images: over the steps the network learns
-            the mean of what the teacher says of such views. 0 shows it the picture that the network sees.
+            the mean of what the teacher says of such views. 0 shows it the picture that the network sees. Not with
+            `train.teacher_cached`.
         degraded: share of the images that are blurred; as large a share, drawn on its own, is faded, and another made
             noisy. A teacher answers for the picture as it was before.
         blur: of a blurred image, up to this standard deviation of a Gaussian, pixels; 0.2 or less changes nothing.
@@ -171,9 +172,9 @@ class Train(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         phases: smaller images to begin with, which cost less; then `image_size`.
         teacher_weight: with a teacher, the share of the target that is its answer; the label has the rest.
         teacher_temperature: by which the teacher's logits are divided (Hinton et al. 2015, arXiv:1503.02531).
-        teacher_cached: ask the teacher once about each training image, in its six views (as it is and shifted by a
-            pixel either way, each mirrored, too, unless `horizontal_flip` is `none`), and keep the mean of its logits,
-            instead of asking in each step about the picture that is shown.
+        teacher_cached: ask the teacher once about each training image, and not in each step about the picture that is
+            shown: the target is the mean of its logits for the image as it is, a pixel down and right, and a pixel up
+            and left, and, unless `horizontal_flip` is `none`, for the mirror images of the three.
         validation_fraction: share of the training images held out, stratified.
         patience: stop when `val_loss` has not improved for this many epochs, and keep the best weights; 0 goes on to
             the last epoch and keeps its weights, which suits a schedule that falls to 0.
@@ -287,7 +288,7 @@ class Recipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         if self.train.teacher_cached and self.augment.teacher_translate:
             raise ValueError(
                 "with train.teacher_cached a teacher is asked about fixed views, not about those that "
-                f"augment.teacher_translate={self.augment.teacher_translate} draws; leave one of them out"
+                f"augment.teacher_translate={self.augment.teacher_translate} draws; set one of them to false or 0"
             )
         for key in ("translate", "cutout", "teacher_translate"):
             reach = getattr(self.augment, key)

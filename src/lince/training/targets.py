@@ -23,7 +23,8 @@ class Targets:
         num_classes: K.
         recipe: smoothing, balance and the teacher's share.
         teacher: asked about the pixels that the network sees (Beyer et al. 2022, arXiv:2106.05237) or another view of
-            them, before they are degraded; or one that has answered for the training images; or None.
+            them, before they are degraded, or None.
+        cached: a teacher that answers for the training images themselves, or None.
     """
 
     def __init__(
@@ -31,9 +32,10 @@ class Targets:
         labels: Int64[np.ndarray, " n"],
         num_classes: int,
         recipe: Train,
-        teacher: Teacher | CachedTeacher | None,
+        teacher: Teacher | None,
+        cached: CachedTeacher | None = None,
     ):
-        self._labels, self._recipe, self._teacher = labels, recipe, teacher
+        self._labels, self._recipe, self._teacher, self._cached = labels, recipe, teacher, cached
         self._one_hot = np.eye(num_classes, dtype=np.float32)
         self._weights = class_weights(np.bincount(labels, minlength=num_classes), balance=recipe.class_balance)
 
@@ -50,21 +52,19 @@ class Targets:
         recipe, labels = self._recipe, self._labels[indices]
         rows = self._one_hot[labels]
         rows = rows * (1 - recipe.label_smoothing) + recipe.label_smoothing / rows.shape[1]
+        if self._cached is not None:
+            rows = self._taught(rows, self._cached(indices))
         rows = rows * self._weights[labels][:, None]
         if mix is not None:
             rows = mix.of(rows)
         if self._teacher is not None:
-            taught = self._taught(indices, pixels, mix) * rows.sum(axis=1, keepdims=True)
-            rows = (1 - recipe.teacher_weight) * rows + recipe.teacher_weight * taught
+            rows = self._taught(rows, self._teacher(np.clip(np.rint(np.asarray(pixels)), 0, 255).astype(np.uint8)))
         return rows.astype(np.float32)
 
-    def _taught(self, indices: np.ndarray, pixels: Any, mix: Mix | None) -> np.ndarray:
-        """f[N,K], rows that add up to 1."""
-        temperature = self._recipe.teacher_temperature
-        if not isinstance(self._teacher, CachedTeacher):
-            return softmax(self._teacher(np.clip(np.rint(np.asarray(pixels)), 0, 255).astype(np.uint8)), temperature)
-        answers = softmax(self._teacher(indices), temperature)
-        return answers if mix is None else mix.of(answers)
+    def _taught(self, rows: np.ndarray, logits: np.ndarray) -> np.ndarray:
+        """The rows, with the teacher's share of each its answer; they add up to what they did."""
+        share, answers = self._recipe.teacher_weight, softmax(logits, self._recipe.teacher_temperature)
+        return (1 - share) * rows + share * rows.sum(axis=1, keepdims=True) * answers
 
 
 def class_weights(counts: Int64[np.ndarray, " k"], *, balance: float) -> Float32[np.ndarray, " k"]:

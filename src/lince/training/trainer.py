@@ -59,10 +59,11 @@ class Trainer:
     ):
         compile_model(model, recipe)
         self.model, self.train, self.recipe, self.seed = model, train, recipe, seed
-        self._augmentation, self._is_asked = augmentation, teacher is not None and not recipe.teacher_cached
+        cached = None
         if teacher is not None and recipe.teacher_cached:
-            teacher = CachedTeacher(teacher, train, mirror=augmentation.horizontal_flip != "none")
-        self._targets = Targets(train.labels, len(train.classes), recipe, teacher)
+            cached, teacher = CachedTeacher(teacher, train, mirror=augmentation.horizontal_flip != "none"), None
+        self._augmentation, self._is_asked_in_steps = augmentation, teacher is not None
+        self._targets = Targets(train.labels, len(train.classes), recipe, teacher, cached)
 
     def batches(self, epoch: int, rng: np.random.Generator) -> Iterator[tuple[int, Int64[np.ndarray, " b"]]]:
         """The batches of an epoch: the number (from 1) of the turn through all images, and indices i64[B].
@@ -92,7 +93,7 @@ class Trainer:
         mirror = mirrored(chosen, self._augmentation, turn=turn, seed=self.seed)
         pixels = augment(self.train.images[chosen], self._augmentation, rng, mirror=mirror)
         pixels, mix = cutmix(pixels, self._augmentation.cutmix, rng)
-        asked = another_view(pixels, self._augmentation, rng) if self._is_asked else pixels
+        asked = another_view(pixels, self._augmentation, rng) if self._is_asked_in_steps else pixels
         rows = labelled(self.train.labels[chosen], self._targets(chosen, asked, mix))
         pixels = degrade(pixels, self._augmentation, rng)  # after the teacher has answered
         self.model.reset_metrics()  # so that the answer is this batch's own, whatever the version of Keras accumulates
