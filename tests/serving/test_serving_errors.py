@@ -100,7 +100,7 @@ def test_a_bug_is_not_told(client: AppClient, png: Png, monkeypatch: pytest.Monk
     def broken(*_: object) -> None:
         raise ZeroDivisionError("secret")
 
-    monkeypatch.setattr(Inference, "_decode", broken)
+    monkeypatch.setattr(Inference, "_decode_small", broken)
     response = client.post("/predict", content=png(), headers=RAW)
     assert (response.status_code, response.json()["error"]["code"]) == (500, "internal_error")
     assert "secret" not in response.text

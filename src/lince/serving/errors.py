@@ -19,6 +19,8 @@ STATUS = {
     "corrupt_image": 400,
     "unsupported_format": 415,
     "image_too_large": 413,
+    "image_too_complex": 413,
+    "decode_timeout": 413,
     # the request
     "malformed_form": 400,
     "wrong_field": 400,
@@ -38,6 +40,8 @@ STATUS = {
     "internal_error": 500,
     "overloaded": 503,
     "not_ready": 503,
+    "stalled": 503,
+    "shutting_down": 503,
 }
 
 ANYWHERE = ("malformed_request", "unknown_host", "receive_timeout", "headers_too_large", "overloaded")

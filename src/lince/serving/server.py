@@ -1,21 +1,19 @@
 """The service as a process: `serve(settings)` listens, answers, and stops without dropping a request."""
 
-import ctypes
 import logging
 import os
 import signal
 import socket
-import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 
 import uvicorn
 from fastapi import FastAPI
 from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 
-from lince import artifact, native
+from lince import artifact, memory, native
 from lince.classifier import Classifier
 from lince.errors import ServiceError
 from lince.serving.app import create_app
@@ -25,7 +23,6 @@ from lince.serving.settings import ServeSettings
 
 _BACKLOG = 1024  # connections the kernel holds for us; it caps them at its own limit (4096 on Linux today)
 
-_M_MMAP_THRESHOLD = -3  # from glibc's malloc.h
 _log = logging.getLogger(__name__)
 
 
@@ -56,7 +53,7 @@ def create_worker_app() -> FastAPI:
 
 def _set_up_process(settings: ServeSettings) -> None:
     _configure_logging(access=settings.access_log)
-    _return_freed_memory()
+    memory.return_freed()
 
 
 def _supervise(settings: ServeSettings, listener: socket.socket) -> None:
@@ -121,17 +118,6 @@ def _listen(settings: ServeSettings) -> socket.socket:
 def _announce(listener: socket.socket, remark: str = "") -> None:
     host, port = listener.getsockname()[:2]
     _log.info("Serving on http://%s:%d%s. Ctrl-C stops.", f"[{host}]" if ":" in host else host, port, remark)
-
-
-def _return_freed_memory() -> None:
-    """Makes glibc give large blocks back when they are freed.
-
-    By default it learns, from the first few, to keep them: 540 MB of a few 25-megapixel pictures stayed for good, and
-    15 MB do with this. Other systems' C libraries have no such option and no such habit.
-    """
-    if sys.platform == "linux":
-        with suppress(AttributeError):  # musl
-            ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, 2**20)
 
 
 def _configure_logging(*, access: bool) -> None:
