@@ -76,7 +76,7 @@ class DecoderProcess:
     def _running(self) -> subprocess.Popen:
         with self._starting:
             if self._closed:
-                raise _stopping()
+                raise stopping()
             if self._process is None or self._process.poll() is not None:
                 self._process = _start(self._memory_bytes)
             return self._process
@@ -97,7 +97,7 @@ class DecoderProcess:
     def _explain_end(self, process: subprocess.Popen, cpu_s: float) -> ImageError:
         code = _release(process)
         if self._closed:
-            raise _stopping()
+            raise stopping()
         if os.name != "posix" or code in (-signal.SIGPROF, -signal.SIGKILL):
             return timeout(cpu_s)
         _log.warning("A picture ended the decoder process with code %d.", code)
@@ -112,7 +112,8 @@ def timeout(cpu_s: float) -> ImageError:
     return ImageError("decode_timeout", message)
 
 
-def _stopping() -> RequestError:
+def stopping() -> RequestError:
+    """The error of a request that the end of the service leaves without an answer."""
     return RequestError("shutting_down", "The server is stopping. Send the request again, to another one.")
 
 

@@ -50,6 +50,7 @@ class Inference:
         self._max_waiting = settings.max_waiting
         self._waiting: dict[object, float] = {}  # since when, the oldest request first
         self._large = 0
+        self._closed = False
         self._last_answer_s = time.monotonic()
         self._decoder = DecoderProcess(classifier.image_spec, self._limits)
         self._threads = ThreadPoolExecutor(settings.threads, thread_name_prefix="inference")
@@ -57,6 +58,7 @@ class Inference:
 
     def close(self) -> None:
         """Drops the requests that wait; ends within some 100 ms, whatever is being decoded."""
+        self._closed = True
         self._decoder.close()
         self._decoder_thread.shutdown(cancel_futures=True)
         self._threads.shutdown(cancel_futures=True)
@@ -117,7 +119,12 @@ class Inference:
             del self._waiting[place]
 
     async def _run(self, executor: Executor, function: Any, *arguments: Any) -> Any:
-        return await asyncio.get_running_loop().run_in_executor(executor, function, *arguments)
+        try:
+            return await asyncio.get_running_loop().run_in_executor(executor, function, *arguments)
+        except (asyncio.CancelledError, RuntimeError):  # dropped from the line, or too late for it
+            if self._closed and not asyncio.current_task().cancelling():
+                raise decoder_process.stopping() from None
+            raise
 
     def _answer_small(self, encoded: Sequence[bytes], top: int, logits: bool) -> list[Answer] | None:
         """The answers, or None when the request belongs to the other lane."""
