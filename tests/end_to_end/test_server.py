@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 from hostile_requests import black_png, form
 from PIL import Image
@@ -110,9 +111,8 @@ def _serve(*arguments: str) -> subprocess.CompletedProcess:
 
 
 def _wait_until_busy(pid: int) -> None:
-    """Until the server's memory shows that it is decoding the large picture."""
-    status = Path(f"/proc/{pid}/status")
-    _wait_for(lambda: int(status.read_text().split("VmRSS:")[1].split()[0]) > 150_000)
+    """Until the server has started the process that decodes large pictures."""
+    _wait_for(lambda: psutil.Process(pid).children())
 
 
 def _wait_for(condition) -> None:

@@ -77,11 +77,13 @@ class BoundedConnection(HttpToolsProtocol):
             self._malformed.warn("A request is malformed: %s", error)
             self._refuse("malformed_request", "The request is not HTTP/1.1 as we know it. Send it again.")
         self._framing_bytes = max(0, self._framing_bytes)  # of a read that held the end of the message before
+        if not self._in_message and self._gap_bytes and self._timer is None and self._is_idle():
+            self._start_timer(self._settings.receive_timeout_s)  # for what comes before a message: empty lines
         self._check_bytes()
 
     def eof_received(self) -> bool:
         """A client that has sent its whole request, and closed its side, waits for the answer."""
-        waits = self.cycle is not None and not self.cycle.response_complete and not self._in_message
+        waits = not self._is_idle() and not self._in_message
         if waits:
             self.cycle.keep_alive = False
         return waits
@@ -142,7 +144,7 @@ class BoundedConnection(HttpToolsProtocol):
             return
         self._in_head = False
         self._start_timer(self._settings.receive_timeout_s)
-        waits = self.cycle is not None and not self.cycle.response_complete
+        waits = not self._is_idle()
         if waits and len(self.pipeline) >= _MAX_PIPELINED:
             message = f"More than {_MAX_PIPELINED} requests were sent in advance. Wait for answers in between."
             self._refuse("malformed_request", message)
@@ -162,6 +164,7 @@ class BoundedConnection(HttpToolsProtocol):
         if self._offered or self.transport.is_closing():
             return
         self._in_message = False
+        self._gap_bytes = 0
         self._stop_timer()
         if self._swallowing:
             self._swallowing = False
@@ -181,13 +184,20 @@ class BoundedConnection(HttpToolsProtocol):
     # Bytes and time.
 
     def _check_bytes(self) -> None:
-        if self.transport.is_closing() or not self._in_message:
+        if self.transport.is_closing():
             return
         if max(self._gap_bytes, self._framing_bytes - self._body_bytes) > _MAX_HEAD_BYTES:
             what = "headers" if self._in_head else "chunk sizes, extensions and trailers"
             self._refuse("headers_too_large", f"The {what} exceed {_MAX_HEAD_BYTES:,} bytes. Send fewer.")
-        elif self._is_answered() and self._body_bytes > _LINGER_BODIES * self._settings.max_body_bytes:
+        elif (
+            self._in_message
+            and self._is_answered()
+            and self._body_bytes > _LINGER_BODIES * self._settings.max_body_bytes
+        ):
             self._close()
+
+    def _is_idle(self) -> bool:
+        return self.cycle is None or self.cycle.response_complete
 
     def _is_answered(self) -> bool:
         return self._swallowing or (not self._in_head and self.cycle.response_complete)
