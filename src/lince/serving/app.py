@@ -71,7 +71,7 @@ def create_app(model: Classifier | Path, settings: ServeSettings) -> FastAPI:
         redirect_slashes=False,  # /predict/ is not found, rather than redirected with its body lost
     )
     app.state.service = service
-    app.add_middleware(Gate, hosts=settings.hosts, metrics=service.metrics)
+    app.add_middleware(Gate, settings=settings, metrics=service.metrics)
     errors.install(app)
     _add_routes(app)
     return app
@@ -86,7 +86,8 @@ def _lifespan(service: Service, model: Classifier | Path) -> Callable[[FastAPI],
         service.model_answer = msgspec.json.encode(_describe(classifier, service.settings))
         service.metrics.name_model(manifest.name, manifest.version)
         service.inference = Inference(classifier, service.settings, service.metrics)
-        yield {"settings": service.settings, "metrics": service.metrics}  # for `connection.py`
+        # For `connection.py`.
+        yield {"settings": service.settings, "metrics": service.metrics, "inference": service.inference}
         inference, service.inference = service.inference, None
         inference.close()
 

@@ -43,9 +43,14 @@ class Inference:
         """Lets running requests end and drops those that wait."""
         self._threads.shutdown(cancel_futures=True)
 
+    @property
+    def full(self) -> bool:
+        """Whether as many requests wait as may."""
+        return self._waiting >= self._max_waiting
+
     def check_room(self) -> None:
         """Raises: RequestError: when the line is full."""
-        if self._waiting >= self._max_waiting:
+        if self.full:
             raise RequestError("overloaded", f"{self._waiting} requests are waiting already. Try again in a second.")
 
     async def answer(self, encoded: Sequence[bytes], *, top: int, logits: bool) -> list[Answer]:
