@@ -147,6 +147,14 @@ def test_nothing_goes_on_for_ever(patient_server: ServerProcess, kind: str):
     assert patient_server.memory_bytes("VmHWM") < before + 30 * 2**20
 
 
+def test_short_headers_are_counted(patient_server: ServerProcess):
+    """Each of them is an object in memory: 8,000 headers of four bytes are refused."""
+    with socket.create_connection(("127.0.0.1", patient_server.port), timeout=20) as connection:
+        connection.sendall(HEAD + b"a:\r\n" * 5_000)
+        status, answer = _answer(connection)
+    assert (431, "headers_too_large") == (status, answer["error"]["code"])
+
+
 @pytest.mark.parametrize("kind", ENDLESS)
 def test_a_drip_is_ended(server: ServerProcess, kind: str):
     """A byte now and then keeps no connection open longer than the time for a message, or for an idle connection."""
@@ -215,7 +223,8 @@ def test_half_a_request_is_no_request(patient_server: ServerProcess):
     with socket.create_connection(("127.0.0.1", patient_server.port), timeout=20) as connection:
         connection.sendall(WHOLE[:-10])
         connection.shutdown(socket.SHUT_WR)
-        assert b"" == connection.recv(65_536)
+        status, answer = _answer(connection)
+    assert (400, "incomplete_body") == (status, answer["error"]["code"])
 
 
 def test_malformed_requests_are_logged_once_a_second(patient_server: ServerProcess):

@@ -1,6 +1,5 @@
 """The service as an ASGI app: `create_app(model, settings)`. READ THIS FIRST; the routes are in `docs/http-api.md`."""
 
-import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -21,11 +20,9 @@ from lince.serving.body import FIELD, Buffer, read_images
 from lince.serving.gate import PAGE_FILES, Gate
 from lince.serving.inference import Inference
 from lince.serving.metrics import Metrics
-from lince.serving.occasional_log import OccasionalLog
 from lince.serving.schemas import Health, Limits, ModelAnswer, ModelName, PredictAnswer
 from lince.serving.settings import ServeSettings
 
-_log = logging.getLogger(__name__)
 _PAGE = Path(__file__).parent / "page"
 _REVALIDATE = {"cache-control": "no-cache"}  # a browser asks whether its copy is still right: an update shows at once
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
@@ -76,7 +73,7 @@ def create_app(model: Classifier | Path, settings: ServeSettings) -> FastAPI:
         redirect_slashes=False,  # /predict/ is not found, rather than redirected with its body lost
     )
     app.state.service = service
-    app.add_middleware(Gate, hosts=settings.hosts, metrics=service.metrics)
+    app.add_middleware(Gate, settings=settings, metrics=service.metrics)
     errors.install(app)
     _add_routes(app)
     return app
@@ -91,12 +88,8 @@ def _lifespan(service: Service, model: Classifier | Path) -> Callable[[FastAPI],
         service.model_answer = msgspec.json.encode(_describe(classifier, service.settings))
         service.metrics.name_model(manifest.name, manifest.version)
         service.inference = Inference(classifier, service.settings, service.metrics)
-        yield {  # for `connection.py`
-            "settings": service.settings,
-            "metrics": service.metrics,
-            "inference": service.inference,
-            "malformed": OccasionalLog(_log),
-        }
+        # For `connection.py`.
+        yield {"settings": service.settings, "metrics": service.metrics, "inference": service.inference}
         inference, service.inference = service.inference, None
         inference.close()
 

@@ -28,6 +28,7 @@ STATUS = {
     "incomplete_body": 400,
     "malformed_request": 400,
     "unknown_host": 400,
+    "cross_site": 403,
     "not_found": 404,
     "method_not_allowed": 405,
     "receive_timeout": 408,
@@ -44,7 +45,7 @@ STATUS = {
     "shutting_down": 503,
 }
 
-ANYWHERE = ("malformed_request", "unknown_host", "receive_timeout", "headers_too_large", "overloaded")
+ANYWHERE = ("malformed_request", "unknown_host", "receive_timeout", "headers_too_large", "overloaded", "shutting_down")
 """What a request can end with before it has come to its route."""
 
 _RETRY_AFTER_S = 1  # the queue empties in a fraction of a second

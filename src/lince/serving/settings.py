@@ -36,6 +36,10 @@ class ServeSettings(BaseSettings):
         description='Names accepted in the Host header, as a JSON list; ["*"] accepts all. '
         "By default localhost only when listening on loopback, all otherwise.",
     )
+    allowed_origins: frozenset[str] = Field(
+        frozenset(),
+        description='Other web sites whose pages may ask, as a JSON list: ["https://cats.example"]; ["*"] is all.',
+    )
 
     max_body_bytes: int = Field(
         ImageLimits().max_bytes, ge=1024, description="Bytes of one request: one image, or all parts of a form."
@@ -111,6 +115,13 @@ class ServeSettings(BaseSettings):
         """Writes every field into the environment, where worker processes read them."""
         for name, value in self.model_dump(mode="json").items():
             os.environ[_PREFIX + name.upper()] = value if isinstance(value, str) else json.dumps(value)
+
+    def allows_origin(self, origin: str) -> bool:
+        """Whether a page of this origin may ask, as far as `allowed_origins` says."""
+        if not self.allowed_origins:
+            return False
+        names = {name.lower().rstrip("/") for name in self.allowed_origins}
+        return "*" in names or origin.lower() in names
 
     @property
     def image_limits(self) -> ImageLimits:

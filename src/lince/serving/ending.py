@@ -1,0 +1,157 @@
+"""How a connection ends: with an answer in our shape where there can be one, and soon, whatever the client does."""
+
+import asyncio
+from asyncio.events import TimerHandle
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+
+from lince.serving.errors import STATUS
+from lince.serving.gate import REFUSED
+from lince.serving.metrics import Metrics
+from lince.serving.settings import ServeSettings
+from lince.serving.wire import Flow, MalformedLog, error_bytes
+
+# What nginx and Apache allow for all headers lies between 8 and 64 KiB.
+MAX_HEAD_BYTES = 32 * 2**10
+# A refused client may finish sending for this long, because one that is cut off while it sends seldom reads the answer.
+LINGER_S = 5.0
+_malformed = MalformedLog()
+
+
+class EndingConnection(HttpToolsProtocol):
+    """What `connection.py` builds upon. Settings and metrics arrive through the app's lifespan state."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:
+        super().connection_made(transport)
+        self.flow: Flow = Flow(transport)
+        self._settings: ServeSettings = self.app_state["settings"]
+        self._metrics: Metrics = self.app_state["metrics"]
+        self._timer: TimerHandle | None = None  # of the message that is arriving; for `_phase` of it
+        self._write_timer: TimerHandle | None = None
+        self._close_timer: TimerHandle | None = None
+        self._phase = ""
+        self._running: RequestResponseCycle | None = None  # the app is at work on it, or was last
+        self._open = False  # bytes of a message have come,
+        self._begun = False  # the parser has seen its beginning,
+        self._in_head = True  # and not the end of its headers
+        self._eof = False
+        self._ended = False  # nothing more is parsed
+        self._late_bytes = 0
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop_timer()
+        for timer in (self._write_timer, self._close_timer):
+            if timer is not None:
+                timer.cancel()
+        self._unset_keepalive_if_required()
+        if self._running is not None and not self._running.response_complete:
+            self._running.disconnected = True
+            self._running.message_event.set()
+        super().connection_lost(exc)
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app) -> None:
+        self._running = cycle
+        super()._start_asgi_task(cycle, app)
+
+    def timeout_keep_alive_handler(self) -> None:
+        self._close()
+
+    def shutdown(self) -> None:
+        if self._waits_for_answer:
+            self.cycle.keep_alive = False
+        elif self._open and self._begun and self._in_head:
+            self._refuse("shutting_down", "The server stops. Try again in a second.", linger=False)
+        else:
+            self._close()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._write_timer = self.loop.call_later(self._settings.receive_timeout_s, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self._write_timer is not None:
+            self._write_timer.cancel()
+
+    def eof_received(self) -> bool:
+        """A client that says it has finished still gets its answers, if it has sent its requests whole.
+
+        Returns:
+            Whether the connection stays open.
+        """
+        self._eof = True
+        if self._open and self._begun and not self._ended:
+            self._refuse("incomplete_body", "The connection closed before the whole request had arrived.")
+        elif self._waits_for_answer:
+            self.cycle.keep_alive = False
+        return self._waits_for_answer and not self.transport.is_closing()
+
+    @property
+    def _waits_for_answer(self) -> bool:
+        cycle = self.cycle
+        return cycle is not None and not cycle.response_complete and not cycle.disconnected
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._phase, self._timer = "", None
+
+    def _refuse_size(self) -> None:
+        message = f"What is no body (headers, trailers, chunk sizes) exceeds {MAX_HEAD_BYTES:,} bytes. Send less."
+        self._refuse("headers_too_large", message)
+
+    def _refuse_malformed(self, reason: str) -> None:
+        _malformed.add(reason)
+        self._refuse("malformed_request", f"The request is not HTTP/1.1 as we know it: {reason}.")
+
+    def _refuse(self, code: str, message: str, *, linger: bool = True) -> None:
+        """Answers in the app's place, and ends the connection. Says nothing once another answer is on its way."""
+        own = None if self._in_head else self.cycle  # what the app has of this message
+        if self._running is not None and self._running is not own and not self._running.response_complete:
+            self._end_after_answers(own)
+            return
+        if own is None:
+            self._metrics.count_request(path="other", method="other", status=STATUS[code])
+        elif not own.response_complete:
+            own.scope[REFUSED] = STATUS[code]  # the app counts it
+            own.disconnected = True
+            own.message_event.set()
+        if own is None or not own.response_started:
+            dates = b"".join(b"%b: %b\r\n" % header for header in self.server_state.default_headers)
+            status, rest = error_bytes(code, message, close=True).split(b"\r\n", 1)
+            self.transport.write(b"%b\r\n%b%b" % (status, dates, rest))
+            self._end(linger=linger)
+        else:
+            self._end(linger=False)
+
+    def _end_after_answers(self, dropped: RequestResponseCycle | None = None) -> None:
+        """Reads no more; what was asked before is answered, and then the connection closes."""
+        self._stop_timer()
+        self._ended = True
+        if dropped is not None:
+            self.pipeline.popleft()
+        self.cycle = self.pipeline[0][0] if self.pipeline else self._running or self.cycle
+        self._in_head, self._open = True, False
+        self.flow.hold("end")
+        self.cycle.keep_alive = False
+        if self.cycle.response_complete:
+            self._end(linger=False)
+
+    def _end(self, *, linger: bool) -> None:
+        """Closes; a client that is still sending is read from for a while, or it would not read our answer."""
+        self._stop_timer()
+        self._ended, self._late_bytes = True, 0
+        if linger and not self._eof and not self.transport.is_closing():
+            self.flow.resume_reading()
+            self.transport.write_eof()
+            self._close_timer = self.loop.call_later(LINGER_S, self._close)
+        else:
+            self._close()
+
+    def _close(self) -> None:
+        """Closes when what was written has been read, or has not been for too long."""
+        self._ended = True
+        if self._close_timer is not None:
+            self._close_timer.cancel()
+        self._close_timer = self.loop.call_later(LINGER_S, self.transport.abort)
+        self.transport.close()
