@@ -1,5 +1,6 @@
 """PNGs that are cheap to send and costly to decode."""
 
+import itertools
 import struct
 import zlib
 from collections.abc import Iterable
@@ -37,14 +38,22 @@ def plain(
     """A valid picture of one colour, with whole chunks before and after its pixels."""
     rows = [(width, height)] if not interlaced else _passes(width, height)
     data = packed(
-        bytes([filter_type]) + bytes((columns * depth * _SAMPLES[colour] + 7) // 8)
+        piece
         for columns, count in rows
-        for _ in range(count if columns else 0)
+        for piece in _rows(bytes([filter_type]) + bytes((columns * depth * _SAMPLES[colour] + 7) // 8), count)
+        if columns
     )
     header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, interlaced)
     return b"\x89PNG\r\n\x1a\n" + b"".join(
         [chunk(b"IHDR", header), before, chunk(b"IDAT", data), after, chunk(b"IEND")]
     )
+
+
+def _rows(row: bytes, count: int) -> Iterable[bytes]:
+    """The row again and again, in pieces of about 64 kB."""
+    at_once = max(1, 65_536 // len(row))
+    yield from itertools.repeat(row * at_once, count // at_once)
+    yield row * (count % at_once)
 
 
 def _passes(width: int, height: int) -> list[tuple[int, int]]:

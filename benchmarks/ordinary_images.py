@@ -1,6 +1,7 @@
 """Everyday pictures, valid and of content like a photograph's: a service that defends itself still answers them."""
 
 import io
+import itertools
 import struct
 from collections.abc import Callable
 from functools import partial
@@ -95,7 +96,7 @@ def _rle8(width: int = 640, height: int = 480) -> bytes:
 def _runs(row: np.ndarray) -> bytes:
     edges = [0, *(np.flatnonzero(np.diff(row)) + 1), len(row)]
     pairs = bytearray()
-    for start, end in zip(edges, edges[1:], strict=False):
+    for start, end in itertools.pairwise(edges):
         for position in range(start, end, 255):
             pairs += bytes([min(255, end - position), row[start]])
     return bytes(pairs)
