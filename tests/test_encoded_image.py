@@ -82,6 +82,11 @@ COSTLY: dict[str, Callable[[], bytes]] = {
     "junk": lambda: jpeg_with(segment(0xFE) + b"junk" * 10_000),
     "junk to the end": lambda: b"\xff\xd8\xff\xe0\0\x02" + b"junk" * 10_000,
     "segments between scans": lambda: saved("JPEG", progressive=True)[:-2] + segment(0xFE) * 2_000 + b"\xff\xd9",
+    "scans of a large picture": lambda: jpeg_with_scans(30).replace(
+        struct.pack(">HH", 32, 48), struct.pack(">HH", 5_000, 10_000)
+    ),
+    "Exif of a png": lambda: png_with(chunk(b"eXIf", bytes(2**21))),
+    "Exif of a webp": lambda: webp_with(b"EXIF" + struct.pack("<I", 2**21) + bytes(2**21)),
     "colour profiles": lambda: png_with(chunk(b"iCCP", b"a\0\0" + PACKED_MEGABYTE) * 100),
     "packed texts": lambda: png_with(chunk(b"zTXt", b"a\0\0" + PACKED_MEGABYTE) * 100),
     "international texts": lambda: png_with(chunk(b"iTXt", b"a\0\1\0\0\0" + PACKED_MEGABYTE) * 100),

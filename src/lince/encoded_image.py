@@ -16,8 +16,10 @@ _MAX_PARTS = 1_000  # segments of a JPEG, chunks of a PNG; a PNG may have one mo
 _MAX_CHUNKS = 10_000  # of a WebP, which C code reads: an animation has one for each frame
 _MAX_BLOCKS = 4_096  # of at most 255 bytes before the first frame of a GIF; Pillow joins comments one by one
 _MAX_JUNK_BYTES = 4_096  # between segments of a JPEG; Pillow steps over them byte by byte
-_MAX_EXIF_SEGMENTS = 64  # 64 kB each, one in all but a few files; Pillow joins them one by one
+_MAX_EXIF_SEGMENTS = 16  # 64 kB each, one in all but a few files; Pillow joins them one by one
+_MAX_EXIF_BYTES = 2**20  # 0.3 s of Python, when it is one long list of numbers
 _MAX_SCANS = 100  # progressive pictures have about 10; each costs 15 ms at 25 megapixels, also when it is empty
+_MAX_SCANNED_PIXELS = 800_000_000  # 16 scans of 50 megapixels; arithmetic coding takes 20 ns for each
 _MAX_PACKED = 64  # profiles and texts of a PNG that are compressed: 1 MB each once unpacked
 _MAX_RLE_PIXELS = 4_000_000  # of a run-length encoded BMP: its decoder is Python, 0.1 µs a pixel
 
@@ -88,6 +90,7 @@ def _jpeg(data: bytes) -> Structure:
         elif marker == _START_OF_SCAN:
             if progressive or data[start + 4] < components:
                 found.passes = _jpeg_scans(data, end)
+                _require("pixels in all its scans", found.passes * found.pixels, _MAX_SCANNED_PIXELS)
                 found.buffer_bytes = int(2 * sampling * found.pixels)  # all coefficients, in 16 bits
             break
         elif marker == _APP1 and data.startswith(b"Exif\0\0", start + 4):
@@ -150,6 +153,8 @@ def _png(data: bytes) -> Structure:
             break
         elif kind not in (b"IDAT", b"fdAT"):
             found.metadata_bytes += length
+            if kind == b"eXIf":
+                _require("bytes of Exif", length, _MAX_EXIF_BYTES)
             packed += kind in (b"iCCP", b"zTXt", b"iTXt")
         _require("chunks", chunks, _MAX_PARTS + len(data) // 1024)
         _require("profiles and texts", packed, _MAX_PACKED)
@@ -169,6 +174,8 @@ def _webp(data: bytes) -> Structure:
             found.width, found.height = _webp_size(kind, data[position + 8 : position + 18])
         if kind in (b"ICCP", b"EXIF", b"XMP "):
             found.metadata_bytes += length
+        if kind == b"EXIF":
+            _require("bytes of Exif", length, _MAX_EXIF_BYTES)
         position += 8 + length + length % 2
     found.buffer_bytes = _WEBP_BUFFER_BYTES * found.pixels
     return found

@@ -110,7 +110,10 @@ def test_every_answer_is_described(client: AppClient):
     assert {"200", "400", "403", "408", "413", "415", "422", "431", "503"} == predict.keys()
     too_large = "`image_too_large`, `image_too_complex`, `decode_timeout`, `body_too_large`, `too_many_parts`"
     assert too_large == predict["413"]["description"]
-    assert "`overloaded`, `shutting_down`, `not_ready`, `stalled`" == paths["/readyz"]["get"]["responses"]["503"]["description"]
+    assert (
+        "`overloaded`, `shutting_down`, `not_ready`, `stalled`"
+        == paths["/readyz"]["get"]["responses"]["503"]["description"]
+    )
     for path in paths.values():  # any request may be refused before it has come to its route
         for verb in path.values():
             assert "`unknown_host`" in verb["responses"]["400"]["description"]

@@ -13,6 +13,7 @@ import signal
 import struct
 import sys
 import time
+import warnings
 from typing import BinaryIO
 
 from lince import image_decoding, memory
@@ -33,6 +34,7 @@ def main() -> None:
     """Answers requests until stdin ends."""
     if hasattr(os, "nice"):
         os.nice(_NICENESS)
+    warnings.filterwarnings("ignore", module="PIL")  # 100,000 lines about one picture's Exif, in the service's log
     memory.return_freed()
     memory.limit_growth(int(sys.argv[1]))
     source, target = sys.stdin.buffer, sys.stdout.buffer

@@ -5,6 +5,7 @@ import os
 import signal
 import socket
 import tempfile
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -133,3 +134,4 @@ def _configure_logging(*, access: bool) -> None:
         logging.getLogger("uvicorn.access").handlers = []
     for noisy in ("python_multipart", "PIL"):
         logging.getLogger(noisy).setLevel(logging.CRITICAL)
+    warnings.filterwarnings("ignore", module="PIL")
