@@ -22,8 +22,10 @@ _MAX_SCANS = 100  # progressive pictures have about 10; each costs 15 ms at 25 m
 _MAX_SCANNED_PIXELS = 800_000_000  # 16 scans of 50 megapixels; arithmetic coding takes 20 ns for each
 _MAX_PACKED = 64  # profiles and texts of a PNG that are compressed: 1 MB each once unpacked
 _MAX_RLE_PIXELS = 4_000_000  # of a run-length encoded BMP: its decoder is Python, 0.1 µs a pixel
+_RLE_BYTES = 4  # a pixel: twice what the worst encoding of a picture takes
+_RLE_SPARE_BYTES = 2**16  # header, palette and the ends of lines
 
-_WEBP_BUFFER_BYTES = 16  # a pixel: two canvases, the lossless decoder's and a copy (measured, 4 megapixels, Pillow 13)
+_WEBP_BUFFER_BYTES = 12  # a pixel: two canvases and a copy, or the lossless decoder's (measured, Pillow 13)
 _JPEG_ALONE = frozenset({0xC8, *range(0xD0, 0xDA), *range(0xF0, 0xFE)})  # markers that Pillow reads no length after
 _JPEG_FRAME = frozenset({*range(0xC0, 0xD0), 0xDE} - {0xC4, 0xC8, 0xCC})
 _JPEG_PROGRESSIVE = frozenset({0xC2, 0xC6, 0xCA, 0xCE})
@@ -234,6 +236,7 @@ def _bmp(data: bytes) -> Structure:
     if compression in (1, 2):
         found.slow, found.buffer_bytes = True, 2 * found.pixels
         _require("pixels in run-length encoding", found.pixels, _MAX_RLE_PIXELS)
+        _require("bytes for its pixels", len(data), _RLE_BYTES * found.pixels + _RLE_SPARE_BYTES)
     return found
 
 

@@ -36,8 +36,8 @@ class ImageLimits:
         max_bytes: of one encoded image. 10 MiB holds a 24-megapixel JPEG of a phone.
         max_pixels: width × height as the header declares them. 50 MP decode to 200 MB in Pillow.
         max_side: pixels of the width, and of the height. Pillow keeps a pointer for each row.
-        max_decoder_bytes: what the decoder will hold at its highest, the picture included. A WebP needs 20 bytes a
-            pixel, a progressive JPEG up to 12, all others 1 to 5. This is room for a WebP of 30 MP, and for any other
+        max_decoder_bytes: what the decoder will hold at its highest, the picture included. A WebP needs 16 bytes a
+            pixel, a progressive JPEG up to 12, all others 1 to 5. This is room for a WebP of 37 MP, and for any other
             picture of 50 MP.
     """
 
