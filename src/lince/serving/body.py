@@ -21,7 +21,7 @@ _FORM = "multipart/form-data"
 # A part has a disposition, a type and perhaps a length. A file name of 255 letters has 2.3 kB when it is escaped.
 _MAX_PART_HEADERS = 8
 _MAX_PART_HEADER_BYTES = 8 * 2**10
-# What may stand before the first boundary (RFC 2046, section 5.1.1): a sentence for people whose program reads no forms.
+# What may stand before the first boundary (RFC 2046, section 5.1.1): a sentence for people without a program for forms.
 _MAX_PREAMBLE_BYTES = 8 * 2**10
 _HOW = (
     f"Expected the bytes of one image as 'image/*' or 'application/octet-stream', or '{_FORM}' with parts named "
