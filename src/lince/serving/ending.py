@@ -32,6 +32,7 @@ class EndingConnection(HttpToolsProtocol):
         self.flow: Flow = Flow(transport)
         self._settings: ServeSettings = self.app_state["settings"]
         self._metrics: Metrics = self.app_state["metrics"]
+        self._bound_kernel()
         self._timer: TimerHandle | None = None  # of the message that is arriving; for `_phase` of it
         self._write_timer: TimerHandle | None = None
         self._close_timer: TimerHandle | None = None
@@ -45,6 +46,13 @@ class EndingConnection(HttpToolsProtocol):
         self._late_bytes = 0
         self._linger_bytes = MAX_LINGER_BYTES
         self._cycle_transport = CycleTransport(transport, self._close_after_answer)
+
+    def _bound_kernel(self) -> None:
+        """What we have written lies in the kernel, which would offer it for a quarter of an hour after we closed."""
+        if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux
+            timeout_ms = int(1000 * (self._settings.receive_timeout_s + LINGER_S))
+            own = self.transport.get_extra_info("socket")
+            own.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, timeout_ms)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_timer()
