@@ -11,7 +11,7 @@ and drops the body of a request that offers another protocol. Here every state h
 | answered, body still coming | 32 MiB | 5 | closed |
 | pipelined | 16 requests | reading stops | closed after the last answer |
 | the client does not read its answers | uvicorn's 64 KiB | `receive_timeout_s` | reset |
-| closing | 1 MiB is read and dropped | 5 | reset |
+| closing | 1 MiB more is dropped, of a body 64 | 5 | reset |
 """
 
 import asyncio
@@ -25,8 +25,6 @@ from lince.serving.inference import Inference
 from lince.serving.wire import Answered, error_bytes
 
 _MAX_HEADERS = 100  # as Apache; each takes 200 bytes of Python objects, however short it is
-_MAX_LINGER_BYTES = 32 * 2**20
-_MAX_CLOSING_BYTES = 2**20
 _MAX_PIPELINED = 16
 # As long as Retry-After says. A client that ignores it would otherwise have us answer 503 instead of 200: of 3,459
 # good answers in 4 s for 200 such clients, 642 were left for 400.
@@ -52,7 +50,7 @@ class BoundedConnection(EndingConnection):
         self._head_bytes = self._body_bytes = self._other_bytes = 0
         if len(self.connections) > self._settings.max_connections:
             message = f"{self._settings.max_connections:,} connections are open already. Try again in a second."
-            self._refuse("overloaded", message, linger=False)
+            self._refuse("overloaded", message, linger=0)
         else:
             self._watch()
 
@@ -66,7 +64,7 @@ class BoundedConnection(EndingConnection):
     def data_received(self, data: bytes) -> None:
         self._unset_keepalive_if_required()
         if self._ended:
-            self._drop(len(data), _MAX_CLOSING_BYTES)
+            self._drop(len(data))
             return
         if not self._open:
             self._start_message()
@@ -112,12 +110,12 @@ class BoundedConnection(EndingConnection):
         if self._other_bytes > MAX_HEAD_BYTES + self._body_bytes:
             self._refuse_size()
         elif not self._in_head and self.cycle.response_complete:
-            self._drop(count, _MAX_LINGER_BYTES)
+            self._drop(count)
         self._watch()
 
-    def _drop(self, count: int, limit: int) -> None:
+    def _drop(self, count: int) -> None:
         self._late_bytes += count
-        if self._late_bytes > limit:
+        if self._late_bytes > self._linger_bytes:
             self._close()
 
     # The parser's callbacks
@@ -165,6 +163,7 @@ class BoundedConnection(EndingConnection):
             self._turn_away()
         else:
             super().on_headers_complete()
+            self.cycle.transport = self._cycle_transport
             if self.pipeline:
                 self.flow.hold("pipeline")
         self._in_head = False
@@ -223,10 +222,9 @@ class BoundedConnection(EndingConnection):
     # What uvicorn does about answers
 
     def on_response_complete(self) -> None:
-        super().on_response_complete()
-        if self.transport.is_closing():
-            self._close()
+        if self._close_timer is not None:
             return
+        super().on_response_complete()
         if not self.pipeline:
             self.flow.release("pipeline")
         if self._open:

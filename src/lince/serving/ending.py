@@ -1,6 +1,8 @@
 """How a connection ends: with an answer in our shape where there can be one, and soon, whatever the client does."""
 
 import asyncio
+import socket
+import struct
 from asyncio.events import TimerHandle
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
@@ -9,12 +11,16 @@ from lince.serving.errors import STATUS
 from lince.serving.gate import REFUSED
 from lince.serving.metrics import Metrics
 from lince.serving.settings import ServeSettings
-from lince.serving.wire import Flow, MalformedLog, error_bytes
+from lince.serving.wire import CycleTransport, Flow, MalformedLog, error_bytes
 
 # What nginx and Apache allow for all headers lies between 8 and 64 KiB.
 MAX_HEAD_BYTES = 32 * 2**10
 # A refused client may finish sending for this long, because one that is cut off while it sends seldom reads the answer.
 LINGER_S = 5.0
+# As much of a refused body is read and dropped, unparsed: 5 ms of work; and of what is no body.
+MAX_LINGER_BYTES = 64 * 2**20
+_MAX_REST_BYTES = 2**20
+_NO_LINGER = struct.pack("ii", 1, 0)
 _malformed = MalformedLog()
 
 
@@ -26,6 +32,7 @@ class EndingConnection(HttpToolsProtocol):
         self.flow: Flow = Flow(transport)
         self._settings: ServeSettings = self.app_state["settings"]
         self._metrics: Metrics = self.app_state["metrics"]
+        self._bound_kernel()
         self._timer: TimerHandle | None = None  # of the message that is arriving; for `_phase` of it
         self._write_timer: TimerHandle | None = None
         self._close_timer: TimerHandle | None = None
@@ -37,6 +44,15 @@ class EndingConnection(HttpToolsProtocol):
         self._eof = False
         self._ended = False  # nothing more is parsed
         self._late_bytes = 0
+        self._linger_bytes = MAX_LINGER_BYTES
+        self._cycle_transport = CycleTransport(transport, self._close_after_answer)
+
+    def _bound_kernel(self) -> None:
+        """What we have written lies in the kernel, which would offer it for a quarter of an hour after we closed."""
+        if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux
+            timeout_ms = int(1000 * (self._settings.receive_timeout_s + LINGER_S))
+            own = self.transport.get_extra_info("socket")
+            own.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, timeout_ms)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_timer()
@@ -60,13 +76,13 @@ class EndingConnection(HttpToolsProtocol):
         if self._waits_for_answer:
             self.cycle.keep_alive = False
         elif self._open and self._begun and self._in_head:
-            self._refuse("shutting_down", "The server stops. Try again in a second.", linger=False)
+            self._refuse("shutting_down", "The server stops. Try again in a second.", linger=0)
         else:
             self._close()
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        self._write_timer = self.loop.call_later(self._settings.receive_timeout_s, self.transport.abort)
+        self._write_timer = self.loop.call_later(self._settings.receive_timeout_s, self._reset)
 
     def resume_writing(self) -> None:
         super().resume_writing()
@@ -104,7 +120,7 @@ class EndingConnection(HttpToolsProtocol):
         _malformed.add(reason)
         self._refuse("malformed_request", f"The request is not HTTP/1.1 as we know it: {reason}.")
 
-    def _refuse(self, code: str, message: str, *, linger: bool = True) -> None:
+    def _refuse(self, code: str, message: str, *, linger: int = _MAX_REST_BYTES) -> None:
         """Answers in the app's place, and ends the connection. Says nothing once another answer is on its way."""
         own = None if self._in_head else self.cycle  # what the app has of this message
         if self._running is not None and self._running is not own and not self._running.response_complete:
@@ -120,9 +136,9 @@ class EndingConnection(HttpToolsProtocol):
             dates = b"".join(b"%b: %b\r\n" % header for header in self.server_state.default_headers)
             status, rest = error_bytes(code, message, close=True).split(b"\r\n", 1)
             self.transport.write(b"%b\r\n%b%b" % (status, dates, rest))
-            self._end(linger=linger)
+            self._end(linger)
         else:
-            self._end(linger=False)
+            self._end(0)
 
     def _end_after_answers(self, dropped: RequestResponseCycle | None = None) -> None:
         """Reads no more; what was asked before is answered, and then the connection closes."""
@@ -135,23 +151,32 @@ class EndingConnection(HttpToolsProtocol):
         self.flow.hold("end")
         self.cycle.keep_alive = False
         if self.cycle.response_complete:
-            self._end(linger=False)
+            self._end(0)
 
-    def _end(self, *, linger: bool) -> None:
+    def _end(self, linger: int) -> None:
         """Closes; a client that is still sending is read from for a while, or it would not read our answer."""
         self._stop_timer()
-        self._ended, self._late_bytes = True, 0
+        self._ended, self._late_bytes, self._linger_bytes = True, 0, linger
         if linger and not self._eof and not self.transport.is_closing():
-            self.flow.resume_reading()
+            self.flow.release_all()
             self.transport.write_eof()
             self._close_timer = self.loop.call_later(LINGER_S, self._close)
         else:
             self._close()
+
+    def _close_after_answer(self) -> None:
+        """The last answer is written; there may be more of a body, or of requests that are not answered."""
+        self._end(MAX_LINGER_BYTES if self._open else _MAX_REST_BYTES if self._ended else 0)
 
     def _close(self) -> None:
         """Closes when what was written has been read, or has not been for too long."""
         self._ended = True
         if self._close_timer is not None:
             self._close_timer.cancel()
-        self._close_timer = self.loop.call_later(LINGER_S, self.transport.abort)
+        self._close_timer = self.loop.call_later(LINGER_S, self._reset)
         self.transport.close()
+
+    def _reset(self) -> None:
+        """Ends at once; what was not read is forgotten, by the kernel too, which would keep it for minutes."""
+        self.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
+        self.transport.abort()

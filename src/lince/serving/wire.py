@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
@@ -34,9 +34,22 @@ class Flow(FlowControl):
         self._reasons.discard(reason)
         self.resume_reading()
 
+    def release_all(self) -> None:
+        self._reasons.clear()
+        self.resume_reading()
+
     def resume_reading(self) -> None:
         if not self._reasons:
             super().resume_reading()
+
+
+class CycleTransport:
+    """What uvicorn writes an answer to. Its `close` is ours, so that whoever is still sending reads the answer."""
+
+    def __init__(self, transport: asyncio.Transport, close: Callable[[], None]):
+        self.write = transport.write
+        self.is_closing = transport.is_closing
+        self.close = close
 
 
 class Answered:
