@@ -24,6 +24,7 @@ _PARTS = 32
 _AT_ONCE = 6
 _BODY_BYTES = 10 * 2**20
 _SETTLED_S = 0.1
+_KEPT_BYTES = 40 * 2**20
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,7 @@ class Cost:
     cpu_s: float
     resident_mb: float
     share_mb: float
+    kept_mb: float
     silent_s: float
     seconds: float
     answers: dict[str, int]
@@ -84,17 +86,24 @@ def costs(chosen: Sequence[Kind], command: Sequence[str], timeout_s: float) -> l
     remaining = list(chosen)
     while remaining:
         with running_server(command=command) as server:
-            while remaining and server.process.poll() is None:
+            first = process_tree.resident_bytes(server.process.pid)
+            while remaining and _is_fresh(server, first):
                 found.append(_cost(remaining.pop(0), server, timeout_s))
                 sys.stderr.write(json.dumps(asdict(found[-1])) + "\n")
     return found
+
+
+def _is_fresh(server: ServerProcess, first: int) -> bool:
+    """Alive, and without much memory that an earlier kind left behind: it would count for the next."""
+    pid = server.process.pid
+    return server.process.poll() is None and process_tree.resident_bytes(pid) < first + _KEPT_BYTES
 
 
 def _cost(kind: Kind, server: ServerProcess, timeout_s: float) -> Cost:
     sent = kind.make()
     data, pid, log_before = sent.to_bytes(), server.process.pid, server.log.stat().st_size
     tracebacks = _tracebacks(server)
-    start, cpu = time.perf_counter(), process_tree.cpu_s(pid)
+    start, cpu, resident = time.perf_counter(), process_tree.cpu_s(pid), process_tree.resident_bytes(pid)
     with ExitStack() as stack:
         probe, watch = stack.enter_context(Probe(server.port)), stack.enter_context(process_tree.Watch(pid))
         answers = _answers(server, data, kind.requests, timeout_s)
@@ -105,6 +114,7 @@ def _cost(kind: Kind, server: ServerProcess, timeout_s: float) -> Cost:
         cpu_s=round(used, 2),
         resident_mb=round(watch.peak_resident / 2**20, 1),
         share_mb=round(watch.peak_share / 2**20, 1),
+        kept_mb=round((process_tree.resident_bytes(pid) - resident) / 2**20, 1),
         silent_s=round(probe.longest_s, 3),
         seconds=round(time.perf_counter() - start, 2),
         answers=dict(answers),

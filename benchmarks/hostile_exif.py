@@ -4,7 +4,7 @@ import struct
 
 _SHORT, _LONG, _RATIONAL, _UNDEFINED = 3, 4, 5, 7
 _UNIT = {_SHORT: 2, _LONG: 4, _RATIONAL: 8, _UNDEFINED: 1}
-_ORIENTATION, _X_RESOLUTION = 0x0112, 0x011A
+_ORIENTATION, _X_RESOLUTION, _RESOLUTION_UNIT = 0x0112, 0x011A, 0x0128
 
 Entry = tuple[int, int, int, bytes]
 """Tag, type, count, and four bytes: the value or where it is."""
@@ -30,7 +30,8 @@ def shared_block(count: int, size: int) -> bytes:
 def rationals(size: int, tag: int = _X_RESOLUTION) -> bytes:
     """A resolution of very many fractions: Pillow makes a Python object of each."""
     numbers = struct.pack("<LL", 72, 1) * (size // 8)
-    return directory([(tag, _RATIONAL, size // 8, struct.pack("<L", data_offset(1)))], numbers)
+    unit = (_RESOLUTION_UNIT, _SHORT, 1, b"\2\0\0\0")  # asked for first: without it, Pillow stops there
+    return directory([unit, (tag, _RATIONAL, size // 8, struct.pack("<L", data_offset(2)))], numbers)
 
 
 def long_orientation(size: int) -> bytes:
