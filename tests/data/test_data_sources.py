@@ -90,7 +90,7 @@ class TestTree:
         found = read_all(root)
         assert found["a.png"] == b"x"
         assert "It cannot be read (No such file or directory)" in found["b.png"]
-        assert "It is not a regular file" in found["c.png"]
+        assert "It cannot be read (it is not a regular file)" in found["c.png"]
 
     def test_bottomless_folders_end(self, make_tree):
         """Seventy folders deep is reported, not followed."""
