@@ -22,6 +22,7 @@ import numpy as np
 from numpy.lib import format as npy
 
 from lince import golden as golden_images
+from lince import network
 from lince.errors import ModelFileError
 from lince.files import write_atomically
 from lince.golden import Golden
@@ -161,6 +162,7 @@ def decode(data: bytes) -> Artifact:
             f"the network's SHA-256 is {digest[:12]}…, the manifest says {manifest.flatbuffer_sha256[:12]}…. "
             "The file is damaged or was altered: export it again."
         )
+    network.verify(flatbuffer)
     if members["labels.txt"].decode("utf-8", "replace").splitlines() != list(manifest.classes):
         raise ModelFileError("labels.txt and the manifest name different classes. Export the file again.")
     golden = _golden(members["golden.npz"], manifest)
