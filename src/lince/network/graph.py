@@ -17,11 +17,13 @@ _DTYPES = {FLOAT32: "<f4", INT32: "<i4", UINT8: "u1", INT64: "<i8", INT16: "<i2"
 # What zero points can be, by type: int16 and the constants are symmetric.
 _ZERO_POINTS = {UINT8: (0, 255), INT8: (-128, 127), INT16: (0, 0), INT32: (0, 0), INT64: (0, 0)}
 
-# `best` has 70 tensors and 33 operations; an ensemble has the sum of its members'.
-_MOST = 2**14
-# 1024 × 1024 pixels, the most a recipe allows, of 96 channels in float are 400 MB.
-_MAX_TENSOR_BYTES, _MAX_ACTIVATION_BYTES = 2**30, 2**33
+# `best` has 42 tensors and 19 operations; an ensemble has the sum of its members'.
+_MOST = 2**13
+# 1024 × 1024 pixels, the most a recipe allows, of 128 channels in float are 512 MB.
+_MAX_TENSOR_BYTES = 2**30
+_MOST_SCALES = 2**16  # one a channel
 _SCHEMA_VERSION = 3
+_NO_SCALES, _NO_ZERO_POINTS = np.empty(0, np.float32), np.empty(0, np.int64)
 _SCALES = (1e-30, 1e30)  # their products and quotients, two of each, are finite and not 0 in double precision
 
 _MODEL: Slots = {
@@ -71,6 +73,11 @@ class Tensor:
     scales: np.ndarray
     zero_points: np.ndarray
 
+    @property
+    def bytes(self) -> int:
+        """What its values take."""
+        return _size(self.type, self.shape)
+
 
 @dataclass(frozen=True)
 class Operator:
@@ -111,8 +118,6 @@ def read(flatbuffer: bytes) -> Graph:
         _tensor(table, buffers, f"tensor {index}")
         for index, table in enumerate(graph.tables("tensors", _TENSOR, "tensor", most=_MOST))
     )
-    if sum(_bytes(tensor) for tensor in tensors if tensor.data is None) > _MAX_ACTIVATION_BYTES:
-        raise refusal(f"its tensors need more than {_MAX_ACTIVATION_BYTES:,} bytes")
     codes = [_code(table) for table in model.tables("operator codes", _CODE, "operator code", most=_MOST)]
     operators = tuple(
         _operator(table, codes, len(tensors), f"operator {index}")
@@ -135,7 +140,7 @@ def _tensor(table: Table, buffers: list[np.ndarray | None], what: str) -> Tensor
     buffer = table.number("buffer")
     if buffer >= len(buffers):
         raise refusal(f"{what} lies in buffer {buffer:,} of {len(buffers):,}")
-    size, data = prod(shape) * np.dtype(_DTYPES[kind]).itemsize, buffers[buffer]
+    size, data = _size(kind, shape), buffers[buffer]
     if size > _MAX_TENSOR_BYTES:
         raise refusal(f"{what} needs {size:,} bytes, more than {_MAX_TENSOR_BYTES:,}")
     if data is not None and len(data) != size:
@@ -145,8 +150,8 @@ def _tensor(table: Table, buffers: list[np.ndarray | None], what: str) -> Tensor
     return Tensor(kind, shape, values, *_quantization(table, kind, shape, what))
 
 
-def _bytes(tensor: Tensor) -> int:
-    return prod(tensor.shape) * np.dtype(_DTYPES[tensor.type]).itemsize
+def _size(kind: int, shape: tuple[int, ...]) -> int:
+    return prod(shape) * np.dtype(_DTYPES[kind]).itemsize
 
 
 def _shape(table: Table, what: str) -> tuple[int, ...]:
@@ -163,14 +168,16 @@ def _shape(table: Table, what: str) -> tuple[int, ...]:
 def _quantization(table: Table, kind: int, shape: tuple[int, ...], what: str) -> tuple[np.ndarray, np.ndarray]:
     """Scales, one or one for each place along a dimension, and as many zero points."""
     quantization = table.table("quantization", _QUANTIZATION, f"the quantization of {what}")
-    scales, zero_points = np.empty(0, np.float32), np.empty(0, np.int64)
-    dimension = 0
-    if quantization is not None:
-        found = quantization.numbers("scale", "<f4"), quantization.numbers("zero point", "<i8")
-        scales, zero_points = (new if new is not None else old for new, old in zip(found, (scales, zero_points)))  # noqa: B905
-        dimension = quantization.number("dimension")
-    if dimension != 0 or len(scales) not in {0, 1, shape[0]} or len(zero_points) != len(scales):
+    if quantization is None:
+        return _NO_SCALES, _NO_ZERO_POINTS
+    scales, zero_points = quantization.numbers("scale", "<f4"), quantization.numbers("zero point", "<i8")
+    scales = _NO_SCALES if scales is None else scales
+    zero_points = _NO_ZERO_POINTS if zero_points is None else zero_points
+    dimension = quantization.number("dimension")
+    if dimension != 0 or len(zero_points) != len(scales) or len(scales) not in {0, 1, shape[0]}:
         raise refusal(f"{what} has {len(scales):,} scales and {len(zero_points):,} zero points along {dimension}")
+    if len(scales) > _MOST_SCALES:
+        raise refusal(f"{what} has {len(scales):,} scales, more than {_MOST_SCALES:,}")
     if not len(scales):
         return scales, zero_points
     low, high = _ZERO_POINTS.get(kind, (1, 0))

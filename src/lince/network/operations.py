@@ -1,26 +1,23 @@
-"""What the operations of a network may be: those that Lince writes, with operands that fit to the last element.
+"""The operations that Lince writes, and what makes one of them sound: types, shapes to the last element, scales.
 
-LiteRT checks much of this when it prepares an operation, and ends the process where it does not: a quotient of scales
-that no multiplier can express, a stride of 0, an operand nobody has written. Here every result's shape is computed and
-compared, every operand is written before it is read, and every multiplier is one that LiteRT's kernels can express.
+LiteRT checks much of this when it prepares an operation, and ends the process where it does not, as when a quotient of
+scales is one that no multiplier can express. Here every result's shape is computed and compared.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from math import prod
 
-from lince.network import graph
-from lince.network.graph import FLOAT32, INT8, INT16, INT32, INT64, UINT8, Graph, Operator, Tensor
+from lince.network.graph import FLOAT32, INT8, INT16, INT32, INT64, UINT8, Tensor
 from lince.network.tables import OFFSET, Slots, Table, refusal
 
-# The kernels of LiteRT count the elements of a patch matrix in 32 bits.
-_MOST_PATCH_ELEMENTS = 2**31 - 1
-# `default` multiplies 0.2 · 10⁹ times an image of 32 × 32, a thousand times as often at 1024 × 1024.
-_MOST_MULTIPLICATIONS = 2**42
+# The kernels of LiteRT count the elements of a patch matrix in 32 bits, and XNNPACK takes a pointer for each pixel of
+# each window: 3 × 3 of 1024 × 1024 are 9.4 million.
+_MOST_PATCH_ELEMENTS, _MOST_WINDOW_PIXELS = 2**31 - 1, 2**25
 _MAX_STEP = 1024  # strides and sides of filters: no picture is larger
 # LiteRT shifts by up to 30 places to the left (quantization_util.cc), and asserts that sums need none.
 _MAX_MULTIPLIER, _MAX_SUM_MULTIPLIER = 2.0**30, 2.0**14
 
-_ACTIVATION = (0, 1)  # none, ReLU
 _CONVOLUTION: Slots = {
     "padding": (0, "b"),
     "stride width": (1, "i"),
@@ -49,76 +46,6 @@ _QUANTIZING = {(UINT8, INT8), (FLOAT32, INT8), (FLOAT32, INT16), (INT8, INT8)}
 _DEQUANTIZING = {(UINT8, FLOAT32), (INT8, FLOAT32), (INT16, FLOAT32)}
 
 
-def verify(flatbuffer: bytes) -> None:
-    """Refuses a network that LiteRT could not read, prepare and run without harm.
-
-    Args:
-        flatbuffer: LiteRT's, not trusted.
-
-    Raises:
-        ModelFileError: the first thing that is wrong with it.
-    """
-    network = graph.read(flatbuffer)
-    pixels, logits = network.tensors[network.pixels], network.tensors[network.logits]
-    if (pixels.type, len(pixels.shape), pixels.shape[0]) != (UINT8, 4, 1) or pixels.data is not None:
-        raise refusal(f"it reads tensors of type {pixels.type} and shape {pixels.shape}, not uint8[1,H,W,3]")
-    if logits.type not in {INT8, FLOAT32} or len(logits.shape) != 2:
-        raise refusal(f"it answers with type {logits.type} and shape {logits.shape}, not int8[1,K] or float32[1,K]")
-    written, multiplications = {network.pixels}, 0
-    for index, operator in enumerate(network.operators):
-        what = f"operator {index}"
-        multiplications += _check(operator, network, written, what)
-        written.add(operator.outputs[0])
-    if network.logits not in written:
-        raise refusal("nothing writes its output")
-    if multiplications > _MOST_MULTIPLICATIONS:
-        raise refusal(f"it multiplies {multiplications:,} times an image, more than {_MOST_MULTIPLICATIONS:,}")
-
-
-def _check(operator: Operator, network: Graph, written: set[int], what: str) -> int:
-    """Checks one operation; returns how often it multiplies."""
-    if operator.code not in _RULES:
-        raise refusal(f"{what} is LiteRT's number {operator.code}, which Lince never writes")
-    name, options_type, slots, constants, rule = _RULES[operator.code]
-    what = f"{what} ({name})"
-    if len(operator.outputs) != 1 or len(operator.inputs) != len(constants):
-        raise refusal(f"{what} has {len(operator.inputs)} inputs and {len(operator.outputs)} outputs")
-    [output] = operator.outputs
-    if output in written or network.tensors[output].data is not None:
-        raise refusal(f"{what} writes a constant, or what was written before")
-    operands = [
-        _operand(index, network, written, constant, what)
-        for index, constant in zip(operator.inputs, constants, strict=True)
-    ]
-    options = _options(operator, options_type, slots, what)
-    return rule(options, operands, network.tensors[output], what)
-
-
-def _operand(index: int, network: Graph, written: set[int], constant: str, what: str) -> Tensor | None:
-    """An operand: an activation that was written, or a constant that has a value."""
-    if index < 0:
-        if constant != "optional":
-            raise refusal(f"{what} lacks an operand")
-        return None
-    tensor = network.tensors[index]
-    if (tensor.data is None) != (constant == "activation") or (tensor.data is None and index not in written):
-        raise refusal(f"{what} reads a tensor that has no value, or a constant in its place")
-    return tensor
-
-
-def _options(operator: Operator, options_type: int, slots: Slots | None, what: str) -> Table | None:
-    """The options, of the type that the operation has; some operations do without."""
-    found = operator.table.number("options type")
-    options = operator.table.table("options", slots or {}, f"options of {what}")
-    if (found, options is None) == (0, True) and slots in (None, _RESHAPE):
-        return None
-    if found != options_type or options is None:
-        raise refusal(f"{what} has options of type {found}")
-    if "activation" in (slots or {}) and options.number("activation") not in _ACTIVATION:
-        raise refusal(f"{what} has activation {options.number('activation')}")
-    return options
-
-
 def _convolve(options: Table, operands: list[Tensor], output: Tensor, what: str) -> int:
     pixels, kernel, bias = operands
     if len(pixels.shape) != 4 or len(kernel.shape) != 4 or kernel.shape[3] != pixels.shape[3]:
@@ -127,8 +54,9 @@ def _convolve(options: Table, operands: list[Tensor], output: Tensor, what: str)
     filters, height, width, _ = kernel.shape
     if (options.number("dilation height", 1), options.number("dilation width", 1)) != (1, 1):
         raise refusal(f"{what} has a dilation")
-    _require_shape(output, (1, *_windows(options, pixels, (height, width), what), filters), what)
-    elements = output.shape[1] * output.shape[2] * prod(kernel.shape[1:])
+    windows = _windows(options, pixels, (height, width), what)
+    _require_shape(output, (1, *windows, filters), what)
+    elements = prod(windows) * prod(kernel.shape[1:])
     if elements > _MOST_PATCH_ELEMENTS:
         raise refusal(f"{what} reads {elements:,} numbers, more than {_MOST_PATCH_ELEMENTS:,}")
     return elements * filters
@@ -173,7 +101,7 @@ def _check_weights(features: Tensor, kernel: Tensor, bias: Tensor | None, output
         raise refusal(f"{what} mixes types {features.type}, {kernel.type} and {output.type}")
     if bias is not None and bias.shape != (kernel.shape[0],):
         raise _unfit(what)
-    if (kernel.type == INT8) != bool(len(kernel.scales)):
+    if (kernel.type == INT8) != bool(len(kernel.scales)) or kernel.zero_points.any():
         raise _unscaled(what)
     if features.type == FLOAT32:
         return
@@ -285,15 +213,39 @@ def _unscaled(what: str) -> Exception:
     return refusal(f"{what} has scales that LiteRT cannot compute with")
 
 
-# By LiteRT's number: name, number and slots of the options, what each input is, and the rule.
-_Rule = Callable[[Table | None, list[Tensor | None], Tensor, str], int]
-_RULES: dict[int, tuple[str, int, Slots | None, tuple[str, ...], _Rule]] = {
-    0: ("ADD", 11, _ADDITION, ("activation", "activation"), _add),
-    3: ("CONV_2D", 1, _CONVOLUTION, ("activation", "constant", "constant"), _convolve),
-    6: ("DEQUANTIZE", 38, None, ("activation",), _dequantize),
-    9: ("FULLY_CONNECTED", 8, _DENSE, ("activation", "constant", "optional"), _connect),
-    17: ("MAX_POOL_2D", 5, _POOLING, ("activation",), _pool),
-    22: ("RESHAPE", 17, _RESHAPE, ("activation", "constant"), _reshape),
-    40: ("MEAN", 27, _MEAN, ("activation", "constant"), _average),
-    114: ("QUANTIZE", 89, None, ("activation",), _quantize),
+Rule = Callable[[Table | None, list[Tensor | None], Tensor, str], int]
+"""Options, operands, result and the words for the operation; refuses, or tells how often it multiplies."""
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One that Lince writes.
+
+    Attributes:
+        name: LiteRT's.
+        options: number of their type in LiteRT's schema.
+        slots: of the options.
+        operands: what each is: `activation`, `constant`, or a constant that is `optional`.
+        rule: what else must hold.
+        bare: whether it is also written without options.
+    """
+
+    name: str
+    options: int
+    slots: Slots
+    operands: tuple[str, ...]
+    rule: Rule
+    bare: bool = False
+
+
+OPERATIONS: dict[int, Operation] = {
+    0: Operation("ADD", 11, _ADDITION, ("activation", "activation"), _add),
+    3: Operation("CONV_2D", 1, _CONVOLUTION, ("activation", "constant", "constant"), _convolve),
+    6: Operation("DEQUANTIZE", 38, {}, ("activation",), _dequantize, bare=True),
+    9: Operation("FULLY_CONNECTED", 8, _DENSE, ("activation", "constant", "optional"), _connect),
+    17: Operation("MAX_POOL_2D", 5, _POOLING, ("activation",), _pool),
+    22: Operation("RESHAPE", 17, _RESHAPE, ("activation", "constant"), _reshape, bare=True),
+    40: Operation("MEAN", 27, _MEAN, ("activation", "constant"), _average),
+    114: Operation("QUANTIZE", 89, {}, ("activation",), _quantize, bare=True),
 }
+"""By LiteRT's number."""

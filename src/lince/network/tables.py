@@ -16,7 +16,8 @@ Slots = Mapping[str, tuple[int, str]]
 """The fields that a table may have, by name: number in the schema, and `struct`'s letter; `OFFSET` leads elsewhere."""
 
 OFFSET = "I"
-_MAX_TEXT_BYTES = 2**16
+_MAX_TEXT_BYTES = 2**12
+_MAX_VTABLE_BYTES = 4 + 2 * 32  # the largest table of LiteRT's schema, `Operator`, has 14 fields
 
 
 def refusal(reason: str) -> ModelFileError:
@@ -33,7 +34,13 @@ class Table:
         self._data, self._position, self._slots, self._what = data, position, slots, what
         vtable = position - self._unpack("i", position)
         size, inline = self._unpack("H", vtable), self._unpack("H", vtable + 2)
-        if size < 4 or size % 2 or inline < 4 or vtable + size > len(data) or position + inline > len(data):
+        if (
+            not 4 <= size <= _MAX_VTABLE_BYTES
+            or size % 2
+            or inline < 4
+            or vtable + size > len(data)
+            or position + inline > len(data)
+        ):
             raise self._refusal()
         entries = struct.unpack_from(f"<{(size - 4) // 2}H", data, vtable + 4)
         self._places = {slot: position + entry for slot, entry in enumerate(entries) if entry}
@@ -41,7 +48,8 @@ class Table:
         for slot, place in self._places.items():
             if slot not in formats:
                 raise refusal(f"{what} has field {slot}, which Lince never writes")
-            if not position + 4 <= place <= position + inline - struct.calcsize(formats[slot]):
+            width = struct.calcsize(formats[slot])
+            if not position + 4 <= place <= position + inline - width or place % width:
                 raise self._refusal()
 
     def number(self, name: str, default: int = 0) -> int:
@@ -98,7 +106,7 @@ class Table:
     def _count(self, place: int, size: int) -> int:
         """The elements of the vector there, which all lie within the data."""
         count = self._unpack("I", place)
-        if place + 4 + count * size > len(self._data):
+        if place + 4 + count * size > len(self._data) or place % 4 or (place + 4) % size:
             raise self._refusal()
         return count
 
