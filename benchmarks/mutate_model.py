@@ -31,7 +31,7 @@ class Mutants:
     seed: int
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "_places", _places(self.sound.flatbuffer))
+        object.__setattr__(self, "_places", places(self.sound.flatbuffer))
 
     def flatbuffer(self, number: int) -> bytes:
         """The altered network."""
@@ -55,7 +55,7 @@ def refit(sound: Artifact, flatbuffer: bytes) -> bytes:
     return artifact.encode(Artifact(flatbuffer, described, sound.golden, "A mutant.\n"))
 
 
-def _places(flatbuffer: bytes) -> np.ndarray:
+def places(flatbuffer: bytes) -> np.ndarray:
     """Where bytes are that do not belong to weights."""
     whole = np.frombuffer(flatbuffer, np.uint8)
     base, free = whole.__array_interface__["data"][0], np.ones(len(whole), bool)

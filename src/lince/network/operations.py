@@ -82,6 +82,8 @@ def _windows(options: Table, pixels: Tensor, sides: tuple[int, int], what: str) 
     down, across = (
         -(-(extent - less) // stride) for extent, less, stride in zip(pixels.shape[1:3], spare, strides, strict=True)
     )
+    if down * across * prod(sides) > _MOST_WINDOW_PIXELS:
+        raise refusal(f"{what} has {down:,} × {across:,} windows of {sides}")
     return down, across
 
 
