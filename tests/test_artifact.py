@@ -158,6 +158,19 @@ class TestReadRefusesOtherFiles:
         with pytest.raises(ModelFileError, match=r"cannot be read \(Is a directory\)"):
             artifact.read(tmp_path)
 
+    @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
+    def test_pipe(self, tmp_path):
+        """A pipe to which nobody writes is refused at once, rather than waited for."""
+        os.mkfifo(tmp_path / "pipe.tflite")
+        with pytest.raises(ModelFileError, match=r"pipe\.tflite': cannot be read \(it is a device or a pipe\)"):
+            artifact.read(tmp_path / "pipe.tflite")
+
+    @pytest.mark.skipif(not Path("/dev/zero").exists(), reason="no such device here")
+    def test_device(self):
+        """A device that has no end."""
+        with pytest.raises(ModelFileError, match=r"'/dev/zero': cannot be read \(it is a device or a pipe\)"):
+            artifact.read(Path("/dev/zero"))
+
     def test_huge_file(self, tmp_path):
         """A file of more than a gigabyte is refused by its size; this one is sparse and takes no room."""
         path = tmp_path / "huge.tflite"
@@ -182,6 +195,34 @@ class TestReadRefusesOtherFiles:
     def test_archive_alone(self, refuse, data, good):
         """Our archive without its network."""
         refuse(data[len(good.flatbuffer) :], "not a LiteRT flatbuffer")
+
+
+class TestReadRefusesWhatIsNotPinned:
+    def test_the_pinned_file_is_read(self, run, data):
+        """Digits may be upper case, as other programs print them."""
+        digest = hashlib.sha256(data).hexdigest()
+        assert (
+            artifact.read(run.model, sha256=digest).manifest == artifact.read(run.model, sha256=digest.upper()).manifest
+        )
+
+    def test_another_file(self, run, data):
+        """Sound, and not the one that was asked for: both are named in full."""
+        digest = hashlib.sha256(data).hexdigest()
+        with pytest.raises(ModelFileError, match=rf"model\.tflite': its SHA-256 is {digest}, asked for was {'0' * 64}"):
+            artifact.read(run.model, sha256="0" * 64)
+
+    def test_what_was_hashed_is_what_is_used(self, run, data, tmp_path, monkeypatch):
+        """The file is opened once: one that is exchanged in between is not read."""
+        opened = []
+        monkeypatch.setattr(os, "open", lambda path, *rest, really=os.open: opened.append(path) or really(path, *rest))
+        artifact.read(run.model, sha256=hashlib.sha256(data).hexdigest())
+        assert [run.model] == opened
+
+    def test_not_parsed_before(self, tmp_path):
+        """Bytes that were not pinned are refused before anything is read from them."""
+        (tmp_path / "other.tflite").write_bytes(b"anything")
+        with pytest.raises(ModelFileError, match="its SHA-256 is"):
+            artifact.read(tmp_path / "other.tflite", sha256="0" * 64)
 
 
 class TestReadRefusesDamage:
@@ -297,6 +338,14 @@ class TestReadRefusesManifests:
     def test_unknown_format(self, refuse_manifest, format_):
         """A later format is named, and nothing else of it is believed."""
         refuse_manifest(rf"format {format_}\. Expected 1: update lince", format=format_)
+
+    @pytest.mark.parametrize("depth", [33, 500, 960, 100_000])
+    @pytest.mark.parametrize(("begin", "end"), [("[", "]"), ('{"a":', "}")])
+    def test_nested(self, refuse_member, data, depth, begin, end):
+        """Whoever writes it again, as `inspect --json` does, would need as much of the stack."""
+        manifest = msgspec.json.decode(members(data)["manifest.json"]) | {"training": {"deep": 0}}
+        content = msgspec.json.encode(manifest).replace(b'"deep":0', f'"deep":{begin * depth}0{end * depth}'.encode())
+        refuse_member("manifest.json", content, "nested more than 32 deep|maximum recursion depth")
 
     @pytest.mark.parametrize("temperature", [0.0, -1.0, 1e6])
     def test_temperature_out_of_range(self, refuse_manifest, temperature):

@@ -19,11 +19,11 @@ from typing import Any
 
 import msgspec
 import numpy as np
-from numpy.lib import format as npy
 
 from lince import golden as golden_images
+from lince import network, zips
 from lince.errors import ModelFileError
-from lince.files import write_atomically
+from lince.files import read_bounded, write_atomically
 from lince.golden import Golden
 from lince.published import Arithmetic, Certificate, Manifest
 from lince.records import Calibration, ImageSpec
@@ -36,10 +36,8 @@ MEMBERS = ("manifest.json", "labels.txt", "golden.npz", "CARD.md")
 _MAX_FILE_BYTES = 2**30
 # 32 images of 1024 × 1024 pixels, the largest a recipe allows, are 96 MiB; the other members are text.
 _MAX_MEMBER_BYTES = {"manifest.json": 2**23, "labels.txt": 2**20, "golden.npz": 2**27, "CARD.md": 2**20}
+_MAX_DEPTH = 32  # of `training`, which is free-form; what Lince writes there is 5 deep
 _FLATBUFFER_IDENTIFIER = b"TFL3"  # bytes 4 to 8 of every LiteRT flatbuffer
-# Of the zip format (PKWARE APPNOTE 6.3.10, sections 4.3.7, 4.3.12 and 4.3.16): a member's header, its line in the
-# directory, and the record that ends the archive, each without names, extra fields and comments.
-_HEADER_BYTES, _LINE_BYTES, _END_BYTES = 30, 46, 22
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time a zip can hold: the same content gives the same bytes
 
 
@@ -131,14 +129,20 @@ def encode(artifact: Artifact) -> bytes:
     return file.getvalue()
 
 
-def read(path: Path) -> Artifact:
+def read(path: Path, *, sha256: str | None = None) -> Artifact:
     """Reads and verifies a model file; the golden images are checked by `Classifier.load`, which can run them.
+
+    Args:
+        path: of the file.
+        sha256: what the whole file must hash to, hex digits; the bytes that are hashed are those that are used.
 
     Raises:
         ModelFileError: the file is missing, foreign, damaged, of an unknown format, or its parts do not agree.
     """
     try:
-        return decode(_bytes(path))
+        data = _bytes(path)
+        _require_digest(data, sha256)
+        return decode(data)
     except ModelFileError as error:
         raise ModelFileError(f"Model file {str(path)!r}: {error}") from error
 
@@ -161,6 +165,7 @@ def decode(data: bytes) -> Artifact:
             f"the network's SHA-256 is {digest[:12]}…, the manifest says {manifest.flatbuffer_sha256[:12]}…. "
             "The file is damaged or was altered: export it again."
         )
+    network.verify(flatbuffer)
     if members["labels.txt"].decode("utf-8", "replace").splitlines() != list(manifest.classes):
         raise ModelFileError("labels.txt and the manifest name different classes. Export the file again.")
     golden = _golden(members["golden.npz"], manifest)
@@ -169,14 +174,22 @@ def decode(data: bytes) -> Artifact:
 
 def _bytes(path: Path) -> bytes:
     try:
-        size = path.stat().st_size
-        if size > _MAX_FILE_BYTES:
-            raise ModelFileError(f"{size:,} bytes. Expected at most {_MAX_FILE_BYTES:,}.")
-        return path.read_bytes()
+        return read_bounded(path, _MAX_FILE_BYTES)
     except OSError as error:
         raise ModelFileError(
             f"cannot be read ({error.strerror}). Expected a .tflite file, a run folder or 'cifar10'."
         ) from error
+
+
+def _require_digest(data: bytes, expected: str | None) -> None:
+    if expected is None:
+        return
+    digest = hashlib.sha256(data).hexdigest()
+    if digest != expected.lower():
+        raise ModelFileError(
+            f"its SHA-256 is {digest}, asked for was {expected.lower()}. Expected the file that was pinned: "
+            "put it back, or pin this one if you trust it."
+        )
 
 
 def _members(data: bytes) -> tuple[dict[str, bytes], int]:
@@ -188,37 +201,18 @@ def _members(data: bytes) -> tuple[dict[str, bytes], int]:
             if sorted(found) != sorted(MEMBERS) or archive.comment:
                 raise ModelFileError(f"its archive holds {list(found)!r}. Expected exactly {list(MEMBERS)!r}.")
             for entry in entries:
-                _require_bounded(entry)
+                zips.require_bounded(entry)
                 limit = _MAX_MEMBER_BYTES[entry.filename]
                 if entry.file_size > limit:
                     raise ModelFileError(f"{entry.filename} has {entry.file_size:,} bytes. Expected at most {limit:,}.")
             start = min(entry.header_offset for entry in entries)
-            _require_no_holes(entries, len(data) - start)
+            zips.require_no_holes(entries, len(data) - start)
             return {entry.filename: archive.read(entry) for entry in entries}, start
     except ModelFileError:
         raise
     except Exception as error:  # zipfile and its decompressors raise many types on hostile bytes: zlib.error, …
         message = f"no readable archive follows the network ({error}). Expected a .tflite file written by lince."
         raise ModelFileError(message) from error
-
-
-def _require_bounded(entry: zipfile.ZipInfo) -> None:
-    """zipfile inflates bzip2 and LZMA members whole, whatever size they declare: 2 MB became 847 MB of memory."""
-    if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        raise ModelFileError(
-            f"{entry.filename} is compressed by method {entry.compress_type}. Expected deflate or none."
-        )
-
-
-def _require_no_holes(entries: list[zipfile.ZipInfo], size: int) -> None:
-    """Every byte of the archive belongs to a member or to the directory: nothing can hide between them or behind."""
-    around = _HEADER_BYTES + _LINE_BYTES
-    needed = _END_BYTES + sum(around + 2 * len(entry.filename) + entry.compress_size for entry in entries)
-    if size != needed:
-        raise ModelFileError(
-            f"its archive has {size:,} bytes, its members need {needed:,}. Expected nothing between or behind them: "
-            "the file was altered, export it again."
-        )
 
 
 def _manifest(data: bytes) -> Manifest:
@@ -230,7 +224,17 @@ def _manifest(data: bytes) -> Manifest:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ModelFileError(f"its manifest is not valid: {error}. Export the file again.") from error
     _check(manifest)
+    if _deeper(manifest.training, _MAX_DEPTH):
+        raise ModelFileError(f"its manifest is nested more than {_MAX_DEPTH} deep. Export the file again.")
     return manifest
+
+
+def _deeper(value: Any, depth: int) -> bool:
+    """Whether lists and objects of JSON are nested deeper: whoever writes them again needs as much of the stack."""
+    if not isinstance(value, dict | list):
+        return False
+    inner = value.values() if isinstance(value, dict) else value
+    return depth == 0 or any(_deeper(one, depth - 1) for one in inner)
 
 
 def _check(manifest: Manifest) -> None:
@@ -255,28 +259,13 @@ def _golden(data: bytes, manifest: Manifest) -> Golden:
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             for entry in archive.infolist():
-                _require_bounded(entry)
+                zips.require_bounded(entry)
             if archive.namelist() != ["images.npy", "logits.npy"]:
                 raise ValueError(f"it holds {archive.namelist()!r}, expected images.npy and logits.npy")
-            images = _array(archive, "images.npy", (count, *manifest.image.shape), np.uint8)
-            logits = _array(archive, "logits.npy", (count, classes), answers)
+            images = zips.array(archive, "images.npy", (count, *manifest.image.shape), np.uint8)
+            logits = zips.array(archive, "logits.npy", (count, classes), answers)
             if not np.isfinite(logits).all():
                 raise ValueError("its logits are not all finite")
     except Exception as error:  # zipfile, zlib and NumPy's header parser raise many types on hostile bytes
         raise ModelFileError(f"golden.npz cannot be read ({error}). Export the file again.") from error
     return Golden(images, logits)
-
-
-def _array(archive: zipfile.ZipFile, name: str, shape: tuple[int, ...], dtype: type) -> np.ndarray:
-    """One array of an npz, whose header must promise what we expect before a byte of it is read."""
-    with archive.open(name) as file:
-        if npy.read_magic(file) != (1, 0):
-            raise ValueError(f"{name} is not in version 1.0 of the npy format")
-        header = npy.read_array_header_1_0(file)
-        if header != (shape, False, np.dtype(dtype)):
-            raise ValueError(f"{name} holds {header[2]}{list(header[0])}, expected {np.dtype(dtype)}{list(shape)}")
-        size = int(np.prod(shape)) * np.dtype(dtype).itemsize
-        data = file.read(size)
-        if len(data) != size:
-            raise ValueError(f"{name} ends early")
-    return np.frombuffer(data, dtype).reshape(shape)

@@ -41,17 +41,18 @@ class Classifier:
             )
 
     @classmethod
-    def load(cls, path: str | Path, *, threads: int = 1) -> "Classifier":
+    def load(cls, path: str | Path, *, threads: int = 1, sha256: str | None = None) -> "Classifier":
         """Reads, verifies and warms a model file.
 
         Args:
             path: a `.tflite` file written by lince.
             threads: of the interpreter; 1 is best for small networks.
+            sha256: what the whole file must hash to, hex digits; see `artifact.read`.
 
         Raises:
             ModelFileError: the file is not one of ours, is damaged, or does not reproduce its golden images.
         """
-        model = artifact.read(Path(path))
+        model = artifact.read(Path(path), sha256=sha256)
         classifier = cls(model, threads=threads)
         classifier._check_golden(model.golden, str(path))
         return classifier

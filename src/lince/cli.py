@@ -397,6 +397,10 @@ def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on.  [default: 127.0.0.1]")] = None,
     port: Annotated[int | None, typer.Option(help="Port; 0 takes a free one.  [default: 8000]")] = None,
     workers: Annotated[int | None, typer.Option(help="Processes that answer.  [default: 1]")] = None,
+    sha256: Annotated[
+        str | None,
+        typer.Option(metavar="HEX", help="Refuse a model file that sha256sum prints another digest of."),
+    ] = None,
 ) -> None:
     """Serve a model over HTTP, with a page at /. More settings: LINCE_... in the environment, see docs/http-api.md."""
     from lince import artifact
@@ -406,7 +410,7 @@ def serve(
         from lince.serving.settings import ServeSettings
     try:
         chosen = artifact.locate(model) if model else None
-        run(ServeSettings.read(model=chosen, host=host, port=port, workers=workers))
+        run(ServeSettings.read(model=chosen, host=host, port=port, workers=workers, sha256=sha256))
     except LinceError as error:
         _fail(error, code=3)
 

@@ -1,5 +1,6 @@
 """The server as a process: it starts, answers, stops, and says why when it cannot."""
 
+import hashlib
 import io
 import json
 import signal
@@ -14,9 +15,14 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
+from fastapi.testclient import TestClient
 from hostile_requests import black_png, form
 from PIL import Image
 from server_process import COMMAND, running_server
+
+from lince.errors import ModelFileError
+from lince.serving.app import create_app
+from lince.serving.settings import ServeSettings, shipped_model
 
 FORM = "multipart/form-data; boundary=b0undary"
 
@@ -128,6 +134,33 @@ def test_model_that_is_none_is_a_failed_start(tmp_path: Path, workers: str):
     assert done.returncode == 3
     assert "not a LiteRT flatbuffer" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_pinned_model_is_served(workers: int):
+    """By each worker, which hashes what it loads."""
+    digest = hashlib.sha256(shipped_model().read_bytes()).hexdigest()
+    with running_server(sha256=digest, workers=workers) as server:
+        assert post(server.url, png(0))["model"]
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_another_model_than_the_pinned_one_is_a_failed_start(workers: str):
+    """Exit code 3 and one sentence that names both."""
+    digest = hashlib.sha256(shipped_model().read_bytes()).hexdigest()
+    done = _serve("--port", "0", "--workers", workers, "--sha256", "0" * 64)
+    assert done.returncode == 3
+    assert f"its SHA-256 is {digest}, asked for was {'0' * 64}" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_worker_does_not_trust_what_was_checked_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A file that was exchanged after the supervisor had looked at it is refused by the worker that loads it."""
+    exchanged = tmp_path / "model.tflite"
+    exchanged.write_bytes(shipped_model().read_bytes())
+    settings = ServeSettings(model=exchanged, sha256="0" * 64)
+    with pytest.raises(ModelFileError, match="asked for was"), TestClient(create_app(exchanged, settings)):
+        pass
 
 
 def _serve(*arguments: str) -> subprocess.CompletedProcess:

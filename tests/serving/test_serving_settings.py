@@ -25,6 +25,9 @@ def test_workers_read_what_was_exported(monkeypatch: pytest.MonkeyPatch):
     settings.export()
     assert ServeSettings.read() == settings
     assert os.environ["LINCE_WORKERS"] == "3"
+    pinned = ServeSettings(sha256="0" * 64)
+    pinned.export()
+    assert ServeSettings.read() == pinned
 
 
 @pytest.mark.parametrize(
@@ -32,6 +35,9 @@ def test_workers_read_what_was_exported(monkeypatch: pytest.MonkeyPatch):
     [
         ("port", "many", "Setting 'port' received 'many': Input should be a valid integer.*LINCE_PORT"),
         ("port", "70000", "less than or equal to 65535"),
+        ("sha256", "", "String should match pattern.*LINCE_SHA256"),
+        ("sha256", "0" * 63, "String should match pattern"),
+        ("sha256", "0" * 63 + "g", "String should match pattern"),
         ("workers", "0", "greater than or equal to 1"),
         ("allowed_hosts", "a.example", "allowed_hosts.*Expected JSON"),
     ],

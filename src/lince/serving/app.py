@@ -82,7 +82,7 @@ def create_app(model: Classifier | Path, settings: ServeSettings) -> FastAPI:
 def _lifespan(service: Service, model: Classifier | Path) -> Callable[[FastAPI], Any]:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, Any]]:
-        classifier = model if isinstance(model, Classifier) else Classifier.load(model)
+        classifier = model if isinstance(model, Classifier) else Classifier.load(model, sha256=service.settings.sha256)
         manifest = classifier.manifest
         service.model_name = ModelName(manifest.name, manifest.version)
         service.model_answer = msgspec.json.encode(_describe(classifier, service.settings))

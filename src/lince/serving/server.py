@@ -38,7 +38,7 @@ def serve(settings: ServeSettings) -> None:
     with _listen(settings) as listener:
         if settings.workers == 1:
             with native.hushed():
-                classifier = Classifier.load(settings.model)
+                classifier = Classifier.load(settings.model, sha256=settings.sha256)
             app = create_app(classifier, settings)
             _Server(_config(app, settings)).run(sockets=[listener])
         else:
@@ -58,7 +58,7 @@ def _set_up_process(settings: ServeSettings) -> None:
 
 
 def _supervise(settings: ServeSettings, listener: socket.socket) -> None:
-    artifact.read(settings.model)  # a clear error here, once, rather than from every worker
+    artifact.read(settings.model, sha256=settings.sha256)  # a clear error here, once, rather than from every worker
     with tempfile.TemporaryDirectory(prefix="lince-metrics-") as folder:
         os.environ[FOLDER_VARIABLE] = folder
         settings.export()

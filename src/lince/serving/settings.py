@@ -28,6 +28,11 @@ class ServeSettings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix=_PREFIX, frozen=True, extra="forbid")
 
     model: Path = Field(default_factory=shipped_model, description="Model file to serve.")
+    sha256: str | None = Field(
+        None,
+        pattern="^[0-9A-Fa-f]{64}$",
+        description="SHA-256 of the model file, as sha256sum prints it; another file is refused.",
+    )
     host: str = Field("127.0.0.1", description="Address to listen on. Loopback by default: this machine only.")
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 takes any free one.")
     workers: int = Field(1, ge=1, le=64, description="Processes that answer, each with its own copy of the model.")
@@ -112,8 +117,8 @@ class ServeSettings(BaseSettings):
             raise ServiceError(f'{error}. Expected JSON for a list, such as ["example.org"].') from error
 
     def export(self) -> None:
-        """Writes every field into the environment, where worker processes read them."""
-        for name, value in self.model_dump(mode="json").items():
+        """Writes every field that is set into the environment, where worker processes read them."""
+        for name, value in self.model_dump(mode="json", exclude_none=True).items():
             os.environ[_PREFIX + name.upper()] = value if isinstance(value, str) else json.dumps(value)
 
     def allows_origin(self, origin: str) -> bool:

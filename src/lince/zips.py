@@ -1,0 +1,46 @@
+"""Zip archives that nobody vouches for, and the arrays in them: bounded before a byte is unpacked, nothing hidden."""
+
+import zipfile
+
+import numpy as np
+from numpy.lib import format as npy
+
+from lince.errors import ModelFileError
+
+# Of the zip format (PKWARE APPNOTE 6.3.10, sections 4.3.7, 4.3.12 and 4.3.16): a member's header, its line in the
+# directory, and the record that ends the archive, each without names, extra fields and comments.
+_HEADER_BYTES, _LINE_BYTES, _END_BYTES = 30, 46, 22
+
+
+def require_bounded(entry: zipfile.ZipInfo) -> None:
+    """zipfile inflates bzip2 and LZMA members whole, whatever size they declare: 2 MB became 847 MB of memory."""
+    if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise ModelFileError(
+            f"{entry.filename} is compressed by method {entry.compress_type}. Expected deflate or none."
+        )
+
+
+def require_no_holes(entries: list[zipfile.ZipInfo], size: int) -> None:
+    """Every byte of the archive belongs to a member or to the directory: nothing can hide between them or behind."""
+    around = _HEADER_BYTES + _LINE_BYTES
+    needed = _END_BYTES + sum(around + 2 * len(entry.filename) + entry.compress_size for entry in entries)
+    if size != needed:
+        raise ModelFileError(
+            f"its archive has {size:,} bytes, its members need {needed:,}. Expected nothing between or behind them: "
+            "the file was altered, export it again."
+        )
+
+
+def array(archive: zipfile.ZipFile, name: str, shape: tuple[int, ...], dtype: type) -> np.ndarray:
+    """One array of an npz, whose header must promise what we expect before a byte of it is read."""
+    with archive.open(name) as file:
+        if npy.read_magic(file) != (1, 0):
+            raise ValueError(f"{name} is not in version 1.0 of the npy format")
+        header = npy.read_array_header_1_0(file)
+        if header != (shape, False, np.dtype(dtype)):
+            raise ValueError(f"{name} holds {header[2]}{list(header[0])}, expected {np.dtype(dtype)}{list(shape)}")
+        size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+        data = file.read(size)
+        if len(data) != size:
+            raise ValueError(f"{name} ends early")
+    return np.frombuffer(data, dtype).reshape(shape)
