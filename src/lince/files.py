@@ -62,8 +62,9 @@ def read_bounded(path: Path, limit_bytes: int) -> bytes:
         OSError: it cannot be read, is no regular file, or has more bytes; `strerror` says which.
     """
     with open_regular(path) as file:
-        data = file.read(limit_bytes + 1)
-    if len(data) > limit_bytes:
+        size = os.fstat(file.fileno()).st_size
+        data = file.read(limit_bytes + 1) if size <= limit_bytes else b""  # it may grow while it is read
+    if max(size, len(data)) > limit_bytes:
         raise OSError(errno.EFBIG, f"it has more than {limit_bytes:,} bytes", str(path))
     return data
 
