@@ -95,6 +95,15 @@ def test_a_stop_is_obeyed_under_attack():
         assert json.loads(answer.partition(b"\r\n\r\n")[2])["error"]["code"] == "shutting_down"
 
 
+def test_a_server_that_is_killed_leaves_no_process():
+    """The process that decodes large pictures ends with its service, however that ends."""
+    with running_server() as server:
+        post(server.url, black_png(2_000, 2_000))
+        [decoder] = psutil.Process(server.process.pid).children()
+        server.process.kill()
+        decoder.wait(20)
+
+
 def test_client_that_leaves_is_no_bug():
     """A connection that breaks in the middle of a body is counted, and not logged as ours."""
     with running_server() as server:

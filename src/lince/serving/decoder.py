@@ -32,8 +32,9 @@ _NICENESS = 10  # of 19: a tenth of the time that a process of ordinary priority
 
 def main() -> None:
     """Answers requests until stdin ends."""
-    if hasattr(os, "nice"):
+    if os.name == "posix":
         os.nice(_NICENESS)
+        signal.signal(signal.SIGPROF, signal.SIG_DFL)  # whoever started the service may have had it ignored
     warnings.filterwarnings("ignore", module="PIL")  # 100,000 lines about one picture's Exif, in the service's log
     memory.return_freed()
     memory.limit_growth(int(sys.argv[1]))
