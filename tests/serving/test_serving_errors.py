@@ -55,6 +55,7 @@ def test_method_not_allowed_says_what_is(client: AppClient):
         ("application/json", "Received 'application/json'"),
         ("", "Received 'no type'"),
         ("multipart/mixed; boundary=b", "Received 'multipart/mixed"),
+        ("image/png" + ";" * 1_000, "more than 100 parameters"),
     ],
 )
 def test_wrong_content_types_are_refused(client: AppClient, png: Png, content_type: str, words: str):
@@ -82,6 +83,7 @@ def test_compressed_bodies_are_refused(client: AppClient, png: Png):
         (BOUNDARY, b"--b\r\nno colon\r\n\r\n", "malformed_form", "malformed"),
         (BOUNDARY, PART[:-2] + b"X: " + b"y" * 9_000, "malformed_form", "header size"),
         (BOUNDARY, PART[:-2] + b"X: y\r\n" * 20, "malformed_form", "header count"),
+        (BOUNDARY, PART[:-4] + b";" * 200 + b"\r\n\r\n", "malformed_form", "more than 100 parameters"),
         (BOUNDARY, b"--b--\r\n", "no_image", "holds no part"),
         (BOUNDARY, PART.replace(b'"file"', b'"picture"'), "wrong_field", "Part 0 of the form has 'picture'"),
         (BOUNDARY, PART + b"\r\n--b\r\nX: y\r\n\r\n", "wrong_field", "Part 1 of the form has no name"),

@@ -21,6 +21,8 @@ _FORM = "multipart/form-data"
 # A part has a disposition, a type and perhaps a length. A file name of 255 letters has 2.3 kB when it is escaped.
 _MAX_PART_HEADERS = 8
 _MAX_PART_HEADER_BYTES = 8 * 2**10
+# Each takes 1.5 µs to parse: 64 KiB of semicolons 97 ms, the headers of a form of 32 parts 3 s.
+_MAX_PARAMETERS = 100
 # What may stand before the first boundary (RFC 2046, section 5.1.1): a note to people whose program reads no forms.
 _MAX_PREAMBLE_BYTES = 8 * 2**10
 _HOW = (
@@ -97,6 +99,8 @@ async def read_images(request: Request, settings: ServeSettings, share: Share) -
 def _boundary(request: Request) -> bytes | None:
     """The boundary of a form; None for the raw bytes of one image."""
     received = request.headers.get("content-type", "")
+    if received.count(";") > _MAX_PARAMETERS:
+        raise RequestError("unsupported_media_type", f"The Content-Type has more than {_MAX_PARAMETERS} parameters.")
     media_type, options = parse_options_header(received)
     if request.headers.get("content-encoding", "identity") != "identity":
         received = f"content-encoding {request.headers['content-encoding']}"
@@ -213,7 +217,10 @@ class _Form:
 
     def _end_header(self) -> None:
         if self._header.lower() == b"content-disposition":
-            _, options = parse_options_header(b"".join(self._pieces))
+            value = b"".join(self._pieces)
+            if value.count(b";") > _MAX_PARAMETERS:
+                raise FormParserError(f"a part has more than {_MAX_PARAMETERS} parameters in its Content-Disposition")
+            _, options = parse_options_header(value)
             self._field = options.get(b"name", b"").decode("utf-8", "replace")
 
     def _end_headers(self) -> None:

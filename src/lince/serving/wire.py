@@ -4,6 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Hashable
+from typing import Any
 
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
@@ -76,6 +77,19 @@ def error_bytes(code: str, message: str, *, close: bool) -> bytes:
         body,
     ]
     return b"".join(lines)
+
+
+def error_messages(code: str, message: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The same as the two messages of an app."""
+    body = error_body(code, message)
+    headers = [
+        (b"content-type", b"application/json"),
+        (b"x-content-type-options", b"nosniff"),
+        (b"retry-after", b"1"),
+        (b"content-length", b"%d" % len(body)),
+    ]
+    start = {"type": "http.response.start", "status": STATUS[code], "headers": headers}
+    return start, {"type": "http.response.body", "body": body}
 
 
 class MalformedLog:
