@@ -139,7 +139,7 @@ class TestReadBounded:
             "folder": path.mkdir,
             "socket": lambda: _make_socket(path),
         }[kind]()
-        with pytest.raises(OSError, match="not a regular file|Is a directory"):
+        with pytest.raises(OSError, match=r"not a regular file|Is a directory"):
             read_bounded(Path("/dev/zero") if kind == "device" else path, 10)
 
     def test_a_null_character_is_an_os_error(self):

@@ -38,6 +38,7 @@ STATUS = {
     "internal_error": 500,
     "overloaded": 503,
     "not_ready": 503,
+    "metrics_unavailable": 503,
 }
 
 ANYWHERE = ("malformed_request", "unknown_host", "receive_timeout", "headers_too_large", "overloaded")
