@@ -175,6 +175,21 @@ def test_stop_kills_a_worker_that_hangs():
         assert not any(Path(f"/proc/{pid}").exists() for pid in pids)
 
 
+def test_who_waits_for_workers_that_hang_is_turned_away():
+    """The supervisor answers in their place, in the shape of every error."""
+    with running_server(workers=2, shutdown_s=0) as server:
+        wait_until_all_ready(server)
+        for pid in workers_of(server):
+            os.kill(pid, signal.SIGSTOP)
+        asking = [ask(server.port) for _ in range(8)]
+        server.process.terminate()
+        for connection in asking:
+            answer = read_all(connection)
+            assert answer.startswith(b"HTTP/1.1 503 ")
+            assert b'{"error":{"code":"overloaded"' in answer
+        assert server.process.wait(20) == 0
+
+
 @pytest.mark.parametrize("workers", [1, 2])
 def test_second_signal_ends_at_once(workers: int):
     """Although a request is on its way and shutdown_s is not over."""

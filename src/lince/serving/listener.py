@@ -6,13 +6,16 @@ import selectors
 import socket
 import struct
 import sys
+import time
 from contextlib import suppress
 
 from lince.errors import ServiceError
+from lince.serving.errors import error_body
 from lince.serving.settings import ServeSettings
 
 _BACKLOG = 1024  # connections the kernel holds for us; it caps them at its own limit (4096 on Linux today)
 _POLL_S = 0.01
+_TURN_AWAY_S = 0.3  # of the two seconds that a stop has after `shutdown_s`
 
 # Of Linux: asm-generic/socket.h, and a program of linux/filter.h (code, jump if true, jump if false, value) that sees a
 # segment from its TCP header on. It drops what has SYN set and ACK not, which is a new connection, and nothing else.
@@ -70,6 +73,31 @@ async def until_nobody_waits(listener: socket.socket, *, timeout_s: float) -> No
     end = loop.time() + timeout_s
     while _somebody_waits(listener) and loop.time() < end:
         await asyncio.sleep(_POLL_S)
+
+
+def turn_away(listener: socket.socket) -> None:
+    """Answers 503 to whoever still waits, when no worker lives to do so."""
+    refuse_new(listener)
+    body = error_body("overloaded", "The server is stopping. Try again in a second.")
+    head = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\nconnection: close\r\n"
+    answer = b"%bretry-after: 1\r\ncontent-length: %d\r\n\r\n%b" % (head, len(body), body)
+    end = time.monotonic() + _TURN_AWAY_S
+    for connection in _waiting(listener):
+        with connection, suppress(OSError):
+            connection.settimeout(max(_POLL_S, end - time.monotonic()))
+            connection.sendall(answer)
+            connection.shutdown(socket.SHUT_WR)
+            while connection.recv(2**16) and time.monotonic() < end:  # what is left unread would reset it
+                pass
+
+
+def _waiting(listener: socket.socket) -> list[socket.socket]:
+    found: list[socket.socket] = []
+    with suppress(OSError):
+        listener.setblocking(False)
+        while len(found) < _BACKLOG:
+            found.append(listener.accept()[0])
+    return found
 
 
 def _somebody_waits(listener: socket.socket) -> bool:

@@ -69,6 +69,7 @@ def _supervise(settings: ServeSettings, listener: socket.socket) -> None:
         supervisor = Supervisor(work, (listener, version), count=settings.workers, shutdown_s=settings.shutdown_s)
         _announce(listener, f", {settings.workers} workers")
         supervisor.run()
+        listening.turn_away(listener)
 
 
 def _metrics_folder() -> tempfile.TemporaryDirectory:
