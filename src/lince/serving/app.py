@@ -113,7 +113,11 @@ def _describe(classifier: Classifier, settings: ServeSettings) -> ModelAnswer:
 
 
 def _add_routes(app: FastAPI) -> None:
-    refusals = (code for code, status in errors.STATUS.items() if status not in _NOT_OF_PREDICT)
+    refusals = (
+        code
+        for code, status in errors.STATUS.items()
+        if status not in _NOT_OF_PREDICT and code != "metrics_unavailable"
+    )
     always = errors.openapi_responses(*errors.ANYWHERE)
     once_ready = errors.openapi_responses(*errors.ANYWHERE, "not_ready")
     not_stalled = errors.openapi_responses(*errors.ANYWHERE, "stalled")
@@ -135,7 +139,8 @@ def _add_routes(app: FastAPI) -> None:
     }
     app.get("/readyz", **ready, responses=in_progress)(readyz)
     numbers = {"response_class": PlainTextResponse, "response_description": "Numbers in Prometheus's text format."}
-    app.get("/metrics", **numbers, responses=always)(metrics)
+    counted = errors.openapi_responses(*errors.ANYWHERE, "metrics_unavailable")
+    app.get("/metrics", **numbers, responses=counted)(metrics)
     app.add_route("/", _document("index.html"), include_in_schema=False)
     app.add_route("/docs", _document("docs.html"), include_in_schema=False)
     app.mount(PAGE_FILES, _PageFiles(directory=_PAGE))

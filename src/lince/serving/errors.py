@@ -43,6 +43,7 @@ STATUS = {
     "not_ready": 503,
     "stalled": 503,
     "shutting_down": 503,
+    "metrics_unavailable": 503,
 }
 
 ANYWHERE = ("malformed_request", "unknown_host", "receive_timeout", "headers_too_large", "overloaded", "shutting_down")
