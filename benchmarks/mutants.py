@@ -59,10 +59,17 @@ def work(kind: str, first: int, count: int, port: int, progress: str) -> None:
             start = time.process_time()
             try:
                 target(seed)
-            except Exception:
-                _say(kind, seed, traceback.format_exc()[-600:])
+            except Exception as error:
+                _say(kind, seed, _where(error))
             if (used := time.process_time() - start) > _CPU_BOUND_S:
                 _say(kind, seed, f"{used:.2f} CPU seconds")
+
+
+def _where(error: Exception) -> str:
+    """What was raised, and the last line of ours or the benchmark's that led to it."""
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "lince" in frame.filename]
+    place = f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else "the benchmark"
+    return f"{type(error).__name__}: {str(error)[:300]} ({place})"
 
 
 def _say(kind: str, seed: int, what: str) -> None:

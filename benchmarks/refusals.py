@@ -3,7 +3,7 @@
 import socket
 import threading
 import time
-from contextlib import suppress
+from collections import Counter
 
 from hostile_requests import Input
 
@@ -11,12 +11,12 @@ _CLIENTS = 8  # few, so that their own work does not show in the times
 _TIMEOUT_S = 10
 
 
-def refusal_times_ms(port: int, request: Input, seconds: float) -> list[float]:
-    """Asks again and again from a few connections, beside whatever load there is; other answers are left out."""
+def refusal_times_ms(port: int, request: Input, seconds: float, others: Counter[str]) -> list[float]:
+    """Asks again and again from a few connections, beside whatever load there is; `others` counts what is no 503."""
     data = request.to_bytes().replace(b"Connection: close\r\n", b"")
     times: list[float] = []
     end = time.monotonic() + seconds
-    threads = [threading.Thread(target=_ask, args=(port, data, end, times)) for _ in range(_CLIENTS)]
+    threads = [threading.Thread(target=_ask, args=(port, data, end, times, others)) for _ in range(_CLIENTS)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -24,14 +24,23 @@ def refusal_times_ms(port: int, request: Input, seconds: float) -> list[float]:
     return times
 
 
-def _ask(port: int, data: bytes, end: float, times: list[float]) -> None:
+def _ask(port: int, data: bytes, end: float, times: list[float], others: Counter[str]) -> None:
     while time.monotonic() < end:
-        with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=_TIMEOUT_S) as connection:
-            while time.monotonic() < end:
-                connection.sendall(data)
-                sent = time.perf_counter()
-                answer = connection.recv(65_536)
-                if not answer:
-                    break
-                if answer.startswith(b"HTTP/1.1 503"):
-                    times.append((time.perf_counter() - sent) * 1000)
+        try:
+            with socket.create_connection(("127.0.0.1", port), timeout=_TIMEOUT_S) as connection:
+                _ask_on(connection, data, end, times, others)
+        except OSError as error:
+            others[type(error).__name__] += 1
+
+
+def _ask_on(connection: socket.socket, data: bytes, end: float, times: list[float], others: Counter[str]) -> None:
+    while time.monotonic() < end:
+        connection.sendall(data)
+        sent = time.perf_counter()
+        answer = connection.recv(65_536)
+        if answer.startswith(b"HTTP/1.1 503"):
+            times.append((time.perf_counter() - sent) * 1000)
+            continue
+        others[answer[9:12].decode() or "closed"] += 1
+        if not answer:
+            return

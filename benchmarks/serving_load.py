@@ -13,6 +13,7 @@ import os
 import statistics
 import sys
 import time
+from collections import Counter
 from dataclasses import asdict
 
 import numpy as np
@@ -49,12 +50,14 @@ def goodput(server: ServerProcess, rounds: int, seconds: float) -> dict:
     wrk.load(server.port, _small(), 16, _WARM_UP_S)
     loads: dict[int, list[wrk.Load]] = {connections: [] for connections in (*_FEW, *_MANY)}
     waited: dict[int, list[float]] = {connections: [] for connections in _MANY}
+    probes: Counter[str] = Counter()
     for _ in range(rounds):
         for connections, found in loads.items():
             found.append(wrk.load(server.port, _small(), connections, seconds))
         for connections, times in waited.items():
-            with wrk.loading(server.port, _small(), connections, seconds + 5):
-                times += refusal_times_ms(server.port, _small(), seconds)
+            with wrk.loading(server.port, _small(), connections, seconds + _WARM_UP_S):
+                time.sleep(_WARM_UP_S / 2)
+                times += refusal_times_ms(server.port, _small(), seconds, probes)
     rates = {connections: statistics.median(load.ok_rate for load in found) for connections, found in loads.items()}
     best = max(rates[connections] for connections in _FEW)
     return {
@@ -64,16 +67,17 @@ def goodput(server: ServerProcess, rounds: int, seconds: float) -> dict:
             for connections, found in loads.items()
         },
         "of_best": {str(connections): round(rates[connections] / best, 3) for connections in _MANY},
+        "probes_not_refused": probes,
         "refusal_ms": {str(connections): _quantiles(times) for connections, times in waited.items()},
         "other": sum(load.other for found in loads.values() for load in found),
         "broken": sum(load.broken for found in loads.values() for load in found),
         "kept": all(rates[connections] >= _GOODPUT_SHARE * best for connections in _MANY)
-        and all(_share_in_time(times) >= 0.5 for times in waited.values()),
+        and all(times and _share_in_time(times) >= 0.5 for times in waited.values()),
     }
 
 
 def _share_in_time(times: list[float]) -> float:
-    return sum(value <= _REFUSAL_MS for value in times) / len(times) if times else 1.0
+    return sum(value <= _REFUSAL_MS for value in times) / len(times)
 
 
 def _quantiles(times: list[float]) -> dict:
@@ -96,14 +100,16 @@ def beside(server: ServerProcess, rounds: int, seconds: float) -> dict:
     neighbours = _large()
     ratios: dict[str, list[float]] = {name: [] for name in neighbours}
     loads: dict[str, list[wrk.Load]] = {name: [] for name in ("alone", *neighbours)}
+    others: dict[str, list[wrk.Load]] = {name: [] for name in neighbours}
     for _ in range(rounds):
         alone = wrk.load(server.port, small, _SMALL_CLIENTS, seconds)
         loads["alone"].append(alone)
         for name, request in neighbours.items():
-            with wrk.loading(server.port, request, _LARGE_CLIENTS, seconds + 10):
+            with wrk.loading(server.port, request, _LARGE_CLIENTS, seconds + 2 * _WARM_UP_S) as neighbour:
                 time.sleep(_WARM_UP_S)
                 found = wrk.load(server.port, small, _SMALL_CLIENTS, seconds)
             loads[name].append(found)
+            others[name] += neighbour
             ratios[name].append(found.ok_rate / alone.ok_rate)
             _drain(server, small)
     medians = {name: round(statistics.median(values), 3) for name, values in ratios.items()}
@@ -113,8 +119,14 @@ def beside(server: ServerProcess, rounds: int, seconds: float) -> dict:
         "of_alone_rounds": {name: [round(value, 3) for value in values] for name, values in ratios.items()},
         "p99_ms": {name: round(statistics.median(x.p99_ms for x in found), 1) for name, found in loads.items()},
         "busy": {name: sum(x.busy for x in found) for name, found in loads.items()},
-        "kept": medians["png_25mp"] >= _BESIDE_SHARE,
+        # A neighbour whose pictures are all refused is none: then nothing was shown.
+        "neighbours": {name: _sums(found) for name, found in others.items()},
+        "kept": medians["png_25mp"] >= _BESIDE_SHARE and _sums(others["png_25mp"])["ok"] > 0,
     }
+
+
+def _sums(found: list[wrk.Load]) -> dict[str, int]:
+    return {field: sum(getattr(load, field) for load in found) for field in ("ok", "busy", "other", "broken")}
 
 
 def _drain(server: ServerProcess, small: Input) -> None:

@@ -80,7 +80,9 @@ def load(port: int, request: Input, connections: int, seconds: float) -> Load:
 
 
 @contextmanager
-def loading(port: int, request: Input, connections: int, seconds: float) -> Iterator[None]:
-    """The same load meanwhile, ended with the block."""
-    with _started(port, request, connections, seconds):
-        yield
+def loading(port: int, request: Input, connections: int, seconds: float) -> Iterator[list[Load]]:
+    """The same load meanwhile; what it got is in the list once the block has ended."""
+    found: list[Load] = []
+    with _started(port, request, connections, seconds) as process:
+        yield found
+        found.append(Load(**json.loads(process.communicate(timeout=seconds + 60)[0].splitlines()[-1])))

@@ -145,9 +145,10 @@ def _jpeg_scans(data: bytes, position: int) -> int:
 
 def _png(data: bytes) -> Structure:
     found = Structure("PNG")
-    position, chunks, packed = 8, 0, 0
+    position, chunks, packed, profiles = 8, 0, 0, 0
     while position + 8 <= len(data):
         length, kind = struct.unpack_from(">I4s", data, position)
+        length = min(length, len(data) - position - 8)  # of a file that is cut short
         chunks += 1
         if kind == b"IHDR":
             found.width, found.height = struct.unpack_from(">II", data, position + 8)
@@ -158,11 +159,19 @@ def _png(data: bytes) -> Structure:
             if kind == b"eXIf":
                 _require("bytes of Exif", length, _MAX_EXIF_BYTES)
             packed += kind in (b"iCCP", b"zTXt", b"iTXt")
+            profiles += kind == b"iCCP"
+            found.slow |= kind == b"zTXt" or (kind == b"iTXt" and _is_packed_text(data, position + 8, length))
         _require("chunks", chunks, _MAX_PARTS + len(data) // 1024)
         _require("profiles and texts", packed, _MAX_PACKED)
         position += 12 + length
-    found.slow = packed > 2  # a megabyte each once unpacked, with the lock held
+    found.slow |= profiles > 1  # a megabyte each once unpacked, with the lock held
     return found
+
+
+def _is_packed_text(data: bytes, start: int, length: int) -> bool:
+    """Whether an iTXt chunk says so: behind its keyword and a zero byte (PNG specification, section 11.3.3.4)."""
+    end = data.find(b"\0", start, start + length)
+    return data[end + 1 : end + 2] == b"\1"
 
 
 def _webp(data: bytes) -> Structure:
@@ -170,6 +179,7 @@ def _webp(data: bytes) -> Structure:
     position, chunks = 12, 0
     while position + 8 <= len(data):
         kind, length = struct.unpack_from("<4sI", data, position)
+        length = min(length, len(data) - position - 8)
         chunks += 1
         _require("chunks", chunks, _MAX_CHUNKS)
         if not found.width:

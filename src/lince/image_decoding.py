@@ -52,7 +52,9 @@ def read(data: bytes, spec: ImageSpec, limits: ImageLimits) -> Image.Image:
         drafted = image.draft(None, (spec.width * _DRAFT_MARGIN, spec.height * _DRAFT_MARGIN))
         # A side that the scale does not divide is rounded up: the picture ends inside of the last pixel.
         box = drafted[1] if drafted else (0, 0, *image.size)
-        _require_memory(image, structure.buffer_bytes, limits)
+        pixels = image.width * image.height  # as they will be decoded
+        needed = pixels * _MODE_BYTES.get(image.mode, 4) + structure.buffer_bytes
+        _require_memory(image.format, pixels, needed, limits)
         image.load()
         turn = _TURNS.get(image.getexif().get(ExifTags.Base.Orientation))
         size = (spec.height, spec.width) if turn in _SWAPPING_SIDES else (spec.width, spec.height)
@@ -76,6 +78,9 @@ def _open(data: bytes, limits: ImageLimits) -> tuple[Image.Image, encoded_image.
         message = f"The image has {len(data):,} bytes. Expected at most {limits.max_bytes:,}: scale it down."
         raise ImageError("image_too_large", message)
     structure = encoded_image.inspect(data)
+    # Before Pillow opens it, which takes memory for a WebP; its own idea of the size is checked again afterwards.
+    _require_size(structure.width, structure.height, limits)
+    _require_memory(structure.format, structure.pixels, structure.buffer_bytes, limits)
     try:
         image = Image.open(io.BytesIO(data), formats=FORMATS)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
@@ -84,32 +89,27 @@ def _open(data: bytes, limits: ImageLimits) -> tuple[Image.Image, encoded_image.
     except Exception as error:  # Pillow's plugins raise many types on hostile headers (struct.error, SyntaxError, …)
         message = f"Received {len(data):,} bytes that are not an image we read. Expected {', '.join(FORMATS)}."
         raise ImageError("unsupported_format", message) from error
-    _require_size(image, limits)
+    _require_size(image.width, image.height, limits)
     return image, structure
 
 
-def _require_size(image: Image.Image, limits: ImageLimits) -> None:
-    pixels = image.width * image.height
-    if max(image.size) > limits.max_side:
-        message = f"The image is {image.width} × {image.height} pixels. Expected at most {limits.max_side:,} a side."
+def _require_size(width: int, height: int, limits: ImageLimits) -> None:
+    pixels = width * height
+    if max(width, height) > limits.max_side:
+        message = f"The image is {width} × {height} pixels. Expected at most {limits.max_side:,} a side: scale it down."
         raise ImageError("image_too_large", message)
     if pixels > limits.max_pixels:
-        size = f"{image.width} × {image.height}"
+        size = f"{width} × {height}"
         message = f"The image is {size} = {pixels:,} pixels. Expected at most {limits.max_pixels:,}: scale it down."
         raise ImageError("image_too_large", message)
-    if pixels == 0:
-        message = f"The image is {image.width} × {image.height} pixels. Expected at least 1 × 1."
-        raise ImageError("corrupt_image", message)
 
 
-def _require_memory(image: Image.Image, buffer_bytes: int, limits: ImageLimits) -> None:
-    """Before the pixels are decoded: what that will take at its highest."""
-    needed = image.width * image.height * _MODE_BYTES.get(image.mode, 4) + buffer_bytes
+def _require_memory(name: str, pixels: int, needed: int, limits: ImageLimits) -> None:
     if needed > limits.max_decoder_bytes:
         raise ImageError(
             "image_too_large",
-            f"Decoding the {image.format} image of {image.width} × {image.height} pixels takes {needed:,} bytes of "
-            f"memory. Expected at most {limits.max_decoder_bytes:,}: scale it down, or save it as an ordinary JPEG.",
+            f"Decoding the {name} image of {pixels:,} pixels takes {needed:,} bytes of memory. "
+            f"Expected at most {limits.max_decoder_bytes:,}: scale it down, or save it as an ordinary JPEG.",
         )
 
 

@@ -5,7 +5,9 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 from hostile_http import exchange, is_clear
+from hostile_images import COSTLY, ORDINARY
 from hostile_requests import KINDS, Input, encoded, heavy_pictures
+from process_tree import Watch, cpu_s
 from server_process import ServerProcess, running_server
 
 SEEDS = range(3)
@@ -31,12 +33,33 @@ def test_a_good_picture_is_no_hostile_input(server: ServerProcess):
     assert (status, is_clear(status, answer)) == (200, False)
 
 
+@pytest.mark.parametrize("name", ORDINARY)
+def test_everyday_picture_is_answered(server: ServerProcess, name: str):
+    """No bound refuses what people have."""
+    status, answer = exchange(server.port, Input(ORDINARY[name]()).to_bytes())
+    assert status == 200, answer
+
+
+@pytest.mark.parametrize("name", COSTLY)
+def test_costly_picture_has_bounds(server: ServerProcess, name: str):
+    """One second of CPU is the bound; three leave room for a busy machine's accounting, and faults cost minutes."""
+    sent = Input(COSTLY[name]()).to_bytes()
+    log, cpu = server.log.stat().st_size, cpu_s(server.process.pid)
+    with Watch(server.process.pid) as watch:
+        status, answer = exchange(server.port, sent)
+    assert status == 200 or is_clear(status, answer), answer
+    assert cpu_s(server.process.pid) - cpu < 3
+    assert (watch.peak_share or watch.peak_resident) < 300 * 2**20
+    assert server.log.stat().st_size - log < 64 * 2**10
+
+
 def test_memory_is_given_back(server: ServerProcess):
-    """The heaviest pictures the limits allow need less than 600 MB, and leave less than 60 MB behind."""
+    """The heaviest pictures the limits allow need less than 300 MB, children included, and leave 60 at most."""
     before = server.memory_bytes()
-    for picture in heavy_pictures():
-        assert exchange(server.port, picture.to_bytes())[0] == 200
-    assert server.memory_bytes("VmHWM") < 600 * 2**20
+    with Watch(server.process.pid) as watch:
+        for picture in heavy_pictures():
+            assert exchange(server.port, picture.to_bytes())[0] == 200
+    assert (watch.peak_share or watch.peak_resident) < 300 * 2**20
     assert server.memory_bytes() < before + 60 * 2**20
 
 

@@ -30,7 +30,7 @@ def test_small_pictures_are_answered_while_a_large_one_is_decoded(client: AppCli
 
 def test_a_form_of_many_medium_pictures_is_large(client: AppClient, png: Png, monkeypatch: pytest.MonkeyPatch):
     """Together they are more than a thread may decode; the answers are the same."""
-    data = png(size=300)
+    data = png(size=200)
     alone = client.post("/predict", content=data, headers=RAW).json()["predictions"][0]
     decoded = []
     decode = DecoderProcess.decode
@@ -46,7 +46,7 @@ def test_a_picture_that_takes_too_long_is_413(make_client: MakeClient):
     client = make_client(decode_cpu_s=0.01)
     response = client.post("/predict", content=black_png(3_000, 3_000), headers=RAW)
     assert (413, "decode_timeout") == (response.status_code, response.json()["error"]["code"])
-    assert 200 == client.post("/predict", content=black_png(1_000, 1_000), headers=RAW).status_code
+    assert 200 == client.post("/predict", content=black_png(600, 600), headers=RAW).status_code
 
 
 def test_images_of_a_form_share_their_time(make_client: MakeClient, png: Png):

@@ -118,7 +118,6 @@ def _add_routes(app: FastAPI) -> None:
         for code, status in errors.STATUS.items()
         if status not in _NOT_OF_PREDICT and code != "metrics_unavailable"
     )
-    always = errors.openapi_responses(*errors.ANYWHERE)
     once_ready = errors.openapi_responses(*errors.ANYWHERE, "not_ready")
     not_stalled = errors.openapi_responses(*errors.ANYWHERE, "stalled")
     in_progress = errors.openapi_responses(*errors.ANYWHERE, "not_ready", "stalled")

@@ -30,11 +30,11 @@ Answer = dict[str, Any] | ErrorAnswer
 
 Decoded = np.ndarray | ImageError
 
-# What all images of a request in the lane of threads may be together: some 20 ms of decoding and 8 MB.
-_SMALL_PIXELS = 2_000_000
+# What all images of a request in the lane of threads may be together, in pixels of a PNG: 10 ms of decoding.
+_SMALL_PIXELS = 500_000
+_WEIGHTS = {"JPEG": 0.25, "WEBP": 2}  # of a pixel: a JPEG is scaled down while it is decoded; WebP also holds the lock
 _SMALL_BYTES = 2 * 2**20  # encoded: empty blocks of deflate take 0.07 µs a byte, whatever the pixels
 _SMALL_METADATA_BYTES = 256 * 2**10  # Pillow reads it in Python, at up to 80 ns a byte
-_WEBP_WEIGHT = 4  # a pixel takes four times as long as a PNG's, with the interpreter's lock held
 _SCANS_PER_WEIGHT = 5  # scans of a JPEG that cost as much as decoding a PNG of its size
 _MAX_LARGE = 16  # requests that wait for the process: some 5 s of 25-megapixel pictures
 _FORM_IMAGES = 2  # a form may take as much CPU time as so many images
@@ -193,8 +193,7 @@ def _inspect(data: bytes) -> Structure | ImageError:
 def _are_small(structures: Sequence[Structure]) -> bool:
     """Whether decoding them all is so little work that a thread may do it, which nothing can stop."""
     pixels = sum(
-        found.pixels * max(1, found.passes // _SCANS_PER_WEIGHT) * (_WEBP_WEIGHT if found.format == "WEBP" else 1)
-        for found in structures
+        found.pixels * max(1, found.passes / _SCANS_PER_WEIGHT) * _WEIGHTS.get(found.format, 1) for found in structures
     )
     metadata_bytes = sum(found.metadata_bytes for found in structures)
     slow = any(found.slow for found in structures)

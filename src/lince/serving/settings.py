@@ -15,6 +15,7 @@ from lince.records import ImageLimits
 
 _PREFIX = "LINCE_"
 _DECODER_BYTES = 5  # a pixel: PNG, BMP and GIF need no more, nor does a JPEG of a camera
+_DECODER_SPARE_BYTES = 8 * 2**20  # with these a WebP of 8 megapixels fits, too
 
 
 def shipped_model() -> Path:
@@ -133,7 +134,7 @@ class ServeSettings(BaseSettings):
         return ImageLimits(
             max_bytes=self.max_body_bytes,
             max_pixels=self.max_pixels,
-            max_decoder_bytes=_DECODER_BYTES * self.max_pixels,
+            max_decoder_bytes=_DECODER_BYTES * self.max_pixels + _DECODER_SPARE_BYTES,
         )
 
     @property
