@@ -11,7 +11,7 @@ from PIL import Image
 
 _RAW = {"Content-Type": "application/octet-stream"}
 _BOUNDARY = "b0undary"
-_FORM = {"Content-Type": f"multipart/form-data; boundary={_BOUNDARY}"}
+FORM = {"Content-Type": f"multipart/form-data; boundary={_BOUNDARY}"}
 
 
 @dataclass(frozen=True)
@@ -180,16 +180,16 @@ def _too_many_bytes(rng: np.random.Generator) -> Input:
 
 def _many_parts(rng: np.random.Generator) -> Input:
     content = encoded(rng, "PNG") if rng.integers(2) else b""
-    return Input(form(*[("file", content)] * int(rng.integers(33, 5_000 if not content else 200))), _FORM)
+    return Input(form(*[("file", content)] * int(rng.integers(33, 5_000 if not content else 200))), FORM)
 
 
 def _bad_parts(rng: np.random.Generator) -> Input:
-    return Input(form(*[("file", rng.bytes(300))] * int(rng.integers(1, 33))), _FORM)
+    return Input(form(*[("file", rng.bytes(300))] * int(rng.integers(1, 33))), FORM)
 
 
 def _wrong_field(rng: np.random.Generator) -> Input:
     name = ["image", "files", "FILE", "", "x" * 500, "../../etc/passwd", "\u202e", "file[]"][rng.integers(8)]
-    return Input(form(("file", encoded(rng, "PNG")), (name, encoded(rng, "PNG"))), _FORM)
+    return Input(form(("file", encoded(rng, "PNG")), (name, encoded(rng, "PNG"))), FORM)
 
 
 def _malformed_form(rng: np.random.Generator) -> Input:
@@ -205,7 +205,7 @@ def _malformed_form(rng: np.random.Generator) -> Input:
     body = [*bodies, good.replace(b"Content-Type: image/png", b"no colon here"), form(("file", b""), end=b"")][
         rng.integers(8)
     ]
-    return Input(body, _FORM)
+    return Input(body, FORM)
 
 
 def _bad_boundary(rng: np.random.Generator) -> Input:
@@ -215,12 +215,12 @@ def _bad_boundary(rng: np.random.Generator) -> Input:
 
 def _part_headers(rng: np.random.Generator) -> Input:
     more = "X-A: b\r\n" * 10_000 if rng.integers(2) else f"X-A: {'b' * 100_000}\r\n"
-    return Input(form(("file", encoded(rng, "PNG")), more_headers=more), _FORM)
+    return Input(form(("file", encoded(rng, "PNG")), more_headers=more), FORM)
 
 
 def _parser_worst_case(rng: np.random.Generator) -> Input:
     """Almost the boundary, over and over: what a parser likes least."""
-    return Input(form(("file", f"\r\n--{_BOUNDARY}x".encode() * int(rng.integers(1_000, 50_000)))), _FORM)
+    return Input(form(("file", f"\r\n--{_BOUNDARY}x".encode() * int(rng.integers(1_000, 50_000)))), FORM)
 
 
 def _chunked(rng: np.random.Generator) -> Input:

@@ -7,7 +7,7 @@ import sysconfig
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,10 +37,11 @@ class ServerProcess:
 
 
 @contextmanager
-def running_server(**settings: object) -> Iterator[ServerProcess]:
+def running_server(*, command: Sequence[str] = COMMAND, **settings: object) -> Iterator[ServerProcess]:
     """Starts a server on a free port of 127.0.0.1, yields it when it is ready, and ends it.
 
     Args:
+        command: starts the server; another version's, to compare.
         settings: fields of `ServeSettings`.
 
     Raises:
@@ -52,7 +53,7 @@ def running_server(**settings: object) -> Iterator[ServerProcess]:
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder, "log")
         with log.open("wb") as file:
-            process = subprocess.Popen(COMMAND, env=environment, stdout=file, stderr=file)
+            process = subprocess.Popen(command, env=environment, stdout=file, stderr=file)
         try:
             yield ServerProcess(process, _wait_until_ready(process, log), log)
         finally:

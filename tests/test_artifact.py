@@ -162,13 +162,13 @@ class TestReadRefusesOtherFiles:
     def test_pipe(self, tmp_path):
         """A pipe to which nobody writes is refused at once, rather than waited for."""
         os.mkfifo(tmp_path / "pipe.tflite")
-        with pytest.raises(ModelFileError, match=r"pipe\.tflite': cannot be read \(it is a device or a pipe\)"):
+        with pytest.raises(ModelFileError, match=r"pipe\.tflite': cannot be read \(it is not a regular file\)"):
             artifact.read(tmp_path / "pipe.tflite")
 
     @pytest.mark.skipif(not Path("/dev/zero").exists(), reason="no such device here")
     def test_device(self):
         """A device that has no end."""
-        with pytest.raises(ModelFileError, match=r"'/dev/zero': cannot be read \(it is a device or a pipe\)"):
+        with pytest.raises(ModelFileError, match=r"'/dev/zero': cannot be read \(it is not a regular file\)"):
             artifact.read(Path("/dev/zero"))
 
     def test_huge_file(self, tmp_path):
@@ -176,7 +176,7 @@ class TestReadRefusesOtherFiles:
         path = tmp_path / "huge.tflite"
         with path.open("wb") as file:
             file.truncate(2**30 + 1)
-        with pytest.raises(ModelFileError, match=r"1,073,741,825 bytes\. Expected at most 1,073,741,824"):
+        with pytest.raises(ModelFileError, match=r"it has more than 1,073,741,824 bytes"):
             artifact.read(path)
 
     @pytest.mark.parametrize(

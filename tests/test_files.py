@@ -1,11 +1,30 @@
 """Files are whole or as they were."""
 
+import errno
 import os
+import signal
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import pytest
 
+from lince.files import read_bounded, write_atomically
+
+# Begins to write REPORT, says so, and then waits in the middle of it.
+_SLOW_WRITE = """
+import sys, time
+from pathlib import Path
 from lince.files import write_atomically
+
+def chunks():
+    yield b"half"
+    print("writing", flush=True)
+    time.sleep(60)
+
+write_atomically(Path(sys.argv[1]), chunks())
+"""
 
 
 class TestWriteAtomically:
@@ -68,3 +87,80 @@ class TestWriteAtomically:
             os.utime(tmp_path / name, (two_days_ago, two_days_ago))
         write_atomically(path, b"whole")
         assert {"report.json", *names[1:]} == {left.name for left in tmp_path.iterdir()}
+
+    @pytest.mark.skipif(os.name == "nt", reason="Windows cannot lock files in this way")
+    def test_removes_at_once_what_a_killed_process_left(self, tmp_path):
+        """A process that was killed while it wrote leaves a file; the next write into the folder removes it."""
+        writer = _begin_to_write(tmp_path / "report.json")
+        assert len(_temporary_files(tmp_path)) == 1
+        writer.send_signal(signal.SIGKILL)
+        writer.wait()
+        write_atomically(tmp_path / "another.json", b"whole")
+        assert ["another.json"] == [left.name for left in tmp_path.iterdir()]
+
+    @pytest.mark.skipif(os.name == "nt", reason="Windows cannot lock files in this way")
+    def test_leaves_what_a_living_process_writes(self, tmp_path):
+        """Another writer of the same file goes on, however long it takes."""
+        writer = _begin_to_write(tmp_path / "report.json")
+        try:
+            before = _temporary_files(tmp_path)
+            os.utime(before[0], (0, 0))
+            write_atomically(tmp_path / "report.json", b"whole")
+            assert before == _temporary_files(tmp_path)
+        finally:
+            writer.kill()
+            writer.wait()
+
+
+class TestReadBounded:
+    def test_reads_a_file_of_just_the_limit(self, tmp_path):
+        """The limit itself is allowed; a link to a file is a file."""
+        (tmp_path / "file").write_bytes(b"12345")
+        (tmp_path / "link").symlink_to(tmp_path / "file")
+        assert read_bounded(tmp_path / "link", 5) == b"12345"
+
+    def test_refuses_a_byte_more(self, tmp_path):
+        """A sparse file of 2 GiB is refused as well, and not read."""
+        with (tmp_path / "file").open("wb") as file:
+            file.truncate(2**31)
+        with pytest.raises(OSError, match="more than 5 bytes") as caught:
+            read_bounded(tmp_path / "file", 5)
+        assert caught.value.errno == errno.EFBIG
+
+    @pytest.mark.skipif(os.name == "nt", reason="Windows has no such files")
+    @pytest.mark.parametrize("kind", ["pipe", "device", "link to a device", "folder", "socket"])
+    def test_refuses_what_never_ends_or_never_begins(self, tmp_path, kind):
+        """Without waiting: nobody writes into the pipe."""
+        path = tmp_path / "it"
+        {
+            "pipe": lambda: os.mkfifo(path),
+            "device": lambda: None,
+            "link to a device": lambda: path.symlink_to("/dev/zero"),
+            "folder": path.mkdir,
+            "socket": lambda: _make_socket(path),
+        }[kind]()
+        with pytest.raises(OSError, match=r"not a regular file|Is a directory"):
+            read_bounded(Path("/dev/zero") if kind == "device" else path, 10)
+
+    def test_a_null_character_is_an_os_error(self):
+        """Python raises ValueError, which nobody expects of a path."""
+        with pytest.raises(OSError, match="null"):
+            read_bounded(Path("a\0b"), 10)
+
+
+def _begin_to_write(path: Path) -> subprocess.Popen:
+    writer = subprocess.Popen([sys.executable, "-c", _SLOW_WRITE, str(path)], stdout=subprocess.PIPE)
+    assert writer.stdout.readline() == b"writing\n"
+    writer.stdout.close()
+    return writer
+
+
+def _temporary_files(folder: Path) -> list[Path]:
+    return sorted(folder.glob(".*.tmp"))
+
+
+def _make_socket(path: Path) -> None:
+    import socket
+
+    with socket.socket(socket.AF_UNIX) as one:
+        one.bind(str(path))

@@ -177,7 +177,10 @@ CHANGES = {
     "activation for a constant": (activation_as_kernel, "a constant in the place of one"),
     "input outside": (changed(lambda model: model.subgraphs[0], inputs=[42]), "other inputs than one"),
     "inputs two": (changed(lambda model: model.subgraphs[0], inputs=[41, 0]), "other inputs than one"),
-    "input of another type": (changed(lambda model: operand(model, PIXELS, 0), type=0, quantization=None), "of type 0"),
+    "input of another type": (
+        changed(lambda model: operand(model, PIXELS, 0), type=0, quantization=None),
+        "reads tensors of type 0",
+    ),
     "output": (changed(lambda model: result(model, DENSE), shape=[1, 2, 5], shapeSignature=None), "answers with"),
     "output not written": (lambda model: model.subgraphs[0].operators.pop(), "nothing writes its output"),
     "signature elsewhere": (

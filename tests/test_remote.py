@@ -257,7 +257,7 @@ class TestErrors:
                 prediction["top"] = prediction["top"][:2]
             return answer
 
-        self.predict_fails(r"ValueError: 2 classes for \?top=3", FakeLince(change=shorten))
+        self.predict_fails(r"ValueError: 2 classes, 2 different ones, for \?top=3", FakeLince(change=shorten))
 
     def test_an_unknown_class_is_refused(self):
         """A class that GET /model did not name."""
@@ -266,4 +266,6 @@ class TestErrors:
             answer["predictions"][0]["top"][0]["label"] = "cow"
             return answer
 
-        self.predict_fails("/predict does not answer as Lince does .KeyError: 'cow'", FakeLince(change=rename))
+        self.predict_fails(
+            "/predict does not answer as Lince does .ValueError: the class 'cow'", FakeLince(change=rename)
+        )

@@ -8,11 +8,8 @@ Reading trusts nothing: sizes are bounded before a byte is unpacked, nothing is 
 against the others.
 """
 
-import errno
 import hashlib
 import io
-import os
-import stat
 import zipfile
 from dataclasses import dataclass
 from datetime import datetime
@@ -26,7 +23,7 @@ import numpy as np
 from lince import golden as golden_images
 from lince import network, zips
 from lince.errors import ModelFileError
-from lince.files import write_atomically
+from lince.files import read_bounded, write_atomically
 from lince.golden import Golden
 from lince.published import Arithmetic, Certificate, Manifest
 from lince.records import Calibration, ImageSpec
@@ -176,24 +173,12 @@ def decode(data: bytes) -> Artifact:
 
 
 def _bytes(path: Path) -> bytes:
-    """What a regular file holds, and no more than it held when it was opened: a device has no end, a pipe may wait."""
     try:
-        with open(path, "rb", opener=_without_waiting) as file:
-            found = os.fstat(file.fileno())
-            if not stat.S_ISREG(found.st_mode):
-                raise OSError(errno.EINVAL, "it is a device or a pipe")
-            if found.st_size > _MAX_FILE_BYTES:
-                raise ModelFileError(f"{found.st_size:,} bytes. Expected at most {_MAX_FILE_BYTES:,}.")
-            return file.read(found.st_size)
+        return read_bounded(path, _MAX_FILE_BYTES)
     except OSError as error:
         raise ModelFileError(
             f"cannot be read ({error.strerror}). Expected a .tflite file, a run folder or 'cifar10'."
         ) from error
-
-
-def _without_waiting(path: str, flags: int) -> int:
-    """Opens a pipe at once, which otherwise takes until somebody writes to it."""
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def _require_digest(data: bytes, expected: str | None) -> None:

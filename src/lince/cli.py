@@ -8,6 +8,7 @@ import re
 import shlex
 import sys
 import time
+import warnings
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -56,6 +57,7 @@ _FIXED_BY_THE_RUN = (
 
 def main() -> None:
     """The `lince` program."""
+    warnings.filterwarnings("ignore", module="PIL")  # one damaged picture can cause 100,000 lines
     try:
         app()
     except LinceError as error:

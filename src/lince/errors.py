@@ -17,7 +17,9 @@
 
 from typing import Literal
 
-ImageErrorCode = Literal["empty_image", "unsupported_format", "corrupt_image", "image_too_large"]
+ImageErrorCode = Literal[
+    "empty_image", "unsupported_format", "corrupt_image", "image_too_large", "image_too_complex", "decode_timeout"
+]
 
 
 class LinceError(Exception):

@@ -11,7 +11,10 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from jaxtyping import Bool, Float32, Int64, UInt8
 
-ResizeRule = Literal["crop", "stretch"]
+from lince.image_spec import ImageLimits as ImageLimits
+from lince.image_spec import ImageSpec as ImageSpec
+from lince.image_spec import ResizeRule as ResizeRule
+
 ComputeDtype = Literal["bfloat16", "float32"]
 
 Predict = Callable[[UInt8[np.ndarray, "n h w 3"]], Float32[np.ndarray, "n k"]]
@@ -19,38 +22,6 @@ Predict = Callable[[UInt8[np.ndarray, "n h w 3"]], Float32[np.ndarray, "n k"]]
 
 A float Keras model, an int8 model file and the address of a running server all become a `Predict`.
 """
-
-
-@dataclass(frozen=True)
-class ImageSpec:
-    """What a network wants to see.
-
-    Attributes:
-        height, width: pixels.
-        resize: what happens to other sizes; `"crop"` cuts the largest centred rectangle of the right shape and
-            scales it, `"stretch"` scales the whole picture and ignores its shape.
-    """
-
-    height: int = 32
-    width: int = 32
-    resize: ResizeRule = "crop"
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        return (self.height, self.width, 3)
-
-
-@dataclass(frozen=True)
-class ImageLimits:
-    """Bounds checked before anything is decoded.
-
-    Attributes:
-        max_bytes: of one encoded image. 10 MiB holds a 24-megapixel JPEG of a phone.
-        max_pixels: width × height as the header declares them. 50 MP decode to 150 MB of RGB.
-    """
-
-    max_bytes: int = 10 * 2**20
-    max_pixels: int = 50_000_000
 
 
 class Images(Protocol):

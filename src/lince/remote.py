@@ -1,28 +1,95 @@
 """A running server as a `Predict`, so that the service is evaluated by the same code as the model file.
 
-Images travel as PNG, which loses nothing: the server sees the same pixels.
+Images travel as PNG, which loses nothing: the server sees the same pixels. What a server answers is not trusted: its
+bytes, its time, and every type and range are bounded.
 """
 
-import http.client
 import io
-import json
+import math
 import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
-from urllib.parse import SplitResult, urlsplit
+from typing import Annotated
 
-import msgspec
 import numpy as np
 from jaxtyping import Float32, UInt8
+from msgspec import Meta
 from PIL import Image
 
+from lince import exchange
 from lince.errors import ServiceError
-from lince.records import Calibration, ImageSpec, Predict
+from lince.records import Calibration, ImageSpec, Predict, ResizeRule
 from lince.sentences import brief
 
 _PARTS_PER_REQUEST = 16  # keeps a request small, and the time to its answer short, whatever the server would take
+_MODEL_LIMIT_BYTES = 16 * 2**20  # twice a model file's largest manifest
 _ANSWER_LIMIT_BYTES = 32 * 2**20  # 16 answers over 10,000 classes at 100 bytes each, twice; nobody's endless stream
+_SUM_TOLERANCE = 1e-2  # of 10,000 float32 probabilities
+
+_Side = Annotated[int, Meta(ge=1, le=1024)]  # of a model file's images
+_Share = Annotated[float, Meta(ge=0, le=1)]
+_Name = Annotated[str, Meta(min_length=1, max_length=1000)]
+
+
+@dataclass(frozen=True)
+class _Image:
+    height: _Side
+    width: _Side
+    resize: ResizeRule
+
+
+@dataclass(frozen=True)
+class _Limits:
+    max_parts: Annotated[int, Meta(ge=1, le=2**20)]
+
+
+@dataclass(frozen=True)
+class _Calibration:
+    """`records.Calibration`, with ranges."""
+
+    temperature: Annotated[float, Meta(gt=0, lt=1e6)]
+    coverage: _Share
+    set_threshold: _Share
+    abstain_below: _Share
+    n: Annotated[int, Meta(ge=0, le=2**62)]
+
+
+@dataclass(frozen=True)
+class _Model:
+    """The part of `GET /model` that is read."""
+
+    name: _Name
+    version: _Name
+    classes: Annotated[tuple[_Name, ...], Meta(min_length=2, max_length=2**16)]
+    image: _Image
+    limits: _Limits
+    calibration: _Calibration
+
+
+@dataclass(frozen=True)
+class _Entry:
+    label: str
+    probability: Annotated[float, Meta(ge=0, le=1.0001)]  # float32's rounding may exceed one
+
+
+@dataclass(frozen=True)
+class _Failure:
+    message: str
+
+
+@dataclass(frozen=True)
+class _Prediction:
+    """`error` is there in place of `top` for an image of a form that the server could not read."""
+
+    top: tuple[_Entry, ...] = ()
+    error: _Failure | None = None
+
+
+@dataclass(frozen=True)
+class _Answer:
+    """The part of an answer of `POST /predict` that is read."""
+
+    predictions: tuple[_Prediction, ...]
 
 
 @dataclass(frozen=True)
@@ -47,23 +114,23 @@ def served_model(url: str, *, timeout_s: float) -> ServedModel:
 
     Args:
         url: address of the service, such as http://127.0.0.1:8000.
-        timeout_s: seconds to wait for it to connect, and for each piece of its answer.
+        timeout_s: seconds to wait for it to connect, and for its whole answer.
 
     Raises:
         ServiceError: when nothing answers there, or not as Lince does.
     """
-    answer = _request(url, "GET", "/model", timeout_s=timeout_s)
-    try:
-        return ServedModel(
-            name=str(answer["name"]),
-            version=str(answer["version"]),
-            classes=tuple(str(label) for label in answer["classes"]),
-            image=ImageSpec(**{key: answer["image"][key] for key in ("height", "width", "resize")}),
-            max_parts=int(answer["limits"]["max_parts"]),
-            calibration=msgspec.convert(answer["calibration"], Calibration),
-        )
-    except (KeyError, TypeError, ValueError, msgspec.ValidationError) as error:
-        raise _foreign(url, "/model", error) from error
+    content = exchange.ask(url, "GET", "/model", limit_bytes=_MODEL_LIMIT_BYTES, timeout_s=timeout_s)
+    model = exchange.decode(url, "/model", content, _Model)
+    if len(set(model.classes)) < len(model.classes):
+        raise exchange.foreign(url, "/model", "it names a class twice")
+    return ServedModel(
+        name=model.name,
+        version=model.version,
+        classes=model.classes,
+        image=ImageSpec(model.image.height, model.image.width, model.image.resize),
+        max_parts=model.limits.max_parts,
+        calibration=Calibration(**vars(model.calibration)),
+    )
 
 
 def server_predict(url: str, classes: tuple[str, ...], *, timeout_s: float) -> Predict:
@@ -72,7 +139,7 @@ def server_predict(url: str, classes: tuple[str, ...], *, timeout_s: float) -> P
     Args:
         url: address of the service, such as http://127.0.0.1:8000.
         classes: K names, in the order wanted for the columns; the server must serve just these, in any order.
-        timeout_s: seconds to wait for it to connect, and for each piece of its answer.
+        timeout_s: seconds to wait for it to connect, and for each whole answer.
 
     Returns:
         A function u8[n,H,W,3] → f32[n,K], with H and W those of the served model: nothing is resized on the way.
@@ -94,8 +161,8 @@ def server_predict(url: str, classes: tuple[str, ...], *, timeout_s: float) -> P
             answer = _post_images(url, batch, top=len(classes), timeout_s=timeout_s)
             try:
                 probabilities[start : start + step] = _rows(answer, columns, len(batch))
-            except (KeyError, TypeError, ValueError) as error:
-                raise _foreign(url, "/predict", error) from error
+            except ValueError as error:
+                raise exchange.foreign(url, "/predict", error) from error
         return probabilities
 
     return predict
@@ -118,11 +185,19 @@ def _check_size(url: str, image: ImageSpec, images: np.ndarray) -> None:
         )
 
 
-def _post_images(url: str, images: np.ndarray, *, top: int, timeout_s: float) -> Any:
+def _post_images(url: str, images: np.ndarray, *, top: int, timeout_s: float) -> _Answer:
     boundary = secrets.token_hex(16)
     body = _multipart((_png(image) for image in images), boundary)
-    content_type = f"multipart/form-data; boundary={boundary}"
-    return _request(url, "POST", f"/predict?top={top}", body=body, content_type=content_type, timeout_s=timeout_s)
+    content = exchange.ask(
+        url,
+        "POST",
+        f"/predict?top={top}",
+        body=body,
+        content_type=f"multipart/form-data; boundary={boundary}",
+        limit_bytes=_ANSWER_LIMIT_BYTES,
+        timeout_s=timeout_s,
+    )
+    return exchange.decode(url, "/predict", content, _Answer)
 
 
 def _png(image: np.ndarray) -> bytes:
@@ -142,73 +217,22 @@ def _multipart(files: Iterable[bytes], boundary: str) -> bytes:
     return b"".join([*pieces, f"--{boundary}--\r\n".encode()])
 
 
-def _rows(answer: Any, columns: dict[str, int], count: int) -> Float32[np.ndarray, "n k"]:
+def _rows(answer: _Answer, columns: dict[str, int], count: int) -> Float32[np.ndarray, "n k"]:
     """Reads a row of probabilities from each prediction's `top`, which must name every class once."""
-    predictions = answer["predictions"]
+    predictions = answer.predictions
     if len(predictions) != count:
         raise ValueError(f"{len(predictions)} predictions for {count} images")
     rows = np.zeros((count, len(columns)), np.float32)
     for row, prediction in zip(rows, predictions, strict=True):
-        if "error" in prediction:  # an image of a form that the server could not read has an error in its place
-            raise ServiceError(f"The server refused an image: {prediction['error']['message']}")
-        named = {entry["label"]: float(entry["probability"]) for entry in prediction["top"]}
-        if len(named) != len(columns):
-            raise ValueError(f"{len(named)} classes for ?top={len(columns)}")
+        if prediction.error is not None:
+            raise ServiceError(f"The server refused an image: {exchange.shown(prediction.error.message)}")
+        named = {entry.label: entry.probability for entry in prediction.top}
+        if len(named) != len(columns) or len(prediction.top) != len(columns):
+            raise ValueError(f"{len(prediction.top)} classes, {len(named)} different ones, for ?top={len(columns)}")
+        if unknown := named.keys() - columns.keys():
+            raise ValueError(f"the class {exchange.shown(repr(min(unknown)))}, which is not in /model")
+        if not math.isclose(total := math.fsum(named.values()), 1, abs_tol=_SUM_TOLERANCE):
+            raise ValueError(f"probabilities that add up to {total:.4g}")
         for label, probability in named.items():
             row[columns[label]] = probability
     return rows
-
-
-def _request(
-    url: str, method: str, path: str, *, timeout_s: float, body: bytes | None = None, content_type: str | None = None
-) -> Any:
-    """One request on a connection of its own, and the JSON of its answer."""
-    address = _address(url)
-    secure = address.scheme == "https"
-    make_connection = http.client.HTTPSConnection if secure else http.client.HTTPConnection
-    connection = make_connection(address.hostname, address.port, timeout=timeout_s)
-    try:
-        headers = {"Accept": "application/json"} | ({"Content-Type": content_type} if content_type else {})
-        connection.request(method, address.path.rstrip("/") + path, body, headers)
-        response = connection.getresponse()
-        status, content = response.status, response.read(_ANSWER_LIMIT_BYTES)
-    except (OSError, UnicodeError, http.client.HTTPException) as error:
-        reason = str(error) or type(error).__name__
-        message = (
-            f"No answer from {url} ({reason}). Expected a running server: start `lince serve`, or correct the address."
-        )
-        raise ServiceError(message) from error
-    finally:
-        connection.close()
-    return _read_json(url, path, status=status, content=content)
-
-
-def _address(url: str) -> SplitResult:
-    try:
-        address = urlsplit(url)
-        valid = address.scheme in ("http", "https") and address.hostname and address.port != 0
-    except ValueError:  # a port that is not a number, half an IPv6 address
-        valid = False
-    if not valid:
-        raise ServiceError(f"Received {url!r}. Expected the address of a server, such as 'http://127.0.0.1:8000'.")
-    return address
-
-
-def _read_json(url: str, path: str, *, status: int, content: bytes) -> Any:
-    try:
-        answer = json.loads(content)
-    except ValueError as error:
-        raise _foreign(url, path, f"status {status}, no JSON") from error
-    if status == 200:
-        return answer
-    try:
-        said = answer["error"]["message"]
-    except (KeyError, TypeError) as error:
-        raise _foreign(url, path, f"status {status}") from error
-    raise ServiceError(f"{url}{path} answered with status {status}: {said}")
-
-
-def _foreign(url: str, path: str, reason: Exception | str) -> ServiceError:
-    said = reason if isinstance(reason, str) else f"{type(reason).__name__}: {reason}"
-    expected = "Expected the address of a `lince serve` of this version."
-    return ServiceError(f"{url}{path} does not answer as Lince does ({said}). {expected}")

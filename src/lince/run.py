@@ -12,12 +12,13 @@ import numpy as np
 from msgspec import Struct
 
 from lince.errors import DataError, RecipeError, ResumeError, TrainingError
-from lince.files import DAMAGED_NPZ, write_atomically
+from lince.files import DAMAGED_NPZ, open_regular, read_bounded, write_atomically
 from lince.published import RunReport, Study
 from lince.records import ComputeDtype, EpochRecord, Rejected
 
 # One part of a path, so that a recipe from elsewhere cannot name a folder outside `runs`.
 _NAME = re.compile(r"\w[\w.\- ]*")
+_MAX_JSON_BYTES = 2**28  # a study or a record with a million rejected files; a bound against what never ends
 
 
 class Budget(Struct, frozen=True, kw_only=True):
@@ -146,13 +147,16 @@ class RunFolder:
     def read_record(self) -> RunRecord:
         """Raises ResumeError when the folder is not a run's."""
         try:
-            return msgspec.json.decode(self.record.read_bytes(), type=RunRecord)
-        except OSError as error:
+            return msgspec.json.decode(read_bounded(self.record, _MAX_JSON_BYTES), type=RunRecord)
+        except FileNotFoundError as error:
             message = (
                 f"{str(self.path)!r} is not a run folder: it has no run.json. Expected a folder made by lince train."
             )
             raise ResumeError(message) from error
-        except msgspec.DecodeError as error:
+        except OSError as error:
+            message = f"{str(self.record)!r} cannot be read ({error.strerror}). Expected a folder made by lince train."
+            raise ResumeError(message) from error
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise ResumeError(f"{str(self.record)!r} is damaged ({error}). Start the run anew.") from error
 
     def require_one_network(self, record: RunRecord) -> None:
@@ -166,7 +170,7 @@ class RunFolder:
     def read_splits(self) -> dict[str, np.ndarray]:
         """Indices i64 by name: `train` and `validation` into the source's training images; `test` of the set-aside."""
         try:
-            with self.splits.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            with open_regular(self.splits) as file, np.load(file, allow_pickle=False) as arrays:
                 return dict(arrays)
         except DAMAGED_NPZ as error:
             raise DataError(f"{str(self.splits)!r} cannot be read ({error}). Start the run anew.") from error
@@ -184,7 +188,7 @@ class RunFolder:
         if not self.history.exists():
             return ()
         try:
-            with self.history.open(newline="") as file:
+            with io.StringIO(read_bounded(self.history, _MAX_JSON_BYTES).decode(), newline="") as file:
                 return tuple(msgspec.convert(row, EpochRecord, strict=False) for row in csv.DictReader(file))
         except (OSError, UnicodeDecodeError, csv.Error, msgspec.ValidationError) as error:
             message = f"{str(self.history)!r} cannot be read ({error}). Delete it: lince train --resume writes it anew."
@@ -193,8 +197,8 @@ class RunFolder:
     def read_report(self) -> RunReport:
         """Raises DataError when the run was not published, or its report is damaged."""
         try:
-            return msgspec.json.decode(self.report.read_bytes(), type=RunReport)
-        except (OSError, msgspec.DecodeError) as error:
+            return msgspec.json.decode(read_bounded(self.report, _MAX_JSON_BYTES), type=RunReport)
+        except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             message = f"{str(self.report)!r} cannot be read ({error}). Write it by lince quantize {self.path}."
             raise DataError(message) from error
 
@@ -203,15 +207,15 @@ class RunFolder:
         if not self.study.exists():
             return None
         try:
-            return msgspec.json.decode(self.study.read_bytes(), type=Study)
-        except (OSError, msgspec.DecodeError) as error:
+            return msgspec.json.decode(read_bounded(self.study, _MAX_JSON_BYTES), type=Study)
+        except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             message = f"{str(self.study)!r} cannot be read ({error}). Delete it, or write it by lince quantize --study."
             raise DataError(message) from error
 
     def read_answers(self) -> tuple[np.ndarray, np.ndarray]:
         """Probabilities f32[N,K] of the model file on the test images, and their labels i64[N]."""
         try:
-            with self.answers.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            with open_regular(self.answers) as file, np.load(file, allow_pickle=False) as arrays:
                 return arrays["probabilities"], arrays["labels"]
         except (*DAMAGED_NPZ, KeyError) as error:
             message = f"{str(self.answers)!r} cannot be read ({error}). Write it by lince quantize {self.path}."

@@ -14,9 +14,13 @@ from typing import Any
 from lince import machine
 from lince.console import print_json, progress_bar, say, show, stderr
 from lince.errors import LinceError, ResumeError
+from lince.files import read_bounded
 
 # Enough to see what is wrong; the run folder lists all.
 _REJECTED_SHOWN = 5
+
+# Half of what a model file may hold as its card, whose other half says how it was trained.
+_MAX_CARD_BYTES = 2**19
 
 # Times the smallest class, above which the user is told: a network that always names the larger of two such classes is
 # right for two thirds of the images.
@@ -176,9 +180,12 @@ def _text(path: Path | None) -> str | None:
     if path is None:
         return None
     try:
-        return path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        message = f"{str(path)!r} is not text ({error.reason}). Expected Markdown in UTF-8."
+        return read_bounded(path, _MAX_CARD_BYTES).decode()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", "it is not text")
+        message = (
+            f"{str(path)!r} cannot be read ({reason}). Expected Markdown in UTF-8, {_MAX_CARD_BYTES:,} bytes at most."
+        )
         raise LinceError(message) from error
 
 

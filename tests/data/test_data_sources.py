@@ -90,7 +90,7 @@ class TestTree:
         found = read_all(root)
         assert found["a.png"] == b"x"
         assert "It cannot be read (No such file or directory)" in found["b.png"]
-        assert "It is not a regular file" in found["c.png"]
+        assert "It cannot be read (it is not a regular file)" in found["c.png"]
 
     def test_bottomless_folders_end(self, make_tree):
         """Seventy folders deep is reported, not followed."""
@@ -323,3 +323,14 @@ class TestEntry:
                 Entry("f.png", None, is_folder=True),
             )
         ]
+
+
+class TestNoFiles:
+    @pytest.mark.parametrize("name", ["pipe", "pipe.zip", "/dev/zero"])
+    def test_pipe_and_device_are_not_waited_for(self, tmp_path, name):
+        """As a source: one sentence, at once."""
+        path = tmp_path / name
+        if name.startswith("pipe"):
+            os.mkfifo(path)
+        with pytest.raises(DataError, match="not a regular file"):
+            open_source(path)

@@ -9,9 +9,11 @@ import subprocess
 import time
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 from hostile_requests import black_png, form
 from PIL import Image
@@ -65,6 +67,38 @@ def test_request_in_flight_is_answered_before_the_stop():
         server.process.terminate()
         assert len(answer.result()["predictions"]) == 1
         assert server.process.wait(20) == 0
+
+
+def test_a_stop_is_obeyed_under_attack():
+    """Whatever is being decoded, the process ends in time; every request that is cut gets an error in our shape."""
+    body = form(*[("file", black_png(4_900, 4_900))] * 32)
+    head = f"POST /predict HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: {FORM}\r\nContent-Length: {len(body)}\r\n\r\n"
+    with running_server(shutdown_s=1, decode_cpu_s=30) as server, ExitStack() as connections:
+        crowd = [
+            connections.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=20))
+            for _ in range(8)
+        ]
+        for connection in crowd:
+            connection.sendall(head.encode() + body)
+        _wait_until_busy(server.process.pid)
+        start = time.monotonic()
+        server.process.terminate()
+        answers = [b"".join(iter(lambda: connection.recv(65_536), b"")) for connection in crowd]  # noqa: B023
+        assert server.process.wait(20) == 0
+        assert time.monotonic() - start < 1 + 2
+        assert "Traceback" not in server.log.read_text()
+    for answer in answers:
+        assert answer.startswith(b"HTTP/1.1 503")
+        assert json.loads(answer.partition(b"\r\n\r\n")[2])["error"]["code"] == "shutting_down"
+
+
+def test_a_server_that_is_killed_leaves_no_process():
+    """The process that decodes large pictures ends with its service, however that ends."""
+    with running_server() as server:
+        post(server.url, black_png(2_000, 2_000))
+        [decoder] = psutil.Process(server.process.pid).children()
+        server.process.kill()
+        decoder.wait(20)
 
 
 def test_client_that_leaves_is_no_bug():
@@ -131,9 +165,8 @@ def _serve(*arguments: str) -> subprocess.CompletedProcess:
 
 
 def _wait_until_busy(pid: int) -> None:
-    """Until the server's memory shows that it is decoding the large picture."""
-    status = Path(f"/proc/{pid}/status")
-    _wait_for(lambda: int(status.read_text().split("VmRSS:")[1].split()[0]) > 150_000)
+    """Until the server has started the process that decodes large pictures."""
+    _wait_for(lambda: psutil.Process(pid).children())
 
 
 def _wait_for(condition) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from hostile_inputs import exchange, is_clear
+from hostile_http import exchange, is_clear
 from hostile_requests import KINDS, Input, encoded, heavy_pictures
 from server_process import ServerProcess, running_server
 

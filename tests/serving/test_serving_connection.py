@@ -6,7 +6,9 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 
+import numpy as np
 import pytest
+from hostile_requests import black_png, encoded
 from server_process import ServerProcess, running_server
 
 RECEIVE_TIMEOUT_S = 1.0
@@ -17,6 +19,13 @@ HEAD = b"POST /predict HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: image/png\r\
 def server() -> Iterator[ServerProcess]:
     """A server with little patience and few connections."""
     with running_server(receive_timeout_s=RECEIVE_TIMEOUT_S, max_connections=4, keep_alive_s=1) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def patient_server() -> Iterator[ServerProcess]:
+    """A server with the default settings."""
+    with running_server() as server:
         yield server
 
 
@@ -87,6 +96,40 @@ def test_refused_bodies_are_not_read_for_ever(connection: socket.socket):
             connection.sendall(b"10000\r\n" + bytes(2**16) + b"\r\n")
             time.sleep(0.002)
     assert time.monotonic() - begun < 15
+
+
+PNG = encoded(np.random.default_rng(0), "PNG")
+WHOLE = HEAD + b"Content-Length: %d\r\n\r\n" % len(PNG) + PNG
+GET = b"GET /livez HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+
+
+def test_short_headers_are_counted(patient_server: ServerProcess):
+    """Each of them is an object in memory: 8,000 headers of four bytes are refused."""
+    with socket.create_connection(("127.0.0.1", patient_server.port), timeout=20) as connection:
+        connection.sendall(HEAD + b"a:\r\n" * 5_000)
+        status, answer = _answer(connection)
+    assert (431, "headers_too_large") == (status, answer["error"]["code"])
+
+
+def test_a_full_line_is_told_at_once_and_then_not_read():
+    """503 to a client that does not wait as it was told, and after it nothing for the second that Retry-After names."""
+    with running_server(max_waiting=1) as server:
+        large = black_png(4_900, 4_900)
+        request = HEAD + b"Content-Length: %d\r\n\r\n" % len(large) + large
+        crowd = [socket.create_connection(("127.0.0.1", server.port), timeout=20) for _ in range(3)]
+        with socket.create_connection(("127.0.0.1", server.port), timeout=20) as eager:
+            for member in crowd:
+                member.sendall(request)
+            time.sleep(0.1)
+            eager.sendall(WHOLE)
+            assert eager.recv(65_536).startswith(b"HTTP/1.1 503")
+            begun = time.monotonic()
+            eager.sendall(GET + b"Connection: close\r\n\r\n")
+            assert eager.recv(65_536).startswith(b"HTTP/1.1 200")
+            assert time.monotonic() - begun > 0.8
+        for member in crowd:
+            assert member.recv(65_536).startswith((b"HTTP/1.1 200", b"HTTP/1.1 503"))
+            member.close()
 
 
 def test_connections_are_bounded(server: ServerProcess):

@@ -55,6 +55,7 @@ def test_method_not_allowed_says_what_is(client: AppClient):
         ("application/json", "Received 'application/json'"),
         ("", "Received 'no type'"),
         ("multipart/mixed; boundary=b", "Received 'multipart/mixed"),
+        ("image/png" + ";" * 1_000, "more than 100 parameters"),
     ],
 )
 def test_wrong_content_types_are_refused(client: AppClient, png: Png, content_type: str, words: str):
@@ -80,8 +81,9 @@ def test_compressed_bodies_are_refused(client: AppClient, png: Png):
         (BOUNDARY, PART + b"picture", "malformed_form", "without its closing boundary"),
         (BOUNDARY, b"--c\r\n", "malformed_form", "malformed"),
         (BOUNDARY, b"--b\r\nno colon\r\n\r\n", "malformed_form", "malformed"),
-        (BOUNDARY, PART[:-2] + b"X: " + b"y" * 2_000, "malformed_form", "header size"),
+        (BOUNDARY, PART[:-2] + b"X: " + b"y" * 9_000, "malformed_form", "header size"),
         (BOUNDARY, PART[:-2] + b"X: y\r\n" * 20, "malformed_form", "header count"),
+        (BOUNDARY, PART[:-4] + b";" * 200 + b"\r\n\r\n", "malformed_form", "more than 100 parameters"),
         (BOUNDARY, b"--b--\r\n", "no_image", "holds no part"),
         (BOUNDARY, PART.replace(b'"file"', b'"picture"'), "wrong_field", "Part 0 of the form has 'picture'"),
         (BOUNDARY, PART + b"\r\n--b\r\nX: y\r\n\r\n", "wrong_field", "Part 1 of the form has no name"),
@@ -100,7 +102,7 @@ def test_a_bug_is_not_told(client: AppClient, png: Png, monkeypatch: pytest.Monk
     def broken(*_: object) -> None:
         raise ZeroDivisionError("secret")
 
-    monkeypatch.setattr(Inference, "_decode", broken)
+    monkeypatch.setattr(Inference, "_decode_small", broken)
     response = client.post("/predict", content=png(), headers=RAW)
     assert (response.status_code, response.json()["error"]["code"]) == (500, "internal_error")
     assert "secret" not in response.text

@@ -26,7 +26,7 @@ def test_every_status_is_counted(client: AppClient, png: Png, monkeypatch: pytes
     client.post("/predict", content=b"", headers=RAW)
     client.get("/predict")
     client.get("/")
-    monkeypatch.setattr(Inference, "_decode", lambda *_: 1 / 0)
+    monkeypatch.setattr(Inference, "_decode_small", lambda *_: 1 / 0)
     client.post("/predict", content=png(), headers=RAW)
     value = samples(client)
     counted = [

@@ -107,9 +107,13 @@ def test_every_answer_is_described(client: AppClient):
     answers = [answer for path in paths.values() for verb in path.values() for answer in verb["responses"].items()]
     assert all(answer["description"] not in {"", "Successful Response", "Validation Error"} for _, answer in answers)
     predict = paths["/predict"]["post"]["responses"]
-    assert {"200", "400", "408", "413", "415", "422", "431", "503"} == predict.keys()
-    assert "`image_too_large`, `body_too_large`, `too_many_parts`" == predict["413"]["description"]
-    assert "`overloaded`, `not_ready`" == paths["/readyz"]["get"]["responses"]["503"]["description"]
+    assert {"200", "400", "403", "408", "413", "415", "422", "431", "503"} == predict.keys()
+    too_large = "`image_too_large`, `image_too_complex`, `decode_timeout`, `body_too_large`, `too_many_parts`"
+    assert too_large == predict["413"]["description"]
+    assert (
+        "`overloaded`, `shutting_down`, `not_ready`, `stalled`"
+        == paths["/readyz"]["get"]["responses"]["503"]["description"]
+    )
     for path in paths.values():  # any request may be refused before it has come to its route
         for verb in path.values():
             assert "`unknown_host`" in verb["responses"]["400"]["description"]

@@ -1,5 +1,7 @@
 """A checkpoint holds everything that training needs to go on, and nothing else is taken for one."""
 
+import errno
+import os
 from pathlib import Path
 
 import keras
@@ -185,10 +187,21 @@ class TestMistakes:
             checkpoint.restore(path, small())
 
     def test_folder_that_is_not_there(self, saved, tmp_path):
-        """What cannot be written says how to go on."""
+        """A first checkpoint that cannot be written does not claim that there is one before it."""
         _, model = saved
         path = tmp_path / "gone" / "checkpoint.npz"
         with pytest.raises(
-            TrainingError, match=r"gone/checkpoint\.npz' \(0 MB\) could not be written \(No such file.*--resume .*gone"
-        ):
+            TrainingError, match=r"gone/checkpoint\.npz' \(0 MB\) could not be written \(No such file.*the first"
+        ) as caught:
             checkpoint.save(path, Checkpoint(HISTORY, ()), model)
+        assert "intact" not in str(caught.value)
+
+    def test_one_before_is_intact(self, saved, monkeypatch):
+        """A later one says how to go on from the one before, which is read as before."""
+        path, model = saved
+        before = path.read_bytes()
+        full = OSError(errno.ENOSPC, "No space left on device")
+        monkeypatch.setattr(os, "fsync", lambda _: (_ for _ in ()).throw(full))
+        with pytest.raises(TrainingError, match=r"No space left.*The one before it is intact.*--resume"):
+            checkpoint.save(path, Checkpoint(HISTORY, ()), model)
+        assert before == path.read_bytes()

@@ -11,6 +11,7 @@ from typing import Self
 
 from lince.data.entry import Entry, is_litter, printable, too_large
 from lince.errors import DataError, ImageError
+from lince.files import open_regular
 
 # Of the ZIP specification (PKWARE APPNOTE 6.3.10, sections 4.3.14 to 4.3.16): the file ends with, in this order, the
 # central directory, a zip64 record and its locator (both optional), and a record of 22 bytes and a comment.
@@ -102,14 +103,14 @@ def _problem(parts: list[str], info: zipfile.ZipInfo, before: list[str]) -> str 
 
 def _stamp(path: Path) -> str:
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             tail_at = file.seek(max(0, file.seek(0, os.SEEK_END) - _TAIL_BYTES))
             file.seek(tail_at + _directory_offset(file.read()))
-            return hashlib.sha256(file.read()).hexdigest()
+            return hashlib.file_digest(file, "sha256").hexdigest()  # piece by piece, whatever size it states
     except ValueError as error:  # of `rindex`
         raise _without_end(path) from error
     except (OSError, struct.error) as error:
-        raise _not_a_zip(path, str(error)) from error
+        raise _not_a_zip(path, getattr(error, "strerror", None) or str(error)) from error
 
 
 def _directory_offset(tail: bytes) -> int:

@@ -24,7 +24,7 @@ from lince.data.collection import Catalogue, Collection, Reading, fingerprint, i
 from lince.data.digests import DIGEST_BYTES, digests
 from lince.data.stored import PixelFile, StoredImages, StoredNames, as_text
 from lince.errors import DataError
-from lince.files import write_atomically
+from lince.files import open_regular, write_atomically
 from lince.records import Rejected
 
 # Pixels up to this size are kept in memory, where a random image takes 0.3 µs instead of 2 (see `stored`): 174,762
@@ -63,7 +63,7 @@ def read(path: Path, key: str) -> tuple[Collection, str] | None:
     if not path.exists():
         return None
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             return _read(file, key)
     except Exception as error:  # damaged bytes make NumPy and json raise many types; none of them may stop a training
         reason = str(error) or type(error).__name__

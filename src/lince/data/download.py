@@ -23,6 +23,7 @@ from pathlib import Path
 
 from lince.data.progress import Progress, silent
 from lince.errors import DownloadError
+from lince.files import open_regular, read_bounded
 
 try:
     import fcntl
@@ -33,6 +34,7 @@ _log = logging.getLogger(__name__)
 
 _SCHEMES = ("http", "https", "file")
 _CHUNK_BYTES = 2**18  # at most this much in one step of progress: 650 of them for CIFAR-10's 170 MB
+_MAX_NOTE_BYTES = 2**16  # an address and a validator, each a line of a header
 _TRY_AGAIN = frozenset({408, 425, 429, 500, 502, 503, 504})  # by their definition, another attempt may succeed
 
 
@@ -112,7 +114,7 @@ def _get(transfer: "_Transfer", checksum: str) -> None:
 
 
 def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
@@ -237,10 +239,10 @@ class _Transfer:
     def _read_note(self) -> dict:
         """What is known about `part`; one that came from elsewhere, or without a note, is dropped."""
         try:
-            note = json.loads(self.note.read_text(encoding="utf-8"))
+            note = json.loads(read_bounded(self.note, _MAX_NOTE_BYTES))
             if note["url"] == self.url:
                 return note
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
             pass
         self.forget()
         return {}

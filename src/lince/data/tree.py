@@ -2,13 +2,13 @@
 
 import hashlib
 import os
-import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Self
 
 from lince.data.entry import Entry, is_litter, printable, too_large
 from lince.errors import DataError
+from lince.files import open_regular
 
 # Deeper than any dataset, and far below Python's recursion limit (1,000 calls).
 _MAX_DEPTH = 64
@@ -60,11 +60,9 @@ def read_file(path: Path, limit_bytes: int) -> bytes:
         DataError: when it cannot be read.
     """
     try:
-        if not stat.S_ISREG(path.stat().st_mode):  # a pipe would block
-            raise DataError("It is not a regular file. Expected an image, a folder or a .zip.")
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             data = file.read(limit_bytes + 1)
-    except (OSError, ValueError) as error:  # ValueError: a null character in the path
+    except OSError as error:
         reason = getattr(error, "strerror", None) or error
         raise DataError(f"It cannot be read ({reason}). Check that it exists, and its permissions.") from error
     if len(data) > limit_bytes:

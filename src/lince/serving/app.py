@@ -27,6 +27,8 @@ _PAGE = Path(__file__).parent / "page"
 _REVALIDATE = {"cache-control": "no-cache"}  # a browser asks whether its copy is still right: an update shows at once
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
 _PARTS = {"type": "array", "minItems": 1, "items": _BINARY["schema"]}
+_STALLED_S = 10.0  # without an answer, after which no more requests should be sent here …
+_DEAD_S = 60.0  # … and after which a new process is the better one
 _NOT_OF_PREDICT = {404, 405, 500}  # of another address or verb, or of no use to describe
 _PREDICT_BODY = {
     "required": True,
@@ -71,7 +73,7 @@ def create_app(model: Classifier | Path, settings: ServeSettings) -> FastAPI:
         redirect_slashes=False,  # /predict/ is not found, rather than redirected with its body lost
     )
     app.state.service = service
-    app.add_middleware(Gate, hosts=settings.hosts, metrics=service.metrics)
+    app.add_middleware(Gate, settings=settings, metrics=service.metrics)
     errors.install(app)
     _add_routes(app)
     return app
@@ -86,7 +88,8 @@ def _lifespan(service: Service, model: Classifier | Path) -> Callable[[FastAPI],
         service.model_answer = msgspec.json.encode(_describe(classifier, service.settings))
         service.metrics.name_model(manifest.name, manifest.version)
         service.inference = Inference(classifier, service.settings, service.metrics)
-        yield {"settings": service.settings, "metrics": service.metrics}  # for `connection.py`
+        # For `connection.py`.
+        yield {"settings": service.settings, "metrics": service.metrics, "inference": service.inference}
         inference, service.inference = service.inference, None
         inference.close()
 
@@ -110,9 +113,15 @@ def _describe(classifier: Classifier, settings: ServeSettings) -> ModelAnswer:
 
 
 def _add_routes(app: FastAPI) -> None:
-    refusals = (code for code, status in errors.STATUS.items() if status not in _NOT_OF_PREDICT)
+    refusals = (
+        code
+        for code, status in errors.STATUS.items()
+        if status not in _NOT_OF_PREDICT and code != "metrics_unavailable"
+    )
     always = errors.openapi_responses(*errors.ANYWHERE)
     once_ready = errors.openapi_responses(*errors.ANYWHERE, "not_ready")
+    not_stalled = errors.openapi_responses(*errors.ANYWHERE, "stalled")
+    in_progress = errors.openapi_responses(*errors.ANYWHERE, "not_ready", "stalled")
     app.post(
         "/predict",
         response_model=PredictAnswer,
@@ -122,12 +131,16 @@ def _add_routes(app: FastAPI) -> None:
     )(predict)
     answers = {"response_model": ModelAnswer, "response_description": "The model that answers requests."}
     app.get("/model", **answers, responses=once_ready)(model)
-    alive = {"response_model": Health, "response_description": "The process answers."}
-    app.get("/livez", **alive, responses=always)(livez)
-    ready = {"response_model": Health, "response_description": "The model is loaded and answers."}
-    app.get("/readyz", **ready, responses=once_ready)(readyz)
+    alive = {"response_model": Health, "response_description": "Requests are answered, or none has come."}
+    app.get("/livez", **alive, responses=not_stalled)(livez)
+    ready = {
+        "response_model": Health,
+        "response_description": "The model is loaded, there is room for requests, and they are answered.",
+    }
+    app.get("/readyz", **ready, responses=in_progress)(readyz)
     numbers = {"response_class": PlainTextResponse, "response_description": "Numbers in Prometheus's text format."}
-    app.get("/metrics", **numbers, responses=always)(metrics)
+    counted = errors.openapi_responses(*errors.ANYWHERE, "metrics_unavailable")
+    app.get("/metrics", **numbers, responses=counted)(metrics)
     app.add_route("/", _document("index.html"), include_in_schema=False)
     app.add_route("/docs", _document("docs.html"), include_in_schema=False)
     app.mount(PAGE_FILES, _PageFiles(directory=_PAGE))
@@ -156,14 +169,19 @@ async def model(request: Request) -> Response:
     return _json(service.model_answer)
 
 
-async def livez() -> Response:
-    """Whether the process answers at all."""
+async def livez(request: Request) -> Response:
+    """Whether requests are answered: 503 when one has waited for a minute and none was answered in that time."""
+    inference = request.app.state.service.inference
+    if inference is not None:
+        _require_progress(inference, _DEAD_S)
     return _json(b'{"status":"alive"}')
 
 
 async def readyz(request: Request) -> Response:
-    """Whether the model is loaded, has reproduced its golden images, and answers."""
-    _ready(request)
+    """Whether the model is loaded, there is room for a request, and requests are answered."""
+    _, inference = _ready(request)
+    inference.check_room()
+    _require_progress(inference, _STALLED_S)
     return _json(b'{"status":"ready"}')
 
 
@@ -177,6 +195,12 @@ def _ready(request: Request) -> tuple[Service, Inference]:
     if service.inference is None:
         raise errors.RequestError("not_ready", "The model is not loaded. Ask /readyz again in a second.")
     return service, service.inference
+
+
+def _require_progress(inference: Inference, limit_s: float) -> None:
+    if (stalled_s := inference.stalled_s) > limit_s:
+        message = f"Requests have waited for {stalled_s:.0f} s, and none was answered in that time."
+        raise errors.RequestError("stalled", message)
 
 
 def _json(content: bytes) -> Response:

@@ -19,6 +19,8 @@ STATUS = {
     "corrupt_image": 400,
     "unsupported_format": 415,
     "image_too_large": 413,
+    "image_too_complex": 413,
+    "decode_timeout": 413,
     # the request
     "malformed_form": 400,
     "wrong_field": 400,
@@ -26,6 +28,7 @@ STATUS = {
     "incomplete_body": 400,
     "malformed_request": 400,
     "unknown_host": 400,
+    "cross_site": 403,
     "not_found": 404,
     "method_not_allowed": 405,
     "receive_timeout": 408,
@@ -38,9 +41,12 @@ STATUS = {
     "internal_error": 500,
     "overloaded": 503,
     "not_ready": 503,
+    "stalled": 503,
+    "shutting_down": 503,
+    "metrics_unavailable": 503,
 }
 
-ANYWHERE = ("malformed_request", "unknown_host", "receive_timeout", "headers_too_large", "overloaded")
+ANYWHERE = ("malformed_request", "unknown_host", "receive_timeout", "headers_too_large", "overloaded", "shutting_down")
 """What a request can end with before it has come to its route."""
 
 _RETRY_AFTER_S = 1  # the queue empties in a fraction of a second

@@ -1,15 +1,24 @@
-"""What every request passes on its way in and out: the Host header, headers for browsers, the counting."""
+"""What every request passes on its way in and out: hosts and origins, HEAD, headers for browsers, the counting."""
 
+import asyncio
 import time
 
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lince.serving.errors import error_response
 from lince.serving.metrics import Metrics
+from lince.serving.settings import ServeSettings
 
 PAGE_FILES = "/page"
 ROUTES = frozenset({"/", "/predict", "/model", "/livez", "/readyz", "/metrics", "/docs", "/openapi.json"})
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+_READING = frozenset({"GET", "HEAD"})
+
+REFUSED = "lince.refused"
+"""Key of a scope: the status with which `connection.py` has answered in the app's place."""
+OVERLOADED = "lince.overloaded"
+"""Key of a scope, set when /predict has answered 503, for `connection.py`."""
 
 _ALWAYS = [(b"x-content-type-options", b"nosniff")]
 # The page loads its own files only, shows pictures that the visitor chose (blob:) and cannot be framed.
@@ -22,42 +31,66 @@ _DOCUMENT = [
     (b"referrer-policy", b"no-referrer"),
     (b"cross-origin-opener-policy", b"same-origin"),
 ]
+_PREFLIGHT = {
+    "access-control-allow-methods": "GET, HEAD, POST",
+    "access-control-allow-headers": "content-type",
+    "access-control-max-age": "600",
+}
 
 
 class Gate:
     """ASGI middleware around the whole app."""
 
-    def __init__(self, app: ASGIApp, *, hosts: frozenset[str] | None, metrics: Metrics):
+    def __init__(self, app: ASGIApp, *, settings: ServeSettings, metrics: Metrics):
         self._app = app
-        self._hosts = hosts
+        self._settings = settings
+        self._hosts = settings.hosts
         self._metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        start, status = time.perf_counter(), 500  # 500 when the app raises before it answers
+        start, status = time.perf_counter(), 0
+        is_head = scope["method"] == "HEAD"
+        extra = self._cross_origin_headers(scope)
 
         async def send_with_headers(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message["headers"], *_extra_headers(message["headers"])]
+                message["headers"] = [*_told(message["headers"]), *_extra_headers(message["headers"]), *extra]
+            elif is_head:
+                message = {**message, "body": b""}
             await send(message)
 
         try:
             app = self._refusal(scope) or self._app
-            await app(scope, receive, send_with_headers)
+            # HEAD is answered as GET is, whoever answers; the body stays behind.
+            await app({**scope, "method": "GET"} if is_head else scope, receive, send_with_headers)
+        except asyncio.CancelledError:  # by uvicorn, when a stop has waited long enough
+            if not status:
+                message = "The server stops, and this request took too long. Try again in a second."
+                await error_response("shutting_down", message)(scope, receive, send_with_headers)
         finally:
-            method = scope["method"] if scope["method"] in _METHODS else "other"
-            seconds = time.perf_counter() - start
-            self._metrics.count_request(path=_route(scope["path"]), method=method, status=status, seconds=seconds)
+            self._count(scope, status or 500, time.perf_counter() - start)  # 500: the app raised before it answered
+
+    def _count(self, scope: Scope, status: int, seconds: float) -> None:
+        route = _route(scope["path"])
+        if status == 503 and route == "/predict":
+            scope[OVERLOADED] = True
+        method = scope["method"] if scope["method"] in _METHODS else "other"
+        status = scope.get(REFUSED, status)
+        self._metrics.count_request(path=route, method=method, status=status, seconds=seconds)
 
     def _refusal(self, scope: Scope) -> ASGIApp | None:
+        return self._refuse_host(scope) or self._answer_other_site(scope)
+
+    def _refuse_host(self, scope: Scope) -> ASGIApp | None:
         """Against DNS rebinding: a web site that gives its name our loopback address could read what we answer."""
         if self._hosts is None:
             return None
-        received = next((value for name, value in scope["headers"] if name == b"host"), b"").decode("latin-1")
+        received = _header(scope, b"host")
         name, _, port = received.lower().rpartition(":")
         if not port.isdecimal():
             name = received.lower()
@@ -67,6 +100,40 @@ class Gate:
         return error_response(
             "unknown_host", message + "whoever runs this server can add names in LINCE_ALLOWED_HOSTS."
         )
+
+    def _answer_other_site(self, scope: Scope) -> ASGIApp | None:
+        """Any page of the web can make its visitor's browser post pictures here, and keep this machine busy.
+
+        Browsers say `cross-site` of that; other clients say nothing. `same-site` passes: it is another port of this
+        machine, or another name of the same owner, and either could ask without a browser.
+        """
+        if scope["method"] in _READING:
+            return None
+        if self._settings.allows_origin(_header(scope, b"origin")):
+            is_preflight = scope["method"] == "OPTIONS" and _header(scope, b"access-control-request-method")
+            return Response(status_code=204, headers=_PREFLIGHT) if is_preflight else None
+        sites = [value.strip().lower() for name, value in scope["headers"] if name == b"sec-fetch-site"]
+        if b"cross-site" not in sites:
+            return None
+        message = f"A page of {_header(scope, b'origin')[:100] or 'another site'!r} may not ask; "
+        return error_response("cross_site", message + "whoever runs this server can add it in LINCE_ALLOWED_ORIGINS.")
+
+    def _cross_origin_headers(self, scope: Scope) -> list[tuple[bytes, bytes]]:
+        """What a browser needs to let a page of an allowed origin read the answer."""
+        if not self._settings.allowed_origins:
+            return []
+        origin = _header(scope, b"origin")
+        allow = [(b"access-control-allow-origin", origin.encode("latin-1"))]
+        return [(b"vary", b"Origin"), *(allow if origin and self._settings.allows_origin(origin) else [])]
+
+
+def _header(scope: Scope, name: bytes) -> str:
+    return next((value for key, value in scope["headers"] if key == name), b"").decode("latin-1")
+
+
+def _told(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    """Headers of an answer; where GET is allowed, HEAD is."""
+    return [(name, b"GET, HEAD" if (name, value) == (b"allow", b"GET") else value) for name, value in headers]
 
 
 def _extra_headers(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:

@@ -1,18 +1,25 @@
-"""Bytes of images to answers, in a few threads behind a bounded line, so that the event loop never waits."""
+"""Bytes of images to answers behind a bounded line, in two lanes, so that the event loop never waits.
+
+Small ordinary pictures are decoded in a few threads. Large and unusual ones, and forms of many, are decoded in a
+process of their own, one picture at a time, under a limit of CPU time and memory (`decoder_process.py`).
+"""
 
 import asyncio
 import itertools
-import threading
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
-from lince import answers, images
+from lince import answers, encoded_image, images
 from lince.classifier import Classifier
+from lince.encoded_image import Structure
 from lince.errors import ImageError
+from lince.serving import decoder_process
+from lince.serving.decoder_process import DecoderProcess
 from lince.serving.errors import RequestError
 from lince.serving.metrics import Metrics
 from lince.serving.schemas import ErrorAnswer, Failure
@@ -21,32 +28,59 @@ from lince.serving.settings import ServeSettings
 Answer = dict[str, Any] | ErrorAnswer
 """For one image: the fields of `lince.answers.answer`, or why there are none."""
 
-# Decoding 2 MP takes 8 MB and 20 ms: any thread may do it at any time. Larger pictures are decoded one at a time, so
-# that the memory they need is bounded by one of them and not by the number of threads.
+Decoded = np.ndarray | ImageError
+
+# What all images of a request in the lane of threads may be together: some 20 ms of decoding and 8 MB.
 _SMALL_PIXELS = 2_000_000
+_SMALL_BYTES = 2 * 2**20  # encoded: empty blocks of deflate take 0.07 µs a byte, whatever the pixels
+_SMALL_METADATA_BYTES = 256 * 2**10  # Pillow reads it in Python, at up to 80 ns a byte
+_WEBP_WEIGHT = 4  # a pixel takes four times as long as a PNG's, with the interpreter's lock held
+_SCANS_PER_WEIGHT = 5  # scans of a JPEG that cost as much as decoding a PNG of its size
+_MAX_LARGE = 16  # requests that wait for the process: some 5 s of 25-megapixel pictures
+_FORM_IMAGES = 2  # a form may take as much CPU time as so many images
 
 
 class Inference:
-    """Answers requests with one classifier. Used from one event loop; `close` ends its threads."""
+    """Answers requests with one classifier. Used from one event loop; `close` ends its threads and its process."""
 
     def __init__(self, classifier: Classifier, settings: ServeSettings, metrics: Metrics):
         self._classifier = classifier
         self._metrics = metrics
         self._limits = settings.image_limits
-        self._small_limits = replace(self._limits, max_pixels=min(_SMALL_PIXELS, settings.max_pixels))
-        self._large = threading.Lock()
+        self._decode_cpu_s = settings.decode_cpu_s
         self._max_waiting = settings.max_waiting
-        self._waiting = 0
+        self._waiting: dict[object, float] = {}  # since when, the oldest request first
+        self._large = 0
+        self._closed = False
+        self._last_answer_s = time.monotonic()
+        self._decoder = DecoderProcess(classifier.image_spec, self._limits)
         self._threads = ThreadPoolExecutor(settings.threads, thread_name_prefix="inference")
+        self._decoder_thread = ThreadPoolExecutor(1, thread_name_prefix="decoder")
 
     def close(self) -> None:
-        """Lets running requests end and drops those that wait."""
+        """Drops the requests that wait; ends within some 100 ms, whatever is being decoded."""
+        self._closed = True
+        self._decoder.close()
+        self._decoder_thread.shutdown(cancel_futures=True)
         self._threads.shutdown(cancel_futures=True)
+
+    @property
+    def full(self) -> bool:
+        """Whether as many requests wait as may."""
+        return len(self._waiting) >= self._max_waiting
+
+    @property
+    def stalled_s(self) -> float:
+        """Seconds for which a request has waited while none was answered; 0 when none waits."""
+        oldest_s = next(iter(self._waiting.values()), None)
+        return 0.0 if oldest_s is None else time.monotonic() - max(oldest_s, self._last_answer_s)
 
     def check_room(self) -> None:
         """Raises: RequestError: when the line is full."""
-        if self._waiting >= self._max_waiting:
-            raise RequestError("overloaded", f"{self._waiting} requests are waiting already. Try again in a second.")
+        if self.full:
+            raise RequestError(
+                "overloaded", f"{len(self._waiting)} requests are waiting already. Try again in a second."
+            )
 
     async def answer(self, encoded: Sequence[bytes], *, top: int, logits: bool) -> list[Answer]:
         """Answers for the images of one request, in their order.
@@ -61,23 +95,85 @@ class Inference:
 
         Raises:
             ImageError: when none of the images can be read; the first one's.
-            RequestError: when the line is full.
+            RequestError: when the line is full, or the service stops.
         """
         self.check_room()
-        self._waiting += 1
-        try:
-            loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(self._threads, self._answer, encoded, top, logits)
-        finally:
-            self._waiting -= 1
+        with self._in_line():
+            self._metrics.count_images(len(encoded))
+            found = await self._run(self._threads, self._answer_small, encoded, top, logits)
+            if found is None:
+                decoded = await self._decode_large(encoded)
+                found = await self._run(self._threads, self._answer, decoded, top, logits)
+            return found
 
-    def _answer(self, encoded: Sequence[bytes], top: int, logits: bool) -> list[Answer]:
-        self._metrics.count_images(len(encoded))
-        decoded = [self._decode(data) for data in encoded]
-        pixels = [image for image in decoded if not isinstance(image, ImageError)]
-        if not pixels:
-            raise _none_of(decoded)
-        prediction = self._classifier.predict(np.stack(pixels))
+    @contextmanager
+    def _in_line(self) -> Iterator[None]:
+        place = object()
+        self._waiting[place] = time.monotonic()
+        try:
+            yield
+            self._last_answer_s = time.monotonic()
+        except Exception:  # an error is an answer, too; a cancellation is none
+            self._last_answer_s = time.monotonic()
+            raise
+        finally:
+            del self._waiting[place]
+
+    async def _run(self, executor: Executor, function: Any, *arguments: Any) -> Any:
+        try:
+            return await asyncio.get_running_loop().run_in_executor(executor, function, *arguments)
+        except (asyncio.CancelledError, RuntimeError):  # dropped from the line, or too late for it
+            if self._closed and not asyncio.current_task().cancelling():
+                raise decoder_process.stopping() from None
+            raise
+
+    def _answer_small(self, encoded: Sequence[bytes], top: int, logits: bool) -> list[Answer] | None:
+        """The answers, or None when the request belongs to the other lane."""
+        structures = [_inspect(data) for data in encoded]
+        small = _are_small([found for found in structures if isinstance(found, Structure)])
+        if not small or sum(map(len, encoded)) > _SMALL_BYTES:
+            return None
+        decoded = [
+            found if isinstance(found, ImageError) else self._decode_small(data)
+            for data, found in zip(encoded, structures, strict=True)
+        ]
+        return self._answer(decoded, top, logits)
+
+    def _decode_small(self, data: bytes) -> Decoded:
+        try:
+            return images.decode(data, self._classifier.image_spec, self._limits)
+        except ImageError as error:
+            return error
+
+    async def _decode_large(self, encoded: Sequence[bytes]) -> list[Decoded]:
+        """One picture after the other; those of several requests take turns."""
+        if self._large >= _MAX_LARGE:
+            message = f"{self._large} requests with large pictures are waiting already. Try again in a second."
+            raise RequestError("overloaded", message)
+        self._large += 1
+        try:
+            left_s, decoded = _FORM_IMAGES * self._decode_cpu_s, []
+            for data in encoded:
+                cpu_s = min(left_s, self._decode_cpu_s)
+                image, spent_s = await self._run(self._decoder_thread, self._decode_in_process, data, cpu_s)
+                left_s -= spent_s
+                decoded.append(image)
+            return decoded
+        finally:
+            self._large -= 1
+
+    def _decode_in_process(self, data: bytes, cpu_s: float) -> tuple[Decoded, float]:
+        if cpu_s <= 0:  # the images before this one took it all
+            return decoder_process.timeout(self._decode_cpu_s * _FORM_IMAGES), 0.0
+        return self._decoder.decode(data, cpu_s=cpu_s)
+
+    def _answer(self, decoded: Sequence[Decoded], top: int, logits: bool) -> list[Answer]:
+        failures = [image for image in decoded if isinstance(image, ImageError)]
+        for failure in failures:
+            self._metrics.count_failure(failure.code)
+        if len(failures) == len(decoded):
+            raise _none_of(failures)
+        prediction = self._classifier.predict(np.stack([image for image in decoded if isinstance(image, np.ndarray)]))
         rows = itertools.count()
         return [
             ErrorAnswer(Failure(image.code, str(image)))
@@ -86,19 +182,23 @@ class Inference:
             for image in decoded
         ]
 
-    def _decode(self, data: bytes) -> np.ndarray | ImageError:
-        spec = self._classifier.image_spec
-        try:
-            try:
-                return images.decode(data, spec, self._small_limits)
-            except ImageError as error:
-                if error.code != "image_too_large" or len(data) > self._limits.max_bytes:
-                    raise
-            with self._large:
-                return images.decode(data, spec, self._limits)
-        except ImageError as error:
-            self._metrics.count_failure(error.code)
-            return error
+
+def _inspect(data: bytes) -> Structure | ImageError:
+    try:
+        return encoded_image.inspect(data)
+    except ImageError as error:
+        return error
+
+
+def _are_small(structures: Sequence[Structure]) -> bool:
+    """Whether decoding them all is so little work that a thread may do it, which nothing can stop."""
+    pixels = sum(
+        found.pixels * max(1, found.passes // _SCANS_PER_WEIGHT) * (_WEBP_WEIGHT if found.format == "WEBP" else 1)
+        for found in structures
+    )
+    metadata_bytes = sum(found.metadata_bytes for found in structures)
+    slow = any(found.slow for found in structures)
+    return pixels <= _SMALL_PIXELS and metadata_bytes <= _SMALL_METADATA_BYTES and not slow
 
 
 def _none_of(errors: Sequence[ImageError]) -> ImageError:

@@ -5,6 +5,7 @@ One registry an app. With several workers each writes its numbers to files in `P
 """
 
 import os
+from typing import get_args
 
 from prometheus_client import (
     CollectorRegistry,
@@ -14,14 +15,29 @@ from prometheus_client import (
     PlatformCollector,
     ProcessCollector,
     generate_latest,
+    values,
 )
 from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.values import MultiProcessValue
+
+from lince.errors import ImageErrorCode
+from lince.serving.errors import RequestError
 
 FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 
 # From an empty answer (0.2 ms) to a picture of 25 megapixels behind others (seconds).
 _SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5)
 _IMAGES = (1, 2, 4, 8, 16, 32)
+
+
+def share(*, slot: int) -> None:
+    """Makes this process count in the shared folder, in the files of its slot among the workers.
+
+    The library names files after process ids, so that each worker that was replaced would leave some behind for good.
+    By slot there are as many as workers, and a new worker counts on from where the last one ended.
+    """
+    os.makedirs(os.environ[FOLDER_VARIABLE], exist_ok=True)
+    values.ValueClass = MultiProcessValue(lambda: slot)
 
 
 class Metrics:
@@ -48,9 +64,15 @@ class Metrics:
         self._model = Gauge(
             "lince_model_info", "What is served.", ("name", "version"), registry=self._registry, multiprocess_mode="max"
         )
+        self._open_files()
         if FOLDER_VARIABLE not in os.environ:
             ProcessCollector(registry=self._registry)
             PlatformCollector(registry=self._registry)
+
+    def _open_files(self) -> None:
+        """Opens one file for each kind now: a folder that is gone later fails no request."""
+        for code in get_args(ImageErrorCode):
+            self._failures.labels(code)
 
     def name_model(self, name: str, version: str) -> None:
         """Says what is served."""
@@ -71,9 +93,27 @@ class Metrics:
         self._failures.labels(code).inc()
 
     def render(self) -> bytes:
-        """The exposition format of Prometheus, version 0.0.4."""
+        """The exposition format of Prometheus, version 0.0.4.
+
+        Raises:
+            RequestError: the folder that the workers share is gone, or cannot be read.
+        """
         if FOLDER_VARIABLE not in os.environ:
             return generate_latest(self._registry)
-        registry = CollectorRegistry()
-        MultiProcessCollector(registry)
-        return generate_latest(registry)
+        try:
+            return _of_all_workers()
+        except Exception as error:  # the library raises ValueError, OSError, KeyError, struct.error, … on damaged files
+            folder = os.environ[FOLDER_VARIABLE]
+            raise RequestError(
+                "metrics_unavailable",
+                f"The folder {folder!r}, in which the workers count, cannot be read ({type(error).__name__}). "
+                "Requests are answered all the same; whoever runs this server can restart it to count anew.",
+            ) from error
+
+
+def _of_all_workers() -> bytes:
+    registry = CollectorRegistry()
+    MultiProcessCollector(registry)
+    if not os.listdir(os.environ[FOLDER_VARIABLE]):
+        raise FileNotFoundError("no worker counts in it")
+    return generate_latest(registry)

@@ -1,31 +1,25 @@
 """The service as a process: `serve(settings)` listens, answers, and stops without dropping a request."""
 
-import ctypes
 import logging
 import os
-import signal
 import socket
-import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+import warnings
 
 import uvicorn
 from fastapi import FastAPI
-from uvicorn.config import STARTUP_FAILURE
-from uvicorn.supervisors import Multiprocess
 
-from lince import artifact, native
+from lince import artifact, memory, native
 from lince.classifier import Classifier
-from lince.errors import ServiceError
+from lince.errors import ModelFileError, ServiceError
+from lince.serving import listener as listening
+from lince.serving import metrics
 from lince.serving.app import create_app
 from lince.serving.connection import BoundedConnection
-from lince.serving.metrics import FOLDER_VARIABLE
 from lince.serving.settings import ServeSettings
+from lince.serving.stopping import StoppableServer
+from lince.serving.workers import Link, Supervisor
 
-_BACKLOG = 1024  # connections the kernel holds for us; it caps them at its own limit (4096 on Linux today)
-
-_M_MMAP_THRESHOLD = -3  # from glibc's malloc.h
 _log = logging.getLogger(__name__)
 
 
@@ -33,49 +27,81 @@ def serve(settings: ServeSettings) -> None:
     """Serves until SIGINT or SIGTERM; requests in flight are answered first.
 
     Raises:
-        ServiceError: the address cannot be listened on, or a worker failed to start.
+        ServiceError: the address cannot be listened on, or no worker could start.
         ModelFileError: the model file is not valid.
     """
     _set_up_process(settings)
-    with _listen(settings) as listener:
+    with listening.listen(settings) as listener:
         if settings.workers == 1:
-            with native.hushed():
-                classifier = Classifier.load(settings.model, sha256=settings.sha256)
-            app = create_app(classifier, settings)
+            app = create_app(_load(settings), settings)
             _Server(_config(app, settings)).run(sockets=[listener])
         else:
             _supervise(settings, listener)
 
 
-def create_worker_app() -> FastAPI:
-    """The app of one worker process, from the environment that `serve` wrote."""
+def work(link: Link, listener: socket.socket, version: str) -> None:
+    """One worker process, whose settings are in the environment that `serve` wrote.
+
+    Args:
+        link: to the supervisor.
+        listener: shared by all workers.
+        version: of the model that all of them serve.
+    """
     settings = ServeSettings.read()
     _set_up_process(settings)
-    return create_app(settings.model, settings)
+    try:
+        metrics.share(slot=link.slot)
+        classifier = _load(settings)
+        _require_version(classifier, version, settings)
+        _WorkerServer(_config(create_app(classifier, settings), settings), link).run(sockets=[listener])
+    except (ModelFileError, ServiceError, OSError) as error:
+        link.say_failed(str(error))
+
+
+def _supervise(settings: ServeSettings, listener: socket.socket) -> None:
+    # A clear error here, once, rather than from every worker.
+    version = artifact.read(settings.model, sha256=settings.sha256).manifest.version
+    with _metrics_folder() as folder:
+        os.environ[metrics.FOLDER_VARIABLE] = folder
+        settings.export()
+        supervisor = Supervisor(work, (listener, version), count=settings.workers, shutdown_s=settings.shutdown_s)
+        _announce(listener, f", {settings.workers} workers")
+        supervisor.run()
+        listening.turn_away(listener)
+
+
+def _metrics_folder() -> tempfile.TemporaryDirectory:
+    try:
+        return tempfile.TemporaryDirectory(prefix="lince-metrics-", ignore_cleanup_errors=True)
+    except OSError as error:
+        raise ServiceError(
+            f"Several workers count their requests in a temporary folder, and none can be written ({error.strerror}). "
+            "Expected one: set TMPDIR to a folder that can be written, such as an emptyDir volume, or use 1 worker."
+        ) from error
+
+
+def _load(settings: ServeSettings) -> Classifier:
+    with native.hushed():
+        return Classifier.load(settings.model, sha256=settings.sha256)
+
+
+def _require_version(classifier: Classifier, version: str, settings: ServeSettings) -> None:
+    """Two workers that answer differently would be worse than one that is missing."""
+    if (found := classifier.manifest.version) != version:
+        raise ServiceError(
+            f"Model file {str(settings.model)!r} was replaced: it is version {found}, and the other workers serve "
+            f"{version}. Put the old file back, or restart the service to serve the new one."
+        )
 
 
 def _set_up_process(settings: ServeSettings) -> None:
     _configure_logging(access=settings.access_log)
-    _return_freed_memory()
+    memory.return_freed()
 
 
-def _supervise(settings: ServeSettings, listener: socket.socket) -> None:
-    artifact.read(settings.model, sha256=settings.sha256)  # a clear error here, once, rather than from every worker
-    with tempfile.TemporaryDirectory(prefix="lince-metrics-") as folder:
-        os.environ[FOLDER_VARIABLE] = folder
-        settings.export()
-        supervisor = Multiprocess(_config(f"{__name__}:{create_worker_app.__name__}", settings), [listener])
-        _announce(listener, f", {settings.workers} workers")
-        supervisor.run()
-    if any(process.exitcode == STARTUP_FAILURE for process in supervisor.processes):
-        raise ServiceError("A worker process failed to start. The log above says why.")
-
-
-def _config(app: FastAPI | str, settings: ServeSettings) -> uvicorn.Config:
+def _config(app: FastAPI, settings: ServeSettings) -> uvicorn.Config:
     return uvicorn.Config(
         app,
-        factory=isinstance(app, str),
-        workers=settings.workers,
         http=BoundedConnection,
         ws="none",
         lifespan="on",
@@ -88,50 +114,28 @@ def _config(app: FastAPI | str, settings: ServeSettings) -> uvicorn.Config:
     )
 
 
-class _Server(uvicorn.Server):
-    """uvicorn's server, for which a stop that was asked for is a success."""
+class _Server(StoppableServer):
+    """The only process, which says where it listens."""
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         _announce(sockets[0])
 
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """uvicorn's own raises the signal again once it has stopped, and the process ends as if killed."""
-        previous = {number: signal.signal(number, self.handle_exit) for number in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            yield
-        finally:
-            for number, handler in previous.items():
-                signal.signal(number, handler)
 
+class _WorkerServer(StoppableServer):
+    """One of several, which tells the supervisor that it is ready."""
 
-def _listen(settings: ServeSettings) -> socket.socket:
-    """A socket on the address; whoever connects before the model is ready waits for it."""
-    try:
-        [family, _, _, _, address], *_ = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)
-        return socket.create_server(address[:2], family=family, backlog=_BACKLOG)
-    except OSError as error:
-        raise ServiceError(
-            f"Cannot listen on {settings.host}:{settings.port}: {error.strerror}. "
-            "Expected a free port of this machine: choose another with --port, or stop the program that holds it."
-        ) from error
+    def __init__(self, config: uvicorn.Config, link: Link):
+        super().__init__(config, supervised=True)
+        self._link = link
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._link.say_ready()
 
 
 def _announce(listener: socket.socket, remark: str = "") -> None:
-    host, port = listener.getsockname()[:2]
-    _log.info("Serving on http://%s:%d%s. Ctrl-C stops.", f"[{host}]" if ":" in host else host, port, remark)
-
-
-def _return_freed_memory() -> None:
-    """Makes glibc give large blocks back when they are freed.
-
-    By default it learns, from the first few, to keep them: 540 MB of a few 25-megapixel pictures stayed for good, and
-    15 MB do with this. Other systems' C libraries have no such option and no such habit.
-    """
-    if sys.platform == "linux":
-        with suppress(AttributeError):  # musl
-            ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, 2**20)
+    _log.info("Serving on %s%s. Ctrl-C stops.", listening.address(listener), remark)
 
 
 def _configure_logging(*, access: bool) -> None:
@@ -147,3 +151,4 @@ def _configure_logging(*, access: bool) -> None:
         logging.getLogger("uvicorn.access").handlers = []
     for noisy in ("python_multipart", "PIL"):
         logging.getLogger(noisy).setLevel(logging.CRITICAL)
+    warnings.filterwarnings("ignore", module="PIL")

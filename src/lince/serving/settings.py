@@ -14,6 +14,7 @@ from lince.errors import ServiceError
 from lince.records import ImageLimits
 
 _PREFIX = "LINCE_"
+_DECODER_BYTES = 5  # a pixel: PNG, BMP and GIF need no more, nor does a JPEG of a camera
 
 
 def shipped_model() -> Path:
@@ -40,6 +41,10 @@ class ServeSettings(BaseSettings):
         description='Names accepted in the Host header, as a JSON list; ["*"] accepts all. '
         "By default localhost only when listening on loopback, all otherwise.",
     )
+    allowed_origins: frozenset[str] = Field(
+        frozenset(),
+        description='Other web sites whose pages may ask, as a JSON list: ["https://cats.example"]; ["*"] is all.',
+    )
 
     max_body_bytes: int = Field(
         ImageLimits().max_bytes, ge=1024, description="Bytes of one request: one image, or all parts of a form."
@@ -51,8 +56,7 @@ class ServeSettings(BaseSettings):
         description="Images in one form.",
     )
     max_pixels: int = Field(
-        # The 24-megapixel pictures of today's phones, not the 50 that `lince predict` takes: a pixel needs 4 bytes in
-        # Pillow, and transparency a second copy: 290 MB at most for a moment (benchmarks/hostile_inputs.py).
+        # The 24-megapixel pictures of today's phones, not the 50 that `lince predict` takes.
         25_000_000,
         ge=1,
         description="Width × height of one image, as its header declares them.",
@@ -64,18 +68,24 @@ class ServeSettings(BaseSettings):
         description="Requests that wait for an answer; the next one gets 503 with Retry-After.",
     )
     max_buffered_bytes: int = Field(
-        # Six of the largest requests, or 256 small ones with 250 KB each.
-        64 * 2**20,
+        # Three of the largest requests, or 256 small ones with 125 KB each.
+        32 * 2**20,
         ge=1024,
         description="Bytes of all request bodies held at a time; more get 503 with Retry-After.",
     )
     max_connections: int = Field(1000, ge=1, description="Open connections; the next one gets 503 and is closed.")
+    decode_cpu_s: float = Field(
+        # A 25-megapixel picture takes a third of it on a Zen 4 core. What starts and ends the process comes on top.
+        0.8,
+        gt=0,
+        description="Seconds of CPU time that decoding one image may take; all images of a form twice as much.",
+    )
     threads: int = Field(
-        # One large picture (100 ms) does not hold up the small ones; more threads than this only wait for each other.
+        # One decodes while the other runs the network; more threads than this only wait for each other.
         2,
         ge=1,
         le=64,
-        description="Threads that decode images and run the network.",
+        description="Threads that decode small images and run the network.",
     )
     receive_timeout_s: float = Field(
         30.0, gt=0, description="Seconds a client may take to send its headers, and again for its body."
@@ -111,9 +121,20 @@ class ServeSettings(BaseSettings):
         for name, value in self.model_dump(mode="json", exclude_none=True).items():
             os.environ[_PREFIX + name.upper()] = value if isinstance(value, str) else json.dumps(value)
 
+    def allows_origin(self, origin: str) -> bool:
+        """Whether a page of this origin may ask, as far as `allowed_origins` says."""
+        if not self.allowed_origins:
+            return False
+        names = {name.lower().rstrip("/") for name in self.allowed_origins}
+        return "*" in names or origin.lower() in names
+
     @property
     def image_limits(self) -> ImageLimits:
-        return ImageLimits(max_bytes=self.max_body_bytes, max_pixels=self.max_pixels)
+        return ImageLimits(
+            max_bytes=self.max_body_bytes,
+            max_pixels=self.max_pixels,
+            max_decoder_bytes=_DECODER_BYTES * self.max_pixels,
+        )
 
     @property
     def loopback(self) -> bool:

@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 
 from lince.errors import ResumeError, TrainingError
-from lince.files import DAMAGED_NPZ, write_atomically
+from lince.files import DAMAGED_NPZ, open_regular, write_atomically
 from lince.records import EpochRecord
 
 # How many other arrays there are: a zip whose directory was altered may have lost some without a word.
@@ -33,7 +33,7 @@ def save(path: Path, checkpoint: Checkpoint, model: keras.Model) -> None:
     """Writes weights, optimiser, random state, the weights to keep and history.
 
     Raises:
-        TrainingError: the disk is full or the folder cannot be written; the last checkpoint is still there.
+        TrainingError: the disk is full or the folder cannot be written; an earlier checkpoint is still there.
     """
     arrays = {f"variable_{index}": keras.ops.convert_to_numpy(v) for index, v in enumerate(_variables(model))}
     arrays |= {f"kept_{index}": weights for index, weights in enumerate(checkpoint.kept_weights)}
@@ -44,10 +44,15 @@ def save(path: Path, checkpoint: Checkpoint, model: keras.Model) -> None:
     try:
         write_atomically(path, file.getvalue())
     except OSError as error:
-        raise TrainingError(
-            f"The checkpoint {str(path)!r} ({file.tell() / 1e6:.0f} MB) could not be written ({error.strerror}). "
-            f"The one before it is intact: make room, then go on with lince train --resume {path.parent}."
-        ) from error
+        what = f"The checkpoint {str(path)!r} ({file.tell() / 1e6:.0f} MB) could not be written ({error.strerror})."
+        raise TrainingError(f"{what} {_way_on(path)}") from error
+
+
+def _way_on(path: Path) -> str:
+    command = f"lince train --resume {path.parent}"
+    if path.exists():
+        return f"The one before it is intact: make room, then go on with {command}."
+    return f"It was the first of this run, so no epoch is kept: make room, then begin again by {command}."
 
 
 def read(path: Path) -> Checkpoint | None:
@@ -81,7 +86,7 @@ def restore(path: Path, model: keras.Model) -> Checkpoint:
 def _contents(path: Path) -> dict[str, np.ndarray] | None:
     try:
         # Opened here, since `np.load` leaves a damaged file open.
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+        with open_regular(path) as file, np.load(file, allow_pickle=False) as arrays:
             contents = dict(arrays)
     except FileNotFoundError:
         return None

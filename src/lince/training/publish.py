@@ -14,7 +14,7 @@ from lince import artifact, calibration, evaluate, golden, metrics
 from lince.artifact import Artifact
 from lince.classifier import Network
 from lince.errors import TrainingError
-from lince.files import write_atomically
+from lince.files import open_regular, write_atomically
 from lince.golden import Golden
 from lince.published import Arithmetic, Attempt, Certificate, Manifest, RunReport, Sensitivity
 from lince.records import Calibration, Predict, Prediction
@@ -112,6 +112,7 @@ def trained_model(folder: RunFolder) -> keras.Model:
         TrainingError: the run has none yet, or its file is damaged.
     """
     try:
+        open_regular(folder.keras_model).close()  # Keras would wait for a pipe
         return keras.models.load_model(folder.keras_model, compile=False, safe_mode=True)
     except (OSError, ValueError) as error:
         raise TrainingError(

@@ -14,7 +14,10 @@ from typing import Any
 import msgspec
 
 from lince.errors import RecipeError
+from lince.files import read_bounded
 from lince.training.recipe import Recipe
+
+_MAX_RECIPE_BYTES = 2**16  # those that ship have 2 kB at most
 
 
 def names() -> list[str]:
@@ -37,8 +40,8 @@ def load(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
         table: dict[str, Any] = tomllib.loads(text)
         for override in overrides:
             _override(table, override)
-    except tomllib.TOMLDecodeError as error:
-        raise RecipeError(f"Recipe {str(name_or_path)!r} is not valid TOML: {error}.") from error
+    except (ValueError, RecursionError) as error:  # ValueError: TOMLDecodeError, and numbers of 5,000 digits
+        raise RecipeError(f"Recipe {str(name_or_path)!r} is not valid TOML: {_brief(error)}.") from error
     table.setdefault("name", Path(name_or_path).stem)
     return from_table(table, source=str(name_or_path))
 
@@ -47,6 +50,8 @@ def from_table(table: dict[str, Any], *, source: str) -> Recipe:
     """Turns a parsed table into a Recipe; `source` names it in error messages."""
     try:
         return msgspec.convert(table, Recipe)
+    except RecursionError as error:
+        raise RecipeError(f"Recipe {source!r}: {_brief(error)}.") from error
     except (msgspec.ValidationError, ValueError) as error:
         raise RecipeError(f"Recipe {source!r}: {error}.{_suggestion(str(error)) or _choices(str(error))}") from error
 
@@ -114,7 +119,7 @@ def _read(name_or_path: str | Path) -> str:
     if name in names():
         return (_shipped() / f"{name}.toml").read_text(encoding="utf-8")
     try:
-        return Path(name_or_path).read_text(encoding="utf-8")
+        return read_bounded(Path(name_or_path), _MAX_RECIPE_BYTES).decode().replace("\r\n", "\n")
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", "not text in UTF-8")
         found, known = "" if isinstance(error, FileNotFoundError) else f" ({reason})", ", ".join(names())
@@ -129,11 +134,11 @@ def _override(table: dict[str, Any], override: str) -> None:
         raise RecipeError(f"Received --set {override!r}. Expected key=value, for example train.epochs=5.")
     try:
         value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:
         if text.lstrip().startswith(("[", "{")):
-            reason = str(error).partition(" (at ")[0]  # a position in a line that nobody wrote
+            reason = _brief(error).partition(" (at ")[0]  # a position in a line that nobody wrote
             raise RecipeError(
-                f"Received --set {override!r}, whose value is not TOML: {reason}. "
+                f"Received --set {override[:200]!r}, whose value is not TOML: {reason}. "
                 "Expected, for example, train.phases=[{until=0.5, image_size=24}]."
             ) from error
         value = text
@@ -143,3 +148,7 @@ def _override(table: dict[str, Any], override: str) -> None:
         if not isinstance(table, dict):
             raise RecipeError(f"Received --set {override!r}, but {parent!r} is a value, not a table.")
     table[leaf] = value
+
+
+def _brief(error: Exception) -> str:
+    return "its brackets or keys are nested too deep" if isinstance(error, RecursionError) else str(error)[:500]

@@ -1,0 +1,141 @@
+"""The service's side of the process that decodes large and unusual pictures: started at need, ended when stuck."""
+
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+from contextlib import suppress
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+from jaxtyping import UInt8
+
+from lince.errors import ImageError
+from lince.image_spec import ImageLimits, ImageSpec
+from lince.serving import decoder
+from lince.serving.errors import RequestError
+
+# For a machine without CPU timers, and for a process that waits for a core all this time.
+_WALL_S = 30.0
+_SPARE_BYTES = 64 * 2**20  # beside the picture: its encoded bytes twice, strips on their way to RGB
+
+_log = logging.getLogger(__name__)
+
+
+class DecoderProcess:
+    """One process. `decode` is called from one thread at a time, `close` from any."""
+
+    def __init__(self, spec: ImageSpec, limits: ImageLimits):
+        self._shape = spec.shape
+        self._options = {"spec": asdict(spec), "limits": asdict(limits)}
+        self._memory_bytes = limits.max_decoder_bytes + _SPARE_BYTES
+        self._process: subprocess.Popen | None = None
+        self._closed = False
+        self._starting = threading.Lock()  # so that nothing starts after `close`
+        self._decoding = threading.Lock()  # so that `close` takes no pipe away that is being read
+
+    def decode(self, data: bytes, *, cpu_s: float) -> tuple[UInt8[np.ndarray, "h w 3"] | ImageError, float]:
+        """Decodes one encoded image.
+
+        Args:
+            data: an encoded image.
+            cpu_s: seconds of CPU time it may take.
+
+        Returns:
+            The pixels as `lince.images.decode` gives them, or its error, or `decode_timeout`; and the seconds of CPU
+            time that it took.
+
+        Raises:
+            RequestError: the service stops.
+        """
+        with self._decoding:
+            process = self._running()
+            timer = threading.Timer(_WALL_S, process.kill)
+            timer.start()
+            try:
+                return self._exchange(process, data, cpu_s)
+            except (OSError, EOFError):
+                return self._explain_end(process, cpu_s), cpu_s
+            finally:
+                timer.cancel()
+
+    def close(self) -> None:
+        """Ends the process, whatever it is doing."""
+        with self._starting:
+            self._closed = True
+            process, self._process = self._process, None
+        if process is not None:
+            process.kill()
+            with self._decoding:
+                _release(process)
+
+    def _running(self) -> subprocess.Popen:
+        with self._starting:
+            if self._closed:
+                raise stopping()
+            if self._process is None or self._process.poll() is not None:
+                self._process = _start(self._memory_bytes)
+            return self._process
+
+    def _exchange(
+        self, process: subprocess.Popen, data: bytes, cpu_s: float
+    ) -> tuple[UInt8[np.ndarray, "h w 3"] | ImageError, float]:
+        options = json.dumps(self._options | {"cpu_s": cpu_s}).encode()
+        process.stdin.write(decoder.REQUEST.pack(len(options), len(data)) + options)
+        process.stdin.write(data)
+        process.stdin.flush()
+        whole, seconds, size = decoder.ANSWER.unpack(_read(process, decoder.ANSWER.size))
+        content = _read(process, size)
+        if whole:
+            return np.frombuffer(content, np.uint8).reshape(self._shape), seconds
+        return ImageError(*json.loads(content)), seconds
+
+    def _explain_end(self, process: subprocess.Popen, cpu_s: float) -> ImageError:
+        code = _release(process)
+        if self._closed:
+            raise stopping()
+        if os.name != "posix" or code in (-signal.SIGPROF, -signal.SIGKILL):
+            return timeout(cpu_s)
+        _log.warning("A picture ended the decoder process with code %d.", code)
+        return ImageError("corrupt_image", "The image is damaged: its decoder failed. Save it again.")
+
+
+def timeout(cpu_s: float) -> ImageError:
+    """The error of a picture that takes too long to decode."""
+    message = (
+        f"Decoding takes more than {cpu_s:.2g} s of CPU time. Scale the image down, or save it as an ordinary JPEG."
+    )
+    return ImageError("decode_timeout", message)
+
+
+def stopping() -> RequestError:
+    """The error of a request that the end of the service leaves without an answer."""
+    return RequestError("shutting_down", "The server is stopping. Send the request again, to another one.")
+
+
+def _start(memory_bytes: int) -> subprocess.Popen:
+    # A process group of its own: Ctrl-C in the terminal reaches the service alone, which ends this process in time.
+    group = {"process_group": 0} if os.name == "posix" else {}
+    # -P: no module of the current folder is taken for one of ours.
+    command = [sys.executable, "-P", "-m", decoder.__name__, str(memory_bytes)]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, **group)
+
+
+def _release(process: subprocess.Popen) -> int:
+    """Waits for a process that ends, and closes its pipes; its exit code."""
+    code = process.wait()
+    process.stdout.close()
+    with suppress(OSError):  # what was not read on the other side
+        process.stdin.close()
+    return code
+
+
+def _read(process: subprocess.Popen, size: int) -> bytes:
+    data: Any = process.stdout.read(size)
+    if len(data) < size:
+        raise EOFError
+    return data
