@@ -216,7 +216,7 @@ class TestReadRefusesWhatIsNotPinned:
         opened = []
         monkeypatch.setattr(os, "open", lambda path, *rest, really=os.open: opened.append(path) or really(path, *rest))
         artifact.read(run.model, sha256=hashlib.sha256(data).hexdigest())
-        assert [run.model] == opened
+        assert [str(run.model)] == list(map(str, opened))
 
     def test_not_parsed_before(self, tmp_path):
         """Bytes that were not pinned are refused before anything is read from them."""

@@ -147,6 +147,8 @@ def _tensor(table: Table, buffers: list[np.ndarray | None], what: str) -> Tensor
         raise refusal(f"{what} needs {size:,} bytes, its buffer has {len(data):,}")
     table.text("name")
     values = None if data is None else data.view(_DTYPES[kind]).reshape(shape)
+    if kind == FLOAT32 and values is not None and not np.isfinite(values).all():
+        raise refusal(f"{what} holds what is not a finite number")
     return Tensor(kind, shape, values, *_quantization(table, kind, shape, what))
 
 

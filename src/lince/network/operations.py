@@ -34,7 +34,7 @@ _POOLING: Slots = {
     "filter height": (4, "i"),
     "activation": (5, "b"),
 }
-_DENSE: Slots = {"activation": (0, "b")}
+_DENSE: Slots = {"activation": (0, "b"), "keep dimensions": (2, "B")}
 _ADDITION: Slots = {"activation": (0, "b"), "powers of two": (1, "B")}
 _RESHAPE: Slots = {"shape": (0, OFFSET)}
 _MEAN: Slots = {"keep dimensions": (0, "B")}
@@ -87,12 +87,15 @@ def _windows(options: Table, pixels: Tensor, sides: tuple[int, int], what: str) 
     return down, across
 
 
-def _connect(_: Table, operands: list[Tensor | None], output: Tensor, what: str) -> int:
+def _connect(options: Table, operands: list[Tensor | None], output: Tensor, what: str) -> int:
     features, kernel, bias = operands
     if len(kernel.shape) != 2 or prod(features.shape) != kernel.shape[1]:
         raise _unfit(what)
     _check_weights(features, kernel, bias, output, what)
-    _require_shape(output, (1, kernel.shape[0]), what)
+    kept = features.shape[:-1] if options.number("keep dimensions") else (1,)
+    if prod(kept) != 1:
+        raise _unfit(what)
+    _require_shape(output, (*kept, kernel.shape[0]), what)
     return prod(kernel.shape)
 
 

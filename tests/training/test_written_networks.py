@@ -6,6 +6,7 @@ import pytest
 
 from lince import network
 from lince.classifier import Network
+from lince.errors import ModelFileError
 from lince.published import Arithmetic
 from lince.records import ImageSpec
 from lince.training import ensemble, quantize
@@ -54,6 +55,20 @@ def check(model: keras.Model, spec: ImageSpec) -> None:
 def test_every_family_in_every_arithmetic(name: str, spec: ImageSpec):
     """What the quantiser makes of each."""
     check(build(name, spec), spec)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_constants_in_float_are_numbers(value: float):
+    """A weight that is none would make every answer an error."""
+    spec = ImageSpec(8, 8)
+    model = build("vgg without hidden layers", spec)
+    with quantize.silenced():
+        flatbuffer = quantize.in_float(export(model))
+    network.verify(flatbuffer)
+    weight = np.float32(model.get_layer("logits").get_weights()[0][5, 1]).tobytes()
+    assert 1 == flatbuffer.count(weight)
+    with pytest.raises(ModelFileError, match="holds what is not a finite number"):
+        network.verify(flatbuffer.replace(weight, np.float32(value).tobytes()))
 
 
 @pytest.mark.parametrize("names", [tuple(RECIPES), ("vgg", "vgg")], ids=str)
