@@ -53,19 +53,21 @@ def read_bounded(path: Path, limit_bytes: int) -> bytes:
 
     Args:
         path: a regular file, or a link to one.
-        limit_bytes: the most that it may have; not one byte more than limit + 1 is read.
+        limit_bytes: the most that it may have; no more is read.
 
     Returns:
         Its content.
 
     Raises:
-        OSError: it cannot be read, is no regular file, or has more bytes; `strerror` says which.
+        OSError: it cannot be read, is no regular file, has more bytes, or grows meanwhile; `strerror` says which.
     """
     with open_regular(path) as file:
         size = os.fstat(file.fileno()).st_size
-        data = file.read(limit_bytes + 1) if size <= limit_bytes else b""  # it may grow while it is read
-    if max(size, len(data)) > limit_bytes:
-        raise OSError(errno.EFBIG, f"it has more than {limit_bytes:,} bytes", str(path))
+        if size > limit_bytes:
+            raise OSError(errno.EFBIG, f"it has more than {limit_bytes:,} bytes", str(path))
+        data = file.read(size + 1)
+    if len(data) > size:
+        raise OSError(errno.EBUSY, "it grew while it was read", str(path))
     return data
 
 
