@@ -16,7 +16,7 @@ def return_freed() -> None:
     """
     if sys.platform == "linux":
         with suppress(AttributeError):  # musl
-            ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, 2**20)
+            ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, 2**17)
 
 
 def limit_growth(growth_bytes: int) -> None:
