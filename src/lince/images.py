@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from lince import image_decoding
+from lince.encoded_image import Structure
 from lince.records import ImageLimits, ImageSpec
 
 FORMATS = image_decoding.FORMATS
@@ -15,7 +16,9 @@ _JPEG_EXTENSIONS = (".jpg", ".jpeg", ".jpe", ".jfif", ".jfi", ".jif", ".pjpeg", 
 EXTENSIONS = frozenset({*_JPEG_EXTENSIONS, ".png", ".webp", ".bmp", ".gif"})
 
 
-def decode(data: bytes, spec: ImageSpec, limits: ImageLimits = ImageLimits()) -> UInt8[np.ndarray, "h w 3"]:
+def decode(
+    data: bytes, spec: ImageSpec, limits: ImageLimits = ImageLimits(), structure: Structure | None = None
+) -> UInt8[np.ndarray, "h w 3"]:
     """Decodes one encoded image into the pixels a network wants.
 
     The first frame is taken; 16-bit samples keep their high byte; every colour mode becomes RGB; another size is
@@ -26,6 +29,7 @@ def decode(data: bytes, spec: ImageSpec, limits: ImageLimits = ImageLimits()) ->
         data: one encoded image: JPEG, PNG, WebP, BMP or GIF.
         spec: height, width and resize rule.
         limits: bounds on bytes, declared pixels and the decoder's memory, checked before decoding.
+        structure: of this image, when `encoded_image.inspect` was asked for it already.
 
     Returns:
         u8[H,W,3], RGB, 0..255.
@@ -34,4 +38,4 @@ def decode(data: bytes, spec: ImageSpec, limits: ImageLimits = ImageLimits()) ->
         ImageError: with `code` `empty_image`, `unsupported_format`, `corrupt_image`, `image_too_large` or
             `image_too_complex`.
     """
-    return np.asarray(image_decoding.read(data, spec, limits))
+    return np.asarray(image_decoding.read(data, spec, limits, structure))

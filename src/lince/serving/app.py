@@ -4,10 +4,10 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import msgspec
-from fastapi import FastAPI, Query, Request
+from fastapi import FastAPI, Request
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.responses import FileResponse, PlainTextResponse, Response
 from starlette.staticfiles import StaticFiles
@@ -20,6 +20,7 @@ from lince.serving.body import FIELD, Buffer, read_images
 from lince.serving.gate import PAGE_FILES, Gate
 from lince.serving.inference import Inference
 from lince.serving.metrics import Metrics
+from lince.serving.question import Question, question_parameters
 from lince.serving.schemas import Health, Limits, ModelAnswer, ModelName, PredictAnswer
 from lince.serving.settings import ServeSettings
 
@@ -27,6 +28,7 @@ _PAGE = Path(__file__).parent / "page"
 _REVALIDATE = {"cache-control": "no-cache"}  # a browser asks whether its copy is still right: an update shows at once
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
 _PARTS = {"type": "array", "minItems": 1, "items": _BINARY["schema"]}
+_USUAL = Question()
 _STALLED_S = 10.0  # without an answer, after which no more requests should be sent here …
 _DEAD_S = 60.0  # … and after which a new process is the better one
 _NOT_OF_PREDICT = {404, 405, 500}  # of another address or verb, or of no use to describe
@@ -126,7 +128,7 @@ def _add_routes(app: FastAPI) -> None:
         response_model=PredictAnswer,
         response_description="The model that answered, and an answer for each image, in their order.",
         responses=errors.openapi_responses(*refusals),
-        openapi_extra={"requestBody": _PREDICT_BODY},
+        openapi_extra={"requestBody": _PREDICT_BODY, "parameters": question_parameters()},
     )(predict)
     answers = {"response_model": ModelAnswer, "response_description": "The model that answers requests."}
     app.get("/model", **answers, responses=once_ready)(model)
@@ -145,20 +147,17 @@ def _add_routes(app: FastAPI) -> None:
     app.mount(PAGE_FILES, _PageFiles(directory=_PAGE))
 
 
-async def predict(
-    request: Request,
-    top: Annotated[int, Query(ge=1, description="Classes to list, best first; at most all of them.")] = 5,
-    logits: Annotated[bool, Query(description="Add the network's output, in the order of the classes.")] = False,
-) -> Response:
+async def predict(request: Request) -> Response:
     """Classifies the image, or the images, in the body.
 
     An image of a form that cannot be read has an `error` in its place; when none can, the whole answer is an error.
     """
     service, inference = _ready(request)
     inference.check_room()
+    question = Question.read(request.url.query) if request.scope["query_string"] else _USUAL
     with service.buffer.share() as share:
         encoded = await read_images(request, service.settings, share)
-        predictions = await inference.answer(encoded, top=top, logits=logits)
+        predictions = await inference.answer(encoded, top=question.top, logits=question.logits)
     return _json(msgspec.json.encode({"model": service.model_name, "predictions": predictions}))
 
 

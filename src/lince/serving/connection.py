@@ -87,13 +87,13 @@ class BoundedConnection(EndingConnection):
             self._check_bounds(len(data))
 
     def _feed(self, data: bytes) -> None:
-        rest = memoryview(data)
+        rest = data
         while True:
             try:
                 self.parser.feed_data(rest)
                 return
             except httptools.HttpParserUpgrade as offer:
-                rest = rest[offer.args[0] :]
+                rest = memoryview(rest)[offer.args[0] :]
                 self._decline_offer()
 
     def _decline_offer(self) -> None:

@@ -5,7 +5,6 @@ from typing import Any
 
 import msgspec
 from fastapi import FastAPI, Request
-from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
@@ -99,7 +98,6 @@ def install(app: FastAPI) -> None:
     """Makes the app answer every exception in our shape."""
     app.add_exception_handler(RequestError, _answer_request_error)
     app.add_exception_handler(ImageError, _answer_image_error)
-    app.add_exception_handler(RequestValidationError, _answer_validation_error)
     app.add_exception_handler(ClientDisconnect, _answer_disconnect)
     app.add_exception_handler(HTTPException, _answer_http_error)
     app.add_exception_handler(Exception, _answer_bug)
@@ -111,13 +109,6 @@ def _answer_request_error(_: Request, error: RequestError) -> Response:
 
 def _answer_image_error(_: Request, error: ImageError) -> Response:
     return error_response(error.code, str(error))
-
-
-def _answer_validation_error(_: Request, error: RequestValidationError) -> Response:
-    first = error.errors()[0]
-    name = ".".join(str(part) for part in first["loc"][1:])
-    received = f"{first['input']!r}"[:100]
-    return error_response("invalid_parameter", f"Parameter {name!r} received {received}: {first['msg']}.")
 
 
 def _answer_disconnect(_: Request, __: ClientDisconnect) -> Response:

@@ -59,7 +59,7 @@ class Gate:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*_told(message["headers"]), *_extra_headers(message["headers"]), *extra]
+                message["headers"] = [*_told(status, message["headers"]), *_extra_headers(message["headers"]), *extra]
             elif is_head:
                 message = {**message, "body": b""}
             await send(message)
@@ -109,11 +109,10 @@ class Gate:
         """
         if scope["method"] in _READING:
             return None
-        if self._settings.allows_origin(_header(scope, b"origin")):
+        if self._settings.allowed_origins and self._settings.allows_origin(_header(scope, b"origin")):
             is_preflight = scope["method"] == "OPTIONS" and _header(scope, b"access-control-request-method")
             return Response(status_code=204, headers=_PREFLIGHT) if is_preflight else None
-        sites = [value.strip().lower() for name, value in scope["headers"] if name == b"sec-fetch-site"]
-        if b"cross-site" not in sites:
+        if not any(name == b"sec-fetch-site" and b"cross-site" in value.lower() for name, value in scope["headers"]):
             return None
         message = f"A page of {_header(scope, b'origin')[:100] or 'another site'!r} may not ask; "
         return error_response("cross_site", message + "whoever runs this server can add it in LINCE_ALLOWED_ORIGINS.")
@@ -131,8 +130,10 @@ def _header(scope: Scope, name: bytes) -> str:
     return next((value for key, value in scope["headers"] if key == name), b"").decode("latin-1")
 
 
-def _told(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+def _told(status: int, headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
     """Headers of an answer; where GET is allowed, HEAD is."""
+    if status != 405:
+        return headers
     return [(name, b"GET, HEAD" if (name, value) == (b"allow", b"GET") else value) for name, value in headers]
 
 

@@ -7,9 +7,8 @@ process of their own, one picture at a time, under a limit of CPU time and memor
 import asyncio
 import itertools
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -98,26 +97,21 @@ class Inference:
             RequestError: when the line is full, or the service stops.
         """
         self.check_room()
-        with self._in_line():
+        place = object()
+        self._waiting[place] = time.monotonic()
+        try:
             self._metrics.count_images(len(encoded))
             found = await self._run(self._threads, self._answer_small, encoded, top, logits)
             if found is None:
                 decoded = await self._decode_large(encoded)
                 found = await self._run(self._threads, self._answer, decoded, top, logits)
-            return found
-
-    @contextmanager
-    def _in_line(self) -> Iterator[None]:
-        place = object()
-        self._waiting[place] = time.monotonic()
-        try:
-            yield
-            self._last_answer_s = time.monotonic()
-        except Exception:  # an error is an answer, too; a cancellation is none
+        except Exception:  # an error is an answer, too; a cancellation, which is no Exception, is none
             self._last_answer_s = time.monotonic()
             raise
         finally:
             del self._waiting[place]
+        self._last_answer_s = time.monotonic()
+        return found
 
     async def _run(self, executor: Executor, function: Any, *arguments: Any) -> Any:
         try:
@@ -129,19 +123,18 @@ class Inference:
 
     def _answer_small(self, encoded: Sequence[bytes], top: int, logits: bool) -> list[Answer] | None:
         """The answers, or None when the request belongs to the other lane."""
-        structures = [_inspect(data) for data in encoded]
-        small = _are_small([found for found in structures if isinstance(found, Structure)])
-        if not small or sum(map(len, encoded)) > _SMALL_BYTES:
+        if sum(map(len, encoded)) > _SMALL_BYTES:
             return None
-        decoded = [
-            found if isinstance(found, ImageError) else self._decode_small(data)
-            for data, found in zip(encoded, structures, strict=True)
-        ]
-        return self._answer(decoded, top, logits)
+        structures = [_inspect(data) for data in encoded]
+        if not _are_small(structures):
+            return None
+        return self._answer([*map(self._decode_small, encoded, structures)], top, logits)
 
-    def _decode_small(self, data: bytes) -> Decoded:
+    def _decode_small(self, data: bytes, structure: Structure | ImageError) -> Decoded:
+        if isinstance(structure, ImageError):
+            return structure
         try:
-            return images.decode(data, self._classifier.image_spec, self._limits)
+            return images.decode(data, self._classifier.image_spec, self._limits, structure)
         except ImageError as error:
             return error
 
@@ -190,14 +183,17 @@ def _inspect(data: bytes) -> Structure | ImageError:
         return error
 
 
-def _are_small(structures: Sequence[Structure]) -> bool:
+def _are_small(structures: Sequence[Structure | ImageError]) -> bool:
     """Whether decoding them all is so little work that a thread may do it, which nothing can stop."""
-    pixels = sum(
-        found.pixels * max(1, found.passes / _SCANS_PER_WEIGHT) * _WEIGHTS.get(found.format, 1) for found in structures
-    )
-    metadata_bytes = sum(found.metadata_bytes for found in structures)
-    slow = any(found.slow for found in structures)
-    return pixels <= _SMALL_PIXELS and metadata_bytes <= _SMALL_METADATA_BYTES and not slow
+    pixels, metadata_bytes = 0.0, 0
+    for found in structures:
+        if isinstance(found, ImageError):
+            continue
+        if found.slow:
+            return False
+        pixels += found.pixels * max(1, found.passes / _SCANS_PER_WEIGHT) * _WEIGHTS.get(found.format, 1)
+        metadata_bytes += found.metadata_bytes
+    return pixels <= _SMALL_PIXELS and metadata_bytes <= _SMALL_METADATA_BYTES
 
 
 def _none_of(errors: Sequence[ImageError]) -> ImageError:
