@@ -75,6 +75,14 @@ COSTLY: dict[str, Callable[[], bytes]] = {
     "comments": lambda: jpeg_with(segment(0xFE) * 2_000),
     "empty app segments": lambda: jpeg_with(segment(0xED) * 2_000),
     "quantization tables": lambda: jpeg_with(segment(0xDB) * 2_000),
+    "scans behind a marker without length": lambda: (
+        jpeg_with_scans(0)[:-2] + b"\xff\x01" + jpeg_with_scans(200)[-2_002:]
+    ),
+    "Exif as text": lambda: png_with(chunk(b"tEXt", b"Raw profile type exif\0" + bytes(2**22))),
+    "blocks behind an empty one": lambda: gif_with(b"!\xf9\0" + b"\x01a" * 5_000 + b"\0"),
+    "blocks behind a looping extension": lambda: gif_with(b"!\xff\x0bNETSCAPE2.0\0" + b"\x01a" * 5_000 + b"\0"),
+    "frame headers": lambda: jpeg_with(segment(0xC0, bytes(15)) * 2),
+    "a long frame header": lambda: jpeg_with(segment(0xC0, bytes(60_000))),
     "restart markers in the head": lambda: jpeg_with(b"\xff\xd0" * 2_000),
     "Exif segments": lambda: jpeg_with(segment(0xE1, b"Exif\0\0II") * 100),
     "fill bytes": lambda: jpeg_with(b"\xff" * 10_000),
@@ -199,6 +207,15 @@ def test_damaged_structures_raise_nothing_else(kind: str):
             altered[position] = rng.integers(256)
         with suppress(ImageError):
             inspect(bytes(altered))
+
+
+def test_the_first_header_of_a_png_counts():
+    """As for Pillow, which decodes no second one."""
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", 1, 1, 8, 2, 0, 0, 0))
+    assert (48, 32) == (
+        inspect(png_with(header, before_end=True)).width,
+        inspect(png_with(header, before_end=True)).height,
+    )
 
 
 def test_texts_of_pillow_pass():

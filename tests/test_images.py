@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from lince import image_decoding
+from lince.encoded_image import Structure
 from lince.errors import ImageError
 from lince.images import decode
 from lince.records import ImageLimits, ImageSpec
@@ -47,6 +48,9 @@ def outcome(data: bytes) -> str:
         return "pixels" if decode(data, SPEC).shape == SPEC.shape else "other pixels"
     except ImageError as error:
         return error.code
+
+
+OUTCOMES = ("pixels", "corrupt_image", "unsupported_format", "image_too_large", "image_too_complex")
 
 
 def refused(data: bytes, limits: ImageLimits = ImageLimits()) -> ImageError:
@@ -288,6 +292,12 @@ class TestRefusals:
         """64 MP to 4.6 EP in 41 bytes: below, between and above Pillow's own warning and error."""
         assert refused(png_header(side, side)).code == "image_too_large"
 
+    def test_a_picture_that_states_two_sizes(self):
+        """What was told from the structure bounds the decoder: a picture that turns out larger is refused."""
+        data = encode(Image.fromarray(noise()), "PNG")
+        with pytest.raises(ImageError, match="states two sizes"):
+            decode(data, SPEC, structure=Structure("PNG", width=1, height=1))
+
     def test_no_pixels(self):
         """A width of 0 is damaged or nothing we read, depending on who notices first."""
         assert refused(png_header(0, 5)).code in ("corrupt_image", "unsupported_format")
@@ -313,4 +323,4 @@ class TestRefusals:
             # mostly in the head, where the fields lie that a parser believes
             where = rng.integers(0, rng.choice([40, 120, len(data)]), rng.integers(1, 6)).clip(max=len(data) - 1)
             data[where] = rng.integers(0, 256, len(where))
-            assert outcome(data.tobytes()) in ("pixels", "corrupt_image", "unsupported_format", "image_too_large")
+            assert outcome(data.tobytes()) in OUTCOMES

@@ -19,8 +19,10 @@ _MAX_JUNK_BYTES = 4_096  # between segments of a JPEG; Pillow steps over them by
 _MAX_EXIF_SEGMENTS = 16  # 64 kB each, one in all but a few files; Pillow joins them one by one
 _MAX_EXIF_BYTES = 2**20  # 0.3 s of Python, when it is one long list of numbers
 _MAX_SCANS = 100  # progressive pictures have about 10; each costs 15 ms at 25 megapixels, also when it is empty
-_MAX_SCANNED_PIXELS = 800_000_000  # 16 scans of 50 megapixels; arithmetic coding takes 20 ns for each
-_MAX_PACKED = 64  # profiles and texts of a PNG that are compressed: 1 MB each once unpacked
+_MAX_SCANNED_PIXELS = 800_000_000  # 16 scans of 50 megapixels
+_ARITHMETIC_WEIGHT = 4  # of a scan in arithmetic coding
+_MAX_PACKED = 16  # profiles and texts of a PNG that are compressed: 1 MB each once unpacked, 4 as wide letters
+_MAX_FRAME_BYTES = 20  # of a JPEG's frame header: four components
 _MAX_RLE_PIXELS = 4_000_000  # of a run-length encoded BMP: its decoder is Python, 0.1 µs a pixel
 _RLE_BYTES = 4  # a pixel: twice what the worst encoding of a picture takes
 _RLE_SPARE_BYTES = 2**16  # header, palette and the ends of lines
@@ -29,7 +31,10 @@ _WEBP_BUFFER_BYTES = 12  # a pixel: two canvases and a copy, or the lossless dec
 _JPEG_ALONE = frozenset({0xC8, *range(0xD0, 0xDA), *range(0xF0, 0xFE)})  # markers that Pillow reads no length after
 _JPEG_FRAME = frozenset({*range(0xC0, 0xD0), 0xDE} - {0xC4, 0xC8, 0xCC})
 _JPEG_PROGRESSIVE = frozenset({0xC2, 0xC6, 0xCA, 0xCE})
+_JPEG_ARITHMETIC = frozenset(range(0xC9, 0xD0))
+_TEMPORARY = 0x01  # libjpeg reads no length after it; Pillow refuses it before the first scan
 _START_OF_SCAN, _END_OF_IMAGE, _APP1 = 0xDA, 0xD9, 0xE1
+_PNG_TEXTS = frozenset({b"tEXt", b"zTXt", b"iTXt"})
 _JPEG_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")  # inside a scan: no stuffed byte, restart or fill
 
 
@@ -83,16 +88,20 @@ def inspect(data: bytes) -> Structure:
 def _jpeg(data: bytes) -> Structure:
     found = Structure("JPEG")
     progressive, components, sampling = False, 0, 0.0
-    exif_segments = 0
+    exif_segments, frames, weight = 0, 0, 1
     for marker, start, end in _jpeg_segments(data, found):
         if marker in _JPEG_FRAME:
+            frames += 1
+            _require("frame headers", frames, 1)
+            _require("bytes in its frame header", end - start - 2, _MAX_FRAME_BYTES)
+            weight = _ARITHMETIC_WEIGHT if marker in _JPEG_ARITHMETIC else 1
             found.height, found.width, components = struct.unpack_from(">HHB", data, start + 5)
             progressive = marker in _JPEG_PROGRESSIVE
             sampling = _jpeg_samples_per_pixel(data[start + 10 : end])
         elif marker == _START_OF_SCAN:
             if progressive or data[start + 4] < components:
                 found.passes = _jpeg_scans(data, end)
-                _require("pixels in all its scans", found.passes * found.pixels, _MAX_SCANNED_PIXELS)
+                _require("pixels in all its scans", weight * found.passes * found.pixels, _MAX_SCANNED_PIXELS)
                 found.buffer_bytes = int(2 * sampling * found.pixels)  # all coefficients, in 16 bits
             break
         elif marker == _APP1 and data.startswith(b"Exif\0\0", start + 4):
@@ -138,7 +147,7 @@ def _jpeg_scans(data: bytes, position: int) -> int:
         segments += 1
         _require("scans", scans, _MAX_SCANS)
         _require("segments", segments, _MAX_PARTS)
-        alone = data[start + 1] in _JPEG_ALONE or start + 4 > len(data)
+        alone = data[start + 1] in _JPEG_ALONE or data[start + 1] == _TEMPORARY or start + 4 > len(data)
         position = start + 2 + (0 if alone else max(2, struct.unpack_from(">H", data, start + 2)[0]))
     return scans
 
@@ -150,7 +159,7 @@ def _png(data: bytes) -> Structure:
         length, kind = struct.unpack_from(">I4s", data, position)
         length = min(length, len(data) - position - 8)  # of a file that is cut short
         chunks += 1
-        if kind == b"IHDR":
+        if kind == b"IHDR" and not found.width:
             found.width, found.height = struct.unpack_from(">II", data, position + 8)
         elif kind == b"IEND":
             break
@@ -158,6 +167,8 @@ def _png(data: bytes) -> Structure:
             found.metadata_bytes += length
             if kind == b"eXIf":
                 _require("bytes of Exif", length, _MAX_EXIF_BYTES)
+            elif kind in _PNG_TEXTS and data.startswith(b"Raw profile type exif\0", position + 8):
+                _require("bytes of Exif", length // 2, _MAX_EXIF_BYTES)  # in hexadecimal
             packed += kind in (b"iCCP", b"zTXt", b"iTXt")
             profiles += kind == b"iCCP"
             found.slow |= kind == b"zTXt" or (kind == b"iTXt" and _is_packed_text(data, position + 8, length))
@@ -218,17 +229,38 @@ def _gif(data: bytes) -> Structure:
             found.width, found.height = max(width, left + frame_width), max(height, top + frame_height)
             break
         if introducer == ord("!"):
-            position += 2
-            while length := data[position]:
-                position += 1 + length
+            for length in _gif_blocks(data, position + 1):
                 blocks += 1
-                _require("blocks before its first frame", blocks, _MAX_BLOCKS)
+                position += 1 + length
                 found.metadata_bytes += length
+                _require("blocks before its first frame", blocks, _MAX_BLOCKS)
+            position += 2  # introducer and label
+            continue
         position += 1
         blocks += 1  # Pillow steps over what is neither extension nor frame
         _require("blocks before its first frame", blocks, _MAX_BLOCKS)
     found.buffer_bytes = 4 * found.pixels  # what a frame is disposed to, in RGBA
     return found
+
+
+def _gif_blocks(data: bytes, label_at: int) -> Iterator[int]:
+    """Lengths of an extension's blocks, the empty ones too, as Pillow reads them.
+
+    It reads on behind an empty first block of all but comments, and behind one that follows a NETSCAPE2.0.
+    """
+    label, position = data[label_at], label_at + 1
+    yields_on = label != 0xFE and data[position] == 0
+    netscape_at = position + 1 + data[position]
+    if label == 0xFF and data.startswith(b"NETSCAPE2.0", position + 1) and data[netscape_at] == 0:
+        yields_on = True
+    while True:
+        length = data[position]
+        yield length
+        position += 1 + length
+        if not length:
+            if not yields_on:
+                return
+            yields_on = False
 
 
 def _gif_palette_bytes(flags: int) -> int:

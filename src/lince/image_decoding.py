@@ -98,10 +98,14 @@ def _open(
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         message = f"The image declares more than {limits.max_pixels:,} pixels, the limit. Scale it down."
         raise ImageError("image_too_large", message) from error
+    except MemoryError as error:
+        raise ImageError("image_too_large", "There is not enough memory to open the image. Scale it down.") from error
     except Exception as error:  # Pillow's plugins raise many types on hostile headers (struct.error, SyntaxError, …)
         message = f"Received {len(data):,} bytes that are not an image we read. Expected {', '.join(FORMATS)}."
         raise ImageError("unsupported_format", message) from error
     _require_size(image.width, image.height, limits)
+    if image.width * image.height > structure.pixels and not structure.slow:
+        raise ImageError("corrupt_image", "The image states two sizes. Expected one: save it again.")
     return image, structure
 
 

@@ -5,7 +5,9 @@ has no slot here, and so is refused: custom operations, variables, sparsity, buf
 control flow.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from math import prod
 
 import numpy as np
@@ -114,8 +116,10 @@ def read(flatbuffer: bytes) -> Graph:
     [graph] = graphs
     graph.text("name")
     buffers = [_buffer(table) for table in model.tables("buffers", _BUFFER, "buffer", most=_MOST)]
+    # Once for each buffer: thousands of tensors may share one.
+    is_finite = cache(lambda index: bool(np.isfinite(buffers[index].view(np.float32)).all()))
     tensors = tuple(
-        _tensor(table, buffers, f"tensor {index}")
+        _tensor(table, buffers, is_finite, f"tensor {index}")
         for index, table in enumerate(graph.tables("tensors", _TENSOR, "tensor", most=_MOST))
     )
     codes = [_code(table) for table in model.tables("operator codes", _CODE, "operator code", most=_MOST)]
@@ -133,7 +137,7 @@ def _buffer(table: Table) -> np.ndarray | None:
     return None if data is None or not len(data) else data
 
 
-def _tensor(table: Table, buffers: list[np.ndarray | None], what: str) -> Tensor:
+def _tensor(table: Table, buffers: list[np.ndarray | None], is_finite: Callable[[int], bool], what: str) -> Tensor:
     kind, shape = table.number("type"), _shape(table, what)
     if kind not in _DTYPES:
         raise refusal(f"{what} is of type {kind}")
@@ -147,7 +151,7 @@ def _tensor(table: Table, buffers: list[np.ndarray | None], what: str) -> Tensor
         raise refusal(f"{what} needs {size:,} bytes, its buffer has {len(data):,}")
     table.text("name")
     values = None if data is None else data.view(_DTYPES[kind]).reshape(shape)
-    if kind == FLOAT32 and values is not None and not np.isfinite(values).all():
+    if kind == FLOAT32 and values is not None and not is_finite(buffer):
         raise refusal(f"{what} holds what is not a finite number")
     return Tensor(kind, shape, values, *_quantization(table, kind, shape, what))
 

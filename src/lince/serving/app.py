@@ -20,6 +20,7 @@ from lince.serving.body import FIELD, Buffer, read_images
 from lince.serving.gate import PAGE_FILES, Gate
 from lince.serving.inference import Inference
 from lince.serving.metrics import Metrics
+from lince.serving.paused import Paused
 from lince.serving.question import Question, question_parameters
 from lince.serving.schemas import Health, Limits, ModelAnswer, ModelName, PredictAnswer
 from lince.serving.settings import ServeSettings
@@ -31,6 +32,7 @@ _PARTS = {"type": "array", "minItems": 1, "items": _BINARY["schema"]}
 _USUAL = Question()
 _STALLED_S = 10.0  # without an answer, after which no more requests should be sent here …
 _DEAD_S = 60.0  # … and after which a new process is the better one
+_OF_PROBES_ALONE = {"metrics_unavailable", "stalled"}
 _NOT_OF_PREDICT = {404, 405, 500}  # of another address or verb, or of no use to describe
 _PREDICT_BODY = {
     "required": True,
@@ -90,8 +92,12 @@ def _lifespan(service: Service, model: Classifier | Path) -> Callable[[FastAPI],
         service.model_answer = msgspec.json.encode(_describe(classifier, service.settings))
         service.metrics.name_model(manifest.name, manifest.version)
         service.inference = Inference(classifier, service.settings, service.metrics)
-        # For `connection.py`.
-        yield {"settings": service.settings, "metrics": service.metrics, "inference": service.inference}
+        yield {  # for `connection.py`
+            "settings": service.settings,
+            "metrics": service.metrics,
+            "inference": service.inference,
+            "paused": Paused(),
+        }
         inference, service.inference = service.inference, None
         inference.close()
 
@@ -116,9 +122,7 @@ def _describe(classifier: Classifier, settings: ServeSettings) -> ModelAnswer:
 
 def _add_routes(app: FastAPI) -> None:
     refusals = (
-        code
-        for code, status in errors.STATUS.items()
-        if status not in _NOT_OF_PREDICT and code != "metrics_unavailable"
+        code for code, status in errors.STATUS.items() if status not in _NOT_OF_PREDICT and code not in _OF_PROBES_ALONE
     )
     once_ready = errors.openapi_responses(*errors.ANYWHERE, "not_ready")
     not_stalled = errors.openapi_responses(*errors.ANYWHERE, "stalled")

@@ -7,10 +7,10 @@ and drops the body of a request that offers another protocol. Here every state h
 | state | bytes | seconds | then |
 |---|---|---|---|
 | before and in the headers | 32 KiB, 100 headers | `receive_timeout_s` | 431, 408 |
-| in the body | `max_body_bytes`; what is no body 32 KiB + as much | `receive_timeout_s` | 413, 431, 408 |
-| answered, body still coming | 32 MiB | 5 | closed |
+| in the body | `max_body_bytes`; others 32 KiB + as much, at a stretch 32 KiB | `receive_timeout_s` | 413, 431, 408 |
+| answered, body still coming | 64 MiB, after its body 32 KiB | 5 | closed |
 | pipelined | 16 requests | reading stops | closed after the last answer |
-| the client does not read its answers | uvicorn's 64 KiB | `receive_timeout_s` | reset |
+| the client does not read its answers | asyncio's buffer | `receive_timeout_s` | reset |
 | closing | 1 MiB more is dropped, of a body 64 | 5 | reset |
 """
 
@@ -24,20 +24,29 @@ from uvicorn._types import ASGI3Application, ASGIReceiveCallable, ASGISendCallab
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from lince.serving.ending import LINGER_S, MAX_HEAD_BYTES, EndingConnection
+from lince.serving.errors import RETRY_AFTER_S
 from lince.serving.gate import OVERLOADED
 from lince.serving.inference import Inference
+from lince.serving.paused import Paused
 from lince.serving.wire import Answered, error_bytes, error_messages
 
 _MAX_HEADERS = 100  # as Apache; each takes 200 bytes of Python objects, however short it is
 _MAX_PIPELINED = 16
 # As long as Retry-After says, and not the same for all who were turned away together. A client that ignores it would
 # otherwise have us answer 503 instead of 200: of 3,459 good answers in 4 s for 200 such clients, 642 were left for 400.
-_PAUSE_S = (1.0, 1.2)
+# Who does not wait as it was told, and is turned away again, waits twice as long: that is read from its next answer.
+_SPREAD = 1.2
+_LONGEST_PAUSE_S = 8
 _FRAMING = frozenset({b"content-length", b"transfer-encoding", b"connection"})
 
 _FULL = "As many requests are waiting as may. Try again in a second."
-_TURN_AWAY_START, _TURN_AWAY_BODY = error_messages("overloaded", _FULL)
-_TURN_AWAY = {close: error_bytes("overloaded", _FULL, close=close) for close in (False, True)}
+_PAUSES_S = tuple(seconds for seconds in (1, 2, 4, 8) if RETRY_AFTER_S <= seconds <= _LONGEST_PAUSE_S)
+_TURN_AWAY_MESSAGES = {seconds: error_messages("overloaded", _FULL, retry_after_s=seconds) for seconds in _PAUSES_S}
+_TURN_AWAY = {
+    (close, seconds): error_bytes("overloaded", _FULL, close=close, retry_after_s=seconds)
+    for close in (False, True)
+    for seconds in _PAUSES_S
+}
 
 
 class _StopError(Exception):
@@ -50,10 +59,13 @@ class BoundedConnection(EndingConnection):
     def connection_made(self, transport: asyncio.Transport) -> None:
         super().connection_made(transport)
         self._inference: Inference = self.app_state["inference"]
+        self._paused: Paused = self.app_state["paused"]
         self._pause_timer: TimerHandle | None = None
+        self._pause_number = -1
+        self._pause_s = RETRY_AFTER_S  # after the next refusal
         self._declining = False
-        self._head_bytes = self._body_bytes = self._other_bytes = 0
-        if len(self.connections) > self._settings.max_connections:
+        self._head_bytes = self._body_bytes = self._other_bytes = self._since_body = 0
+        if len(self.connections) > self._settings.max_connections and not self._paused.drop_gone():
             message = f"{self._settings.max_connections:,} connections are open already. Try again in a second."
             self._refuse("overloaded", message, linger=0)
         else:
@@ -62,6 +74,7 @@ class BoundedConnection(EndingConnection):
     def connection_lost(self, exc: Exception | None) -> None:
         if self._pause_timer is not None:
             self._pause_timer.cancel()
+            self._paused.remove(self._pause_number)
         super().connection_lost(exc)
 
     # Bytes
@@ -84,6 +97,7 @@ class BoundedConnection(EndingConnection):
             # A message that began within this read, after another, is counted from the next one on.
             if not self._midway:
                 self._other_bytes += len(data) - (self._body_bytes - body_bytes)
+                self._since_body = 0 if self._body_bytes > body_bytes else self._since_body + len(data)
             self._check_bounds(len(data))
 
     def _feed(self, data: bytes) -> None:
@@ -112,7 +126,8 @@ class BoundedConnection(EndingConnection):
     def _check_bounds(self, count: int) -> None:
         # As many bytes as the body's may be none: a chunk of five has five of framing. Whoever sends chunks of one is
         # refused after 16,000 of them: they cost ten times as much per byte as chunks of sixteen.
-        if self._other_bytes > MAX_HEAD_BYTES + self._body_bytes:
+        # One value, of a trailer or an extension, is joined by the parser at each read: it must stay short.
+        if self._since_body > MAX_HEAD_BYTES or self._other_bytes > MAX_HEAD_BYTES + self._body_bytes:
             self._refuse_size()
         elif not self._in_head and self.cycle.response_complete:
             self._drop(count)
@@ -128,6 +143,8 @@ class BoundedConnection(EndingConnection):
     def on_message_begin(self) -> None:
         if self._declining:
             return
+        if self._ended:  # within this very read
+            raise _StopError
         if not self._open:
             self._midway = True
             self._start_message()
@@ -136,7 +153,7 @@ class BoundedConnection(EndingConnection):
 
     def _start_message(self) -> None:
         self._open, self._begun, self._in_head = True, False, True
-        self._head_bytes = self._body_bytes = self._other_bytes = self._late_bytes = 0
+        self._head_bytes = self._body_bytes = self._other_bytes = self._since_body = self._late_bytes = 0
 
     def on_url(self, url: bytes) -> None:
         if not self._declining:
@@ -199,7 +216,7 @@ class BoundedConnection(EndingConnection):
         """503 at once, without the app: 0.02 ms instead of 0.5. The body is dropped as it arrives."""
         keep_alive = self.parser.get_http_version() != "1.0" and self.parser.should_keep_alive()
         self.cycle = Answered(keep_alive=keep_alive)
-        self.transport.write(_TURN_AWAY[not keep_alive])
+        self.transport.write(_TURN_AWAY[not keep_alive, self._pause_s])
         self._metrics.count_request(path="/predict", method="POST", status=503)
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
@@ -211,8 +228,8 @@ class BoundedConnection(EndingConnection):
         if self._inference.full and not self._is_of_allowed_page(scope["headers"]):
             scope[OVERLOADED] = True
             self._metrics.count_request(path="/predict", method="POST", status=503)
-            await send(_TURN_AWAY_START)
-            await send(_TURN_AWAY_BODY)
+            for message in _TURN_AWAY_MESSAGES[self._pause_s]:
+                await send(dict(message))
         else:
             await self.app(scope, receive, send)
 
@@ -227,12 +244,17 @@ class BoundedConnection(EndingConnection):
         elif isinstance(self.cycle, Answered) or OVERLOADED in self.cycle.scope:
             self._unset_keepalive_if_required()
             self.flow.hold("pause")
-            self._pause_timer = self.loop.call_later(random.uniform(*_PAUSE_S), self._end_pause)
+            pause_s = random.uniform(self._pause_s, self._pause_s * _SPREAD)
+            self._pause_s = min(_LONGEST_PAUSE_S, 2 * self._pause_s)
+            self._pause_timer = self.loop.call_later(pause_s, self._end_pause)
+            self._pause_number = self._paused.add(self.transport)
         else:
+            self._pause_s = RETRY_AFTER_S
             self._wait_for_next()
 
     def _end_pause(self) -> None:
         self._pause_timer = None
+        self._paused.remove(self._pause_number)
         self._wait_for_next()
         self.flow.release("pause")
 
@@ -258,6 +280,8 @@ class BoundedConnection(EndingConnection):
 
     def _watch(self) -> None:
         """Sees to it that the timer is the one of the state that the message is in."""
+        if self.flow.held:
+            self._stop_timer()
         if self._ended or self.flow.held or self.transport.is_closing():
             return
         phase = "head" if self._in_head else "answered" if self.cycle.response_complete else "body"

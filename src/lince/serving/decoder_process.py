@@ -17,7 +17,7 @@ from jaxtyping import UInt8
 from lince.errors import ImageError
 from lince.image_spec import ImageLimits, ImageSpec
 from lince.serving import decoder
-from lince.serving.errors import RequestError
+from lince.serving.errors import STOPPING, RequestError
 
 # For a machine without CPU timers, and for a process that waits for a core all this time.
 _WALL_S = 30.0
@@ -78,7 +78,11 @@ class DecoderProcess:
             if self._closed:
                 raise stopping()
             if self._process is None or self._process.poll() is not None:
-                self._process = _start(self._memory_bytes)
+                try:
+                    self._process = _start(self._memory_bytes)
+                except OSError as error:  # no process, memory or file descriptor is left
+                    message = f"The decoder cannot start ({error.strerror}). Try again in a second."
+                    raise RequestError("overloaded", message) from error
             return self._process
 
     def _exchange(
@@ -114,7 +118,7 @@ def timeout(cpu_s: float) -> ImageError:
 
 def stopping() -> RequestError:
     """The error of a request that the end of the service leaves without an answer."""
-    return RequestError("shutting_down", "The server is stopping. Send the request again, to another one.")
+    return RequestError("shutting_down", STOPPING)
 
 
 def _start(memory_bytes: int) -> subprocess.Popen:

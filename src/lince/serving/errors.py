@@ -48,7 +48,8 @@ STATUS = {
 ANYWHERE = ("malformed_request", "unknown_host", "receive_timeout", "headers_too_large", "overloaded", "shutting_down")
 """What a request can end with before it has come to its route."""
 
-_RETRY_AFTER_S = 1  # the queue empties in a fraction of a second
+STOPPING = "The server is stopping. Try again in a second."
+RETRY_AFTER_S = 1  # a full line empties in a fraction of a second
 _BY_STATUS = {404: "not_found", 405: "method_not_allowed"}
 
 _log = logging.getLogger(__name__)
@@ -69,7 +70,7 @@ class RequestError(LinceError):
 def error_response(code: str, message: str, *, headers: dict[str, str] | None = None) -> Response:
     """The answer for an error of the table."""
     status = STATUS[code]
-    extra = {"retry-after": str(_RETRY_AFTER_S)} if status == 503 else {}
+    extra = {"retry-after": str(RETRY_AFTER_S)} if status == 503 else {}
     return Response(error_body(code, message), status, extra | (headers or {}), media_type="application/json")
 
 

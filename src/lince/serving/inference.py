@@ -105,6 +105,8 @@ class Inference:
             if found is None:
                 decoded = await self._decode_large(encoded)
                 found = await self._run(self._threads, self._answer, decoded, top, logits)
+        except RequestError:  # a refusal is no answer
+            raise
         except Exception:  # an error is an answer, too; a cancellation, which is no Exception, is none
             self._last_answer_s = time.monotonic()
             raise

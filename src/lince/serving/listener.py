@@ -10,10 +10,11 @@ import time
 from contextlib import suppress
 
 from lince.errors import ServiceError
-from lince.serving.errors import error_body
+from lince.serving.errors import STOPPING
 from lince.serving.settings import ServeSettings
+from lince.serving.wire import error_bytes
 
-_BACKLOG = 1024  # connections the kernel holds for us; it caps them at its own limit (4096 on Linux today)
+BACKLOG = 1024  # connections the kernel holds for us; it caps them at its own limit (4096 on Linux today)
 _POLL_S = 0.01
 _TURN_AWAY_S = 0.3  # of the two seconds that a stop has after `shutdown_s`
 
@@ -39,7 +40,7 @@ def listen(settings: ServeSettings) -> socket.socket:
     """
     try:
         [family, _, _, _, address], *_ = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)
-        return socket.create_server(address[:2], family=family, backlog=_BACKLOG)
+        return socket.create_server(address[:2], family=family, backlog=BACKLOG)
     except OSError as error:
         raise ServiceError(
             f"Cannot listen on {settings.host}:{settings.port}: {error.strerror}. "
@@ -78,24 +79,36 @@ async def until_nobody_waits(listener: socket.socket, *, timeout_s: float) -> No
 def turn_away(listener: socket.socket) -> None:
     """Answers 503 to whoever still waits, when no worker lives to do so."""
     refuse_new(listener)
-    body = error_body("overloaded", "The server is stopping. Try again in a second.")
-    head = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\nconnection: close\r\n"
-    answer = b"%bretry-after: 1\r\ncontent-length: %d\r\n\r\n%b" % (head, len(body), body)
-    end = time.monotonic() + _TURN_AWAY_S
-    for connection in _waiting(listener):
-        with connection, suppress(OSError):
-            connection.settimeout(max(_POLL_S, end - time.monotonic()))
-            connection.sendall(answer)
+    answer = error_bytes("shutting_down", STOPPING, close=True)
+    waiting = _waiting(listener)
+    for connection in waiting:
+        with suppress(OSError):
+            connection.setblocking(False)
+            connection.send(answer)
             connection.shutdown(socket.SHUT_WR)
-            while connection.recv(2**16) and time.monotonic() < end:  # what is left unread would reset it
-                pass
+    _read_to_the_end(waiting, time.monotonic() + _TURN_AWAY_S)
+    for connection in waiting:
+        connection.close()
+
+
+def _read_to_the_end(connections: list[socket.socket], end: float) -> None:
+    """What is left unread when a connection is closed would reset it, and take the answer away."""
+    with selectors.DefaultSelector() as selector:
+        for connection in connections:
+            selector.register(connection, selectors.EVENT_READ)
+        while selector.get_map() and (left_s := end - time.monotonic()) > 0:
+            for key, _ in selector.select(left_s):
+                with suppress(OSError):
+                    if key.fileobj.recv(2**16):
+                        continue
+                selector.unregister(key.fileobj)
 
 
 def _waiting(listener: socket.socket) -> list[socket.socket]:
     found: list[socket.socket] = []
     with suppress(OSError):
         listener.setblocking(False)
-        while len(found) < _BACKLOG:
+        while len(found) < BACKLOG:
             found.append(listener.accept()[0])
     return found
 

@@ -108,6 +108,7 @@ def _config(app: FastAPI, settings: ServeSettings) -> uvicorn.Config:
         proxy_headers=False,  # nothing here believes, or needs, a client's address
         server_header=False,
         access_log=settings.access_log,
+        backlog=listening.BACKLOG,
         log_config=None,
         timeout_keep_alive=settings.keep_alive_s,
         timeout_graceful_shutdown=settings.shutdown_s,

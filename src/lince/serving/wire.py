@@ -9,7 +9,7 @@ from typing import Any
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
-from lince.serving.errors import STATUS, error_body
+from lince.serving.errors import RETRY_AFTER_S, STATUS, error_body
 
 _LOG_INTERVAL_S = 1.0
 _log = logging.getLogger(__name__)
@@ -57,21 +57,21 @@ class Answered:
     """Stands where uvicorn has a request at work, for one that was answered without the app."""
 
     response_started = response_complete = True
-    message_event = asyncio.Event()
 
     def __init__(self, *, keep_alive: bool):
         self.keep_alive = keep_alive
         self.disconnected = False
+        self.message_event = asyncio.Event()
 
 
-def error_bytes(code: str, message: str, *, close: bool) -> bytes:
+def error_bytes(code: str, message: str, *, close: bool, retry_after_s: int = RETRY_AFTER_S) -> bytes:
     """A whole answer, but for its date: status, headers and the error in our shape."""
     status = STATUS[code]
     body = error_body(code, message)
     lines = [
         STATUS_LINE[status],
         b"content-type: application/json\r\nx-content-type-options: nosniff\r\n",
-        b"retry-after: 1\r\n" if status == 503 else b"",
+        b"retry-after: %d\r\n" % retry_after_s if status == 503 else b"",
         b"connection: close\r\n" if close else b"",
         b"content-length: %d\r\n\r\n" % len(body),
         body,
@@ -79,13 +79,13 @@ def error_bytes(code: str, message: str, *, close: bool) -> bytes:
     return b"".join(lines)
 
 
-def error_messages(code: str, message: str) -> tuple[dict[str, Any], dict[str, Any]]:
+def error_messages(code: str, message: str, *, retry_after_s: int) -> tuple[dict[str, Any], dict[str, Any]]:
     """The same as the two messages of an app."""
     body = error_body(code, message)
     headers = [
         (b"content-type", b"application/json"),
         (b"x-content-type-options", b"nosniff"),
-        (b"retry-after", b"1"),
+        (b"retry-after", b"%d" % retry_after_s),
         (b"content-length", b"%d" % len(body)),
     ]
     start = {"type": "http.response.start", "status": STATUS[code], "headers": headers}

@@ -83,13 +83,30 @@ class _Worker:
         self.due_at = 0.0
 
     def start(self, target: Callable[..., None], arguments: tuple[Any, ...]) -> None:
-        self.pipe, theirs = _spawn.Pipe(duplex=False)
+        """Starts a process; where the system has none to give, that is tried again later."""
+        try:
+            pipe, theirs = _spawn.Pipe(duplex=False)
+        except OSError as error:
+            self._put_off(error)
+            return
         link = Link(self.slot, theirs)
-        self.process = _spawn.Process(target=_run, args=(target, link, arguments))
-        self.is_ready, self.reason, self.heard_at = False, "", 0.0
-        self.started_at = time.monotonic()
-        self.process.start()
-        link.close()
+        process = _spawn.Process(target=_run, args=(target, link, arguments))
+        try:
+            process.start()
+        except OSError as error:
+            pipe.close()
+            self._put_off(error)
+        else:
+            self.process, self.pipe = process, pipe
+            self.is_ready, self.reason, self.heard_at = False, "", 0.0
+            self.started_at = time.monotonic()
+        finally:
+            link.close()
+
+    def _put_off(self, error: OSError) -> None:
+        pause = _PAUSES_S[min(self.failures, len(_PAUSES_S) - 1)]
+        self.failures, self.reason, self.due_at = self.failures + 1, str(error.strerror), time.monotonic() + pause
+        _log.error("A worker cannot start (%s). The others go on; it is tried again in %g s.", error.strerror, pause)
 
     def listen(self) -> None:
         """Takes what the process said."""
