@@ -399,7 +399,7 @@ def serve(
     workers: Annotated[int | None, typer.Option(help="Processes that answer.  [default: 1]")] = None,
     sha256: Annotated[
         str | None,
-        typer.Option(metavar="HEX", help="Refuse a model file that sha256sum prints another digest of."),
+        typer.Option(metavar="HEX", help="Refuse the model file unless its SHA-256 is HEX."),
     ] = None,
 ) -> None:
     """Serve a model over HTTP, with a page at /. More settings: LINCE_... in the environment, see docs/http-api.md."""

@@ -68,14 +68,15 @@ def test_a_picture_that_takes_too_long_is_given_up(process: DecoderProcess):
     assert isinstance(process.decode(picture(), cpu_s=5)[0], np.ndarray)
 
 
-def test_a_process_that_dies_is_replaced(process: DecoderProcess):
-    """A crash of a decoder costs one picture, and not the service."""
+@pytest.mark.parametrize(("end", "code"), [("SIGSEGV", "corrupt_image"), ("SIGKILL", "image_too_large")])
+def test_a_process_that_dies_is_replaced(process: DecoderProcess, end: str, code: str):
+    """A crash of a decoder, and a system short of memory, cost one picture and not the service."""
     process.decode(picture(), cpu_s=5)
     os.kill(process._process.pid, signal.SIGSTOP)
-    threading.Timer(0.1, os.kill, (process._process.pid, signal.SIGSEGV)).start()
+    threading.Timer(0.1, os.kill, (process._process.pid, signal.Signals[end])).start()
     threading.Timer(0.2, os.kill, (process._process.pid, signal.SIGCONT)).start()
     error, _ = process.decode(picture(), cpu_s=5)
-    assert "corrupt_image" == error.code
+    assert code == error.code
     assert isinstance(process.decode(picture(), cpu_s=5)[0], np.ndarray)
 
 

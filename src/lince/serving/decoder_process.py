@@ -54,7 +54,7 @@ class DecoderProcess:
         """
         with self._decoding:
             process = self._running()
-            timer = threading.Timer(_WALL_S, process.kill)
+            timer = threading.Timer(_WALL_S, process.terminate)  # by SIGTERM: SIGKILL is the system's, short of memory
             timer.start()
             try:
                 return self._exchange(process, data, cpu_s)
@@ -102,8 +102,11 @@ class DecoderProcess:
         code = _release(process)
         if self._closed:
             raise stopping()
-        if os.name != "posix" or code in (-signal.SIGPROF, -signal.SIGKILL):
+        if os.name != "posix" or code in (-signal.SIGPROF, -signal.SIGTERM):
             return timeout(cpu_s)
+        if code == -signal.SIGKILL:
+            message = "The system ended the decoder of this image, most likely for want of memory. Scale it down."
+            return ImageError("image_too_large", message)
         _log.warning("A picture ended the decoder process with code %d.", code)
         return ImageError("corrupt_image", "The image is damaged: its decoder failed. Save it again.")
 
