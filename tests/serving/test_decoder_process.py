@@ -6,6 +6,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -73,8 +74,7 @@ def test_a_process_that_dies_is_replaced(process: DecoderProcess, end: str, code
     """A crash of a decoder, and a system short of memory, cost one picture and not the service."""
     process.decode(picture(), cpu_s=5)
     os.kill(process._process.pid, signal.SIGSTOP)
-    threading.Timer(0.1, os.kill, (process._process.pid, signal.Signals[end])).start()
-    threading.Timer(0.2, os.kill, (process._process.pid, signal.SIGCONT)).start()
+    threading.Timer(0.1, _end, (process._process.pid, signal.Signals[end])).start()
     error, _ = process.decode(picture(), cpu_s=5)
     assert code == error.code
     assert isinstance(process.decode(picture(), cpu_s=5)[0], np.ndarray)
@@ -102,3 +102,10 @@ def test_close_ends_what_is_being_decoded():
     assert time.monotonic() - start < 5
     with pytest.raises(RequestError):
         process.decode(picture(), cpu_s=5)
+
+
+def _end(pid: int, end: signal.Signals) -> None:
+    """Sends a signal to a stopped process, which takes all but SIGKILL once it goes on."""
+    os.kill(pid, end)
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGCONT)
