@@ -28,6 +28,9 @@ _RLE_BYTES = 4  # a pixel: twice what the worst encoding of a picture takes
 _RLE_SPARE_BYTES = 2**16  # header, palette and the ends of lines
 
 _WEBP_BUFFER_BYTES = 12  # a pixel: two canvases and a copy, or the lossless decoder's (measured, Pillow 13)
+# Of lossless WebP, whose groups of codes take 14 kB of tables each; how many there are stands in the compressed bits.
+# Larger ones are decoded where memory is limited.
+_SMALL_LOSSLESS_BYTES = 64 * 2**10
 _JPEG_ALONE = frozenset({0xC8, *range(0xD0, 0xDA), *range(0xF0, 0xFE)})  # markers that Pillow reads no length after
 _JPEG_FRAME = frozenset({*range(0xC0, 0xD0), 0xDE} - {0xC4, 0xC8, 0xCC})
 _JPEG_PROGRESSIVE = frozenset({0xC2, 0xC6, 0xCA, 0xCE})
@@ -195,6 +198,8 @@ def _webp(data: bytes) -> Structure:
         _require("chunks", chunks, _MAX_CHUNKS)
         if not found.width:
             found.width, found.height = _webp_size(kind, data[position + 8 : position + 18])
+        if kind in (b"VP8L", b"ALPH"):
+            found.slow |= length > _SMALL_LOSSLESS_BYTES
         if kind in (b"ICCP", b"EXIF", b"XMP "):
             found.metadata_bytes += length
         if kind == b"EXIF":

@@ -186,7 +186,7 @@ def test_who_waits_for_workers_that_hang_is_turned_away():
         for connection in asking:
             answer = read_all(connection)
             assert answer.startswith(b"HTTP/1.1 503 ")
-            assert b'{"error":{"code":"overloaded"' in answer
+            assert b'{"error":{"code":"shutting_down"' in answer
         assert server.process.wait(20) == 0
 
 

@@ -7,7 +7,7 @@ from asyncio.events import TimerHandle
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from lince.serving.errors import STATUS
+from lince.serving.errors import STATUS, STOPPING
 from lince.serving.gate import REFUSED
 from lince.serving.metrics import Metrics
 from lince.serving.settings import ServeSettings
@@ -73,10 +73,12 @@ class EndingConnection(HttpToolsProtocol):
         self._close()
 
     def shutdown(self) -> None:
-        if self._waits_for_answer:
+        if self._ended:  # refused already, and read from for a last while
+            self._close()
+        elif self._waits_for_answer:
             self.cycle.keep_alive = False
         elif self._open and self._begun and self._in_head:
-            self._refuse("shutting_down", "The server stops. Try again in a second.", linger=0)
+            self._refuse("shutting_down", STOPPING, linger=0)
         else:
             self._close()
 

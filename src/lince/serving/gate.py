@@ -13,6 +13,7 @@ from lince.serving.settings import ServeSettings
 PAGE_FILES = "/page"
 ROUTES = frozenset({"/", "/predict", "/model", "/livez", "/readyz", "/metrics", "/docs", "/openapi.json"})
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+_RANGES = frozenset({b"range", b"if-range"})
 _READING = frozenset({"GET", "HEAD"})
 
 REFUSED = "lince.refused"
@@ -65,6 +66,8 @@ class Gate:
             await send(message)
 
         try:
+            # The page's files are small: ranges of them are not served (RFC 9110, section 14.2).
+            scope["headers"] = [header for header in scope["headers"] if header[0] not in _RANGES]
             app = self._refusal(scope) or self._app
             # HEAD is answered as GET is, whoever answers; the body stays behind.
             await app({**scope, "method": "GET"} if is_head else scope, receive, send_with_headers)
