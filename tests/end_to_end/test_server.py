@@ -92,6 +92,21 @@ def test_a_stop_is_obeyed_under_attack():
         assert json.loads(answer.partition(b"\r\n\r\n")[2])["error"]["code"] == "shutting_down"
 
 
+def test_a_stop_passes_over_who_was_refused_already():
+    """A client that sent no HTTP and keeps its connection open takes nobody's answer away."""
+    picture = black_png(4_000, 4_000)
+    with running_server() as server, ThreadPoolExecutor(3) as threads:
+        with socket.create_connection(("127.0.0.1", server.port), timeout=20) as refused:
+            refused.sendall(b"BLAH\r\n\r\n")
+            answers = [threads.submit(post, server.url, picture) for _ in range(3)]
+            _wait_until_busy(server.process.pid)
+            time.sleep(0.2)  # so that all of them are in line
+            server.process.terminate()
+            assert [1, 1, 1] == [len(answer.result()["predictions"]) for answer in answers]
+        assert server.process.wait(20) == 0
+        assert "Traceback" not in server.log.read_text()
+
+
 def test_a_server_that_is_killed_leaves_no_process():
     """The process that decodes large pictures ends with its service, however that ends."""
     with running_server() as server:
