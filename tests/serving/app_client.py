@@ -26,7 +26,11 @@ class AppClient:
         self._http = httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1")
 
     def __enter__(self) -> Self:
-        self._runner.run(self._start())
+        try:
+            self._runner.run(self._start())
+        except BaseException:  # an app that does not start
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
