@@ -34,12 +34,13 @@ _STALLED_S = 10.0  # without an answer, after which no more requests should be s
 _DEAD_S = 60.0  # … and after which a new process is the better one
 _OF_PROBES_ALONE = {"metrics_unavailable", "stalled"}
 _NOT_OF_PREDICT = {404, 405, 500}  # of another address or verb, or of no use to describe
+_FORM = {"type": "object", "required": [FIELD], "properties": {FIELD: _PARTS}, "additionalProperties": False}
 _PREDICT_BODY = {
     "required": True,
     "content": {
         "image/*": _BINARY,
         "application/octet-stream": _BINARY,
-        "multipart/form-data": {"schema": {"type": "object", "required": [FIELD], "properties": {FIELD: _PARTS}}},
+        "multipart/form-data": {"schema": _FORM},
     },
 }
 
