@@ -111,6 +111,22 @@ def test_short_headers_are_counted(patient_server: ServerProcess):
     assert (431, "headers_too_large") == (status, answer["error"]["code"])
 
 
+def test_long_addresses_are_refused(patient_server: ServerProcess):
+    """Each byte of a query takes a hundred of memory once it is parsed."""
+    with socket.create_connection(("127.0.0.1", patient_server.port), timeout=20) as connection:
+        connection.sendall(b"POST /predict?" + b"a=1&" * 2_000 + b" HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+        status, answer = _answer(connection)
+    assert (431, "headers_too_large") == (status, answer["error"]["code"])
+
+
+def test_http_1_0_is_told_no_100(patient_server: ServerProcess):
+    """Such a client would take it for the answer."""
+    with socket.create_connection(("127.0.0.1", patient_server.port), timeout=20) as connection:
+        connection.sendall(WHOLE.replace(b"HTTP/1.1\r\n", b"HTTP/1.0\r\nExpect: 100-continue\r\n"))
+        status, answer = _answer(connection)
+    assert (200, 1) == (status, len(answer["predictions"]))
+
+
 def test_a_full_line_is_told_at_once_and_then_not_read():
     """503 to a client that does not wait as it was told, and after it nothing for the second that Retry-After names."""
     with running_server(max_waiting=1) as server:
