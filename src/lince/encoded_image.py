@@ -14,7 +14,7 @@ from lince.errors import ImageError
 # What pictures in use have, with room. Pillow takes 3 to 5 µs of Python for each part, so that these are some 10 ms.
 _MAX_PARTS = 1_000  # segments of a JPEG, chunks of a PNG; a PNG may have one more for each kilobyte, most are 4 or 8 kB
 _MAX_CHUNKS = 10_000  # of a WebP, which C code reads: an animation has one for each frame
-_MAX_BLOCKS = 4_096  # of at most 255 bytes before the first frame of a GIF; Pillow joins comments one by one
+_MAX_BLOCKS = 4_096  # of at most 255 bytes before the first frame of a GIF; Pillow reads them one by one in Python
 _MAX_JUNK_BYTES = 4_096  # between segments of a JPEG; Pillow steps over them byte by byte
 _MAX_EXIF_SEGMENTS = 16  # 64 kB each, one in all but a few files; Pillow joins them one by one
 _MAX_EXIF_BYTES = 2**20  # 0.3 s of Python, when it is one long list of numbers
@@ -51,7 +51,7 @@ class Structure:
         passes: times that the decoder goes over the pixels: scans of a JPEG, 1 for the others.
         buffer_bytes: what the decoder holds beside the picture.
         metadata_bytes: of everything that is not pixels.
-        slow: whether the decoder runs in Python, or steps over junk: with the interpreter's lock held.
+        slow: whether decoding may take long, or hold the interpreter's lock, for a reason of its own.
     """
 
     format: str = ""

@@ -74,11 +74,13 @@ class EndingConnection(HttpToolsProtocol):
 
     def shutdown(self) -> None:
         if self._ended:  # refused already, and read from for a last while
-            self._close()
-        elif self._waits_for_answer:
+            return
+        if self._waits_for_answer:
             self.cycle.keep_alive = False
         elif self._open and self._begun and self._in_head:
             self._refuse("shutting_down", STOPPING, linger=0)
+        elif self._open and self._begun:  # answered, and still sending: closed at once it could not read its answer
+            self._end(MAX_LINGER_BYTES)
         else:
             self._close()
 
