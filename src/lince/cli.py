@@ -1,7 +1,7 @@
 """The command line: parse, call, and turn errors into exit codes. Stages are imported inside the commands.
 
 Exit codes: 0 done, 1 a LinceError (one sentence, no traceback), 2 usage, 3 a service that could not start,
-130 interrupted. Results go to stdout, everything else to stderr.
+130 interrupted, 141 the reader of stdout has gone. Results go to stdout, everything else to stderr.
 """
 
 import re
@@ -14,7 +14,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from lince import __version__, native, stages
+from lince import __version__, native, stages, streams
 from lince.console import csv_rows, json_lines, print_json, print_text, progress_bar, say, show, stderr, text_lines
 from lince.errors import LinceError
 
@@ -48,6 +48,8 @@ Fallback = Annotated[
     ),
 ]
 
+_TOP_IN_JSON = 5  # as the service's `top`
+
 # What a run was begun with, and goes on with.
 _FIXED_BY_THE_RUN = (
     *("recipe", "overrides", "time_budget", "name", "runs", "seed", "deterministic", "strict"),
@@ -57,9 +59,13 @@ _FIXED_BY_THE_RUN = (
 
 def main() -> None:
     """The `lince` program."""
+    streams.prepare()
     warnings.filterwarnings("ignore", module="PIL")  # one damaged picture can cause 100,000 lines
     try:
-        app()
+        try:
+            app()
+        finally:
+            sys.stdout.flush()
     except LinceError as error:
         _fail(error, code=1)
     except OSError as error:
@@ -304,8 +310,11 @@ def evaluate(
 def predict(
     model: ModelFile,
     paths: Annotated[list[Path], typer.Argument(metavar="PATHS...", help="Images, folders, .zip files.")],
-    top: Annotated[int, typer.Option(min=1, help="Classes to list for each image, with --json.")] = 5,
-    logits: Annotated[bool, typer.Option("--logits", help="Add the network's raw output; with --json.")] = False,
+    top: Annotated[
+        int | None,
+        typer.Option(min=1, help="List the most probable classes of each image.  [default: 5 with --json, else none]"),
+    ] = None,
+    logits: Annotated[bool, typer.Option("--logits", help="Add the network's raw output; with --json only.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="A header and one row an image.")] = False,
 ) -> None:
@@ -320,9 +329,12 @@ def predict(
 
     with native.hushed():
         classifier = Classifier.load(artifact.locate(model))
-    rows = predict_paths(classifier, paths, top=top, logits=logits)
-    write = json_lines if as_json else csv_rows if as_csv else text_lines
-    failed = write(rows)
+    listed = min(top or 0, len(classifier.classes))
+    rows = predict_paths(classifier, paths, top=listed or _TOP_IN_JSON, logits=logits)
+    if as_json:
+        failed = json_lines(rows)
+    else:
+        failed = (csv_rows if as_csv else text_lines)(rows, top=listed)
     if failed:
         say(f"Files that could not be read: {failed:,}.")
         sys.exit(1)

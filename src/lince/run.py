@@ -143,6 +143,11 @@ class RunFolder:
             write_atomically(self.record, msgspec.json.format(msgspec.json.encode(record), indent=2))
         except OSError as error:
             raise TrainingError(f"The run folder {str(self.path)!r} cannot be written ({error.strerror}).") from error
+        except UnicodeEncodeError as error:
+            raise TrainingError(
+                f"{error.object!r} holds bytes that are not UTF-8, which {self.record.name} cannot hold. Expected paths "
+                "in UTF-8: rename the file or folder."
+            ) from error
 
     def read_record(self) -> RunRecord:
         """Raises ResumeError when the folder is not a run's."""

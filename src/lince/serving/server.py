@@ -9,7 +9,7 @@ import warnings
 import uvicorn
 from fastapi import FastAPI
 
-from lince import artifact, memory, native
+from lince import artifact, memory, native, streams
 from lince.classifier import Classifier
 from lince.errors import ModelFileError, ServiceError
 from lince.serving import listener as listening
@@ -95,6 +95,7 @@ def _require_version(classifier: Classifier, version: str, settings: ServeSettin
 
 
 def _set_up_process(settings: ServeSettings) -> None:
+    streams.prepare()
     _configure_logging(access=settings.access_log)
     memory.return_freed()
 
