@@ -48,6 +48,9 @@ Fallback = Annotated[
     ),
 ]
 
+# Keys of a recipe that only a run with a teacher heeds.
+_TEACHER_KEY = re.compile(r"\s*(train|augment)\.teacher_")
+
 _TOP_IN_JSON = 5  # as the service's `top`
 
 # What a run was begun with, and goes on with.
@@ -132,6 +135,14 @@ def train(
         raise typer.BadParameter("Expected either DATA or --resume RUN.")
     if resume is not None:
         _refuse_with_resume(context, *_FIXED_BY_THE_RUN)
+    if until == "train":
+        _refuse_without_effect(
+            context, "fallback", "force", "as_json", where="with --until train: nothing is published"
+        )
+    if teacher is None and (given := [one for one in overrides or () if _TEACHER_KEY.match(one)]):
+        raise typer.BadParameter(
+            f"--set {given[0]} has no effect without --teacher MODEL. Add it, or leave the key out."
+        )
     if time_budget is not None and deterministic:
         raise typer.BadParameter(
             "Expected --time-budget or --deterministic, not both: no two runs by the clock are equal."
@@ -246,6 +257,7 @@ def ensemble(
 
 @app.command(short_help="Measure a network, a model file or a running server.")
 def evaluate(
+    context: typer.Context,
     model: Annotated[str, typer.Argument(metavar="MODEL", help=MODEL_HELP + " Or a .keras file, or an address.")],
     source: Annotated[
         str | None, typer.Argument(metavar="DATA", help=DATA_HELP + " The run's own if left out.")
@@ -271,15 +283,20 @@ def evaluate(
     With --foreign: how often it says "I don't know" to pictures of none of its classes. A softmax network knows nothing
     of such pictures: it must name a class and may be sure of it, and what it does with these says little of others.
     """
+    foreign = foreign or bool(foreign_images)
+    labelled = source is not None or corruptions or not foreign
+    if not labelled:
+        _refuse_without_effect(context, "split", where="with --foreign alone: no labelled image is read")
+    if not corruptions and not foreign:
+        _refuse_without_effect(context, "seed", where="without --corruptions or --foreign: nothing is drawn")
     with stages.needs("Evaluating", "train"):
         from lince import robustness, subject
 
         with native.hushed():
             found = subject.find(model)
-    foreign = foreign or bool(foreign_images)
     result = dict.fromkeys(("report", "sets", "corruptions", "foreign"))
     with progress_bar(stderr()) as progress:
-        if labelled := source is not None or corruptions or not foreign:
+        if labelled:
             images = subject.images(found, source, split, progress=progress)
             result["report"], result["sets"] = subject.measure(
                 found, images, progress=lambda done, total: progress(done, total, "evaluating")
@@ -331,10 +348,7 @@ def predict(
         classifier = Classifier.load(artifact.locate(model))
     listed = min(top or 0, len(classifier.classes))
     rows = predict_paths(classifier, paths, top=listed or _TOP_IN_JSON, logits=logits)
-    if as_json:
-        failed = json_lines(rows)
-    else:
-        failed = (csv_rows if as_csv else text_lines)(rows, top=listed)
+    failed = json_lines(rows) if as_json else (csv_rows if as_csv else text_lines)(rows, top=listed)
     if failed:
         say(f"Files that could not be read: {failed:,}.")
         sys.exit(1)
@@ -454,6 +468,14 @@ def _refuse_with_resume(context: typer.Context, *parameters: str) -> None:
         if _given(context, parameter):
             option = "--set" if parameter == "overrides" else f"--{parameter.replace('_', '-')}"
             raise typer.BadParameter(f"{option} has no place beside --resume: a run goes on as it began. Leave it out.")
+
+
+def _refuse_without_effect(context: typer.Context, *parameters: str, where: str) -> None:
+    """An option that would change nothing is refused, not ignored."""
+    for parameter in parameters:
+        if _given(context, parameter):
+            name = parameter.removeprefix("as_").replace("_", "-")
+            raise typer.BadParameter(f"--{name} has no effect {where}. Leave it out.")
 
 
 def _fail(error: LinceError, *, code: int) -> None:

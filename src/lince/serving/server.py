@@ -31,6 +31,8 @@ def serve(settings: ServeSettings) -> None:
         ModelFileError: the model file is not valid.
     """
     _set_up_process(settings)
+    for sentence in ServeSettings.misspelt(os.environ):
+        _log.warning("%s", sentence)
     with listening.listen(settings) as listener:
         if settings.workers == 1:
             app = create_app(_load(settings), settings)
