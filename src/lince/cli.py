@@ -35,7 +35,7 @@ Overrides = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Change the recipe, e.g. train.epochs=5; see docs/recipes.md."),
 ]
-Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Of every random choice.")]
+Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of every random choice.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Strict = Annotated[bool, typer.Option("--strict", help="Stop when a file cannot be read; otherwise it is left out.")]
 Force = Annotated[bool, typer.Option("--force", help="Publish although int8 loses more than the bound; recorded.")]
@@ -91,28 +91,31 @@ def train(
     recipe: Annotated[
         str,
         typer.Option(
-            help="One that ships (default, best, fast, small, tiny; photos for photographs of your own; classic, "
-            "resnet8 to compare with), or the path of a TOML file; --time-budget can choose one."
+            help="A recipe that ships, or the path of a TOML file. default, best, fast, small and tiny are for small "
+            "images, photos is for photographs of your own, classic and resnet8 are for comparison. --time-budget "
+            "picks one, unless you name one."
         ),
     ] = "default",
     overrides: Overrides = None,
-    name: Annotated[str | None, typer.Option(help="Of the run folder; otherwise the recipe's, or the time's.")] = None,
-    runs: Annotated[Path, typer.Option(help="Where run folders are made.")] = Path("runs"),
+    name: Annotated[
+        str | None, typer.Option(help="Name of the run folder.  [default: the recipe's, or the time budget]")
+    ] = None,
+    runs: Annotated[Path, typer.Option(help="Folder in which run folders are made.")] = Path("runs"),
     time_budget: Annotated[
         str | None,
         typer.Option(
             metavar="DURATION",
-            help="Be done with everything in that time (90s, 20m, 2h): chooses a recipe, unless you name one, and its "
-            "length for this machine and DATA.",
+            help="Train and publish within this time (90s, 20m, 2h): picks the recipe and how long to train; with "
+            "--recipe, only how long.",
         ),
     ] = None,
     resume: Annotated[
-        Path | None, typer.Option(metavar="RUN", help="Go on with a run, from its last finished epoch.")
+        Path | None, typer.Option(metavar="RUN", help="Continue a run from its last finished epoch.")
     ] = None,
     seed: Seed = 0,
-    deterministic: Annotated[bool, typer.Option("--deterministic", help="The same bits on every run.")] = False,
+    deterministic: Annotated[bool, typer.Option("--deterministic", help="Give the same bits on every run.")] = False,
     teacher: Annotated[
-        str | None, typer.Option(metavar="MODEL", help="Learn from this model's answers, too: distillation.")
+        str | None, typer.Option(metavar="MODEL", help="Also learn from the answers of this model (distillation).")
     ] = None,
     leave_out: Annotated[
         str | None,
@@ -122,8 +125,8 @@ def train(
             "validation, so that OTHER can be tested on.",
         ),
     ] = None,
-    tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Write TensorBoard logs, too.")] = False,
-    until: Annotated[Literal["train", "report"], typer.Option(help="The last stage to run.")] = "report",
+    tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Also write TensorBoard logs.")] = False,
+    until: Annotated[Literal["train", "report"], typer.Option(help="Last stage to run.")] = "report",
     strict: Strict = False,
     fallback: Fallback = False,
     force: Force = False,
@@ -206,7 +209,7 @@ def train(
 @app.command(short_help="Quantise, calibrate and certify RUN's network.")
 def quantize(
     run: Run,
-    name: Annotated[str | None, typer.Option(help="Of the model; otherwise the run's.")] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the model.  [default: the run's]")] = None,
     overrides: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Change the recipe's [quantize] or [calibrate]."),
@@ -217,7 +220,7 @@ def quantize(
     ] = None,
     fallback: Fallback = False,
     study: Annotated[
-        bool, typer.Option("--study", help="Try other calibration sizes and methods, too, and draw what they cost.")
+        bool, typer.Option("--study", help="Also try other calibration sizes and methods, and plot what they cost.")
     ] = False,
     force: Force = False,
     as_json: Json = False,
@@ -239,16 +242,17 @@ def quantize(
 @app.command(short_help="Publish the mean of several runs' networks as one.")
 def ensemble(
     members: Annotated[list[Path], typer.Argument(metavar="RUN", help="Two or more run folders.")],
-    name: Annotated[str, typer.Option(help="Of the new run folder, and of the model.")] = "ensemble",
-    runs: Annotated[Path, typer.Option(help="Where run folders are made.")] = Path("runs"),
+    name: Annotated[str, typer.Option(help="Name of the new run folder and of the model.")] = "ensemble",
+    runs: Annotated[Path, typer.Option(help="Folder in which run folders are made.")] = Path("runs"),
     force: Force = False,
     fallback: Fallback = False,
     as_json: Json = False,
 ) -> None:
-    """Take several trained networks as one that answers with the mean of their logits; quantise, calibrate, certify it.
+    """Publish several trained networks as one model, which answers with the mean of their logits.
 
-    As a rule it is right more often than any of them; it takes as long as all together. The runs must hold out the same
-    images of the same DATA. They may differ in recipe, or be of one with --set train.replicate=1, 2 and so on.
+    It is usually more accurate than each of them, and takes as long as all of them together. The runs must hold out the
+    same images of the same DATA. They may differ in recipe, or be of one recipe with --set train.replicate=1, 2 and so
+    on.
     """
     _refuse_force_and_fallback(force=force, fallback=fallback)
     folder = stages.combine(members, runs=runs, name=name)
@@ -258,30 +262,46 @@ def ensemble(
 @app.command(short_help="Measure a network, a model file or a running server.")
 def evaluate(
     context: typer.Context,
-    model: Annotated[str, typer.Argument(metavar="MODEL", help=MODEL_HELP + " Or a .keras file, or an address.")],
-    source: Annotated[
-        str | None, typer.Argument(metavar="DATA", help=DATA_HELP + " The run's own if left out.")
-    ] = None,
-    split: Annotated[Literal["test", "validation", "train", "all"], typer.Option(help="Which images.")] = "test",
+    model: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODEL",
+            help="A model file (.tflite), a run folder, cifar10 (the model that ships), a run's model.keras, or the "
+            "address of a running server.",
+        ),
+    ],
+    source: Annotated[str | None, typer.Argument(metavar="DATA", help=DATA_HELP + "  [default: the run's own]")] = None,
+    split: Annotated[
+        Literal["test", "validation", "train", "all"], typer.Option(help="Which images of DATA.")
+    ] = "test",
     corruptions: Annotated[
         bool,
-        typer.Option("--corruptions", help="Make them worse, too: noise, blur, contrast, JPEG, pixelate; 5 strengths."),
+        typer.Option(
+            "--corruptions",
+            help="Also measure on degraded images: noise, blur, contrast, JPEG, pixelate; 5 strengths each.",
+        ),
     ] = False,
     foreign: Annotated[
         bool,
-        typer.Option("--foreign", help="Generated pictures of none of the classes; without DATA, these alone."),
+        typer.Option(
+            "--foreign", help="Also measure on generated pictures of none of the classes; without DATA, on these alone."
+        ),
     ] = False,
     foreign_images: Annotated[
         list[Path] | None,
-        typer.Option("--foreign-images", metavar="PATH", help="A folder or .zip of such pictures, too; repeatable."),
+        typer.Option(
+            "--foreign-images",
+            metavar="PATH",
+            help="As --foreign, and also on this folder or .zip of such pictures; repeatable.",
+        ),
     ] = None,
     seed: Seed = 0,
     as_json: Json = False,
 ) -> None:
     """Measure a float model, a model file or a running server on labelled images.
 
-    With --foreign: how often it says "I don't know" to pictures of none of its classes. A softmax network knows nothing
-    of such pictures: it must name a class and may be sure of it, and what it does with these says little of others.
+    With --foreign: how often the model says "I don't know" to pictures of none of its classes. It was not trained on
+    such pictures, and what it answers to these says little about others.
     """
     foreign = foreign or bool(foreign_images)
     labelled = source is not None or corruptions or not foreign
@@ -356,7 +376,7 @@ def predict(
 
 @app.command()
 def inspect(model: ModelFile, as_json: Json = False) -> None:
-    """Show what a model file says of itself, after verifying it."""
+    """Verify a model file, and show its card."""
     from lince import artifact
     from lince.classifier import Classifier
 
@@ -386,7 +406,7 @@ def bench(model: ModelFile, as_json: Json = False) -> None:
 
 @app.command()
 def report(run: Run, as_json: Json = False) -> None:
-    """Draw the plots and the HTML report of RUN anew."""
+    """Write the plots and the HTML report of RUN again."""
     from lince.run import RunFolder
 
     folder = RunFolder(run)
@@ -419,10 +439,10 @@ def data_check(
 
 @app.command()
 def serve(
-    model: Annotated[str | None, typer.Argument(metavar="[MODEL]", help=MODEL_HELP + " That one if left out.")] = None,
+    model: Annotated[str | None, typer.Argument(metavar="[MODEL]", help=MODEL_HELP + "  [default: cifar10]")] = None,
     host: Annotated[str | None, typer.Option(help="Address to listen on.  [default: 127.0.0.1]")] = None,
     port: Annotated[int | None, typer.Option(help="Port; 0 takes a free one.  [default: 8000]")] = None,
-    workers: Annotated[int | None, typer.Option(help="Processes that answer.  [default: 1]")] = None,
+    workers: Annotated[int | None, typer.Option(help="Number of processes that answer.  [default: 1]")] = None,
     sha256: Annotated[
         str | None,
         typer.Option(metavar="HEX", help="Refuse the model file unless its SHA-256 is HEX."),

@@ -79,14 +79,13 @@ def decode(url: str, path: str, content: bytes, kind: type[_Decoded]) -> _Decode
     try:
         return schema.from_json(content, kind)
     except schema.MisfitError as error:
-        raise foreign(url, path, f"status 200: {str(error).rstrip('.')}") from error
+        raise foreign(url, path, f"status 200, {str(error).rstrip('.')}") from error
 
 
-def foreign(url: str, path: str, reason: Exception | str) -> ServiceError:
+def foreign(url: str, path: str, reason: str) -> ServiceError:
     """For a server that answers as no Lince does."""
-    said = reason if isinstance(reason, str) else f"{type(reason).__name__}: {reason}"
     expected = "Expected the address of a `lince serve` of this version."
-    return ServiceError(f"{url}{path} does not answer as Lince does ({shown(said)}). {expected}")
+    return ServiceError(f"{url}{path} does not answer as Lince does ({shown(reason)}). {expected}")
 
 
 def shown(text: str) -> str:

@@ -53,11 +53,20 @@ def from_json(data: bytes, kind: Any) -> Any:
     try:
         return msgspec.json.decode(data, type=kind)
     except msgspec.ValidationError as error:
-        raise MisfitError(_sentence(error, msgspec.json.decode(data), kind)) from error
+        raise MisfitError(_sentence(error, _plain(data), kind)) from error
     except RecursionError as error:
         raise MisfitError("It is nested too deep.") from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise MisfitError("It is not JSON.") from error
+
+
+def _plain(data: bytes) -> Any:
+    try:
+        return msgspec.json.decode(data)
+    except RecursionError as error:
+        raise MisfitError("It is nested too deep.") from error
+    except msgspec.ValidationError as error:  # 1e999
+        raise MisfitError("A number is out of range.") from error
 
 
 def takes(kind: inspect.Type, *, quote: str = "'") -> str:
@@ -85,6 +94,8 @@ def takes(kind: inspect.Type, *, quote: str = "'") -> str:
             return f"{mark}true{mark} or {mark}false{mark}"
         case inspect.StrType():
             return "text"
+        case inspect.NoneType():
+            return "nothing"
         case inspect.StructType() | inspect.DataclassType() | inspect.DictType():
             return "table"
     return "a value"

@@ -353,13 +353,6 @@ class TestCache:
         monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
         assert "lince" in str(cache.default_folder())
 
-    def test_default_folder_needs_a_package_of_training(self, monkeypatch):
-        """Without it, what is wanted and both ways to mend it."""
-        monkeypatch.delenv("LINCE_CACHE")
-        monkeypatch.setitem(sys.modules, "platformdirs", None)
-        with pytest.raises(DataError, match=r"^Decoded images are kept in .* Set LINCE_CACHE .*'\.\[train\]', or make"):
-            cache.default_folder()
-
 
 class TestReadCollection:
     def test_threads_do_not_mix_images_up(self, make_zip, two_classes):

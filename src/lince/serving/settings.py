@@ -20,6 +20,7 @@ from lince.schema import expects
 
 _PREFIX = "LINCE_"
 _LIST = 'a JSON list of text, such as ["example.org"]'
+_ALIKE = 0.8  # LINCE_PORT_80_TCP, which Kubernetes sets for a service of this name, is 0.74 like LINCE_PORT
 _OTHER_VARIABLES = ("LINCE_CACHE", "LINCE_CIFAR10_URL")
 _BOUNDS = ("ge", "gt", "le", "lt")
 _DECODER_BYTES = 5  # a pixel: PNG, BMP and GIF need no more, nor does a JPEG of a camera
@@ -147,7 +148,7 @@ class ServeSettings(BaseSettings):
         """A sentence for each variable that is no setting, but is written much like one."""
         known = [f"{_PREFIX}{name.upper()}" for name in cls.model_fields] + [*_OTHER_VARIABLES]
         for name in environment:
-            if name.startswith(_PREFIX) and name not in known and (meant := _did_you_mean(name, known)):
+            if name.startswith(_PREFIX) and name not in known and (meant := _did_you_mean(name, known, cutoff=_ALIKE)):
                 yield f"{name} is set, which is no setting.{meant}"
 
     def export(self) -> None:
@@ -188,8 +189,8 @@ class ServeSettings(BaseSettings):
         return frozenset({"localhost", "127.0.0.1", "[::1]", self.host}) if self.loopback else None
 
 
-def _did_you_mean(name: str, known: Iterable[str]) -> str:
-    near = difflib.get_close_matches(name, known, 1, cutoff=0.8)
+def _did_you_mean(name: str, known: Iterable[str], *, cutoff: float = 0.6) -> str:
+    near = difflib.get_close_matches(name, known, 1, cutoff=cutoff)
     return f" Did you mean {near[0]!r}?" if near else ""
 
 
