@@ -4,7 +4,6 @@ import io
 import json
 import os
 import shutil
-import sys
 from dataclasses import asdict
 
 import numpy as np
