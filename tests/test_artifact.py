@@ -190,7 +190,7 @@ class TestReadRefusesOtherFiles:
 
     def test_flatbuffer_alone(self, refuse, good):
         """A network of somebody else's, without our archive."""
-        refuse(good.flatbuffer, r"no readable archive follows the network \(File is not a zip file\)")
+        refuse(good.flatbuffer, r"no readable archive follows the network\. Expected a")
 
     def test_archive_alone(self, refuse, data, good):
         """Our archive without its network."""
@@ -345,7 +345,7 @@ class TestReadRefusesManifests:
         """Whoever writes it again, as `inspect --json` does, would need as much of the stack."""
         manifest = msgspec.json.decode(members(data)["manifest.json"]) | {"training": {"deep": 0}}
         content = msgspec.json.encode(manifest).replace(b'"deep":0', f'"deep":{begin * depth}0{end * depth}'.encode())
-        refuse_member("manifest.json", content, "nested more than 32 deep|maximum recursion depth")
+        refuse_member("manifest.json", content, "nested more than 32 deep|It is nested too deep")
 
     @pytest.mark.parametrize("temperature", [0.0, -1.0, 1e6])
     def test_temperature_out_of_range(self, refuse_manifest, temperature):
@@ -356,7 +356,7 @@ class TestReadRefusesManifests:
     def test_temperature_that_is_no_number(self, refuse_manifest, temperature):
         """JSON has no NaN and no infinity; what stands there instead is not a number."""
         refuse_manifest(
-            r"Expected `float`, got `null` - at `\$\.calibration\.temperature`", calibration=Calibration(temperature)
+            r"calibration\.temperature received None\. Expected a number\.", calibration=Calibration(temperature)
         )
 
     @pytest.mark.parametrize("field", ["coverage", "set_threshold", "abstain_below"])

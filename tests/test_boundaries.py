@@ -1,7 +1,9 @@
 """A machine that answers needs neither TensorFlow nor Keras nor JAX: a prediction imports none of them."""
 
+import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -32,6 +34,22 @@ for command in (["predict", sys.argv[1], sys.argv[2]], ["inspect", sys.argv[1]],
 """
 
 
+MEASURE = """
+import contextlib, sys
+
+sys.modules.update(dict.fromkeys(sys.argv[3].split()))  # an import of these fails, as where they are not installed
+from lince.cli import main
+
+model, data = sys.argv[1:3]
+for command in (["evaluate", model, data], ["data", "check", data], ["bench", model], ["evaluate", model, "--foreign"]):
+    sys.argv[1:] = command
+    try:
+        main()
+    except SystemExit as done:
+        assert not done.code, command
+"""
+
+
 def imported(program: str, *arguments: object) -> set[str]:
     """Top-level packages that a program has imported when it ends."""
     program += "\nimport sys; print('\\n' + ' '.join({name.partition('.')[0] for name in sys.modules}))\n"
@@ -57,6 +75,17 @@ def test_prediction_needs_no_framework(run, image):
 def test_commands_need_no_framework(run, image):
     """`lince predict`, `lince inspect` and help load no framework."""
     assert set() == imported(COMMANDS, run.model, image) & FRAMEWORKS
+
+
+def test_measuring_needs_no_training_extra(run, images_folder, tmp_path, monkeypatch):
+    """Model files and datasets are measured where only the serve extra is installed, by the user's cache folder."""
+    project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extra = [re.match(r"[\w-]+", line)[0].replace("-", "_") for line in project["optional-dependencies"]["train"]]
+    missing = {*extra, "jax", "psutil", "scipy"} - {"ai_edge_litert"}
+    monkeypatch.delenv("LINCE_CACHE")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    imported(MEASURE, run.model, images_folder, " ".join(missing))
+    assert not sys.platform.startswith("linux") or [tmp_path / "lince"] == list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("framework", ["keras"])

@@ -108,6 +108,8 @@ class TestProgram:
             ["predict", "model.tflite", "x.png", "--json", "--csv"],
             ["predict", "model.tflite", "x.png", "--top", "0"],
             ["evaluate", "model.tflite", "--split", "half"],
+            ["predict", "model.tflite", "x.png", "--logits"],
+            ["predict", "model.tflite", "x.png", "--logits", "--csv"],
         ],
         ids=" ".join,
     )
@@ -116,6 +118,43 @@ class TestProgram:
         done = lince(*arguments)
         assert (2, "") == (done.returncode, done.stdout)
         assert "Traceback" not in done.stderr
+
+    @pytest.mark.parametrize(
+        ("arguments", "match"),
+        [
+            (["train", "x", "--until", "train", "--force"], "--force has no effect with --until train"),
+            (["train", "x", "--until", "train", "--fallback"], "--fallback has no effect with --until train"),
+            (["train", "x", "--until", "train", "--json"], "--json has no effect with --until train"),
+            (["train", "x", "--set", "train.teacher_weight=1"], "has no effect without --teacher"),
+            (["train", "x", "--set", "augment.teacher_translate=1"], "has no effect without --teacher"),
+            (["evaluate", "cifar10", "--foreign", "--split", "all"], "--split has no effect with --foreign alone"),
+            (["evaluate", "cifar10", "x", "--seed", "3"], "--seed has no effect without --corruptions or --foreign"),
+        ],
+        ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+    )
+    def test_option_without_effect(self, lince, arguments, match):
+        """An option that would change nothing is refused, and not ignored."""
+        done = lince(*arguments)
+        assert (2, "") == (done.returncode, done.stdout)
+        assert match in " ".join(done.stderr.split())
+
+    @pytest.mark.parametrize(
+        ("arguments", "meant"),
+        [
+            (["trian"], "train"),
+            (["data", "chek"], "check"),
+            (["train", "--recip", "fast"], "--recipe"),
+            (["train", "x", "--recipe", "photo"], "photos"),
+            (["train", "x", "--recipe", "Fast"], "fast"),
+            (["train", "x", "--set", "train.epoch=3"], "train.epochs"),
+            (["train", "x", "--set", "epochs=3"], "train.epochs"),
+        ],
+        ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+    )
+    def test_what_was_meant(self, lince, arguments, meant):
+        """A verb, an option, a recipe or a key that is almost right is answered by the right one."""
+        stderr = " ".join(lince(*arguments).stderr.split())
+        assert f"Did you mean '{meant}'?" in stderr or meant in stderr.partition("Possible options: ")[2]
 
     @pytest.mark.parametrize(
         ("arguments", "match"),
@@ -169,7 +208,7 @@ class TestTrain:
         arguments = ["--recipe", recipe_file, "--runs", tmp_path / "runs", "--set", "train.epoch=5"]
         done = lince("train", images_folder, *arguments)
         assert (1, "") == (done.returncode, done.stdout)
-        assert "unknown field `epoch` - at `$.train`" in one_sentence(done.stderr)
+        assert "train.epoch is not known. Did you mean 'train.epochs'?" in one_sentence(done.stderr)
         assert not (tmp_path / "runs").exists()
 
 
@@ -225,6 +264,22 @@ class TestPredict:
             assert "" == row["error"]
         assert objects[2]["error"] == rows[2]["error"]
         assert "" == rows[2]["label"]
+
+    def test_top(self, lince, run, mixed):
+        """In text, CSV and JSON alike: so many classes, the most probable first; never more than there are."""
+        text, table, lines = (lince("predict", run.model, mixed, "--top", 2, *o) for o in ((), ("--csv",), ("--json",)))
+        best = [row["top"] for row in map(json.loads, lines.stdout.splitlines()) if "top" in row]
+        said = [", ".join(f"{one['label']} {one['probability']:.1%}" for one in top) for top in best]
+        assert said == [line.partition("; top 2: ")[2] for line in text.stdout.splitlines()]
+        rows = list(csv.DictReader(io.StringIO(table.stdout)))
+        for place in (1, 2):
+            assert [top[place - 1]["label"] for top in best] == [row[f"label_{place}"] for row in rows[:2]]
+            found = [float(row[f"probability_{place}"]) for row in rows[:2]]
+            assert [top[place - 1]["probability"] for top in best] == found
+        assert not rows[2]["label_1"]
+        many = lince("predict", run.model, mixed, "--top", 99, "--csv")
+        assert "label_3" in many.stdout
+        assert "label_4" not in many.stdout
 
     def test_zip(self, lince, run, mixed, tmp_path):
         """The same pictures in an archive, read in place, give the same answers."""

@@ -21,7 +21,7 @@ import msgspec
 import numpy as np
 
 from lince import golden as golden_images
-from lince import network, zips
+from lince import network, schema, zips
 from lince.errors import ModelFileError
 from lince.files import read_bounded, write_atomically
 from lince.golden import Golden
@@ -211,18 +211,18 @@ def _members(data: bytes) -> tuple[dict[str, bytes], int]:
     except ModelFileError:
         raise
     except Exception as error:  # zipfile and its decompressors raise many types on hostile bytes: zlib.error, …
-        message = f"no readable archive follows the network ({error}). Expected a .tflite file written by lince."
+        message = "no readable archive follows the network. Expected a .tflite file written by lince."
         raise ModelFileError(message) from error
 
 
 def _manifest(data: bytes) -> Manifest:
     try:
-        version = msgspec.json.decode(data, type=dict[str, Any]).get("format")
+        version = schema.from_json(data, dict[str, Any]).get("format")
         if version != FORMAT:
             raise ModelFileError(f"format {version!r}. Expected {FORMAT}: update lince, or export the file again.")
-        manifest = msgspec.json.decode(data, type=Manifest)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise ModelFileError(f"its manifest is not valid: {error}. Export the file again.") from error
+        manifest = schema.from_json(data, Manifest)
+    except schema.MisfitError as error:
+        raise ModelFileError(f"its manifest is not valid. {error} Export the file again.") from error
     _check(manifest)
     if _deeper(manifest.training, _MAX_DEPTH):
         raise ModelFileError(f"its manifest is nested more than {_MAX_DEPTH} deep. Export the file again.")

@@ -94,7 +94,7 @@ def _words(path: Path) -> list[str]:
 
 def _lines(path: Path) -> list[str]:
     try:
-        return path.read_text().splitlines()
+        return path.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:  # not Linux, or no such controller at this level
         return []
 

@@ -1,7 +1,7 @@
 """The command line: parse, call, and turn errors into exit codes. Stages are imported inside the commands.
 
 Exit codes: 0 done, 1 a LinceError (one sentence, no traceback), 2 usage, 3 a service that could not start,
-130 interrupted. Results go to stdout, everything else to stderr.
+130 interrupted, 141 the reader of stdout has gone. Results go to stdout, everything else to stderr.
 """
 
 import re
@@ -14,7 +14,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from lince import __version__, native, stages
+from lince import __version__, native, stages, streams
 from lince.console import csv_rows, json_lines, print_json, print_text, progress_bar, say, show, stderr, text_lines
 from lince.errors import LinceError
 
@@ -35,7 +35,7 @@ Overrides = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Change the recipe, e.g. train.epochs=5; see docs/recipes.md."),
 ]
-Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Of every random choice.")]
+Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of every random choice.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Strict = Annotated[bool, typer.Option("--strict", help="Stop when a file cannot be read; otherwise it is left out.")]
 Force = Annotated[bool, typer.Option("--force", help="Publish although int8 loses more than the bound; recorded.")]
@@ -48,6 +48,11 @@ Fallback = Annotated[
     ),
 ]
 
+# Keys of a recipe that only a run with a teacher heeds.
+_TEACHER_KEY = re.compile(r"\s*(train|augment)\.teacher_")
+
+_TOP_IN_JSON = 5  # as the service's `top`
+
 # What a run was begun with, and goes on with.
 _FIXED_BY_THE_RUN = (
     *("recipe", "overrides", "time_budget", "name", "runs", "seed", "deterministic", "strict"),
@@ -57,9 +62,13 @@ _FIXED_BY_THE_RUN = (
 
 def main() -> None:
     """The `lince` program."""
+    streams.prepare()
     warnings.filterwarnings("ignore", module="PIL")  # one damaged picture can cause 100,000 lines
     try:
-        app()
+        try:
+            app()
+        finally:
+            sys.stdout.flush()
     except LinceError as error:
         _fail(error, code=1)
     except OSError as error:
@@ -82,28 +91,31 @@ def train(
     recipe: Annotated[
         str,
         typer.Option(
-            help="One that ships (default, best, fast, small, tiny; photos for photographs of your own; classic, "
-            "resnet8 to compare with), or the path of a TOML file; --time-budget can choose one."
+            help="A recipe that ships, or the path of a TOML file. default, best, fast, small and tiny are for small "
+            "images, photos is for photographs of your own, classic and resnet8 are for comparison. --time-budget "
+            "picks one, unless you name one."
         ),
     ] = "default",
     overrides: Overrides = None,
-    name: Annotated[str | None, typer.Option(help="Of the run folder; otherwise the recipe's, or the time's.")] = None,
-    runs: Annotated[Path, typer.Option(help="Where run folders are made.")] = Path("runs"),
+    name: Annotated[
+        str | None, typer.Option(help="Name of the run folder.  [default: the recipe's, or the time budget]")
+    ] = None,
+    runs: Annotated[Path, typer.Option(help="Folder in which run folders are made.")] = Path("runs"),
     time_budget: Annotated[
         str | None,
         typer.Option(
             metavar="DURATION",
-            help="Be done with everything in that time (90s, 20m, 2h): chooses a recipe, unless you name one, and its "
-            "length for this machine and DATA.",
+            help="Train and publish within this time (90s, 20m, 2h): picks the recipe and how long to train; with "
+            "--recipe, only how long.",
         ),
     ] = None,
     resume: Annotated[
-        Path | None, typer.Option(metavar="RUN", help="Go on with a run, from its last finished epoch.")
+        Path | None, typer.Option(metavar="RUN", help="Continue a run from its last finished epoch.")
     ] = None,
     seed: Seed = 0,
-    deterministic: Annotated[bool, typer.Option("--deterministic", help="The same bits on every run.")] = False,
+    deterministic: Annotated[bool, typer.Option("--deterministic", help="Give the same bits on every run.")] = False,
     teacher: Annotated[
-        str | None, typer.Option(metavar="MODEL", help="Learn from this model's answers, too: distillation.")
+        str | None, typer.Option(metavar="MODEL", help="Also learn from the answers of this model (distillation).")
     ] = None,
     leave_out: Annotated[
         str | None,
@@ -113,8 +125,8 @@ def train(
             "validation, so that OTHER can be tested on.",
         ),
     ] = None,
-    tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Write TensorBoard logs, too.")] = False,
-    until: Annotated[Literal["train", "report"], typer.Option(help="The last stage to run.")] = "report",
+    tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Also write TensorBoard logs.")] = False,
+    until: Annotated[Literal["train", "report"], typer.Option(help="Last stage to run.")] = "report",
     strict: Strict = False,
     fallback: Fallback = False,
     force: Force = False,
@@ -126,6 +138,14 @@ def train(
         raise typer.BadParameter("Expected either DATA or --resume RUN.")
     if resume is not None:
         _refuse_with_resume(context, *_FIXED_BY_THE_RUN)
+    if until == "train":
+        _refuse_without_effect(
+            context, "fallback", "force", "as_json", where="with --until train: nothing is published"
+        )
+    if teacher is None and (given := [one for one in overrides or () if _TEACHER_KEY.match(one)]):
+        raise typer.BadParameter(
+            f"--set {given[0]} has no effect without --teacher MODEL. Add it, or leave the key out."
+        )
     if time_budget is not None and deterministic:
         raise typer.BadParameter(
             "Expected --time-budget or --deterministic, not both: no two runs by the clock are equal."
@@ -189,7 +209,7 @@ def train(
 @app.command(short_help="Quantise, calibrate and certify RUN's network.")
 def quantize(
     run: Run,
-    name: Annotated[str | None, typer.Option(help="Of the model; otherwise the run's.")] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the model.  [default: the run's]")] = None,
     overrides: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Change the recipe's [quantize] or [calibrate]."),
@@ -200,7 +220,7 @@ def quantize(
     ] = None,
     fallback: Fallback = False,
     study: Annotated[
-        bool, typer.Option("--study", help="Try other calibration sizes and methods, too, and draw what they cost.")
+        bool, typer.Option("--study", help="Also try other calibration sizes and methods, and plot what they cost.")
     ] = False,
     force: Force = False,
     as_json: Json = False,
@@ -222,16 +242,17 @@ def quantize(
 @app.command(short_help="Publish the mean of several runs' networks as one.")
 def ensemble(
     members: Annotated[list[Path], typer.Argument(metavar="RUN", help="Two or more run folders.")],
-    name: Annotated[str, typer.Option(help="Of the new run folder, and of the model.")] = "ensemble",
-    runs: Annotated[Path, typer.Option(help="Where run folders are made.")] = Path("runs"),
+    name: Annotated[str, typer.Option(help="Name of the new run folder and of the model.")] = "ensemble",
+    runs: Annotated[Path, typer.Option(help="Folder in which run folders are made.")] = Path("runs"),
     force: Force = False,
     fallback: Fallback = False,
     as_json: Json = False,
 ) -> None:
-    """Take several trained networks as one that answers with the mean of their logits; quantise, calibrate, certify it.
+    """Publish several trained networks as one model, which answers with the mean of their logits.
 
-    As a rule it is right more often than any of them; it takes as long as all together. The runs must hold out the same
-    images of the same DATA. They may differ in recipe, or be of one with --set train.replicate=1, 2 and so on.
+    It is usually more accurate than each of them, and takes as long as all of them together. The runs must hold out the
+    same images of the same DATA. They may differ in recipe, or be of one recipe with --set train.replicate=1, 2 and so
+    on.
     """
     _refuse_force_and_fallback(force=force, fallback=fallback)
     folder = stages.combine(members, runs=runs, name=name)
@@ -240,40 +261,62 @@ def ensemble(
 
 @app.command(short_help="Measure a network, a model file or a running server.")
 def evaluate(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help=MODEL_HELP + " Or a .keras file, or an address.")],
-    source: Annotated[
-        str | None, typer.Argument(metavar="DATA", help=DATA_HELP + " The run's own if left out.")
-    ] = None,
-    split: Annotated[Literal["test", "validation", "train", "all"], typer.Option(help="Which images.")] = "test",
+    context: typer.Context,
+    model: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODEL",
+            help="A model file (.tflite), a run folder, cifar10 (the model that ships), a run's model.keras, or the "
+            "address of a running server.",
+        ),
+    ],
+    source: Annotated[str | None, typer.Argument(metavar="DATA", help=DATA_HELP + "  [default: the run's own]")] = None,
+    split: Annotated[
+        Literal["test", "validation", "train", "all"], typer.Option(help="Which images of DATA.")
+    ] = "test",
     corruptions: Annotated[
         bool,
-        typer.Option("--corruptions", help="Make them worse, too: noise, blur, contrast, JPEG, pixelate; 5 strengths."),
+        typer.Option(
+            "--corruptions",
+            help="Also measure on degraded images: noise, blur, contrast, JPEG, pixelate; 5 strengths each.",
+        ),
     ] = False,
     foreign: Annotated[
         bool,
-        typer.Option("--foreign", help="Generated pictures of none of the classes; without DATA, these alone."),
+        typer.Option(
+            "--foreign", help="Also measure on generated pictures of none of the classes; without DATA, on these alone."
+        ),
     ] = False,
     foreign_images: Annotated[
         list[Path] | None,
-        typer.Option("--foreign-images", metavar="PATH", help="A folder or .zip of such pictures, too; repeatable."),
+        typer.Option(
+            "--foreign-images",
+            metavar="PATH",
+            help="As --foreign, and also on this folder or .zip of such pictures; repeatable.",
+        ),
     ] = None,
     seed: Seed = 0,
     as_json: Json = False,
 ) -> None:
     """Measure a float model, a model file or a running server on labelled images.
 
-    With --foreign: how often it says "I don't know" to pictures of none of its classes. A softmax network knows nothing
-    of such pictures: it must name a class and may be sure of it, and what it does with these says little of others.
+    With --foreign: how often the model says "I don't know" to pictures of none of its classes. It was not trained on
+    such pictures, and what it answers to these says little about others.
     """
+    foreign = foreign or bool(foreign_images)
+    labelled = source is not None or corruptions or not foreign
+    if not labelled:
+        _refuse_without_effect(context, "split", where="with --foreign alone: no labelled image is read")
+    if not corruptions and not foreign:
+        _refuse_without_effect(context, "seed", where="without --corruptions or --foreign: nothing is drawn")
     with stages.needs("Evaluating", "train"):
         from lince import robustness, subject
 
         with native.hushed():
             found = subject.find(model)
-    foreign = foreign or bool(foreign_images)
     result = dict.fromkeys(("report", "sets", "corruptions", "foreign"))
     with progress_bar(stderr()) as progress:
-        if labelled := source is not None or corruptions or not foreign:
+        if labelled:
             images = subject.images(found, source, split, progress=progress)
             result["report"], result["sets"] = subject.measure(
                 found, images, progress=lambda done, total: progress(done, total, "evaluating")
@@ -304,8 +347,11 @@ def evaluate(
 def predict(
     model: ModelFile,
     paths: Annotated[list[Path], typer.Argument(metavar="PATHS...", help="Images, folders, .zip files.")],
-    top: Annotated[int, typer.Option(min=1, help="Classes to list for each image, with --json.")] = 5,
-    logits: Annotated[bool, typer.Option("--logits", help="Add the network's raw output; with --json.")] = False,
+    top: Annotated[
+        int | None,
+        typer.Option(min=1, help="List the most probable classes of each image.  [default: 5 with --json, else none]"),
+    ] = None,
+    logits: Annotated[bool, typer.Option("--logits", help="Add the network's raw output; with --json only.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="A header and one row an image.")] = False,
 ) -> None:
@@ -320,9 +366,9 @@ def predict(
 
     with native.hushed():
         classifier = Classifier.load(artifact.locate(model))
-    rows = predict_paths(classifier, paths, top=top, logits=logits)
-    write = json_lines if as_json else csv_rows if as_csv else text_lines
-    failed = write(rows)
+    listed = min(top or 0, len(classifier.classes))
+    rows = predict_paths(classifier, paths, top=listed or _TOP_IN_JSON, logits=logits)
+    failed = json_lines(rows) if as_json else (csv_rows if as_csv else text_lines)(rows, top=listed)
     if failed:
         say(f"Files that could not be read: {failed:,}.")
         sys.exit(1)
@@ -330,7 +376,7 @@ def predict(
 
 @app.command()
 def inspect(model: ModelFile, as_json: Json = False) -> None:
-    """Show what a model file says of itself, after verifying it."""
+    """Verify a model file, and show its card."""
     from lince import artifact
     from lince.classifier import Classifier
 
@@ -360,7 +406,7 @@ def bench(model: ModelFile, as_json: Json = False) -> None:
 
 @app.command()
 def report(run: Run, as_json: Json = False) -> None:
-    """Draw the plots and the HTML report of RUN anew."""
+    """Write the plots and the HTML report of RUN again."""
     from lince.run import RunFolder
 
     folder = RunFolder(run)
@@ -393,10 +439,10 @@ def data_check(
 
 @app.command()
 def serve(
-    model: Annotated[str | None, typer.Argument(metavar="[MODEL]", help=MODEL_HELP + " That one if left out.")] = None,
+    model: Annotated[str | None, typer.Argument(metavar="[MODEL]", help=MODEL_HELP + "  [default: cifar10]")] = None,
     host: Annotated[str | None, typer.Option(help="Address to listen on.  [default: 127.0.0.1]")] = None,
     port: Annotated[int | None, typer.Option(help="Port; 0 takes a free one.  [default: 8000]")] = None,
-    workers: Annotated[int | None, typer.Option(help="Processes that answer.  [default: 1]")] = None,
+    workers: Annotated[int | None, typer.Option(help="Number of processes that answer.  [default: 1]")] = None,
     sha256: Annotated[
         str | None,
         typer.Option(metavar="HEX", help="Refuse the model file unless its SHA-256 is HEX."),
@@ -442,6 +488,14 @@ def _refuse_with_resume(context: typer.Context, *parameters: str) -> None:
         if _given(context, parameter):
             option = "--set" if parameter == "overrides" else f"--{parameter.replace('_', '-')}"
             raise typer.BadParameter(f"{option} has no place beside --resume: a run goes on as it began. Leave it out.")
+
+
+def _refuse_without_effect(context: typer.Context, *parameters: str, where: str) -> None:
+    """An option that would change nothing is refused, not ignored."""
+    for parameter in parameters:
+        if _given(context, parameter):
+            name = parameter.removeprefix("as_").replace("_", "-")
+            raise typer.BadParameter(f"--{name} has no effect {where}. Leave it out.")
 
 
 def _fail(error: LinceError, *, code: int) -> None:

@@ -1,7 +1,11 @@
-"""What the command line writes: results to stdout, everything else to stderr."""
+"""What the command line writes: results to stdout, everything else to stderr.
+
+JSON and CSV are UTF-8 whatever the locale says. Text for people is in the locale's encoding; `streams` replaces what
+that lacks.
+"""
 
 import csv
-import sys
+import io
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -46,8 +50,12 @@ def show(*renderables: Any) -> None:
 
 
 def print_json(result: Any) -> None:
-    """A record or plain data as one line of JSON, on stdout."""
-    typer.echo(msgspec.json.encode(result))
+    """A record or plain data as one line of JSON, on stdout. A byte of a path that is not UTF-8 is escaped."""
+    try:
+        line = msgspec.json.encode(result)
+    except UnicodeEncodeError:
+        line = msgspec.json.encode(_escaped(msgspec.to_builtins(result)))
+    typer.echo(line)
 
 
 def json_lines(rows: Iterable[Row]) -> int:
@@ -55,16 +63,40 @@ def json_lines(rows: Iterable[Row]) -> int:
     return _write(rows, print_json)
 
 
-def csv_rows(rows: Iterable[Row]) -> int:
-    """A header and a row an image; the prediction set's labels are joined by "|". Returns how many rows are errors."""
-    writer = csv.DictWriter(sys.stdout, _CSV_COLUMNS, extrasaction="ignore", lineterminator="\n")
-    writer.writeheader()
-    return _write(rows, lambda row: writer.writerow(row | {"prediction_set": "|".join(row.get("prediction_set", ()))}))
+def csv_rows(rows: Iterable[Row], *, top: int = 0) -> int:
+    """A header and a row an image; the prediction set's labels are joined by "|".
+
+    Args:
+        rows: one for each image.
+        top: adds the columns label_1, probability_1 and so on up to this number.
+
+    Returns:
+        How many rows are errors.
+    """
+    listed = [f"{what}_{place}" for place in range(1, top + 1) for what in ("label", "probability")]
+
+    def write(values: Iterable[Any]) -> None:
+        line = io.StringIO()
+        csv.writer(line, lineterminator="\n").writerow(values)
+        typer.echo(line.getvalue().encode("utf-8", "backslashreplace"), nl=False)
+
+    def write_row(row: Row) -> None:
+        cells = row | {"prediction_set": "|".join(row.get("prediction_set", ()))}
+        best = [value for one in row.get("top", ()) for value in (one["label"], one["probability"])]
+        write([*(cells.get(column, "") for column in _CSV_COLUMNS), *best[: len(listed)]])
+
+    write([*_CSV_COLUMNS, *listed])
+    return _write(rows, write_row)
 
 
-def text_lines(rows: Iterable[Row]) -> int:
-    """A line an image, for people, errors on stderr; returns how many rows are errors."""
-    return _write(rows, _text_line)
+def text_lines(rows: Iterable[Row], *, top: int = 0) -> int:
+    """A line an image, for people, errors on stderr; returns how many rows are errors.
+
+    Args:
+        rows: one for each image.
+        top: adds this many classes, the most probable first, with their probabilities.
+    """
+    return _write(rows, lambda row: _text_line(row, top=top))
 
 
 @contextmanager
@@ -90,11 +122,24 @@ def _write(rows: Iterable[Row], write: Callable[[Row], object]) -> int:
     return failed
 
 
-def _text_line(row: Row) -> None:
+def _text_line(row: Row, *, top: int) -> None:
     if "error" in row:
         say(f"{row['path']}: {row['error']}")
     else:
-        print_text(f"{row['path']}: {_sentence(row)}")
+        best = ", ".join(f"{one['label']} {one['probability']:.1%}" for one in row["top"][:top])
+        print_text(f"{row['path']}: {_sentence(row)}{f'; top {top}: {best}' if best else ''}")
+
+
+def _escaped(value: Any) -> Any:
+    """Plain data whose texts can all be written as UTF-8."""
+    match value:
+        case str():
+            return value.encode("utf-8", "backslashreplace").decode()
+        case dict():
+            return {_escaped(key): _escaped(one) for key, one in value.items()}
+        case list() | tuple():
+            return [_escaped(one) for one in value]
+    return value
 
 
 def _sentence(row: Row) -> str:

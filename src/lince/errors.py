@@ -9,6 +9,7 @@
     │   └── ResumeError           a run folder that cannot be resumed
     ├── QuantizationError         a network that cannot be quantised as asked
     │   └── GateError             a quantised model that lost too much to be published
+    ├── OutputError               results that standard output does not take
     ├── ModelFileError            a model file that is broken, foreign or tampered with
     └── ServiceError              a server that cannot start, or answers something else than Lince
 
@@ -64,6 +65,10 @@ class QuantizationError(LinceError):
 
 class GateError(QuantizationError):
     """A quantised model that lost more than the bound and is not published."""
+
+
+class OutputError(LinceError):
+    """Results that could not be written to standard output."""
 
 
 class ModelFileError(LinceError):

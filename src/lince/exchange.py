@@ -12,6 +12,7 @@ from urllib.parse import SplitResult, urlsplit
 
 import msgspec
 
+from lince import schema
 from lince.errors import ServiceError
 
 _SHOWN_CHARACTERS = 300
@@ -76,18 +77,15 @@ def decode(url: str, path: str, content: bytes, kind: type[_Decoded]) -> _Decode
         ServiceError: it is of another shape.
     """
     try:
-        return msgspec.json.decode(content, type=kind)
-    except msgspec.ValidationError as error:
-        raise foreign(url, path, error) from error
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise foreign(url, path, f"status 200, no JSON: {error}") from error
+        return schema.from_json(content, kind)
+    except schema.MisfitError as error:
+        raise foreign(url, path, f"status 200, {str(error).rstrip('.')}") from error
 
 
-def foreign(url: str, path: str, reason: Exception | str) -> ServiceError:
+def foreign(url: str, path: str, reason: str) -> ServiceError:
     """For a server that answers as no Lince does."""
-    said = reason if isinstance(reason, str) else f"{type(reason).__name__}: {reason}"
     expected = "Expected the address of a `lince serve` of this version."
-    return ServiceError(f"{url}{path} does not answer as Lince does ({shown(said)}). {expected}")
+    return ServiceError(f"{url}{path} does not answer as Lince does ({shown(reason)}). {expected}")
 
 
 def shown(text: str) -> str:

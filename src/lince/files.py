@@ -13,6 +13,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
+from lince.schema import MisfitError
+
 try:
     import fcntl
 except ModuleNotFoundError:  # Windows
@@ -27,6 +29,13 @@ _WITHOUT_WAITING = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0) | g
 # What NumPy raises on an .npz that is missing, cut short or altered; RuntimeError where a bit says that a member is
 # encrypted or packed in another way.
 DAMAGED_NPZ = (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, RuntimeError)
+
+
+def reason_of(error: Exception) -> str:
+    """Why a file could not be read, for a sentence: as the system says, what does not fit, or that it is damaged."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return str(error).rstrip(".") if isinstance(error, MisfitError) else "it is damaged or cut short"
 
 
 def open_regular(path: Path) -> BinaryIO:

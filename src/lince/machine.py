@@ -135,6 +135,6 @@ def _installed_memory_bytes() -> int | None:
 
 def _text(path: str) -> str:
     try:
-        return Path(path).read_text()
+        return Path(path).read_text(encoding="utf-8", errors="replace")
     except OSError:  # not Linux
         return ""

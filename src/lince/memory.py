@@ -24,6 +24,6 @@ def limit_growth(growth_bytes: int) -> None:
     if sys.platform == "linux":
         import resource
 
-        pages = int(Path("/proc/self/statm").read_text().split()[0])
+        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
         limit = pages * resource.getpagesize() + growth_bytes
         resource.setrlimit(resource.RLIMIT_AS, (limit, limit))

@@ -28,7 +28,8 @@ def hushed() -> Iterator[None]:
             yield
         except BaseException:
             held.seek(0)
-            os.write(original, held.read())
+            with contextlib.suppress(OSError):  # a closed pipe, a full disk
+                os.write(original, held.read())
             raise
         finally:
             os.dup2(original, 2)

@@ -162,7 +162,7 @@ def server_predict(url: str, classes: tuple[str, ...], *, timeout_s: float) -> P
             try:
                 probabilities[start : start + step] = _rows(answer, columns, len(batch))
             except ValueError as error:
-                raise exchange.foreign(url, "/predict", error) from error
+                raise exchange.foreign(url, "/predict", str(error)) from error
         return probabilities
 
     return predict

@@ -11,8 +11,9 @@ import msgspec
 import numpy as np
 from msgspec import Struct
 
+from lince import schema
 from lince.errors import DataError, RecipeError, ResumeError, TrainingError
-from lince.files import DAMAGED_NPZ, open_regular, read_bounded, write_atomically
+from lince.files import DAMAGED_NPZ, open_regular, read_bounded, reason_of, write_atomically
 from lince.published import RunReport, Study
 from lince.records import ComputeDtype, EpochRecord, Rejected
 
@@ -143,11 +144,16 @@ class RunFolder:
             write_atomically(self.record, msgspec.json.format(msgspec.json.encode(record), indent=2))
         except OSError as error:
             raise TrainingError(f"The run folder {str(self.path)!r} cannot be written ({error.strerror}).") from error
+        except UnicodeEncodeError as error:
+            raise TrainingError(
+                f"{error.object!r} holds bytes that are not UTF-8, which {self.record.name} cannot hold. Expected "
+                "paths in UTF-8: rename the file or folder."
+            ) from error
 
     def read_record(self) -> RunRecord:
         """Raises ResumeError when the folder is not a run's."""
         try:
-            return msgspec.json.decode(read_bounded(self.record, _MAX_JSON_BYTES), type=RunRecord)
+            return schema.from_json(read_bounded(self.record, _MAX_JSON_BYTES), RunRecord)
         except FileNotFoundError as error:
             message = (
                 f"{str(self.path)!r} is not a run folder: it has no run.json. Expected a folder made by lince train."
@@ -156,8 +162,8 @@ class RunFolder:
         except OSError as error:
             message = f"{str(self.record)!r} cannot be read ({error.strerror}). Expected a folder made by lince train."
             raise ResumeError(message) from error
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise ResumeError(f"{str(self.record)!r} is damaged ({error}). Start the run anew.") from error
+        except schema.MisfitError as error:
+            raise ResumeError(f"{str(self.record)!r} is damaged ({reason_of(error)}). Start the run anew.") from error
 
     def require_one_network(self, record: RunRecord) -> None:
         """Raises TrainingError when the run is an ensemble, of which nothing is left to train."""
@@ -173,7 +179,7 @@ class RunFolder:
             with open_regular(self.splits) as file, np.load(file, allow_pickle=False) as arrays:
                 return dict(arrays)
         except DAMAGED_NPZ as error:
-            raise DataError(f"{str(self.splits)!r} cannot be read ({error}). Start the run anew.") from error
+            raise DataError(f"{str(self.splits)!r} cannot be read ({reason_of(error)}). Start the run anew.") from error
 
     def write_history(self, history: tuple[EpochRecord, ...]) -> None:
         """`history.csv`: a header and one row an epoch."""
@@ -189,28 +195,33 @@ class RunFolder:
             return ()
         try:
             with io.StringIO(read_bounded(self.history, _MAX_JSON_BYTES).decode(), newline="") as file:
-                return tuple(msgspec.convert(row, EpochRecord, strict=False) for row in csv.DictReader(file))
-        except (OSError, UnicodeDecodeError, csv.Error, msgspec.ValidationError) as error:
-            message = f"{str(self.history)!r} cannot be read ({error}). Delete it: lince train --resume writes it anew."
-            raise DataError(message) from error
+                return tuple(schema.convert(_numbers(row), EpochRecord) for row in csv.DictReader(file))
+        except (OSError, UnicodeDecodeError, csv.Error, schema.MisfitError) as error:
+            raise DataError(
+                f"{str(self.history)!r} cannot be read ({reason_of(error)}). Delete it: lince train --resume "
+                "writes it anew."
+            ) from error
 
     def read_report(self) -> RunReport:
         """Raises DataError when the run was not published, or its report is damaged."""
         try:
-            return msgspec.json.decode(read_bounded(self.report, _MAX_JSON_BYTES), type=RunReport)
-        except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            message = f"{str(self.report)!r} cannot be read ({error}). Write it by lince quantize {self.path}."
-            raise DataError(message) from error
+            return schema.from_json(read_bounded(self.report, _MAX_JSON_BYTES), RunReport)
+        except (OSError, schema.MisfitError) as error:
+            raise DataError(
+                f"{str(self.report)!r} cannot be read ({reason_of(error)}). Write it by lince quantize {self.path}."
+            ) from error
 
     def read_study(self) -> Study | None:
         """What `lince quantize --study` found; None when it was not asked. Raises DataError when it is damaged."""
         if not self.study.exists():
             return None
         try:
-            return msgspec.json.decode(read_bounded(self.study, _MAX_JSON_BYTES), type=Study)
-        except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            message = f"{str(self.study)!r} cannot be read ({error}). Delete it, or write it by lince quantize --study."
-            raise DataError(message) from error
+            return schema.from_json(read_bounded(self.study, _MAX_JSON_BYTES), Study)
+        except (OSError, schema.MisfitError) as error:
+            raise DataError(
+                f"{str(self.study)!r} cannot be read ({reason_of(error)}). Delete it, or write it by lince "
+                "quantize --study."
+            ) from error
 
     def read_answers(self) -> tuple[np.ndarray, np.ndarray]:
         """Probabilities f32[N,K] of the model file on the test images, and their labels i64[N]."""
@@ -218,7 +229,9 @@ class RunFolder:
             with open_regular(self.answers) as file, np.load(file, allow_pickle=False) as arrays:
                 return arrays["probabilities"], arrays["labels"]
         except (*DAMAGED_NPZ, KeyError) as error:
-            message = f"{str(self.answers)!r} cannot be read ({error}). Write it by lince quantize {self.path}."
+            message = (
+                f"{str(self.answers)!r} cannot be read ({reason_of(error)}). Write it by lince quantize {self.path}."
+            )
             raise DataError(message) from error
 
 
@@ -232,6 +245,20 @@ def new_folder(runs: Path, name: str) -> RunFolder:
     folder = RunFolder(runs / name)
     folder.require_new()
     return folder
+
+
+def _numbers(row: dict[str, str]) -> dict[str, Any]:
+    """A row of CSV whose cells are numbers where they read as such."""
+    return {column: _number(cell) for column, cell in row.items()}
+
+
+def _number(cell: str) -> int | float | str:
+    for kind in (int, float):
+        try:
+            return kind(cell)
+        except (TypeError, ValueError):  # TypeError: a row with too few cells, or too many
+            continue
+    return cell
 
 
 def _check_name(name: str) -> None:

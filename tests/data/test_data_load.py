@@ -4,7 +4,6 @@ import io
 import json
 import os
 import shutil
-import sys
 from dataclasses import asdict
 
 import numpy as np
@@ -352,13 +351,6 @@ class TestCache:
         monkeypatch.delenv("LINCE_CACHE")
         monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
         assert "lince" in str(cache.default_folder())
-
-    def test_default_folder_needs_a_package_of_training(self, monkeypatch):
-        """Without it, what is wanted and both ways to mend it."""
-        monkeypatch.delenv("LINCE_CACHE")
-        monkeypatch.setitem(sys.modules, "platformdirs", None)
-        with pytest.raises(DataError, match=r"^Decoded images are kept in .* Set LINCE_CACHE .*'\.\[train\]', or make"):
-            cache.default_folder()
 
 
 class TestReadCollection:

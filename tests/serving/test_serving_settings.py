@@ -33,13 +33,16 @@ def test_workers_read_what_was_exported(monkeypatch: pytest.MonkeyPatch):
 @pytest.mark.parametrize(
     ("name", "value", "words"),
     [
-        ("port", "many", "Setting 'port' received 'many': Input should be a valid integer.*LINCE_PORT"),
-        ("port", "70000", "less than or equal to 65535"),
-        ("sha256", "", "String should match pattern.*LINCE_SHA256"),
-        ("sha256", "0" * 63, "String should match pattern"),
-        ("sha256", "0" * 63 + "g", "String should match pattern"),
-        ("workers", "0", "greater than or equal to 1"),
-        ("allowed_hosts", "a.example", "allowed_hosts.*Expected JSON"),
+        ("port", "many", "Setting 'port' received 'many'. Expected a whole number ≥ 0, ≤ 65535. .*LINCE_PORT"),
+        ("port", "70000", "received '70000'. Expected a whole number ≥ 0, ≤ 65535"),
+        ("sha256", "", "Expected 64 hexadecimal digits.*LINCE_SHA256"),
+        ("sha256", "0" * 63, "Expected 64 hexadecimal digits"),
+        ("sha256", "0" * 63 + "g", "Expected 64 hexadecimal digits"),
+        ("workers", "0", "received '0'. Expected a whole number ≥ 1, ≤ 64"),
+        ("allowed_hosts", "a.example", "LINCE_ALLOWED_HOSTS received 'a.example'. Expected a JSON list of text"),
+        ("allowed_hosts", "5", "Setting 'allowed_hosts' received '5'. Expected a JSON list"),
+        ("access_log", "perhaps", "received 'perhaps'. Expected true or false"),
+        ("decode_cpu_s", "0", "received '0'. Expected a number > 0"),
     ],
 )
 def test_bad_values_are_named(monkeypatch: pytest.MonkeyPatch, name: str, value: str, words: str):
@@ -51,8 +54,16 @@ def test_bad_values_are_named(monkeypatch: pytest.MonkeyPatch, name: str, value:
 
 def test_unknown_options_are_refused():
     """A misspelt option is an error, not ignored."""
-    with pytest.raises(ServiceError, match="'prot'"):
+    with pytest.raises(ServiceError, match=r"no setting 'prot'\. Did you mean 'port'\?"):
         ServeSettings.read(prot=1)
+
+
+def test_misspelt_variables_are_told():
+    """A variable that looks like a setting is named; those of others, and of a Kubernetes service, are not."""
+    strangers = ["LINCE_PORT_80_TCP", "LINCE_SERVICE_HOST", "LINCE_SERVICE_PORT", "LINCE_CACHE", "PORT", "LINCE_PORT"]
+    assert [] == list(ServeSettings.misspelt(strangers))
+    [sentence] = ServeSettings.misspelt(["LINCE_MAX_PIXEL"])
+    assert "LINCE_MAX_PIXEL is set, which is no setting. Did you mean 'LINCE_MAX_PIXELS'?" == sentence
 
 
 @pytest.mark.parametrize(

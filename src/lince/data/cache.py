@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
+import platformdirs
 from jaxtyping import UInt8
 
 from lince.data.collection import Catalogue, Collection, Reading, fingerprint, in_memory
@@ -40,13 +41,6 @@ def default_folder() -> Path:
     """Where caches and downloads go: `LINCE_CACHE`, or the user's cache folder of this operating system."""
     if chosen := os.environ.get("LINCE_CACHE"):
         return Path(chosen)
-    try:
-        import platformdirs  # comes with the `train` extra; predicting on files needs this package but no cache
-    except ModuleNotFoundError as error:
-        raise DataError(
-            "Decoded images are kept in the user's cache folder; to find it, the train extra is needed, which is not "
-            "installed. Set LINCE_CACHE to a folder to keep them in, or: pip install '.[train]', or make train."
-        ) from error
     return platformdirs.user_cache_path("lince")
 
 

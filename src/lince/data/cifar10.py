@@ -95,9 +95,7 @@ def _read_batches(path: Path) -> dict[str, UInt8[np.ndarray, "n bytes"]]:
                         archive.extractfile(member).read(_BATCH_BYTES + 1), name
                     )
     except (tarfile.TarError, EOFError, OSError, ValueError) as error:  # zlib's errors come as ReadError or OSError
-        raise DataError(
-            f"{str(path)!r} is not a readable archive ({error}). Delete it, and it is downloaded anew."
-        ) from error
+        raise DataError(f"{str(path)!r} is not a readable archive. Delete it, and it is downloaded anew.") from error
     if missing := {*_TRAIN, _TEST} - batches.keys():
         raise DataError(f"{str(path)!r} lacks {', '.join(sorted(missing))}. Expected CIFAR-10's binary archive.")
     return {name: batches[name] for name in (*_TRAIN, _TEST)}

@@ -9,6 +9,7 @@ from urllib.parse import parse_qsl
 from pydantic import BaseModel, Field, ValidationError
 
 from lince.serving.errors import RequestError
+from lince.serving.settings import expected
 
 
 class Question(BaseModel, frozen=True):
@@ -29,7 +30,8 @@ class Question(BaseModel, frozen=True):
         except ValidationError as error:
             first = error.errors()[0]
             received = f"{first['input']!r}"[:100]
-            message = f"Parameter {first['loc'][0]!r} received {received}: {first['msg']}."
+            name = str(first["loc"][0])
+            message = f"Parameter {name!r} received {received}. Expected {expected(cls.model_fields[name])}."
             raise RequestError("invalid_parameter", message) from error
 
 

@@ -9,7 +9,7 @@ import warnings
 import uvicorn
 from fastapi import FastAPI
 
-from lince import artifact, memory, native
+from lince import artifact, memory, native, streams
 from lince.classifier import Classifier
 from lince.errors import ModelFileError, ServiceError
 from lince.serving import listener as listening
@@ -31,6 +31,8 @@ def serve(settings: ServeSettings) -> None:
         ModelFileError: the model file is not valid.
     """
     _set_up_process(settings)
+    for sentence in ServeSettings.misspelt(os.environ):
+        _log.warning("%s", sentence)
     with listening.listen(settings) as listener:
         if settings.workers == 1:
             app = create_app(_load(settings), settings)
@@ -95,6 +97,7 @@ def _require_version(classifier: Classifier, version: str, settings: ServeSettin
 
 
 def _set_up_process(settings: ServeSettings) -> None:
+    streams.prepare()
     _configure_logging(access=settings.access_log)
     memory.return_freed()
 

@@ -1,19 +1,28 @@
 """What can be set about the service: each option once, from the command line or from `LINCE_…` in the environment."""
 
+import difflib
 import json
 import os
+from collections.abc import Iterable, Iterator
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, Self, get_origin
 
+from msgspec import Meta
 from pydantic import Field, ValidationError
+from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from lince import artifact
 from lince.errors import ServiceError
 from lince.records import ImageLimits
+from lince.schema import expects
 
 _PREFIX = "LINCE_"
+_LIST = 'a JSON list of text, such as ["example.org"]'
+_ALIKE = 0.8  # LINCE_PORT_80_TCP, which Kubernetes sets for a service of this name, is 0.74 like LINCE_PORT
+_OTHER_VARIABLES = ("LINCE_CACHE", "LINCE_CIFAR10_URL")
+_BOUNDS = ("ge", "gt", "le", "lt")
 _DECODER_BYTES = 5  # a pixel: PNG, BMP and GIF need no more, nor does a JPEG of a camera
 _DECODER_SPARE_BYTES = 8 * 2**20  # with these a WebP of 8 megapixels fits, too
 
@@ -21,6 +30,17 @@ _DECODER_SPARE_BYTES = 8 * 2**20  # with these a WebP of 8 megapixels fits, too
 def shipped_model() -> Path:
     """The model file inside the package."""
     return artifact.locate(artifact.SHIPPED)
+
+
+def expected(field: FieldInfo) -> str:
+    """What a field takes, in words: its title, or its type and bounds."""
+    if field.title:
+        return field.title
+    kind = field.annotation
+    if get_origin(kind) is frozenset:
+        return _LIST
+    bounds = {name: getattr(one, name) for one in field.metadata for name in _BOUNDS if hasattr(one, name)}
+    return expects(Annotated[kind, Meta(**bounds)] if bounds else kind)
 
 
 class ServeSettings(BaseSettings):
@@ -31,6 +51,7 @@ class ServeSettings(BaseSettings):
     model: Path = Field(default_factory=shipped_model, description="Model file to serve.")
     sha256: str | None = Field(
         None,
+        title="64 hexadecimal digits",
         pattern="^[0-9A-Fa-f]{64}$",
         description="SHA-256 of the model file, as sha256sum prints it; another file is refused.",
     )
@@ -110,12 +131,25 @@ class ServeSettings(BaseSettings):
         except ValidationError as error:
             first = error.errors()[0]
             name = str(first["loc"][0])
+            if name not in cls.model_fields:
+                raise ServiceError(f"There is no setting {name!r}.{_did_you_mean(name, cls.model_fields)}") from error
+            received, wanted = str(first["input"])[:100], expected(cls.model_fields[name])
             raise ServiceError(
-                f"Setting {name!r} received {first['input']!r}: {first['msg']}. "
+                f"Setting {name!r} received {received!r}. Expected {wanted}. "
                 f"Correct the option or {_PREFIX}{name.upper()}."
             ) from error
-        except SettingsError as error:
-            raise ServiceError(f'{error}. Expected JSON for a list, such as ["example.org"].') from error
+        except SettingsError as error:  # pydantic reads lists of the environment as JSON
+            lists = [f"{_PREFIX}{name.upper()}" for name in ("allowed_hosts", "allowed_origins")]
+            broken = next(name for name in lists if not _is_json(os.environ.get(name, "[]")))
+            raise ServiceError(f"{broken} received {os.environ[broken][:100]!r}. Expected {_LIST}.") from error
+
+    @classmethod
+    def misspelt(cls, environment: Iterable[str]) -> Iterator[str]:
+        """A sentence for each variable that is no setting, but is written much like one."""
+        known = [f"{_PREFIX}{name.upper()}" for name in cls.model_fields] + [*_OTHER_VARIABLES]
+        for name in environment:
+            if name.startswith(_PREFIX) and name not in known and (meant := _did_you_mean(name, known, cutoff=_ALIKE)):
+                yield f"{name} is set, which is no setting.{meant}"
 
     def export(self) -> None:
         """Writes every field that is set into the environment, where worker processes read them."""
@@ -153,3 +187,16 @@ class ServeSettings(BaseSettings):
         if self.allowed_hosts:
             return None if "*" in self.allowed_hosts else frozenset(name.lower() for name in self.allowed_hosts)
         return frozenset({"localhost", "127.0.0.1", "[::1]", self.host}) if self.loopback else None
+
+
+def _did_you_mean(name: str, known: Iterable[str], *, cutoff: float = 0.6) -> str:
+    near = difflib.get_close_matches(name, known, 1, cutoff=cutoff)
+    return f" Did you mean {near[0]!r}?" if near else ""
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except ValueError:
+        return False
+    return True

@@ -8,8 +8,9 @@ import keras
 import msgspec
 import numpy as np
 
+from lince import schema
 from lince.errors import ResumeError, TrainingError
-from lince.files import DAMAGED_NPZ, open_regular, write_atomically
+from lince.files import DAMAGED_NPZ, open_regular, reason_of, write_atomically
 from lince.records import EpochRecord
 
 # How many other arrays there are: a zip whose directory was altered may have lost some without a word.
@@ -91,7 +92,7 @@ def _contents(path: Path) -> dict[str, np.ndarray] | None:
     except FileNotFoundError:
         return None
     except DAMAGED_NPZ as error:
-        raise _damaged(path, error) from error
+        raise _damaged(path, reason_of(error)) from error
     if (found := len(contents) - 1) != (expected := contents.pop(_COUNT, -1)):
         raise _damaged(path, f"{found} arrays, expected {expected}")
     return contents
@@ -99,10 +100,10 @@ def _contents(path: Path) -> dict[str, np.ndarray] | None:
 
 def _checkpoint(contents: dict[str, np.ndarray], path: Path) -> Checkpoint:
     try:
-        history = msgspec.json.decode(contents["history"].tobytes(), type=tuple[EpochRecord, ...])
+        history = schema.from_json(contents["history"].tobytes(), tuple[EpochRecord, ...])
         return Checkpoint(history, tuple(_numbered(contents, "kept")))
-    except (KeyError, msgspec.DecodeError) as error:
-        raise _damaged(path, error) from error
+    except (KeyError, schema.MisfitError) as error:
+        raise _damaged(path, reason_of(error)) from error
 
 
 def _numbered(contents: dict[str, np.ndarray], prefix: str) -> list[np.ndarray]:
@@ -110,8 +111,8 @@ def _numbered(contents: dict[str, np.ndarray], prefix: str) -> list[np.ndarray]:
     return [contents[f"{prefix}_{index}"] for index in range(count)]
 
 
-def _damaged(path: Path, error: Exception | str) -> ResumeError:
-    return ResumeError(f"{str(path)!r} is not a checkpoint ({error}). Start the run anew.")
+def _damaged(path: Path, reason: str) -> ResumeError:
+    return ResumeError(f"{str(path)!r} is not a checkpoint ({reason}). Start the run anew.")
 
 
 def _variables(model: keras.Model) -> list:

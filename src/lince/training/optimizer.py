@@ -1,5 +1,6 @@
 """The optimisers that recipes name: Keras's own, and Muon for convolutions."""
 
+import difflib
 import math
 from typing import Any
 
@@ -112,8 +113,11 @@ def create(recipe: Train, *, precision: ComputeDtype = "float32") -> keras.optim
     try:
         return keras.optimizers.get({"class_name": recipe.optimizer, "config": {"learning_rate": recipe.learning_rate}})
     except ValueError as error:
+        known = {name.lower(): name for name in ("muon", *dir(keras.optimizers))}
+        near = difflib.get_close_matches(recipe.optimizer.lower(), known, 1)
+        meant = f" Did you mean {near[0]!r}?" if near else ""
         raise RecipeError(
-            f"Recipe: Keras does not know train.optimizer={recipe.optimizer!r}: {error}. "
+            f"Recipe: Keras does not know train.optimizer={recipe.optimizer!r}.{meant} "
             "Expected 'muon' or a name such as 'adam' or 'rmsprop'."
         ) from error
 

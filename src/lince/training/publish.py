@@ -14,7 +14,7 @@ from lince import artifact, calibration, evaluate, golden, metrics
 from lince.artifact import Artifact
 from lince.classifier import Network
 from lince.errors import TrainingError
-from lince.files import open_regular, write_atomically
+from lince.files import open_regular, reason_of, write_atomically
 from lince.golden import Golden
 from lince.published import Arithmetic, Attempt, Certificate, Manifest, RunReport, Sensitivity
 from lince.records import Calibration, Predict, Prediction
@@ -116,8 +116,8 @@ def trained_model(folder: RunFolder) -> keras.Model:
         return keras.models.load_model(folder.keras_model, compile=False, safe_mode=True)
     except (OSError, ValueError) as error:
         raise TrainingError(
-            f"{str(folder.keras_model)!r} cannot be read ({error}). Expected the model of a run that finished an "
-            f"epoch: train it by lince train --resume {folder.path}, or make an ensemble anew."
+            f"{str(folder.keras_model)!r} cannot be read ({reason_of(error)}). Expected the model of a run that "
+            f"finished an epoch: train it by lince train --resume {folder.path}, or make an ensemble anew."
         ) from error
 
 
