@@ -224,6 +224,10 @@ def say_start(run: Any) -> None:
         f"{len(run.test):,} to test, {len(run.record.classes)} classes; {run.record.precision}. "
         f"Each image is cut to its centre square and brought to {run.recipe.image_size} × {run.recipe.image_size}."
     )
+    if run.record.reading:
+        say(f"Folders: {run.record.reading}")
+    for warning in run.record.warnings:
+        say(f"Warning: {warning}")
     if run.record.teacher:
         say(f"Taught by {run.record.teacher}, version {run.record.teacher_version}.")
     if run.record.teacher_knows_validation:

@@ -50,7 +50,7 @@ def make_zip(tmp_path):
         path = tmp_path / name
         with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
             for member, content in files.items():
-                archive.writestr(member, _encode(content) if isinstance(content, int) else content)
+                archive.writestr(member, _encode(content) if isinstance(content, int) else content or b"")
         return path
 
     return make
