@@ -215,12 +215,16 @@ class TestRejected:
 
     def test_nothing_left_to_train_on(self, make_tree, two_classes):
         """One class and an empty folder are one class, and it is said why."""
-        with pytest.raises(DataError, match=r"holds one class only, 'cat'.* No image in 'dog' can be used: it holds no"):
+        with pytest.raises(
+            DataError, match=r"holds one class only, 'cat'.* No image in 'dog' can be used: it holds no"
+        ):
             load(make_tree({"cat/1.png": 1, "cat/2.png": 2, "dog": None}))
 
     def test_no_usable_image(self, make_tree):
         """The first reason is told."""
-        with pytest.raises(DataError, match=r"No image of .* can be used: all 2 files were rejected, the first because"):
+        with pytest.raises(
+            DataError, match=r"No image of .* can be used: all 2 files were rejected, the first because"
+        ):
             load(make_tree({"cat/1.png": b"x", "dog/1.png": b"y"}))
 
     def test_class_names_that_are_not_utf8(self, make_tree, two_classes, encode):

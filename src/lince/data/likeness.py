@@ -29,7 +29,9 @@ _TO_YCBCR = np.array(  # ITU-R BT.601, as in JPEG
     np.float32,
 )
 # A copy keeps at least half of its contrast and colour, and at most doubles them: a grey heart is no copy of a red one.
-_MIN_GAIN, _MAX_GAIN = 0.5, 2.0
+# The curve of tones may be flatter and steeper at black and white, where brightening clips; level, it would wipe off
+# what is drawn on a ground.
+_MIN_GAIN, _MIN_GAIN_AT_AN_END = 0.5, 0.25
 _GREY_LEVELS = 3.0  # of colour, after rounding by JPEG, in a picture that has none
 _LEAST_CONTRAST_LEVELS = 1.0  # what is more even than this differs by rounding alone
 _LEAST_CORRELATION = 0.5  # of grey, before anything is fitted: no crop that the fit can undo leaves less
@@ -93,10 +95,16 @@ def _left(source: Float32[np.ndarray, "n 3 32 32"], target: Float32[np.ndarray, 
     cells = _halved(rest)
     contrast = np.sqrt(target.var(axis=(2, 3)).sum(axis=1))
     worst = np.sqrt(np.square(cells).sum(axis=1)).max(axis=(1, 2)) / np.maximum(contrast, _LEAST_CONTRAST_LEVELS)
-    gain = (weights / scale)[:, :2, 0]
-    is_kept = (gain >= _MIN_GAIN) & (gain <= _MAX_GAIN)
+    contrast_gain, colour_gain, curve = (weights / scale)[:, :3, 0].T
     is_grey = np.square(source[:, 1:]).sum(axis=1).mean(axis=(1, 2)) < _GREY_LEVELS**2
-    return np.where(is_kept[:, 0] & (is_kept[:, 1] | is_grey), worst, np.float32(np.inf))
+    is_kept = _is_within(contrast_gain, _MIN_GAIN) & (is_grey | _is_within(colour_gain, _MIN_GAIN))
+    for end in (source[:, 0].min(axis=(1, 2)), source[:, 0].max(axis=(1, 2))):
+        is_kept &= _is_within(contrast_gain + 2 * curve * end, _MIN_GAIN_AT_AN_END)
+    return np.where(is_kept, worst, np.float32(np.inf))
+
+
+def _is_within(gain: np.ndarray, least: float) -> np.ndarray:
+    return (gain >= least) & (gain <= 1 / least)
 
 
 def _changes(source: np.ndarray, target: np.ndarray) -> Float32[np.ndarray, "n 7 3 16 16"]:
