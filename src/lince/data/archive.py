@@ -8,6 +8,7 @@ import threading
 import zipfile
 import zlib
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
@@ -97,7 +98,7 @@ def _parts(info: zipfile.ZipInfo) -> list[str]:
     """
     is_utf8 = bool(info.flag_bits & _IS_UTF8)
     raw = info.orig_filename.encode("utf-8" if is_utf8 else "cp437")  # as `zipfile` decoded it, which loses no byte
-    parts = map(_decoded, _SEPARATOR.split(_unicode_path(info.extra, raw) or raw))
+    parts = map(_decoded, _SEPARATOR.split(_unicode_path(info.extra, raw)))
     return [part for part in parts if part not in ("", ".")]
 
 
@@ -108,14 +109,15 @@ def _decoded(part: bytes) -> str:
         return part.decode("cp437")
 
 
-def _unicode_path(extra: bytes, raw: bytes) -> bytes | None:
-    """The name in UTF-8 from its extra field, where there is one that belongs to this name."""
+def _unicode_path(extra: bytes, raw: bytes) -> bytes:
+    """The name in UTF-8 from its extra field, where there is one that belongs to this name; else the name."""
     while len(extra) >= 4:
         tag, size = struct.unpack_from("<HH", extra)
         field, extra = extra[4 : 4 + size], extra[4 + size :]
         if tag == _UNICODE_PATH and len(field) > 5 and field[:5] == struct.pack("<BL", 1, zlib.crc32(raw)):
-            return field[5:]
-    return None
+            with suppress(UnicodeDecodeError):
+                return field[5:].decode().encode()
+    return raw
 
 
 def _problem(parts: list[str], info: zipfile.ZipInfo, before: list[str]) -> str | None:

@@ -187,7 +187,7 @@ def _splits(tree: _Tree, level: Mapping[str, _Folder], wrapper: FolderPath, *, n
         if others and not (alike or is_loose):
             return None  # a class of that name: vehicles are `train`, `bus` and `car`
         alike = others
-    elif not _all_meet(names, deep, [folder for folder in deep if role_of[folder] is Role.TRAIN]):
+    elif not all(map(is_word, deep)) and not _all_meet(names, deep, role_of):
         if not (has_word or have_one_frame(deep)):
             return None
         alike = alike or deep
@@ -270,8 +270,9 @@ def _meets(names: Collection[str], folders: Iterable[str], names_of: Mapping[str
     return any(not names_of[folder].isdisjoint(names) for folder in folders)
 
 
-def _all_meet(names: Mapping[str, frozenset[str]], folders: Sequence[str], train: Sequence[str]) -> bool:
+def _all_meet(names: Mapping[str, frozenset[str]], folders: Sequence[str], role_of: Mapping[str, Role]) -> bool:
     """Whether each split has a class of those to train on, and each of those one of the first of them."""
+    train = [folder for folder in folders if role_of[folder] is Role.TRAIN]
     first = train[:1] or folders[:1]
     return all(_meets(names[folder], first if folder in train else train or first, names) for folder in folders)
 
