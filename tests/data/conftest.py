@@ -87,7 +87,8 @@ class _RawName(zipfile.ZipInfo):
         super().__init__(raw.decode("latin-1"))
         self._raw = raw
 
-    def _encodeFilenameFlags(self):  # noqa: N802: the name that zipfile looks for
+    # The name that zipfile looks for.
+    def _encodeFilenameFlags(self):  # noqa: N802
         return self._raw, self.flag_bits
 
 
