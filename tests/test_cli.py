@@ -383,9 +383,39 @@ class TestEvaluate:
         assert (1, "") == (done.returncode, done.stdout)
         sentence = one_sentence(done.stderr)
         assert (
-            f"The model '{run.model}' was trained for 3 classes (stripes, disc, square). Expected those of" in sentence
+            f"'{source}' holds a class that the model '{run.model}' does not know: 'zebra'. Expected some" in sentence
         )
-        assert f"'{source}', 3 (zebra, disc, square): train a model on this data, or name data with" in sentence
+        assert "Expected some of its 3 (disc, square, stripes): rename the folder, leave it out, or train" in sentence
+
+    def test_some_of_the_classes(self, lince, run, images_folder, tmp_path):
+        """They are found by name, in whatever order; those that are not there are named, and not measured."""
+        source = Path(shutil.copytree(images_folder, tmp_path / "images"))
+        for split in ("train", "test"):
+            shutil.rmtree(source / split / "disc")
+        found = json.loads(lince("evaluate", run.model, source, "--json").stdout)["report"]
+        expected = json.loads(lince("evaluate", run.model, images_folder, "--json").stdout)["report"]
+        assert (30, [0, 15, 15]) == (found["n"], [score["support"] for score in found["per_class"]])
+        assert expected["confusion"][1:] == found["confusion"][1:]
+        shown = lince("evaluate", run.model, source).stdout
+        assert "No images of 'disc': not measured." in shown
+
+    @pytest.mark.parametrize("split", ["test", "all"])
+    def test_one_class(self, lince, run, images_folder, tmp_path, split):
+        """Is enough to measure; a test split alone, too."""
+        source = tmp_path / "images"
+        shutil.copytree(images_folder / "test" / "stripes", source / "test" / "stripes")
+        done = lince("evaluate", run.model, source, "--split", split, "--json")
+        assert 0 == done.returncode, done.stderr
+        assert [0, 0, 15] == [score["support"] for score in json.loads(done.stdout)["report"]["per_class"]]
+
+    def test_split_without_images(self, lince, run, images_folder, tmp_path):
+        """What has none is named, and what to ask for instead."""
+        shutil.copytree(images_folder / "test", tmp_path / "images" / "test")
+        done = lince("evaluate", run.model, tmp_path / "images", "--split", "train")
+        assert 1 == done.returncode
+        assert "has no image in its train split. Expected some: --split all measures on every" in one_sentence(
+            done.stderr
+        )
 
     def test_corruptions(self, lince, run, images_folder):
         """25 times worse images beside the clean ones; the same seed, the same figures."""
@@ -476,6 +506,15 @@ class TestDataCheck:
         assert 1 == done.returncode
         assert "that cannot be used: 1." in one_sentence(done.stderr)
         assert "broken.png" in done.stdout
+
+    def test_empty_class_folder(self, lince, images_folder, tmp_path):
+        """Is listed; with --strict it is exit code 1."""
+        source = Path(shutil.copytree(images_folder, tmp_path / "images"))
+        (source / "train" / "owl").mkdir()
+        done = lince("data", "check", source)
+        assert 0 == done.returncode, done.stderr
+        assert "No image in 'train/owl' can be used" in " ".join(done.stdout.split())
+        assert 1 == lince("data", "check", source, "--strict").returncode
 
 
 class TestBench:

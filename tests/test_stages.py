@@ -31,7 +31,14 @@ class TestSayStart:
         stages.say_start(opened)
         [line] = capsys.readouterr().err.splitlines()
         assert "60 images to train on, 15 to validate, 45 to test, 3 classes; float32." in line
+        assert "Folders: 'train' to train on, 'test' to test on. Each image is " in line
         assert "brought to 32 × 32" in line
+
+    def test_what_may_not_be_meant_so(self, opened, capsys):
+        """A line for each."""
+        record = msgspec.structs.replace(opened.record, warnings=("The classes 'cat', 'Cat' differ only in case.",))
+        stages.say_start(replace(opened, record=record))
+        assert "Warning: The classes 'cat', 'Cat' differ only in case." in capsys.readouterr().err.splitlines()
 
     def test_few_steps(self, opened, capsys):
         """A batch larger than the dataset makes one step an epoch: it says so, and what to do."""

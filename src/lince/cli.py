@@ -433,8 +433,9 @@ def data_check(
         print_json(found)
     else:
         show(*dataset.check_tables(found))
-    if strict and found.rejected:
-        raise LinceError(f"Files of {source!r} that cannot be used: {len(found.rejected):,}. Mend or remove them.")
+    if strict and (unusable := len(found.rejected) + len(found.empty)):
+        what = f"Files or class folders of {source!r} that cannot be used"
+        raise LinceError(f"{what}: {unusable:,}. Mend or remove them.")
 
 
 @app.command()

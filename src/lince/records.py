@@ -89,6 +89,8 @@ class Dataset:
             that were set aside, so that the run folder can write them down; empty otherwise.
         left_out: indices into `train` of images neither to train on nor to validate on, because they are in the source
             that is to be tested on; see `leave_out` of `data.load`.
+        reading: how the source's folders were read, a sentence; empty for one without folders.
+        warnings: what may not be meant so, a sentence each.
     """
 
     train: Split
@@ -97,6 +99,8 @@ class Dataset:
     rejected: tuple[Rejected, ...] = ()
     test_indices: tuple[int, ...] = ()
     left_out: tuple[int, ...] = ()
+    reading: str = ""
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -67,6 +67,8 @@ class RunRecord(Struct, frozen=True, kw_only=True):
         fingerprint: of the dataset's content.
         precision: what the recipe's `precision` meant on this machine.
         environment: backend, machine, package versions.
+        reading: how the source's folders were read, a sentence; empty for one without folders.
+        warnings: what of the source may not be meant so, a sentence each.
         teacher: the model file that the network learned from, besides the labels; the folder has a copy of it.
         teacher_version: of that model.
         teacher_knows_validation: it has learned from images that the run validates with.
@@ -86,6 +88,8 @@ class RunRecord(Struct, frozen=True, kw_only=True):
     created: str
     environment: dict[str, Any]
     rejected: tuple[Rejected, ...] = ()
+    reading: str = ""
+    warnings: tuple[str, ...] = ()
     teacher: str | None = None
     teacher_version: str | None = None
     teacher_knows_validation: bool = False

@@ -219,11 +219,15 @@ def needs(what: str, extra: str) -> Iterator[None]:
 
 def say_start(run: Any) -> None:
     """Says what an open run holds, and which files were left out."""
+    reading = f"Folders: {run.record.reading} " if run.record.reading else ""
     say(
         f"{run.folder.path}: {len(run.train):,} images to train on, {len(run.validation):,} to validate, "
         f"{len(run.test):,} to test, {len(run.record.classes)} classes; {run.record.precision}. "
+        f"{reading}"
         f"Each image is cut to its centre square and brought to {run.recipe.image_size} × {run.recipe.image_size}."
     )
+    for warning in run.record.warnings:
+        say(f"Warning: {warning}")
     if run.record.teacher:
         say(f"Taught by {run.record.teacher}, version {run.record.teacher_version}.")
     if run.record.teacher_knows_validation:

@@ -1,7 +1,7 @@
 """What can be evaluated: a float model, a model file, a running server; each becomes a `Predict`."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -9,10 +9,11 @@ from jaxtyping import Float32, UInt8
 
 from lince import artifact, calibration, data, evaluate, remote
 from lince.classifier import Classifier
+from lince.data.names import composed
 from lince.errors import LinceError
-from lince.records import Calibration, ImageSpec, Predict, Prediction, Report, SetReport, Split
+from lince.records import Calibration, Dataset, ImageSpec, Predict, Prediction, Report, SetReport, Split
 from lince.run import RunFolder, RunRecord
-from lince.sentences import brief
+from lince.sentences import brief, listed
 
 # A batch of 16 images takes milliseconds; half a minute of silence means that nobody answers.
 _SERVER_TIMEOUT_S = 30.0
@@ -65,6 +66,8 @@ def find(model: str) -> Subject:
 def images(subject: Subject, source: str | None, split: str, *, progress: Callable[[int, int, str], None]) -> Split:
     """The images to evaluate on.
 
+    The classes of DATA are found among the model's by name: some may lack, and their order may be another.
+
     A source without a test tree of its own has one drawn when training. Only the run, or the model file, knows which
     images that left; for any other source there is `all`.
 
@@ -75,15 +78,14 @@ def images(subject: Subject, source: str | None, split: str, *, progress: Callab
         progress: told of images read.
 
     Raises:
-        LinceError: the split is not known for this source, or its classes are not the subject's.
+        LinceError: the split is not known for this source or holds no image, or it has a class that the subject lacks.
     """
     record = RunFolder(subject.run).read_record() if subject.run else None
     seed, fingerprint = _origin(subject, record)
     if source is None and record is None:
         raise LinceError("Received no DATA, and this model does not lie in a run folder. Expected DATA.")
-    dataset = data.load(source or record.source, subject.spec, seed=seed, progress=progress)
-    if dataset.train.classes != subject.classes:
-        raise LinceError(_other_classes(subject, dataset.train.classes, source or record.source))
+    dataset = data.load(source or record.source, subject.spec, seed=seed, progress=progress, trains=False)
+    dataset = _in_classes_of(subject, dataset, source or record.source)
     foreign = dataset.fingerprint != fingerprint
     if split == "all":
         return data.join(dataset.train, dataset.test)
@@ -98,10 +100,17 @@ def images(subject: Subject, source: str | None, split: str, *, progress: Callab
             "Expected the run folder and its own images, or --split all if the model was trained on none of them."
         )
     if split == "test":
-        return dataset.test
-    return (
-        dataset.train if record is None or foreign else dataset.train.take(RunFolder(subject.run).read_splits()[split])
-    )
+        found = dataset.test
+    elif record is None or foreign:
+        found = dataset.train
+    else:
+        found = dataset.train.take(RunFolder(subject.run).read_splits()[split])
+    if len(found) == 0:
+        raise LinceError(
+            f"{source or record.source!r} has no image in its {split} split. Expected some: --split all measures on "
+            "every image of DATA."
+        )
+    return found
 
 
 def measure(
@@ -122,12 +131,28 @@ def measure(
     return report, calibration.set_report(prediction, images.labels, subject.classifier.manifest.calibration)
 
 
-def _other_classes(subject: Subject, wanted: tuple[str, ...], source: str) -> str:
+def _in_classes_of(subject: Subject, dataset: Dataset, source: str) -> Dataset:
+    """The same images, labelled in the order of the subject's classes."""
+    index_of = {composed(label): index for index, label in enumerate(subject.classes)}
+    theirs = dataset.train.classes
+    if unknown := [label for label in theirs if composed(label) not in index_of]:
+        raise LinceError(_unknown_classes(subject, unknown, source))
+    if theirs == subject.classes:
+        return dataset
+    places = np.array([index_of[composed(label)] for label in theirs], np.int64)
+    train, test = (
+        replace(one, labels=places[one.labels], classes=subject.classes) for one in (dataset.train, dataset.test)
+    )
+    return replace(dataset, train=train, test=test)
+
+
+def _unknown_classes(subject: Subject, unknown: Sequence[str], source: str) -> str:
     theirs = subject.classes
+    holds = "a class" if len(unknown) == 1 else f"{len(unknown):,} classes"
     return (
-        f"The model {subject.name!r} was trained for {len(theirs)} classes ({brief(theirs, unlike=wanted)}). Expected "
-        f"those of {source!r}, {len(wanted)} ({brief(wanted, unlike=theirs)}): train a model on this data, or name "
-        "data with a folder for each of the model's classes."
+        f"{source!r} holds {holds} that the model {subject.name!r} does not know: {listed(unknown)}. Expected some of "
+        f"its {len(theirs)} ({brief(theirs)}): rename the folder, leave it out, or train a model on "
+        "this data."
     )
 
 

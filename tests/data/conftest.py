@@ -1,11 +1,14 @@
 """Small labelled sources, made of noise: every image differs from every other."""
 
 import io
+import struct
 import threading
 import time
 import zipfile
+import zlib
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import pytest
@@ -50,10 +53,43 @@ def make_zip(tmp_path):
         path = tmp_path / name
         with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
             for member, content in files.items():
-                archive.writestr(member, _encode(content) if isinstance(content, int) else content)
+                archive.writestr(member, _encode(content) if isinstance(content, int) else content or b"")
         return path
 
     return make
+
+
+@pytest.fixture
+def make_raw_zip(tmp_path):
+    """`make_raw_zip({bytes: content})`: a .zip whose names are these bytes, without the flag that says UTF-8.
+
+    So do `zip` on Linux and macOS, macOS's Finder, and old programs in code page 437. `unicode_paths` gives members the
+    extra field with their name in UTF-8: {bytes: (name, its CRC-32 of which bytes)}.
+    """
+
+    def make(files: dict[bytes, bytes | int], name: str = "raw.zip", unicode_paths=MappingProxyType({})) -> Path:
+        path = tmp_path / name
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+            for member, content in files.items():
+                info = _RawName(member)
+                if member in unicode_paths:
+                    utf8, of = unicode_paths[member]
+                    field = struct.pack("<BL", 1, zlib.crc32(of)) + utf8
+                    info.extra = struct.pack("<HH", 0x7075, len(field)) + field
+                archive.writestr(info, _encode(content) if isinstance(content, int) else content)
+        return path
+
+    return make
+
+
+class _RawName(zipfile.ZipInfo):
+    def __init__(self, raw: bytes):
+        super().__init__(raw.decode("latin-1"))
+        self._raw = raw
+
+    # The name that zipfile looks for.
+    def _encodeFilenameFlags(self):  # noqa: N802
+        return self._raw, self.flag_bits
 
 
 @pytest.fixture

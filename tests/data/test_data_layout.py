@@ -115,12 +115,6 @@ class TestRefusals:
         with pytest.raises(DataError, match=r"holds no images in class folders.*CLASS/….*train/CLASS/….*\.jpg"):
             lay_out(*paths)
 
-    @pytest.mark.parametrize("paths", [("cat/1.jpg", "cat/2.jpg"), ("w/train/cat/1.jpg", "w/test/cat/1.jpg")])
-    def test_one_class(self, paths):
-        """Nothing can be told apart."""
-        with pytest.raises(DataError, match="holds one class only, 'cat'"):
-            lay_out(*paths)
-
     @pytest.mark.parametrize(
         "name", ["c\nat", "c\x85at", "c\u2028at", "c\x0bat", "c\x1bat", "caf\udce9", r"caf\udce9", "c\\at"]
     )
@@ -131,15 +125,168 @@ class TestRefusals:
         with pytest.raises(DataError, match=r"^The class folder 'ca?f?\\.*' of 'pictures' has .*rename the folder\.$"):
             lay_out(*paths)
 
-    @pytest.mark.parametrize(("extra", "has", "lacks"), [("test", "test", "train"), ("train", "train", "test")])
-    def test_trees_with_different_classes(self, extra, has, lacks):
-        """It is said which class lacks where."""
-        paths = [f"{split}/{label}/1.jpg" for split in ("train", "test") for label in ("cat", "dog")]
-        with pytest.raises(DataError, match=f"no images of 'owl' in {lacks}/, but has in {has}/"):
-            lay_out(*paths, f"{extra}/owl/1.jpg")
 
-    @pytest.mark.parametrize("splits", [("train", "val"), ("train", "test", "val"), ("test",), ("training", "testing")])
-    def test_other_splits(self, splits):
-        """They are not taken for classes, and not guessed at."""
-        with pytest.raises(DataError, match=r"folders of classes named .*Expected 'train' and 'test'"):
-            lay_out(*(f"{split}/{label}/1.jpg" for split in splits for label in ("cat", "dog")))
+def under(tops: str, folders: str) -> list[str]:
+    """A picture in each of the folders of each of the tops."""
+    return [f"{top}/{folder}/1.jpg" for top in tops.split() for folder in folders.split()]
+
+
+def each(tops: str) -> list[str]:
+    """A picture right inside of each."""
+    return [f"{top}/1.jpg" for top in tops.split()]
+
+
+SEPARATE = (("cat", "dog"), 2)
+ALONE = (("cat", "dog"), None)
+
+
+class TestSplits:
+    @pytest.mark.parametrize("wrapper", ["", "w/", "w/v/"])
+    @pytest.mark.parametrize(
+        ("train", "test"),
+        [
+            ("training", "testing"),
+            ("seg_train", "seg_test"),
+            ("train_images", "TEST-images"),
+            ("imagesTrain", "imagesTest"),
+            ("trainset", "testset"),
+            ("TRAINset", "TESTset"),
+            ("segtrain", "segtest"),
+            ("train2017", "test2017"),
+            ("trainval", "test"),
+            ("train", "val"),
+            ("train", "valid"),
+            ("my-Train_set", "my-Validation_set"),
+        ],
+    )
+    def test_names_with_the_word_for_a_split(self, wrapper, train, test):
+        """In any case, with any words around, in any folders around; validation images alone are to test on."""
+        layout = lay_out(*under(f"{wrapper}{test} {wrapper}{train}", "dog cat"))
+        assert SEPARATE == classes_and_train(layout)
+        assert ("cat", "dog", "cat", "dog") == layout.labels
+        assert f"'{train}' to train on, '{test}' to test on." == layout.reading
+
+    def test_validation_beside_test_is_trained_on(self):
+        """New validation images are drawn from both; it is said."""
+        layout = lay_out(*under("train val test", "cat dog"))
+        assert (("cat", "dog"), 4) == classes_and_train(layout)
+        assert "'train', 'val' to train on (validation images are drawn from all of these), 'test' to test on." == (
+            layout.reading
+        )
+
+    @pytest.mark.parametrize(
+        ("splits", "reading"),
+        [
+            ("train test", "'CLASS/train' to train on, 'CLASS/test' to test on."),
+            ("a_Train a_Val", "'CLASS/a_Train' to train on, 'CLASS/a_Val' to test on."),
+        ],
+    )
+    def test_splits_inside_of_classes(self, splits, reading):
+        """They are kept as they are."""
+        layout = lay_out(*under("cat dog", splits))
+        assert (SEPARATE, reading) == (classes_and_train(layout), layout.reading)
+
+    def test_a_split_in_a_folder_of_its_own_name(self):
+        """As Kaggle's archives have it; what is no split beside is not read, and said not to be."""
+        files = [f"seg_{split}/seg_{split}/{label}/1.jpg" for split in ("train", "test") for label in ("cat", "dog")]
+        layout = lay_out(*files, "seg_pred/seg_pred/1.jpg")
+        assert SEPARATE == classes_and_train(layout)
+        assert layout.reading.endswith("Not read: 'seg_pred'.")
+        assert ["seg_pred/seg_pred/1.jpg"] == [one.path for one in layout.rejected]
+
+    def test_pictures_to_test_on_without_classes(self):
+        """What has no class folder is listed, and a test split is drawn."""
+        layout = lay_out(*under("train", "cat dog"), *each("test"))
+        assert (ALONE, ["test/1.jpg"]) == (classes_and_train(layout), [one.path for one in layout.rejected])
+
+    def test_a_test_split_alone(self):
+        """There is nothing to train on, which the reader of it may not mind."""
+        assert (("cat", "dog"), 0) == classes_and_train(lay_out(*under("test", "cat dog")))
+
+    def test_several_folders_to_train_on(self):
+        """They are one split."""
+        assert (("cat", "dog"), 4) == classes_and_train(lay_out(*under("train1 train2 test", "cat dog")))
+
+
+class TestClasses:
+    @pytest.mark.parametrize("inside", ["", "2023 2024"])
+    @pytest.mark.parametrize("names", ["trains contest valley interval strain testudo", "cat dog", "strain contest"])
+    def test_words_inside_of_words(self, names, inside):
+        """And folders of years in each."""
+        layout = lay_out(*(under(names, inside) if inside else each(names)))
+        assert tuple(sorted(names.split())) == layout.classes
+
+    @pytest.mark.parametrize(
+        "paths",
+        [
+            each("train bus car"),
+            under("train test", "train bus car"),
+            under("train", "steam diesel") + under("bus", "city coach") + under("car", "small"),
+            under("train bus car", "train test"),
+        ],
+        ids=["alone", "in splits", "with kinds", "with splits inside"],
+    )
+    def test_vehicles(self, paths):
+        """A train is a class where its neighbours are no splits."""
+        assert ("bus", "car", "train") == lay_out(*paths).classes
+
+    def test_a_word_in_the_name_of_one_class(self):
+        """The others hold the same folders, but are no splits."""
+        assert ("beaker", "flask", "test_tube") == lay_out(*under("test_tube flask beaker", "day night")).classes
+
+    def test_composed_and_decomposed_names_are_one_class(self):
+        """In splits and in one folder; the name is the composed one, and it is said that there are two folders."""
+        paths = ["train/caf\u00e9/1.jpg", "test/cafe\u0301/1.jpg", *under("train test", "dog")]
+        layout = lay_out(*paths)
+        assert (("caf\u00e9", "dog"), 2) == classes_and_train(layout)
+        layout = lay_out("caf\u00e9/1.jpg", "cafe\u0301/2.jpg", "dog/1.jpg")
+        assert ("caf\u00e9", "caf\u00e9", "dog") == layout.labels
+        (warning,) = layout.warnings
+        assert "Folders named 'caf\u00e9' are written in two forms of Unicode; they are read as one class." == warning
+
+    def test_order_does_not_depend_on_the_form(self):
+        """Composed, it comes behind `caff`; decomposed, it would come before."""
+        for name in ("caf\u00e9", "cafe\u0301"):
+            assert ("caff", "caf\u00e9") == lay_out(f"{name}/1.jpg", "caff/1.jpg").labels
+
+
+class TestAmbiguous:
+    @pytest.mark.parametrize(
+        ("paths", "seen"),
+        [
+            (under("train test extra", "cat dog"), "'extra' holds 'cat', 'dog'"),
+            (under("train bus", "2023 2024"), "'train' holds '2023', '2024'; 'bus' holds '2023', '2024'"),
+            (under("train", "cat dog") + each("samples"), "'train' holds 'cat', 'dog'; 'samples' holds pictures"),
+            (under("seg_train", "cat dog") + under("seg_test", "x y"), "'seg_test' holds 'x', 'y'"),
+        ],
+    )
+    def test_splits_or_classes(self, paths, seen):
+        """What was seen, what was expected, and what to do."""
+        with pytest.raises(DataError, match=f"It cannot be told whether .*{seen}.*Expected CLASS/… alone, or .*rename"):
+            lay_out(*paths)
+
+    @pytest.mark.parametrize("more", [["owl/1.jpg"], ["cat/1.jpg"], ["cat/misc/1.jpg"]])
+    def test_splits_in_some_classes(self, more):
+        """Half of a rule is none."""
+        with pytest.raises(
+            DataError, match=r"It cannot be told how 'pictures' is split: 'cat' holds .*Expected the same"
+        ):
+            lay_out(*under("cat dog", "train test"), *more)
+
+    @pytest.mark.parametrize("splits", ["train test", "train val test"])
+    def test_splits_without_classes(self, splits):
+        """Their names are not what a network should tell apart."""
+        with pytest.raises(DataError, match=r"'test', 'train'.* with pictures right inside\. Expected class folders"):
+            lay_out(*each(splits))
+
+    def test_nothing_to_train_on(self):
+        """Two splits, neither of which is."""
+        with pytest.raises(DataError, match=r"holds 'test', 'val' and nothing to train on beside\. Expected CLASS"):
+            lay_out(*under("val test", "cat dog"))
+
+    def test_two_datasets(self):
+        """They are not one with the classes A and B."""
+        with pytest.raises(
+            DataError, match=r"holds 'A', 'B', each with splits in it that hold 'cat', 'dog'\. Expected one"
+        ):
+            lay_out(*(path for top in "AB" for path in under(f"{top}/train {top}/test", "cat dog")))

@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import re
 import shutil
 from dataclasses import asdict
 
@@ -66,6 +67,32 @@ class TestSplits:
     def test_folder_and_zip_are_the_same_data(self, make_tree, make_zip, trees):
         """Same paths inside, same fingerprint."""
         assert load(make_tree(trees)).fingerprint == load(make_zip(trees)).fingerprint
+
+    def test_fingerprint_does_not_follow_the_encoding_of_names(self, make_tree, make_zip, make_raw_zip, two_classes):
+        """A folder and its zip, by whichever program, with accents composed and not, flagged and not."""
+        composed, decomposed = "caf\u00e9", "cafe\u0301"
+
+        def files(name: str) -> dict[str, int]:
+            return (
+                {f"{name}/{name}{number}.png": 900 + number for number in range(3)} | two_classes(3) | {f"{name}/x": 1}
+            )
+
+        def raw(name: str, encoding: str) -> dict[bytes, int]:
+            return {path.encode(encoding): seed for path, seed in files(name).items()}
+
+        sources = [
+            make_tree(files(composed)),
+            make_tree(files(decomposed), "decomposed"),
+            make_zip(files(composed)),
+            make_zip(files(decomposed), "decomposed.zip"),
+            make_raw_zip(raw(composed, "utf-8")),
+            make_raw_zip(raw(decomposed, "utf-8"), "finder.zip"),
+            make_raw_zip(raw(composed, "cp437"), "old.zip"),
+        ]
+        datasets = [load(source) for source in sources]
+        assert 1 == len({dataset.fingerprint for dataset in datasets})
+        assert 1 == len({dataset.test_indices for dataset in datasets})
+        assert {(composed, "cat", "dog")} == {dataset.train.classes for dataset in datasets}
 
     def test_fingerprint_does_not_follow_the_wording_of_errors(self, make_tree, two_classes, encode):
         """Another version of a library may say otherwise why a file is damaged; which one it is, counts."""
@@ -174,16 +201,56 @@ class TestRejected:
     def test_class_without_a_usable_image(self, make_tree, two_classes):
         """In either split; the first reason is told."""
         files = two_classes(2, prefix="train/") | {"test/cat/1.png": 1, "test/dog/1.png": b"x", "test/dog/2.png": b""}
-        message = (
-            r"No image in 'test/dog' of .* can be used: all 2 files were rejected, the first because: Received 1 bytes"
+        dataset = load(make_tree(files))
+        assert (("cat", "dog"), [0, 0, 1, 1], [0]) == (
+            dataset.train.classes,
+            dataset.train.labels.tolist(),
+            dataset.test.labels.tolist(),
         )
-        with pytest.raises(DataError, match=message):
-            load(make_tree(files))
+        (warning,) = dataset.warnings
+        assert re.match(
+            "No image in 'test/dog' can be used, so the class is trained on and not tested: all of its 2 files were "
+            "rejected, the first because: Received 1 bytes",
+            warning,
+        )
 
-    def test_class_with_an_empty_folder(self, make_tree, two_classes):
-        """It is not dropped in silence."""
-        with pytest.raises(DataError, match=r"No image in 'owl' of .* can be used: it holds no file named .bmp, "):
-            load(make_tree(two_classes(2) | {"owl": None}))
+    @pytest.mark.parametrize("left", [{}, {"train/cow/1.png": b"x"}])
+    def test_class_without_an_image_to_train_on(self, make_tree, two_classes, left):
+        """It is left out of the test, too: a network cannot answer what it was not shown."""
+        files = two_classes(2, prefix="train/") | two_classes(1, prefix="test/", start=50)
+        files |= {"test/cow/1.png": 99, "train/cow": None}
+        dataset = load(make_tree(files | left))
+        assert (("cat", "dog"), ("test/cat/000.png", "test/dog/000.png")) == (dataset.test.classes, dataset.test.names)
+        assert [0, 1] == dataset.test.labels.tolist()
+        assert dataset.warnings[0].startswith("No image in 'train/cow' can be used: ")
+
+    @pytest.mark.parametrize("start", ["first", "from the cache"])
+    @pytest.mark.parametrize("make", ["make_tree", "make_zip"])
+    def test_class_with_an_empty_folder(self, make, request, two_classes, start):
+        """It is listed, and the others are used; with strict it is an error."""
+        source = request.getfixturevalue(make)(two_classes(5) | {"owl" if make == "make_tree" else "owl/": None})
+        if start == "from the cache":
+            load(source)
+        dataset = load(source)
+        assert ("cat", "dog") == dataset.train.classes
+        assert dataset.warnings[0].startswith("No image in 'owl' can be used: it holds no file named .bmp, ")
+        assert ["owl"] == [one.path for one in data.check(source).empty]
+        with pytest.raises(DataError, match=r"holds 1 folder that cannot be used \(owl: It holds no file named"):
+            load(source, strict=True)
+
+    def test_nothing_left_to_train_on(self, make_tree, two_classes):
+        """One class and an empty folder are one class, and it is said why."""
+        with pytest.raises(
+            DataError, match=r"holds one class only, 'cat'.* No image in 'dog' can be used: it holds no"
+        ):
+            load(make_tree({"cat/1.png": 1, "cat/2.png": 2, "dog": None}))
+
+    def test_no_usable_image(self, make_tree):
+        """The first reason is told."""
+        with pytest.raises(
+            DataError, match=r"No image of .* can be used: all 2 files were rejected, the first because"
+        ):
+            load(make_tree({"cat/1.png": b"x", "dog/1.png": b"y"}))
 
     def test_class_names_that_are_not_utf8(self, make_tree, two_classes, encode):
         """Two that would look the same are not merged, and none gets as far as a model file."""
@@ -198,8 +265,9 @@ class TestRejected:
     def test_class_of_other_files(self, make, request, two_classes):
         """A class does not disappear because its files are named in a way that is not read."""
         source = request.getfixturevalue(make)(two_classes(2) | {"owl/1": 1, "owl/2.xyz": 2})
-        with pytest.raises(DataError, match=r"No image in 'owl' of .* can be used: it holds no file named .bmp, "):
-            load(source)
+        dataset = load(source)
+        assert dataset.warnings[0].startswith("No image in 'owl' can be used: it holds no file named .bmp, ")
+        assert ["owl/1", "owl/2.xyz"] == [one.path for one in dataset.rejected]
 
     @pytest.mark.parametrize("name", ["missing", "missing.zip", "cifar-10", "a\0b"])
     def test_nothing_there(self, tmp_path, name):
@@ -379,6 +447,57 @@ class TestReadCollection:
             assert source.num_read < 1500
 
 
+class TestWarnings:
+    def test_similar_names(self, make_tree, two_classes):
+        """Told by `load` and `check`; they stay two classes."""
+        root = make_tree(two_classes(3) | {f"Cat/{number}.png": 90 + number for number in range(3)})
+        (sentence,) = load(root).warnings
+        assert sentence.startswith("The classes 'Cat', 'cat' differ only in case or blanks.")
+        assert (sentence,) == data.check(root).warnings
+
+    def test_similar_names_in_two_splits(self, make_tree, two_classes):
+        """What is lacking is said to be there under another name."""
+        files = two_classes(2, prefix="train/") | {"test/Cat/1.png": 8, "test/dog/1.png": 9}
+        with pytest.raises(
+            DataError, match=r"no images of 'cat' in test/.*The classes 'Cat', 'cat' differ only in case"
+        ):
+            load(make_tree(files))
+
+    @pytest.mark.parametrize("start", ["first", "from the cache"])
+    def test_how_it_was_read(self, make_tree, two_classes, start):
+        """Told by `load` and `check`, also when nothing is decoded."""
+        root = make_tree(two_classes(5, prefix="seg_train/") | two_classes(2, prefix="seg_test/", start=100))
+        if start == "from the cache":
+            load(root)
+        dataset = load(root)
+        assert "'seg_train' to train on, 'seg_test' to test on." == dataset.reading == data.check(root).reading
+        assert (10, 4) == (len(dataset.train), len(dataset.test))
+
+
+class TestToAnswer:
+    """Images that nothing is trained on."""
+
+    def test_one_class(self, make_tree):
+        """Is enough."""
+        dataset = load(make_tree({"cat/1.png": 1}), trains=False)
+        assert (("cat",), 1, 0) == (dataset.train.classes, len(dataset.train), len(dataset.test))
+
+    def test_splits_of_other_classes(self, make_tree, two_classes):
+        """Those of either are there."""
+        dataset = load(make_tree(two_classes(1, prefix="train/") | {"test/owl/1.png": 5}), trains=False)
+        assert (("cat", "dog", "owl"), [2]) == (dataset.test.classes, dataset.test.labels.tolist())
+
+    def test_a_test_tree_alone(self, make_tree, two_classes):
+        """There is something to test on; to train on it is refused."""
+        root = make_tree(two_classes(2, prefix="test/"))
+        dataset = load(root, trains=False)
+        assert (0, 4) == (len(dataset.train), len(dataset.test))
+        with pytest.raises(
+            DataError, match=r"has no image in train/ that can be used\. Expected images in both splits"
+        ):
+            load(root)
+
+
 class TestSizes:
     """From the smallest source to many classes."""
 
@@ -443,7 +562,8 @@ class TestCheck:
         ]
         (near,) = report.near_copies
         assert ("train/cat/000.png", "test/dog/near.png") == (near.first.name, near.second.name)
-        assert 1 < near.distance <= 3
+        assert near.distance < 0.01
+        assert [True, False] == [pair.is_identical for pair in report.across_splits]
         assert [("train/cat/000.png", "test/cat/000.png"), ("train/cat/000.png", "test/dog/near.png")] == [
             (pair.first.name, pair.second.name) for pair in report.across_splits
         ]
@@ -493,6 +613,16 @@ class TestCheck:
         assert [("train/cat/a.png", "test/cat/near.png"), ("train/cat/a.png", "test/dog/near.png")] == [
             (pair.first.name, pair.second.name) for pair in report.across_splits
         ]
+
+    def test_pictures_below_16_pixels(self, make_tree, encode):
+        """Are not searched for what looks alike, only for what is identical; larger ones beside them are."""
+        picture = np.asarray(Image.open(io.BytesIO(encode(0))).resize((32, 32), Image.Resampling.BICUBIC))
+        nearly = np.clip(picture.astype(int) + 3, 0, 255)
+        small = [png(np.asarray(Image.fromarray(one.astype(np.uint8)).resize((15, 40)))) for one in (picture, nearly)]
+        files = {"cat/1.png": small[0], "cat/2.png": small[1], "dog/1.png": small[0], "dog/2.png": png(picture)}
+        report = data.check(make_tree(files | {"dog/3.png": png(nearly)}))
+        assert [("dog/2.png", "dog/3.png")] == [(pair.first.name, pair.second.name) for pair in report.near_copies]
+        assert (3, 1) == (report.num_too_small, len(report.exact_copies))
 
     def test_becomes_json(self, make_tree, trees):
         """Everything in it is a JSON type already."""

@@ -1,7 +1,9 @@
 """Reading encoded images from files, folders and archives, friendly and hostile."""
 
 import os
+import shutil
 import struct
+import subprocess
 import tracemalloc
 import zipfile
 import zlib
@@ -187,6 +189,59 @@ class TestArchive:
         path = make_zip({"abc.png": b"x"})
         path.write_bytes(path.read_bytes().replace(b"abc.png", b"ab\x82.png"))
         assert ["abé.png"] == paths_in(path)
+
+    def test_names_in_utf8_without_the_flag(self, make_raw_zip):
+        """As `zip` and Finder write them; code page 437 and UTF-8 in one archive, and in one path."""
+        names = {
+            "avi\u00e3o/1.png".encode(): "avi\u00e3o/1.png",
+            "cafe\u0301/1.png".encode(): "cafe\u0301/1.png",
+            b"caf\x82/2.png": "caf\u00e9/2.png",
+            "\u732b/".encode() + b"\x82.png": "\u732b/\u00e9.png",
+        }
+        path = make_raw_zip({raw: str(number).encode() for number, raw in enumerate(names)})
+        assert {name: str(number).encode() for number, name in enumerate(names.values())} == read_all(path)
+
+    def test_every_byte_of_a_name_is_kept(self, make_raw_zip):
+        """Names of any bytes but the separators stay apart, and can be read."""
+        raw = [bytes([byte]) + b".png" for byte in range(256) if chr(byte) not in "/\\."]
+        path = make_raw_zip({name: name for name in raw})
+        assert set(raw) == set(read_all(path).values())
+
+    def test_name_from_the_unicode_extra_field(self, make_raw_zip):
+        """It counts where it belongs to the name and is text; else it is as if it were not there."""
+        fields = {
+            b"a.png": ("\u00e9.png".encode(), b"a.png"),
+            b"b.png": ("\u00e9.png".encode(), b"renamed.png"),
+            b"c.png": (b"\x82.png", b"c.png"),
+        }
+        path = make_raw_zip(dict.fromkeys(fields, b"x"), unicode_paths=fields)
+        assert ["b.png", "c.png", "\u00e9.png"] == paths_in(path)
+
+    def test_unicode_extra_field_reaches_nowhere(self, make_raw_zip):
+        """It is held to the same rules as any name."""
+        path = make_raw_zip({b"a.png": b"x"}, unicode_paths={b"a.png": (b"../../b.png", b"a.png")})
+        assert {"../../b.png": "Its name leads out of the archive."} == read_all(path)
+
+    def test_one_name_in_two_encodings(self, make_raw_zip):
+        """The second would overwrite the first on a disk; it is said to be there."""
+        path = make_raw_zip({"\u00e9.png".encode(): b"1", b"\x82.png": b"2"})
+        with open_source(path) as source:
+            assert [None, "The archive holds another file of the same name."] == [e.problem for e in source.walk()]
+
+    def test_folder_with_a_backslash_at_its_end(self, make_raw_zip):
+        """Some programs write backslashes: it is a folder, and no file in its parent."""
+        with open_source(make_raw_zip({b"a\\": b"", b"a\\1.png": b"1"})) as source:
+            assert [("a", True), ("a/1.png", False)] == [(entry.path, entry.is_folder) for entry in source.walk()]
+
+    @pytest.mark.skipif(shutil.which("zip") is None, reason="Info-ZIP is not installed.")
+    def test_archive_of_the_zip_program(self, make_tree, tmp_path):
+        """What people have: a real one, whose flag is not set."""
+        root = make_tree({"avi\u00e3o/1.png": b"1", "cafe\u0301/2.png": b"2"})
+        subprocess.run(["zip", "-qr", tmp_path / "d.zip", "."], cwd=root, check=True)
+        assert read_all(root) == read_all(tmp_path / "d.zip")
+        assert [f"{tmp_path}/d.zip/avi\u00e3o/1.png", f"{tmp_path}/d.zip/cafe\u0301/2.png"] == [
+            name for name, _ in iter_images([tmp_path / "d.zip"])
+        ]
 
     @pytest.mark.parametrize("content", [b"", b"PK", b"not a zip at all", b"PK\x05\x06" + b"\xff" * 18, b"PK\x05\x06"])
     def test_what_is_no_zip(self, tmp_path, content):

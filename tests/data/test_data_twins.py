@@ -38,6 +38,12 @@ class TestLeaveOut:
         ]
         assert (20, 4) == (len(dataset.train), len(dataset.test))
 
+    def test_accents_in_any_form(self, make_tree, make_raw_zip, two_classes):
+        """Composed here, decomposed in Finder's zip there."""
+        root = make_tree(two_classes(5) | {f"caf\u00e9/\u00e9{number}.png": 50 + number for number in range(10)})
+        other = make_raw_zip({f"cafe\u0301/e\u0301{number}.png".encode(): number for number in range(5)})
+        assert 5 > len(load(root, leave_out=other).left_out) > 0
+
     def test_nothing_else_changes(self, make_tree, trees):
         """Neither splits nor fingerprint: a run that wrote its indices down goes on without the other source."""
         root = make_tree(trees)

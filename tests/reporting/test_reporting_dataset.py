@@ -7,6 +7,7 @@ import pytest
 from rich.console import Console
 
 from lince.data.checking import CheckReport, Copy, CopyPair
+from lince.data.collection import EmptyClass
 from lince.records import Rejected
 from lince.reporting.dataset import check_tables
 
@@ -27,12 +28,16 @@ def found() -> CheckReport:
         drawn_seed=0,
         counts={"all": {"cat": 1100, "dog": 100}},
         imbalance=11.0,
+        reading="Each folder is a class.",
+        warnings=("The classes 'cat', 'Cat' differ.",),
         exact_copies=(),
-        near_copies=(CopyPair(one, other, 1.5),),
+        near_copies=(CopyPair(one, other, 0.15),),
         near_copies_capped=False,
-        across_splits=(CopyPair(one, other, 1.5),),
+        num_too_small=0,
+        across_splits=(CopyPair(one, other, 0.15),),
         conflicting_labels=((one, other),),
         rejected=(Rejected("cat/bad.png", "It is damaged."),),
+        empty=(EmptyClass("owl", "It holds no file.", "all", "owl"),),
     )
 
 
@@ -49,11 +54,37 @@ def test_long_paths_are_folded(found, width):
     text = text_of(found, width)
     assert "…" not in text
     assert f"data/home/me/{LONG}" in text
-    assert f"Alikeintrainandtest(1){LONG}≈dog/[red]2.png" in text
+    assert f"Intrainandintest(1){LONG},dog/[red]2.pnglookalike" in text
     assert "Filesthatcannotbeused(1)cat/bad.png:Itisdamaged." in text
 
 
 def test_drawn_split_is_named(found):
     """Copies across a split that is drawn depend on the draw; a source's own split needs no such words."""
-    assert "testimagesalikeoneintrain1(asdrawnwithseed0)samepicture" in text_of(found, 80)
-    assert "testimagesalikeoneintrain1samepicture" in text_of(replace(found, drawn_seed=None), 80)
+    assert "testimageslikeoneintrain1(asdrawnwithseed0)alike," in text_of(found, 80)
+    assert "testimageslikeoneintrain1alike," in text_of(replace(found, drawn_seed=None), 80)
+
+
+def test_how_the_folders_were_read_and_what_to_look_at(found):
+    """The first things that are wrong with other people's images."""
+    text = text_of(found, 80)
+    assert "readasEachfolderisaclass." in text
+    assert "Worthalook(1)Theclasses'cat','Cat'differ." in text
+    assert "classfolderswithoutimages1" in text
+
+
+def test_identical_and_look_alike_are_two_things(found):
+    """Equal pixels are identical, near copies look alike; no sign says that different pictures are the same."""
+    one, other, third = found.near_copies[0].first, found.near_copies[0].second, Copy("cat/3.png", "train", "cat")
+    report = replace(found, exact_copies=((one, third),), across_splits=(CopyPair(third, other, 0.0, True),))
+    text = text_of(report, 400)
+    assert f"Identical(1){LONG},cat/3.png" in text
+    assert f"Lookalike(1){LONG},dog/[red]2.png" in text
+    assert "cat/3.png,dog/[red]2.pngareidentical" in text
+    assert f"Underdifferentlabels(1){LONG},dog/[red]2.pnglookalike" in text
+    assert "=" not in text
+    assert "≈" not in text
+
+
+def test_search_that_was_left_out_is_said(found):
+    """How many pictures, and why."""
+    assert "notsearchedforamong7picturesbelow16pixelsaside" in text_of(replace(found, num_too_small=7), 80)

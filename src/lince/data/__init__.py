@@ -25,6 +25,7 @@ from lince.data.progress import Progress, silent
 from lince.data.sources import open_source
 from lince.data.splitting import hold_out, stratified_split
 from lince.data.stored import StoredImages
+from lince.data.trainable import learnable, require_trainable, warnings
 from lince.data.twins import twins
 from lince.errors import DataError
 from lince.records import Dataset, ImageLimits, ImageSpec, Split
@@ -32,7 +33,7 @@ from lince.records import Dataset, ImageLimits, ImageSpec, Split
 __all__ = ["CheckReport", "Progress", "check", "hold_out", "join", "load", "probe", "stratified_split"]
 
 # Part of every cache key: raise it when the same bytes come to other pixels, names or labels than before.
-_READER_VERSION = 1
+_READER_VERSION = 2
 
 
 def load(
@@ -46,6 +47,7 @@ def load(
     cache: Path | None = None,
     progress: Progress | None = None,
     limits: ImageLimits = ImageLimits(),
+    trains: bool = True,
 ) -> Dataset:
     """Reads a labelled source; from the second time on, from the cache.
 
@@ -57,12 +59,14 @@ def load(
         spec: the size to decode to, and how.
         seed: draws the test split of a source that has none of its own; not used otherwise.
         test_fraction: the share to draw, 0..1, ends excluded.
-        strict: whether a single rejected file is an error.
+        strict: whether a single rejected file, or class folder without a usable image, is an error.
         leave_out: a class-per-folder source to test on, whose images `source` may have too, as other files: what is
             CLASS/NAME in both, suffixes apart, is listed in `Dataset.left_out`. Not for `cifar10`, which has no files.
         cache: the folder for downloads and decoded images; `LINCE_CACHE` or the user's cache folder when None.
         progress: told about bytes and images, from this thread.
         limits: bounds on each file; what exceeds them is rejected.
+        trains: false for images that are to be answered only: one class is then enough, splits may differ in their
+            classes, and either may be empty.
 
     Returns:
         Both splits. The fingerprint is that of the content (see `collection.fingerprint`), whichever way it was drawn.
@@ -73,11 +77,24 @@ def load(
     """
     _require_names(source, leave_out)
     collection, identity = _collect(source, spec, cache=cache, progress=progress or silent, limits=limits)
-    if strict and collection.rejected:
+    name = printable(str(source))
+    if strict and (collection.rejected or collection.empty):
         raise DataError(_rejections(str(source), collection))
-    train, test, test_indices = _splits(collection, str(source), fraction=test_fraction, seed=seed)
-    left_out = () if leave_out is None else twins(train, Path(leave_out), source=printable(str(source)))
-    return Dataset(train, test, identity, collection.rejected, test_indices, left_out)
+    trains_on_folders = trains and source != cifar10.NAME
+    if trains_on_folders:
+        require_trainable(collection, name=name)
+    train, test, test_indices = _splits(collection, fraction=test_fraction, seed=seed)
+    if trains and len(test) == 0:
+        raise DataError(
+            f"{name!r} has no image to spare for a test split: each is the only one of its class, or a copy of one "
+            "that stays. Expected two different images of a class, or a tree 'test' beside 'train'."
+        )
+    if trains_on_folders:
+        train, test = learnable(train, test)
+    left_out = () if leave_out is None else twins(train, Path(leave_out), source=name)
+    return Dataset(
+        train, test, identity, collection.rejected, test_indices, left_out, collection.reading, warnings(collection)
+    )
 
 
 def probe(source: str | Path, *, leave_out: str | Path | None = None) -> None:
@@ -130,6 +147,8 @@ def check(
         DataError: when the source cannot be used at all.
     """
     collection, identity = _collect(source, spec, cache=cache, progress=progress or silent, limits=limits)
+    if source != cifar10.NAME:
+        require_trainable(collection, name=printable(str(source)))
     is_drawn = collection.num_train is None
     if is_drawn:
         _, test_indices = hold_out(collection.images, collection.labels, fraction=test_fraction, seed=seed)
@@ -158,16 +177,11 @@ def _require_names(source: str | Path, leave_out: str | Path | None) -> None:
         )
 
 
-def _splits(collection: Collection, source: str, *, fraction: float, seed: int) -> tuple[Split, Split, tuple[int, ...]]:
+def _splits(collection: Collection, *, fraction: float, seed: int) -> tuple[Split, Split, tuple[int, ...]]:
     """The source's own splits, or a test split drawn from all of its images, and then which it is."""
     if collection.num_train is not None:
         return *(collection.split(where) for where in collection.splits.values()), ()
     kept, held = hold_out(collection.images, collection.labels, fraction=fraction, seed=seed)
-    if len(held) == 0:
-        raise DataError(
-            f"{printable(source)!r} has no image to spare for a test split: each is the only one of its class, or a "
-            "copy of one that stays. Expected two different images of a class, or a tree 'test' beside 'train'."
-        )
     everything = collection.split(slice(None))
     return everything.take(kept), everything.take(held), tuple(held.tolist())
 
@@ -207,8 +221,10 @@ def _cached(
 
 
 def _rejections(source: str, collection: Collection) -> str:
-    first = "; ".join(f"{one.path}: {one.reason}" for one in collection.rejected[:3])
-    count = len(collection.rejected)
-    files = "1 file" if count == 1 else f"{count:,} files"
+    found = (*collection.rejected, *collection.empty)
+    first = "; ".join(f"{one.path}: {one.reason}" for one in found[:3])
+    count = len(found)
+    kind = "file" if not collection.empty else "folder" if not collection.rejected else "file or folder"
+    files = f"1 {kind}" if count == 1 else f"{count:,} {kind.replace(' or', 's or')}s"
     message = f"{source!r} holds {files} that cannot be used ({first}{'; …' if count > 3 else ''})."
     return f"{message} Expected none with --strict: mend or remove them, or train without --strict."

@@ -2,10 +2,13 @@
 
 import hashlib
 import os
+import re
 import struct
 import threading
 import zipfile
+import zlib
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
@@ -21,6 +24,9 @@ _RECORD64, _RECORD64_BYTES = b"PK\x06\x06", 56
 # The two that everybody writes, and that `zipfile` inflates no further than asked; of bzip2 and LZMA it inflates all
 # that it has read at once, which turns 4 kB into 80 MB.
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+# Of the same (4.4.4, 4.6.9): the flag of a name in UTF-8, and the extra field that holds the name in UTF-8.
+_IS_UTF8, _UNICODE_PATH = 0x800, 0x7075
+_SEPARATOR = re.compile(rb"[/\\]")  # some programs write backslashes
 _TAIL_BYTES = _RECORD64_BYTES + _LOCATOR_BYTES + _END_BYTES + _MAX_COMMENT_BYTES
 
 
@@ -49,8 +55,9 @@ class Archive:
         for info in sorted(self._open().infolist(), key=_parts):
             parts = _parts(info)  # again, rather than a million lists to keep
             if parts and not any(is_litter(part) for part in parts if part != ".."):
-                problem = None if info.is_dir() else _problem(parts, info, before)
-                yield Entry("/".join(map(printable, parts)), info, problem, is_folder=info.is_dir())
+                is_folder = info.orig_filename.endswith(("/", "\\"))
+                problem = None if is_folder else _problem(parts, info, before)
+                yield Entry("/".join(map(printable, parts)), info, problem, is_folder=is_folder)
             before = parts
 
     def read(self, entry: Entry, limit_bytes: int) -> bytes:
@@ -84,9 +91,33 @@ class Archive:
 
 
 def _parts(info: zipfile.ZipInfo) -> list[str]:
-    """The member's path in the form that a folder would give; some programs write backslashes."""
-    parts = info.filename.replace("\\", "/").split("/")
+    """The member's path in the form that a folder would give. No other place decodes names of members.
+
+    Without the flag a name should be in code page 437, but `zip` on Linux and macOS writes UTF-8: what is valid UTF-8
+    is taken for it. Each part is looked at on its own, so that a folder has one name whatever its files are called.
+    """
+    is_utf8 = bool(info.flag_bits & _IS_UTF8)
+    raw = info.orig_filename.encode("utf-8" if is_utf8 else "cp437")  # as `zipfile` decoded it, which loses no byte
+    parts = map(_decoded, _SEPARATOR.split(_unicode_path(info.extra, raw)))
     return [part for part in parts if part not in ("", ".")]
+
+
+def _decoded(part: bytes) -> str:
+    try:
+        return part.decode()
+    except UnicodeDecodeError:
+        return part.decode("cp437")
+
+
+def _unicode_path(extra: bytes, raw: bytes) -> bytes:
+    """The name in UTF-8 from its extra field, where there is one that belongs to this name; else the name."""
+    while len(extra) >= 4:
+        tag, size = struct.unpack_from("<HH", extra)
+        field, extra = extra[4 : 4 + size], extra[4 + size :]
+        if tag == _UNICODE_PATH and len(field) > 5 and field[:5] == struct.pack("<BL", 1, zlib.crc32(raw)):
+            with suppress(UnicodeDecodeError):
+                return field[5:].decode().encode()
+    return raw
 
 
 def _problem(parts: list[str], info: zipfile.ZipInfo, before: list[str]) -> str | None:

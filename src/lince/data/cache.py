@@ -1,8 +1,8 @@
 """Decoded collections on disk, so that the second start decodes nothing, and the first needs no memory for the pixels.
 
 A cache file is the pixels of all images one after another, then the `.npy` blocks of a header (JSON as bytes), labels,
-names (UTF-8 lines) and digests, and 16 bytes that say where the blocks begin: what is known of the images only when all
-are decoded comes behind them. A file is trusted only when its key is the one asked for and its content has the
+names (UTF-8 lines), sizes and digests, and 16 bytes that say where the blocks begin: what is known of the images only
+when all are decoded comes behind them. A file is trusted only when its key is the one asked for and its content has the
 fingerprint that its header states. It can be deleted at any time.
 """
 
@@ -14,6 +14,7 @@ import os
 import shutil
 import struct
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import astuple
 from pathlib import Path
 from typing import BinaryIO
 
@@ -21,7 +22,7 @@ import numpy as np
 import platformdirs
 from jaxtyping import UInt8
 
-from lince.data.collection import Catalogue, Collection, Reading, fingerprint, in_memory
+from lince.data.collection import Catalogue, Collection, EmptyClass, Reading, fingerprint, in_memory
 from lince.data.digests import DIGEST_BYTES, digests
 from lince.data.stored import PixelFile, StoredImages, StoredNames, as_text
 from lince.errors import DataError
@@ -150,14 +151,14 @@ class _Content:
         header = json.dumps(_header(catalogue) | {"key": self.key, "fingerprint": identity, "image_shape": shape})
         texts = (np.frombuffer(text, np.uint8) for text in (header.encode(), as_text(catalogue.names)))
         header, names = texts
-        for array in (header, catalogue.labels, names, found):
+        for array in (header, catalogue.labels, names, catalogue.sizes, found):
             yield from _npy(array)
         yield _END.pack(_MAGIC, size)
 
 
 def _header(catalogue: Catalogue) -> dict[str, object]:
-    rejected = [[one.path, one.reason] for one in catalogue.rejected]
-    return {"classes": catalogue.classes, "num_train": catalogue.num_train, "rejected": rejected}
+    found = {key: getattr(catalogue, key) for key in ("classes", "num_train", "trees", "reading", "warnings")}
+    return found | {key: list(map(astuple, getattr(catalogue, key))) for key in ("rejected", "empty")}
 
 
 def _read(file: BinaryIO, key: str) -> tuple[Collection, str] | None:
@@ -169,9 +170,9 @@ def _read(file: BinaryIO, key: str) -> tuple[Collection, str] | None:
     header = json.loads(np.load(file, allow_pickle=False).tobytes())
     if header["key"] != key:
         return None
-    labels, names, stored = (np.load(file, allow_pickle=False) for _ in range(3))
+    labels, names, sizes, stored = (np.load(file, allow_pickle=False) for _ in range(4))
     image_shape, is_small = tuple(header["image_shape"]), size <= IN_MEMORY_BYTES
-    if size != len(stored) * math.prod(image_shape):
+    if size != len(stored) * math.prod(image_shape) or sizes.shape != (len(stored), 2):
         raise ValueError("its parts do not fit together")
     names = StoredNames(names)
     catalogue = Catalogue(
@@ -179,7 +180,12 @@ def _read(file: BinaryIO, key: str) -> tuple[Collection, str] | None:
         classes=tuple(header["classes"]),
         names=tuple(names) if is_small else names,
         num_train=header["num_train"],
-        rejected=tuple(Rejected(path, reason) for path, reason in header["rejected"]),
+        sizes=sizes,
+        rejected=tuple(Rejected(*fields) for fields in header["rejected"]),
+        empty=tuple(EmptyClass(*fields) for fields in header["empty"]),
+        trees=tuple(header["trees"]),
+        reading=header["reading"],
+        warnings=tuple(header["warnings"]),
     )
     if fingerprint(catalogue, image_shape=image_shape, digests=stored) != header["fingerprint"]:
         raise ValueError("its content does not have its fingerprint")

@@ -4,12 +4,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Int64
+from jaxtyping import Bool, Int64
 
-from lince.data.collection import Collection
+from lince.data.collection import Collection, EmptyClass
 from lince.data.copies import exact_groups, near_pairs
 from lince.data.progress import Progress, silent
+from lince.data.trainable import warnings
 from lince.records import Rejected
+
+# Pixels. Of smaller pictures too little is left after enlarging to tell two of one kind apart, such as 8 × 8 digits.
+_LEAST_SIDE = 16
 
 
 @dataclass(frozen=True)
@@ -23,11 +27,16 @@ class Copy:
 
 @dataclass(frozen=True)
 class CopyPair:
-    """Two images that show the same; `distance` is the root mean square of their difference, 0 (exact) to 255."""
+    """Two images that look alike; `distance` is that of `likeness.differences`, 0 at least.
+
+    Attributes:
+        is_identical: whether all pixels are equal, too.
+    """
 
     first: Copy
     second: Copy
     distance: float
+    is_identical: bool = False
 
 
 @dataclass(frozen=True)
@@ -42,13 +51,17 @@ class CheckReport:
         drawn_seed: None for a source with a test split of its own; else the seed that drew the one looked at here.
         counts: images by split of the source's own (`train` and `test`, or `all`) and class.
         imbalance: the largest class over the smallest, in `train` or `all`; 1 is balanced.
-        exact_copies: groups with the same pixels.
-        near_copies: pairs that show the same but differ a little, closest first; each exact group takes part once.
+        reading: how the source's folders were read, a sentence; empty for one without folders.
+        warnings: what may not be meant so, a sentence each.
+        exact_copies: groups with the same pixels, at the size at which they are compared.
+        near_copies: pairs that look alike but are not identical, closest first; each exact group takes part once.
+        num_too_small: images of fewer than 16 pixels a side, among which no such pairs are searched for.
         near_copies_capped: true when the search for such pairs stopped, and there may be more.
         across_splits: an image of `train`, and one of `test` that is an exact or near copy of it: the test accuracy is
             flattered by each. Every such test image once, with its closest.
         conflicting_labels: exact groups, then near pairs, whose images carry different classes.
         rejected: files that were left out.
+        empty: class folders without a usable image.
     """
 
     source: str
@@ -60,12 +73,16 @@ class CheckReport:
     drawn_seed: int | None
     counts: dict[str, dict[str, int]]
     imbalance: float
+    reading: str
+    warnings: tuple[str, ...]
     exact_copies: tuple[tuple[Copy, ...], ...]
     near_copies: tuple[CopyPair, ...]
     near_copies_capped: bool
+    num_too_small: int
     across_splits: tuple[CopyPair, ...]
     conflicting_labels: tuple[tuple[Copy, ...], ...]
     rejected: tuple[Rejected, ...]
+    empty: tuple[EmptyClass, ...]
 
 
 def inspect(
@@ -91,7 +108,7 @@ def inspect(
         The findings.
     """
     counts = _counts(collection)
-    per_class = counts.get("train", counts.get("all")).values()
+    per_class = [count for count in counts.get("train", counts.get("all")).values() if count]
     copy = _copier(collection, test_indices)
     groups = exact_groups(collection.images)
     exact = tuple(tuple(map(copy, group)) for group in groups)
@@ -107,12 +124,16 @@ def inspect(
         drawn_seed=drawn_seed,
         counts=counts,
         imbalance=max(per_class) / min(per_class),
+        reading=collection.reading,
+        warnings=warnings(collection),
         exact_copies=exact,
         near_copies=near,
         near_copies_capped=is_capped,
+        num_too_small=int(_is_too_small(collection).sum()),
         across_splits=_across_splits(exact, near),
         conflicting_labels=tuple(same for same in every_set if len({copy.label for copy in same}) > 1),
         rejected=collection.rejected,
+        empty=collection.empty,
     )
 
 
@@ -140,25 +161,31 @@ def _near_copies(
     collection: Collection, copy: Callable[[int], Copy], groups: Sequence[Sequence[int]], *, progress: Progress
 ) -> tuple[tuple[CopyPair, ...], bool]:
     """Near pairs among distinct images, so that a group of k exact copies does not answer k times."""
-    repeated = [index for _, *others in groups for index in others]
-    distinct = np.delete(np.arange(len(collection.labels)), repeated)
-    images = collection.images if not repeated else collection.images.take(distinct, axis=0)
+    is_compared = ~_is_too_small(collection)
+    is_compared[[index for _, *others in groups for index in others]] = False
+    distinct = np.flatnonzero(is_compared)
+    images = collection.images if is_compared.all() else collection.images.take(distinct, axis=0)
     pairs = near_pairs(images, progress=progress)
     found = zip(distinct[pairs.first], distinct[pairs.second], pairs.distance.tolist(), strict=True)
-    return tuple(CopyPair(copy(one), copy(two), round(apart, 2)) for one, two, apart in found), pairs.is_capped
+    return tuple(CopyPair(copy(one), copy(two), round(apart, 3)) for one, two, apart in found), pairs.is_capped
+
+
+def _is_too_small(collection: Collection) -> Bool[np.ndarray, " n"]:
+    least = collection.sizes.min(axis=1)
+    return (least > 0) & (least < _LEAST_SIDE)  # 0: the header did not tell
 
 
 def _across_splits(exact: Sequence[Sequence[Copy]], near: Sequence[CopyPair]) -> tuple[CopyPair, ...]:
     """Each test image that has a copy in train, with the closest; a near pair speaks for the exact groups of both."""
     group_of = {group[0]: group for group in exact}  # the first took part in the search for near pairs
-    meetings = [(group, group, 0.0) for group in exact]
+    meetings = [(group, group, 0.0, True) for group in exact]
     for pair in near:  # closest first
         first, second = (group_of.get(copy, (copy,)) for copy in (pair.first, pair.second))
-        meetings += [(first, second, pair.distance), (second, first, pair.distance)]
+        meetings += [(first, second, pair.distance, False), (second, first, pair.distance, False)]
     closest: dict[Copy, CopyPair] = {}
-    for here, there, distance in meetings:
+    for here, there, distance, is_identical in meetings:
         source = next((copy for copy in here if copy.split == "train"), None)
         for copy in there:
             if source and copy.split == "test":
-                closest.setdefault(copy, CopyPair(source, copy, distance))
+                closest.setdefault(copy, CopyPair(source, copy, distance, is_identical))
     return tuple(closest.values())

@@ -7,11 +7,29 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-from jaxtyping import Int64, UInt8
+from jaxtyping import Int64, UInt8, UInt16
 
 from lince.data.digests import digests
+from lince.data.names import composed
 from lince.data.stored import as_text
 from lince.records import Images, Rejected, Split
+
+
+@dataclass(frozen=True)
+class EmptyClass:
+    """A class folder without a usable image.
+
+    Attributes:
+        path: of the folder, inside the source.
+        reason: why it has none, a sentence.
+        split: `train` or `test`; `all` where the source has no splits of its own.
+        label: the class.
+    """
+
+    path: str
+    reason: str
+    split: str
+    label: str
 
 
 @dataclass(frozen=True)
@@ -20,10 +38,15 @@ class Catalogue:
 
     Attributes:
         labels: i64[N], an index into `classes`.
-        classes: names, sorted (for `cifar10`: as published).
+        classes: names of those that have an image, composed (NFC) and sorted (for `cifar10`: as published).
         names: paths inside the source, in the order of the images.
         num_train: how many of them are the source's own train split; `None` for a source without splits of its own.
+        sizes: u16[N,2], height and width of each image as it was encoded.
         rejected: files that were left out.
+        empty: class folders without a usable image.
+        trees: what messages call the source's own splits.
+        reading: how the source's folders were read, a sentence; empty for one without folders.
+        warnings: what may not be meant so, a sentence each.
         is_final: false when a file could not be reached (and not: was bad), so that the next start has to look again.
     """
 
@@ -31,7 +54,12 @@ class Catalogue:
     classes: tuple[str, ...]
     names: Sequence[str]
     num_train: int | None
+    sizes: UInt16[np.ndarray, "n 2"]
     rejected: tuple[Rejected, ...] = ()
+    empty: tuple[EmptyClass, ...] = ()
+    trees: tuple[str, str] = ("train", "test")
+    reading: str = ""
+    warnings: tuple[str, ...] = ()
     is_final: bool = True
 
     @property
@@ -101,8 +129,9 @@ def fingerprint(catalogue: Catalogue, *, image_shape: tuple[int, int, int], dige
     """Identifies the content itself: pixels (so size and resize rule too), labels, names, classes, splits, and which
     files were rejected (not why: the wording is that of the libraries).
 
-    The same images as a folder and as a .zip have the same fingerprint, if the paths inside are the same. Pixels count
-    by their digests, so that a million images are identified without being read.
+    The same images as a folder and as a .zip have the same fingerprint, if the paths inside are the same; in which form
+    of Unicode they are written makes no difference. Pixels count by their digests, so that a million images are
+    identified without being read.
 
     Args:
         catalogue: any; a collection too.
@@ -112,10 +141,15 @@ def fingerprint(catalogue: Catalogue, *, image_shape: tuple[int, int, int], dige
     Returns:
         SHA-256, 64 hex digits.
     """
-    rejected = [one.path for one in catalogue.rejected]
+    rejected = [composed(one.path) for one in catalogue.rejected]
     head = [len(digests), image_shape, catalogue.classes, catalogue.num_train, rejected]
     digest = hashlib.sha256(json.dumps(head).encode())
-    digest.update(as_text(catalogue.names))
+    digest.update(_composed_text(as_text(catalogue.names)))
     digest.update(catalogue.labels.astype("<i8").data)
     digest.update(np.ascontiguousarray(digests).reshape(-1).data)
     return digest.hexdigest()
+
+
+def _composed_text(text: bytes) -> bytes:
+    """Lines in composed form; a line feed joins no character, so all are composed at once."""
+    return text if text.isascii() else composed(text.decode()).encode()

@@ -1,7 +1,7 @@
 """Copies among many images, exact and near, in bounded memory and without comparing all with all.
 
-Exact copies have the same pixels. Near copies (encoded again, slightly cropped or recoloured) are found in two steps: a
-64-bit difference hash proposes pairs, and the pixels decide.
+Exact copies have the same pixels. Near copies (encoded again, slightly cropped or brightened) are found in two steps: a
+64-bit difference hash proposes pairs, and the pixels decide (see `likeness`).
 """
 
 from collections.abc import Iterable, Iterator
@@ -11,18 +11,19 @@ import numpy as np
 from jaxtyping import Float32, Int64, UInt16, UInt64
 
 from lince.data.digests import digests
+from lince.data.likeness import averaging, differences
 from lince.data.progress import Progress, silent
 from lince.data.stored import StoredImages
 from lince.records import Images
 
-# Chosen on CIFAR-10 as JPEG (58,000 images) with 2,000 of its originals as PNG. All of these twins have hashes within
-# 7 bits (98.4 % without the margin), distances up to 18 grey levels, and (but one, 0.51) up to 0.5 of their contrast.
-# 64 random pairs of the 58,000 within these bounds were looked at, and all showed one photograph. Without the bound
-# by contrast, every small thing in an even blue sky is a copy of every other.
+# A hash within 7 bits is proposed: on CIFAR-10 as JPEG (58,000 images) with 2,000 of its originals, all of these twins
+# are (98.4 % without the margin).
 _MARGIN = 2.0
 _MAX_BITS = 7
-_MAX_DISTANCE = 28.0
-_MAX_DISTANCE_BY_CONTRAST = 0.5
+# In a copy no cell of 1/64 of the picture differs from the other's by more than 0.3 of the picture's own standard
+# deviation. A detail that is there in one picture alone differs by about one deviation where it covers the cell, and by
+# half of one where it covers half of it. docs/data.md has what was found on photographs, icons, emoji and digits.
+_MAX_DISTANCE = 0.3
 
 # Frames of one film are all copies of one another, n² pairs: beyond this many, more of them tell nothing new.
 MAX_PAIRS = 10_000
@@ -30,8 +31,10 @@ MAX_PAIRS = 10_000
 # Two hashes within 7 bits differ by one bit, or none, in at least one of 4 bands of 16: of a million photographs that
 # is an eighth of the pairs that share one of 8 bytes.
 _BANDS = 4
-# Where images are so alike that everything is compared with everything: two minutes of hashes, and two of pictures.
+# Where images are so alike that everything is compared with everything: two minutes of hashes, and of pictures 9 at
+# 0.13 ms a pair, two where most are no likely copies.
 _MAX_COMPARISONS, _MAX_LOOKS = 2**34, 2**22
+_COMPARED = 64  # pairs of pictures at a time: their arrays, 100 kB each, then stay in the processor's cache
 _BATCH = 4096  # pairs of pictures to compare at a time; what `_WORKING_BYTES` allows is done at once
 _WORKING_BYTES = 2**26  # of temporary arrays, 64 MiB: the arrays of 4,096 CIFAR images, where speed no longer grows
 
@@ -44,7 +47,7 @@ class NearPairs:
 
     Attributes:
         first, second: i64[P], indices, first < second.
-        distance: f32[P], root mean square of the pixels' difference, 0..255.
+        distance: f32[P], the difference of the worst cell over the picture's standard deviation, from 0.
         is_capped: true when the search stopped: there were more than `MAX_PAIRS`, or too many to compare.
     """
 
@@ -104,8 +107,8 @@ def near_pairs(images: Images, *, progress: Progress = silent) -> NearPairs:
     found, count, looks, is_capped = [], 0, 0, False
     candidates = _Candidates(difference_hash(images, progress=progress), progress=progress)
     for first, second in _batched(candidates):
-        distance, contrast = _compare(images, first, second)
-        near = distance <= np.minimum(_MAX_DISTANCE, _MAX_DISTANCE_BY_CONTRAST * contrast)
+        distance = _compare(images, first, second)
+        near = distance <= _MAX_DISTANCE
         found.append((first[near], second[near], distance[near]))
         count, looks = count + int(near.sum()), looks + len(first)
         if is_capped := count > MAX_PAIRS or looks > _MAX_LOOKS:
@@ -130,7 +133,7 @@ def difference_hash(images: Images, *, progress: Progress = silent) -> UInt64[np
     """
     _, height, width, _ = images.shape
     luma = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
-    rows, columns = _averaging(height, 8), _averaging(width, 9)
+    rows, columns = averaging(height, 8), averaging(width, 9)
     hashes = np.empty(len(images), np.uint64)
     step = _per_step(height * width * 3 * 4)  # as float32
     for start in range(0, len(images), step):
@@ -140,14 +143,6 @@ def difference_hash(images: Images, *, progress: Progress = silent) -> UInt64[np
         hashes[start : start + step] = np.packbits(rises.reshape(len(chunk), 64), axis=1).view(">u8")[:, 0]
         progress(start + len(chunk), len(images), "Hashing images")
     return hashes
-
-
-def _averaging(size: int, cells: int) -> Float32[np.ndarray, "cells size"]:
-    """The matrix that averages `size` pixels into `cells` equal stretches; pixels on a border count in part."""
-    edges = np.linspace(0, size, cells + 1)
-    pixels = np.arange(size)
-    overlap = np.minimum(edges[1:, None], pixels + 1) - np.maximum(edges[:-1, None], pixels)
-    return (overlap.clip(0) * cells / size).astype(np.float32)
 
 
 class _Candidates:
@@ -217,16 +212,14 @@ def _batched(pairs: Iterable[_Pairs]) -> Iterator[_Pairs]:
 
 def _compare(
     images: Images, first: Int64[np.ndarray, " p"], second: Int64[np.ndarray, " p"]
-) -> tuple[Float32[np.ndarray, " p"], Float32[np.ndarray, " p"]]:
-    """For each pair the root mean square of its difference, and of both images' deviation from their mean colour."""
-    distance, contrast = np.empty(len(first), np.float32), np.empty(len(first), np.float32)
-    step = _per_step(images[:1].size * 4 * 4)  # two sides, their difference and a deviation, as float32
+) -> Float32[np.ndarray, " p"]:
+    """The distance of each pair, see `likeness.differences`."""
+    distance = np.empty(len(first), np.float32)
+    step = min(_COMPARED, _per_step(images[:1].size * 4 * 2))  # two sides, as float32
     for start in range(0, len(first), step):
         here = slice(start, start + step)
-        one, other = images[first[here]].astype(np.float32), images[second[here]].astype(np.float32)
-        distance[here] = np.sqrt(np.square(one - other).mean(axis=(1, 2, 3)))
-        contrast[here] = np.sqrt((one.var(axis=(1, 2)) + other.var(axis=(1, 2))).mean(axis=1) / 2)
-    return distance, contrast
+        distance[here] = differences(images[first[here]], images[second[here]])
+    return distance
 
 
 def _per_step(bytes_each: int) -> int:

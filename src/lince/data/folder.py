@@ -11,10 +11,12 @@ import numpy as np
 from jaxtyping import UInt8
 
 from lince import machine
-from lince.data.collection import Catalogue
+from lince.data.collection import Catalogue, EmptyClass
 from lince.data.entry import Source
 from lince.data.layout import Layout, arrange
+from lince.data.names import composed
 from lince.data.progress import Progress, silent
+from lince.encoded_image import inspect
 from lince.errors import DataError, ImageError, LinceError
 from lince.images import EXTENSIONS, decode
 from lince.records import ImageLimits, ImageSpec, Rejected
@@ -48,6 +50,7 @@ class FolderReading:
         self._layout = arrange(source.walk(), name=source.name)
         self._source, self._spec, self._limits, self._progress = source, spec, limits, progress
         self._failures: dict[int, _Failure] = {}  # by place in the layout
+        self._sizes = np.zeros((len(self._layout.entries), 2), np.uint16)
         self.total, self.image_shape = len(self._layout.entries), spec.shape
 
     def blocks(self) -> Iterator[UInt8[np.ndarray, "n h w 3"]]:
@@ -63,24 +66,31 @@ class FolderReading:
                 yield block
 
     def catalogue(self) -> Catalogue:
-        """Labels and names of the images, and the files that were left out.
+        """Labels and names of the images, and what was left out.
 
         Raises:
-            DataError: when a class has no usable image.
+            DataError: when there is no usable image.
         """
         layout, failures = self._layout, self._failures
-        _check_populated(layout, failures, name=self._source.name)
+        if len(failures) == self.total:
+            raise DataError(_unusable(failures, self._source.name))
         usable = np.ones(self.total, bool)
         usable[list(failures)] = False
         bad = [Rejected(layout.entries[index].path, failure.reason) for index, failure in failures.items()]
-        index_of = {label: index for index, label in enumerate(layout.classes)}
-        labels = np.fromiter((index_of[label] for label in layout.labels), np.int64, self.total)
+        places = np.flatnonzero(usable).tolist()
+        classes = tuple(sorted({layout.labels[place] for place in places}))
+        index_of = {label: index for index, label in enumerate(classes)}
         return Catalogue(
-            labels=labels[usable],
-            classes=layout.classes,
-            names=tuple(layout.entries[index].path for index in np.flatnonzero(usable).tolist()),
+            labels=np.fromiter((index_of[layout.labels[place]] for place in places), np.int64, len(places)),
+            classes=classes,
+            names=tuple(layout.entries[place].path for place in places),
             num_train=None if layout.num_train is None else int(usable[: layout.num_train].sum()),
-            rejected=tuple(sorted((*layout.rejected, *bad), key=lambda one: one.path)),
+            sizes=self._sizes[usable],
+            rejected=tuple(sorted((*layout.rejected, *bad), key=lambda one: composed(one.path))),
+            empty=tuple(_empty(layout, failures)),
+            trees=layout.trees,
+            reading=layout.reading,
+            warnings=layout.warnings,
             is_final=layout.is_complete and all(failure.is_final for failure in failures.values()),
         )
 
@@ -90,7 +100,9 @@ class FolderReading:
         for index in place:
             try:
                 data = self._source.read(self._layout.entries[index], self._limits.max_bytes)
-                block[count] = decode(data, self._spec, self._limits)
+                structure = inspect(data)
+                block[count] = decode(data, self._spec, self._limits, structure)
+                self._sizes[index] = structure.height, structure.width
                 count += 1
             except LinceError as error:  # not kept itself: its traceback would keep the block in memory
                 self._failures[index] = _Failure(str(error), is_final=isinstance(error, ImageError))
@@ -130,19 +142,27 @@ def _in_order(
         yield place, future.result()
 
 
-def _check_populated(layout: Layout, failures: Mapping[int, _Failure], *, name: str) -> None:
-    """Refuses a class without a usable image, in either split: nothing could be learnt or said about it."""
+def _empty(layout: Layout, failures: Mapping[int, _Failure]) -> Iterator[EmptyClass]:
+    """The class folders without a usable image, in either split: nothing can be learnt, or said, about them."""
+    populated, reasons = set(), {}
     for split, where in layout.splits.items():
-        places = range(len(layout.labels))[where]
-        populated = {layout.labels[place] for place in places if place not in failures}
-        for label in layout.classes:
-            if label not in populated:
-                reasons = [failures[place].reason for place in places if layout.labels[place] == label]
-                raise DataError(_unpopulated(reasons, f"{split}{label}", name))
+        for place in range(len(layout.labels))[where]:
+            key = split, layout.labels[place]
+            if place in failures:
+                reasons.setdefault(key, []).append(failures[place].reason)
+            else:
+                populated.add(key)
+    for split, label in sorted(layout.folders.keys() - populated):
+        called = "all" if layout.num_train is None else ("train", "test")[split]
+        yield EmptyClass(layout.folders[split, label], _no_image(reasons.get((split, label), ())), called, label)
 
 
-def _unpopulated(reasons: Sequence[str], folder: str, name: str) -> str:
-    reason = f"it holds no file named {', '.join(sorted(EXTENSIONS))}."
-    if reasons:
-        reason = f"all {len(reasons):,} files were rejected, the first because: {reasons[0]}"
-    return f"No image in {folder!r} of {name!r} can be used: {reason} Add images, or move the folder elsewhere."
+def _no_image(reasons: Sequence[str]) -> str:
+    if not reasons:
+        return f"It holds no file named {', '.join(sorted(EXTENSIONS))}."
+    return f"All of its {len(reasons):,} files were rejected, the first because: {reasons[0]}"
+
+
+def _unusable(failures: Mapping[int, _Failure], name: str) -> str:
+    first = failures[min(failures)].reason
+    return f"No image of {name!r} can be used: all {len(failures):,} files were rejected, the first because: {first}"

@@ -6,10 +6,12 @@ from pathlib import Path
 import numpy as np
 
 from lince.data.entry import printable
-from lince.data.layout import arrange, listed
+from lince.data.layout import arrange
+from lince.data.names import composed
 from lince.data.sources import open_source
 from lince.errors import DataError
 from lince.records import Split
+from lince.sentences import listed
 
 
 def twins(train: Split, other: Path, *, source: str) -> tuple[int, ...]:
@@ -51,4 +53,4 @@ def twins(train: Split, other: Path, *, source: str) -> tuple[int, ...]:
 
 def _key(label: str, path: str) -> str:
     """CLASS/NAME: whatever lies between them, and whether it is a JPEG or its original."""
-    return f"{label}/{posixpath.splitext(posixpath.basename(path))[0]}"
+    return composed(f"{label}/{posixpath.splitext(posixpath.basename(path))[0]}")

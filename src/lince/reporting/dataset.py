@@ -6,7 +6,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from lince.data.checking import CheckReport
+from lince.data.checking import CheckReport, Copy, CopyPair
 
 # Enough to see what is going on; --json lists all.
 _LISTED = 10
@@ -16,15 +16,25 @@ def check_tables(report: CheckReport) -> list[Table]:
     """Counts first, then every kind of finding that occurred, with its first examples."""
     tables = [_counts(report), _findings(report)]
     examples = {
+        "Worth a look": report.warnings,
         "Files that cannot be used": [f"{one.path}: {one.reason}" for one in report.rejected],
-        "Alike in train and test": [f"{pair.first.name} ≈ {pair.second.name}" for pair in report.across_splits],
-        "The same pixels": [" = ".join(copy.name for copy in group) for group in report.exact_copies],
-        "Alike": [f"{pair.first.name} ≈ {pair.second.name}" for pair in report.near_copies],
-        "The same picture under different labels": [
-            " = ".join(copy.name for copy in group) for group in report.conflicting_labels
+        "In train and in test": list(map(_pair, report.across_splits)),
+        "Identical": list(map(_names, report.exact_copies)),
+        "Look alike": list(map(_names, ((pair.first, pair.second) for pair in report.near_copies))),
+        "Under different labels": [
+            f"{_names(group)} {'are identical' if group in report.exact_copies else 'look alike'}"
+            for group in report.conflicting_labels
         ],
     }
     return tables + [_list(title, lines) for title, lines in examples.items() if lines]
+
+
+def _names(copies: Iterable[Copy]) -> str:
+    return ", ".join(copy.name for copy in copies)
+
+
+def _pair(pair: CopyPair) -> str:
+    return f"{_names((pair.first, pair.second))} {'are identical' if pair.is_identical else 'look alike'}"
 
 
 def _counts(report: CheckReport) -> Table:
@@ -44,12 +54,19 @@ def _findings(report: CheckReport) -> Table:
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
     table.add_row("data", Text(report.source))
+    if report.reading:
+        table.add_row("read as", Text(report.reading))
     table.add_row("largest class over smallest", f"{report.imbalance:.2f}")
     table.add_row("files that cannot be used", f"{len(report.rejected):,}")
-    table.add_row("groups with the same pixels", f"{len(report.exact_copies):,}")
-    table.add_row("pairs that look the same", f"{len(report.near_copies):,}{more} (compared small: look at them)")
-    table.add_row("test images alike one in train", f"{len(report.across_splits):,}{drawn}")
-    table.add_row("same picture, different labels", f"{len(report.conflicting_labels):,}")
+    if report.empty:
+        table.add_row("class folders without images", f"{len(report.empty):,}")
+    size = f"compared at {report.width} × {report.height} pixels"
+    table.add_row("groups of identical pictures", f"{len(report.exact_copies):,} ({size})")
+    table.add_row("pairs that look alike", f"{len(report.near_copies):,}{more} ({size}: look at them)")
+    if report.num_too_small:
+        table.add_row("", f"not searched for among {report.num_too_small:,} pictures below 16 pixels a side")
+    table.add_row("test images like one in train", f"{len(report.across_splits):,}{drawn}")
+    table.add_row("alike, different labels", f"{len(report.conflicting_labels):,}")
     return table
 
 

@@ -9,6 +9,7 @@ from lince.published import Arithmetic, Certificate
 from lince.records import Mistake, Report, SetReport
 from lince.reporting.formats import file_size, microseconds, percent, percent_range, points, points_range
 from lince.robustness import CorruptionReport, ForeignReport, ForeignScore
+from lince.sentences import listed
 
 _UNITS = {
     "noise": "σ {} grey levels",
@@ -46,12 +47,19 @@ def report_table(report: Report, *, title: str = "Evaluation") -> Table:
 
 
 def class_table(report: Report) -> Table:
-    """Precision, recall and F1 of every class."""
-    table = Table(title="Classes", box=box.SIMPLE_HEAD, title_justify="left", title_style="bold")
+    """Precision, recall and F1 of every class that has images."""
+    table = Table(
+        title="Classes", box=box.SIMPLE_HEAD, title_justify="left", title_style="bold", caption_justify="left"
+    )
     table.add_column("class")
     for name in ("precision", "recall", "F1", "images"):
         table.add_column(name, justify="right")
+    absent = [score.label for score in report.per_class if score.support == 0]
+    if absent:
+        table.caption = _plain(f"No images of {listed(absent)}: not measured.")
     for score in report.per_class:
+        if score.support == 0:
+            continue
         shares = (percent(share, 1) for share in (score.precision, score.recall, score.f1))
         table.add_row(_plain(score.label), *shares, f"{score.support:,}")
     return table

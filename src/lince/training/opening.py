@@ -99,6 +99,8 @@ def start(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         environment=backend.describe(),
         rejected=dataset.rejected,
+        reading=dataset.reading,
+        warnings=dataset.warnings,
         teacher=str(taught_by) if taught_by else None,
         teacher_version=master.manifest.version if master else None,
         leave_out=leave_out,

@@ -10,6 +10,7 @@ from jaxtyping import Float32, UInt8
 
 from lince import artifact, machine, native
 from lince.classifier import Classifier, Network
+from lince.data.names import composed
 from lince.errors import RecipeError, ResumeError
 from lince.published import Manifest
 from lince.records import ImageSpec
@@ -74,7 +75,7 @@ def check(manifest: Manifest, record: RunRecord, *, test_is_drawn: bool) -> None
         RecipeError: see above.
     """
     theirs, name = manifest.training, f"The teacher {record.teacher!r}"
-    if manifest.classes != record.classes:
+    if tuple(map(composed, manifest.classes)) != record.classes:
         known, wanted = manifest.classes, record.classes
         raise RecipeError(
             f"{name} was trained for {len(known)} classes ({brief(known, unlike=wanted)}). Expected those of the run, "

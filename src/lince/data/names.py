@@ -1,0 +1,45 @@
+"""Names that look the same: one class, or two that somebody should look at."""
+
+import unicodedata
+from collections import defaultdict
+from collections.abc import Sequence
+
+from lince.sentences import listed
+
+
+def composed(name: str) -> str:
+    """The name in Unicode's composed form (NFC), in which names are compared and class names are published.
+
+    An `é` is one character or a letter and an accent (NFD, as macOS writes it): both are shown alike.
+    """
+    return unicodedata.normalize("NFC", name)
+
+
+def similar(names: Sequence[str]) -> list[tuple[str, ...]]:
+    """Groups of names that differ only in case, in blanks or in characters that cannot be seen.
+
+    Args:
+        names: in composed form, each once.
+
+    Returns:
+        Each group of two or more, in the order of `names`.
+    """
+    groups: dict[str, list[str]] = defaultdict(list)
+    for name in names:
+        groups[_folded(name)].append(name)
+    return [tuple(group) for group in groups.values() if len(group) > 1]
+
+
+def similarity_warnings(classes: Sequence[str]) -> tuple[str, ...]:
+    """A sentence for each group of classes whose names are similar."""
+    return tuple(
+        f"The classes {listed(group)} differ only in case or blanks. If they are one class, move their images into one "
+        "folder."
+        for group in similar(classes)
+    )
+
+
+def _folded(name: str) -> str:
+    """Without case, and without what is not seen (Unicode's category Cf); blanks of any kind and number are one."""
+    visible = "".join(one for one in name if unicodedata.category(one) != "Cf")
+    return composed(" ".join(visible.casefold().split()))

@@ -1,0 +1,94 @@
+"""Which split the name of a folder speaks of: `train`, `seg_test`, `imagesVal`; not `trains`, `contest` or `valley`."""
+
+import re
+from collections.abc import Iterable, Sequence
+from enum import Enum
+
+from lince.data.names import composed
+
+
+class Role(Enum):
+    """What the images of a split are for."""
+
+    TRAIN = "train"
+    VALIDATION = "validation"
+    TEST = "test"
+
+
+_ROLE_OF = {
+    "train": Role.TRAIN,
+    "training": Role.TRAIN,
+    "test": Role.TEST,
+    "testing": Role.TEST,
+    "val": Role.VALIDATION,
+    "valid": Role.VALIDATION,
+    "validation": Role.VALIDATION,
+    "dev": Role.VALIDATION,
+}
+_WORD = re.compile("|".join(sorted(_ROLE_OF, key=len, reverse=True)))  # the longest first: "validation", not "val"
+# Written together with the word without a sign between them: `trainset`, `testimages`.
+_ATTACHED = frozenset(
+    {*_ROLE_OF, "set", "sets", "data", "dataset", "images", "image", "imgs", "img", "pictures", "pics", "photos"}
+    | {"folder", "dir", "split"}
+)
+_LETTERS = re.compile(r"[^\W\d_]+")
+_CASE_CHANGE = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
+
+
+def is_word(name: str) -> bool:
+    """Whether a name is nothing but a split's."""
+    return composed(name).lower() in _ROLE_OF
+
+
+def roles(names: Iterable[str]) -> dict[str, Role]:
+    """The splits among the names of sibling folders.
+
+    Args:
+        names: of folders in one folder.
+
+    Returns:
+        For each name that speaks of one split, which. A name of training and validation images together
+        (`trainval`) is one to train on; one of training and test images speaks of neither.
+    """
+    names = list(names)
+    found = {name: role for name in names if (role := _role(name))}
+    return _framed(name for name in names if name not in found) | found
+
+
+def have_one_frame(names: Sequence[str]) -> bool:
+    """Whether names differ in nothing but the word for the split."""
+    return len(names) > 1 and len({_WORD.sub("", composed(name).lower(), count=1) for name in names}) == 1
+
+
+def _role(name: str) -> Role | None:
+    spoken = {_ROLE_OF[word] for run in _LETTERS.findall(composed(name)) for word in _words(run)}
+    if spoken == {Role.TRAIN, Role.VALIDATION}:
+        return Role.TRAIN
+    return spoken.pop() if len(spoken) == 1 else None
+
+
+def _words(run: str) -> list[str]:
+    """The words in a run of letters, which stand for themselves: by a change of case, or beside an attached word."""
+    for parts in (_CASE_CHANGE.split(run), [run]):  # `imagesTrain`; but `TRAINset` changes inside of its first word
+        if found := [word for part in parts for word in _in_part(part.lower())]:
+            return found
+    return []
+
+
+def _in_part(part: str) -> list[str]:
+    pieces = [piece for piece in re.split(f"({_WORD.pattern})", part) if piece]
+    return [piece for piece in pieces if piece in _ROLE_OF] if _ATTACHED.issuperset(pieces) else []
+
+
+def _framed(names: Iterable[str]) -> dict[str, Role]:
+    """`segtrain` and `segtest`: nothing differs but the word, of which one is to train on and another is not."""
+    frames: dict[tuple[str, str], dict[str, Role]] = {}
+    for name in names:
+        for word in _WORD.finditer(lower := composed(name).lower()):
+            frame = lower[: word.start()], lower[word.end() :]
+            frames.setdefault(frame, {})[name] = _ROLE_OF[word[0]]
+    found: dict[str, Role] = {}
+    for members in frames.values():
+        if Role.TRAIN in members.values() and len(set(members.values())) > 1:
+            found |= members
+    return found

@@ -1,0 +1,44 @@
+"""Which names speak of a split."""
+
+import pytest
+
+from lince.data.split_names import Role, have_one_frame, is_word, roles
+
+
+@pytest.mark.parametrize(
+    ("name", "role"),
+    [
+        ("Train", Role.TRAIN),
+        ("training_set", Role.TRAIN),
+        ("ABCTrain", Role.TRAIN),
+        ("train_val", Role.TRAIN),
+        ("X_TEST", Role.TEST),
+        ("Test-Data", Role.TEST),
+        ("my-Validation_set", Role.VALIDATION),
+        ("imagesVal", Role.VALIDATION),
+        ("dev", Role.VALIDATION),
+    ],
+)
+def test_names_that_do(name, role):
+    """The word stands for itself: by a sign, a digit, a change of case or an attached word."""
+    assert {name: role} == roles([name, "cat"])
+
+
+@pytest.mark.parametrize(
+    "name", ["trains", "strain", "contest", "testudo", "latest", "valley", "interval", "invalid", "train_test_split"]
+)
+def test_names_that_do_not(name):
+    """A word inside of a word is another word; of two splits a name speaks of none."""
+    assert {} == roles([name, "cat"])
+
+
+def test_names_that_differ_in_the_word_alone():
+    """Together they do, where one is to train on."""
+    assert {"segtrain": Role.TRAIN, "segtest": Role.TEST} == roles(["segtrain", "segtest", "strain", "contest"])
+    assert have_one_frame(["segtrain", "segtest"])
+    assert not have_one_frame(["train_station", "test_tube"])
+
+
+def test_the_word_alone():
+    """In any case."""
+    assert [True, True, False] == list(map(is_word, ("VAL", "train", "train2")))
