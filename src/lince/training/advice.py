@@ -54,7 +54,9 @@ def after_loss(
     return f"What was trained is kept: {'; '.join(ways)}."
 
 
-def after_ladder(drop_points: float, options: Quantize, *, folder: Path, num_layers: int) -> str:
+def after_ladder(
+    drop_points: float, options: Quantize, *, folder: Path, num_layers: int, is_above_one_class: bool
+) -> str:
     """When every rung of the ladder lost too much on validation images.
 
     Args:
@@ -62,6 +64,7 @@ def after_ladder(drop_points: float, options: Quantize, *, folder: Path, num_lay
         options: the run's.
         folder: the run's.
         num_layers: in which int8 can cost something.
+        is_above_one_class: the best rung is right more often than one class would be.
     """
     ways = []
     missing = [rung for rung in _RUNGS if rung not in options.fallback]
@@ -71,7 +74,10 @@ def after_ladder(drop_points: float, options: Quantize, *, folder: Path, num_lay
     if "mixed" in options.fallback and options.max_float_layers < num_layers - 1:
         layers = f"--set=quantize.max_float_layers={num_layers - 1}"
         ways.append(f"{_quantize(folder, '--fallback', layers)} leaves more layers in float, which may lose less")
-    ways.append(f"{_quantize(folder, '--fallback', _bound(drop_points))} accepts the loss, if test images lose no more")
+    if is_above_one_class:
+        ways.append(
+            f"{_quantize(folder, '--fallback', _bound(drop_points))} accepts the loss, if test images lose no more"
+        )
     ways.append(f"{_quantize(folder, '--force')} publishes int8 throughout, whatever is lost")
     return f"What was trained is kept: {'; '.join(ways)}."
 

@@ -64,11 +64,18 @@ def climb(
         if attempts[-1].passed:
             return arithmetic, tuple(attempts)
     least = min(attempts, key=lambda attempt: attempt.drop_points.value)
+    right = int((exact.argmax(axis=1) == images.labels).sum()) - certify.images_lost(least.drop_points, least.n)
     if certify.is_refused(least.drop_points, n=least.n, max_drop_points=options.max_drop_points):
         raise GateError(
             f"Every rung loses more than {options.max_drop_points} points on {len(images):,} validation images: "
             f"{'; '.join(map(_sentence, attempts))}. {certify.expected(options.max_drop_points)} "
-            f"{advice.after_ladder(least.drop_points.value, options, folder=folder, num_layers=len(costs.layers))}"
+            + advice.after_ladder(
+                least.drop_points.value,
+                options,
+                folder=folder,
+                num_layers=len(costs.layers),
+                is_above_one_class=right > np.bincount(images.labels).max(),
+            )
         )
     say(f"None keeps the bound of {options.max_drop_points} points. Taken is what lost least.")
     return least.arithmetic, tuple(replace(one, passed=one is least) for one in attempts)
