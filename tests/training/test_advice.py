@@ -1,11 +1,13 @@
 """What a refusal advises can be done: the commands are taken out of the sentence and run."""
 
+import html
 import re
 import shlex
 import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from test_ladder import make_scaled, publish
@@ -189,12 +191,22 @@ class TestAfterChance:
 
 
 class TestVerdict:
-    def test_is_the_same_everywhere(self, copy):
-        """In the report, the manifest, the card and on the page."""
-        report = pipeline.publish(pipeline.resume(copy, progress=silent), say=lambda _: None)
-        model = artifact.read(copy.model)
-        assert report.verdict == model.manifest.verdict
-        assert report.verdict.text in model.card
+    def test_is_the_same_everywhere(self, trained):
+        """In the JSON that `train` prints, in report.json, the manifest, the card and on the page."""
+        folder, done = trained
+        printed, model = msgspec.json.decode(done.stdout)["verdict"], artifact.read(folder.model)
+        expected = folder.read_report().verdict
+        assert printed == msgspec.to_builtins(expected)
+        assert model.manifest.verdict == expected
+        assert expected.text in model.card
+        page = html.unescape(folder.page.read_text())
+        assert all(finding.sentence in page for finding in expected.findings)
+
+    def test_ends_what_is_printed(self, copy, capsys):
+        """After the tables, so that nobody overlooks it."""
+        cli.app(["quantize", str(copy.path)], standalone_mode=False)
+        last = capsys.readouterr().out.splitlines()[-1]
+        assert last == f"Verdict: {copy.read_report().verdict.text}"
 
     def test_copies_are_told(self, copy):
         """Half of the test images are training images: what remains without them is said."""
