@@ -131,11 +131,10 @@ class TestOneClass:
 
 class TestOtherFaults:
     def test_overfitted(self):
-        """99 % of training images and 52 % of others: it says which to expect."""
+        """99 % of training images and 52 % of others: all three figures, and what to do."""
         codes, text = judged(even(520, 1000), training=0.99, validation=0.52)
         assert ["overfitted"] == codes
-        assert "right for 99 % of its training images and for 52 % of validation images" in text
-        assert "add training images" in text
+        assert "right for 99 % of its training images, but for 52 % of validation and 52 % of test images; add" in text
 
     def test_few_validation_images_show_no_overfitting(self):
         """Where the interval of the gap includes little, nothing is claimed."""

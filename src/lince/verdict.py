@@ -123,9 +123,9 @@ def _faults(evidence: Evidence) -> Iterator[Finding]:
     if metrics.points(_gap(evidence)).low > _OVERFITTED_POINTS:
         yield Finding(
             "overfitted",
-            f"Overfitted: it is right for {_share(evidence.training_accuracy.value)} of its training images and for "
-            f"{_share(evidence.validation_accuracy.value)} of validation images, so expect the latter of new pictures; "
-            "add training images, or stronger augmentation.",
+            f"Overfitted: it is right for {_share(evidence.training_accuracy.value)} of its training images, but for "
+            f"{_share(evidence.validation_accuracy.value)} of validation and {_share(report.accuracy.value)} of test "
+            "images; add training images, or stronger augmentation.",
         )
     elif is_above and report.accuracy.value < 0.5:
         yield Finding(

@@ -196,7 +196,7 @@ class TestVerdict:
         folder, done = trained
         printed, model = msgspec.json.decode(done.stdout)["verdict"], artifact.read(folder.model)
         expected = folder.read_report().verdict
-        assert printed == msgspec.to_builtins(expected)
+        assert msgspec.convert(printed, type(expected)) == expected
         assert model.manifest.verdict == expected
         assert expected.text in model.card
         page = html.unescape(folder.page.read_text())
