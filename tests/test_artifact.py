@@ -90,6 +90,15 @@ class TestWrite:
         np.testing.assert_array_equal(good.golden.images, read.golden.images)
         np.testing.assert_array_equal(good.golden.logits, read.golden.logits)
 
+    def test_a_file_without_a_verdict(self, data, good):
+        """Files that were written before there was one are read as they are, and say nothing."""
+        contents = members(data)
+        manifest = msgspec.json.decode(contents["manifest.json"])
+        del manifest["verdict"]
+        contents["manifest.json"] = msgspec.json.encode(manifest)
+        read = artifact.decode(pack(good.flatbuffer, list(contents.items())))
+        assert read.manifest == replace(good.manifest, verdict=None)
+
     def test_same_content_gives_the_same_bytes(self, data, good, tmp_path):
         """No clock and no order of writing leaks into the file."""
         path = tmp_path / "copy.tflite"

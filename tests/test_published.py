@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from lince.published import Certificate
+from lince.published import Certificate, Finding, Verdict
 from lince.records import Interval
 
 CERTIFICATE = Certificate(
@@ -13,12 +13,15 @@ CERTIFICATE = Certificate(
 
 
 def test_verdict_compares_drop_and_bound():
-    """At the bound passes, above it only one image does; --force is said, an interval beyond the bound doubted."""
-    at, unsure, above = Interval(0.3, 0.1, 0.5), Interval(0.5, 0, 1), Interval(0.51, 0, 1)
-    assert dataclasses.replace(CERTIFICATE, drop_points=at).verdict == "passed"
-    doubted = dataclasses.replace(CERTIFICATE, drop_points=unsure)
-    assert doubted.verdict == "passed, though 42 images are too few to be sure"
-    one_image = dataclasses.replace(CERTIFICATE, drop_points=above)
-    assert one_image.verdict == "passed, as one image of 42 more is wrong, too few to know"
-    forced = dataclasses.replace(CERTIFICATE, drop_points=above, forced=True)
+    """An interval up to the bound passes, one that reaches beyond it shows nothing; --force is said."""
+    within, beyond = Interval(0.3, 0.1, 0.5), Interval(0.3, 0.1, 0.51)
+    assert dataclasses.replace(CERTIFICATE, drop_points=within).verdict == "passed"
+    unknown = dataclasses.replace(CERTIFICATE, drop_points=beyond)
+    assert unknown.verdict == "not shown to be within the bound, for which 42 images are too few"
+    forced = dataclasses.replace(CERTIFICATE, drop_points=beyond, forced=True)
     assert forced.verdict == "not passed, published with --force"
+
+
+def test_text_of_a_verdict():
+    """The sentences, one after the other."""
+    assert Verdict((Finding("good", "It is good."), Finding("x", "But."))).text == "It is good. But."

@@ -25,7 +25,7 @@ from lince import network, schema, zips
 from lince.errors import ModelFileError
 from lince.files import read_bounded, write_atomically
 from lince.golden import Golden
-from lince.published import Arithmetic, Certificate, Manifest
+from lince.published import Arithmetic, Certificate, Manifest, Verdict
 from lince.records import Calibration, ImageSpec
 
 FORMAT = 1
@@ -82,6 +82,7 @@ def describe(
     certificate: Certificate | None,
     training: dict[str, Any],
     arithmetic: Arithmetic = Arithmetic(),
+    verdict: Verdict | None = None,
 ) -> Manifest:
     """The manifest of a network: what the caller knows, and its hash."""
     digest = hashlib.sha256(flatbuffer).hexdigest()
@@ -96,6 +97,7 @@ def describe(
         flatbuffer_bytes=len(flatbuffer),
         certificate=certificate,
         arithmetic=arithmetic,
+        verdict=verdict,
         training=training,
         format=FORMAT,
     )

@@ -38,7 +38,12 @@ Overrides = Annotated[
 Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of every random choice.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Strict = Annotated[bool, typer.Option("--strict", help="Stop when a file cannot be read; otherwise it is left out.")]
-Force = Annotated[bool, typer.Option("--force", help="Publish although int8 loses more than the bound; recorded.")]
+Force = Annotated[
+    bool,
+    typer.Option(
+        "--force", help="Publish although int8 loses too much, or the model is no better than one class; recorded."
+    ),
+]
 Fallback = Annotated[
     bool,
     typer.Option(

@@ -8,7 +8,7 @@
     ├── TrainingError             training that cannot go on (non-finite loss, full disk, …)
     │   └── ResumeError           a run folder that cannot be resumed
     ├── QuantizationError         a network that cannot be quantised as asked
-    │   └── GateError             a quantised model that lost too much to be published
+    │   └── GateError             a model that is not good enough to be published
     ├── OutputError               results that standard output does not take
     ├── ModelFileError            a model file that is broken, foreign or tampered with
     └── ServiceError              a server that cannot start, or answers something else than Lince
@@ -64,7 +64,7 @@ class QuantizationError(LinceError):
 
 
 class GateError(QuantizationError):
-    """A quantised model that lost more than the bound and is not published."""
+    """A model that is not published: it lost more than the bound, or is no better than naming one class."""
 
 
 class OutputError(LinceError):

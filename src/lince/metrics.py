@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float32, Float64, Int64
 from lince.errors import LinceError
 from lince.records import ClassScore, Interval
 
-_Z95 = NormalDist().inv_cdf(0.975)  # 1.96: 2.5 % of a normal distribution lie on each side of ±1.96
+Z95 = NormalDist().inv_cdf(0.975)  # 1.96: 2.5 % of a normal distribution lie on each side of ±1.96
 
 # The smallest normal float32, the type probabilities arrive in: a probability that underflowed to 0 then costs
 # 87.3 nats instead of infinity.
@@ -61,9 +61,9 @@ def accuracy_interval(correct: int, n: int) -> Interval:
             f"Received {correct} right answers of {n}. Expected 0 <= right <= answers, and at least 1 answer."
         )
     share = correct / n
-    scale = 1 + _Z95**2 / n
-    centre = (share + _Z95**2 / (2 * n)) / scale
-    half = _Z95 * math.sqrt(share * (1 - share) / n + _Z95**2 / (4 * n**2)) / scale
+    scale = 1 + Z95**2 / n
+    centre = (share + Z95**2 / (2 * n)) / scale
+    half = Z95 * math.sqrt(share * (1 - share) / n + Z95**2 / (4 * n**2)) / scale
     # At 0 and at n right answers the bound is the share itself; the subtraction would leave a rounding error there.
     low = 0.0 if correct == 0 else centre - half
     high = 1.0 if correct == n else centre + half
@@ -194,6 +194,23 @@ def reliability_bins(
     return counts.astype(np.int64), confidence, accuracy
 
 
+def difference(first: Interval, second: Interval) -> Interval:
+    """The difference of two shares of different images, first minus second, with its 95 % interval.
+
+    Args:
+        first, second: each with its Wilson interval; see `accuracy_interval`.
+
+    Returns:
+        value and bounds in −1..1.
+
+    Source: Newcombe 1998, Stat. Med. 17:873, method 10.
+    """
+    value = first.value - second.value
+    below = math.hypot(first.value - first.low, second.high - second.value)
+    above = math.hypot(first.high - first.value, second.value - second.low)
+    return Interval(value, value - below, value + above)
+
+
 def points(share: Interval) -> Interval:
     """A difference of shares, −1..1, in percentage points."""
     return Interval(100 * share.value, 100 * share.low, 100 * share.high)
@@ -222,7 +239,7 @@ def paired_difference(correct_a: Bool[np.ndarray, " n"], correct_b: Bool[np.ndar
     only_a, only_b = int((correct_a & ~correct_b).sum()), int((correct_b & ~correct_a).sum())
     share_a, share_b = (only_a + 1) / (n + 2), (only_b + 1) / (n + 2)
     centre = share_a - share_b
-    half = _Z95 * math.sqrt((share_a + share_b - centre**2) / (n + 2))
+    half = Z95 * math.sqrt((share_a + share_b - centre**2) / (n + 2))
     return Interval((only_a - only_b) / n, max(-1.0, centre - half), min(1.0, centre + half))
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from lince import machine
-from lince.console import print_json, progress_bar, say, show, stderr
+from lince.console import print_json, print_text, progress_bar, say, show, stderr
 from lince.errors import LinceError, ResumeError
 from lince.files import read_bounded
 
@@ -174,6 +174,7 @@ def publish(
     show(tables.report_table(published.int8), tables.sets_table(published.sets))
     show(tables.certificate_table(published.certificate, published.arithmetic))
     show(*quantisation.report_tables(published, RunFolder(run).read_study()))
+    print_text(f"Verdict: {published.verdict.text}")
 
 
 def _text(path: Path | None) -> str | None:

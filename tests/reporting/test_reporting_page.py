@@ -8,6 +8,7 @@ from html.parser import HTMLParser
 import pytest
 
 from lince.errors import LinceError
+from lince.published import Finding, Verdict
 from lince.records import Calibration
 from lince.reporting.page import ReportContent, html_report, write_html_report
 
@@ -77,7 +78,8 @@ def test_shows_everything(content, report):
     low, high = 100 * report.accuracy.low, 100 * report.accuracy.high
     for expected in (
         f"Accuracy, test split {100 * report.accuracy.value:.2f} % 95 % interval {low:.2f}–{high:.2f} %, 300 images",
-        "A drop of more than 0.50 points, if it is more than one image, is published only with --force . passed",
+        "A drop that is shown to be more than 0.50 points, or a much larger one that was seen, is published only with "
+        "--force . passed",
         "Accuracy 81.57 % 81.45 % −0.12 points drop +0.12, paired 95 % interval −0.03 to +0.27",
         "recall of dog [brown]",
         "Sets that hold the true class 95.37 % 95 % interval 94.94–95.76 % target 95.00 %",
@@ -90,6 +92,17 @@ def test_shows_everything(content, report):
     ):
         assert expected in page.words
     assert {"certificate", "sets", "classes", "mistakes", "recipe", "versions"} == page.ids
+
+
+@pytest.mark.parametrize(("code", "colour"), [("good", "judgement"), ("overfitted", "judgement bad")])
+def test_verdict_is_above_everything(content, code, colour):
+    """Its sentences come before the first figure; a fault is marked."""
+    verdict = Verdict((Finding(code, "It is <so>."), Finding("remark", "And so.")))
+    html = html_report(replace(content, verdict=verdict))
+    page = Reader(html)
+    assert "verdict" in page.ids
+    assert page.words.index("It is <so>. And so.") < page.words.index("Accuracy, test split")
+    assert f'class="{colour}"' in html
 
 
 def test_loads_nothing(content):

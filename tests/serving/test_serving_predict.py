@@ -1,15 +1,21 @@
 """`POST /predict`: the answers, raw and in forms."""
 
+from dataclasses import replace
+
 import httpx
 import numpy as np
 import pytest
 from app_client import RAW, AppClient, MakeClient, Png, form
 from pydantic import TypeAdapter
 
+from lince import artifact
 from lince.answers import answer
 from lince.classifier import Classifier
 from lince.images import decode
+from lince.published import Finding, Verdict
+from lince.serving.app import create_app
 from lince.serving.schemas import ErrorAnswer, ModelAnswer, PredictAnswer
+from lince.serving.settings import ServeSettings
 
 
 def expected(classifier: Classifier, data: bytes, **options: object) -> dict:
@@ -99,6 +105,26 @@ def test_answers_are_as_documented(client: AppClient, png: Png):
     assert TypeAdapter(ModelAnswer).dump_python(TypeAdapter(ModelAnswer).validate_python(model), mode="json") == model
     error = client.get("/nowhere").json()
     assert TypeAdapter(ErrorAnswer).validate_python(error).error.code == "not_found"
+
+
+@pytest.mark.parametrize(
+    ("verdict", "expected"),
+    [
+        (None, None),  # as the model that ships, which was written before there was one
+        (Verdict((Finding("good", "It is."),)), {"findings": [{"code": "good", "sentence": "It is."}]}),
+    ],
+)
+def test_model_says_its_verdict(verdict: Verdict | None, expected: dict | None):
+    """The words of the manifest, or null, as `/openapi.json` says."""
+    model = artifact.read(ServeSettings().model)
+    model = replace(model, manifest=replace(model.manifest, verdict=verdict))
+    with AppClient(create_app(Classifier(model), ServeSettings())) as client:
+        answered = client.get("/model").json()
+        schema = client.get("/openapi.json").json()["components"]["schemas"]
+    assert expected == answered["verdict"]
+    TypeAdapter(ModelAnswer).validate_python(answered)
+    assert "verdict" in schema["ModelAnswer"]["required"]
+    assert {"findings"} == set(schema["Verdict"]["properties"])
 
 
 def test_every_answer_is_described(client: AppClient):

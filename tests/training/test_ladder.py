@@ -7,6 +7,7 @@ from pathlib import Path
 
 import httpx
 import keras
+import msgspec
 import numpy as np
 import pytest
 from server_process import running_server
@@ -15,8 +16,9 @@ from lince import artifact
 from lince.classifier import Classifier, Network
 from lince.data.progress import silent
 from lince.errors import GateError
+from lince.records import Interval
 from lince.run import RunFolder
-from lince.training import pipeline
+from lince.training import float_network, ladder, pipeline, ranges, sensitivity
 
 
 def make_scaled(model: keras.Model, *, channels: int = 1) -> None:
@@ -132,3 +134,39 @@ class TestServed:
             answer = httpx.post(f"{server.url}/predict", content=picture, headers={"content-type": "image/*"})
         [prediction] = answer.json()["predictions"]
         assert prediction["probability"] == pytest.approx(float(probabilities[0].max()), abs=1e-6)
+
+
+class TestFewImages:
+    def climb(self, opened, network, options, said):
+        spans = ranges.span(ranges.observe(network, opened.train.images[:24]), options.ranges)
+        costs = sensitivity.measure(network, spans, opened.validation.images)
+        return ladder.climb(
+            network, spans, costs=costs, images=opened.validation, options=options, folder=opened.folder.path,
+            say=said.append,
+        )  # fmt: skip
+
+    @pytest.fixture
+    def opened(self, copy):
+        return pipeline.resume(copy, overrides=["quantize.max_drop_points=0.5"], progress=silent)
+
+    @pytest.mark.parametrize("lost", [(3, 2), (2, 3)])
+    def test_the_least_loss_where_none_keeps_the_bound(self, opened, trained_model, monkeypatch, lost):
+        """With 15 images a bound of half a point is kept by none that loses two: the better one is taken, and told."""
+        options = msgspec.structs.replace(opened.recipe.quantize, fallback=("int16",))
+        drops = iter(Interval(100 * count / 15, -10, 30) for count in lost)
+        monkeypatch.setattr(ladder.metrics, "points", lambda _: next(drops))
+        said: list[str] = []
+        arithmetic, attempts = self.climb(opened, float_network.export(trained_model), options, said)
+        chosen = ("int8", "int16")[lost.index(2)]
+        assert chosen == arithmetic.kind
+        assert [chosen] == [one.arithmetic.kind for one in attempts if one.passed]
+        assert "None keeps the bound of 0.5 points. Taken is what lost least." == said[-1]
+
+    def test_every_rung_is_refused_by_the_gate(self, opened, trained_model, monkeypatch):
+        """Four of 15 images are too many, whatever the interval says."""
+        options = msgspec.structs.replace(opened.recipe.quantize, fallback=("int16",))
+        monkeypatch.setattr(ladder.metrics, "points", lambda _: Interval(100 * 4 / 15, -10, 50))
+        with pytest.raises(
+            GateError, match=r"on 15 validation images: int8 throughout: \+26\.67 .*What was trained is"
+        ):
+            self.climb(opened, float_network.export(trained_model), options, [])

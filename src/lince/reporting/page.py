@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 
 from lince.errors import LinceError
 from lince.files import write_atomically
-from lince.published import Arithmetic, Certificate, Sensitivity, Study
+from lince.published import Arithmetic, Certificate, Sensitivity, Study, Verdict
 from lince.records import Calibration, EpochRecord, Report, SetReport
 from lince.reporting import formats, plots, quantisation_plots
 from lince.reporting.quantisation import Grid
@@ -33,6 +33,7 @@ class ReportContent:
         probabilities, labels: f32[N,K] and i64[N] behind the report, for the reliability diagram.
         history: one record an epoch.
         patience: the recipe's, which says whose epoch's weights were kept.
+        verdict: what to make of the model, above everything else.
         sets: how the calibration behaved on the same images.
         arithmetic: what the model file computes in.
         quantisation: tables of what that cost; `sensitivity` and `study` are drawn beside theirs.
@@ -49,6 +50,7 @@ class ReportContent:
     labels: Int64[np.ndarray, " n"] | None = None
     history: tuple[EpochRecord, ...] = ()
     patience: int = 0
+    verdict: Verdict | None = None
     certificate: Certificate | None = None
     calibration: Calibration | None = None
     sets: SetReport | None = None

@@ -39,6 +39,7 @@ def write_run_report(folder: RunFolder) -> None:
         labels=labels,
         history=history,
         patience=patience,
+        verdict=report.verdict,
         certificate=report.certificate,
         calibration=report.calibration,
         sets=report.sets,

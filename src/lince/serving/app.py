@@ -116,6 +116,7 @@ def _describe(classifier: Classifier, settings: ServeSettings) -> ModelAnswer:
         arithmetic=manifest.arithmetic,
         calibration=manifest.calibration,
         certificate=manifest.certificate,
+        verdict=manifest.verdict,
         limits=Limits(settings.max_parts, settings.max_body_bytes, settings.max_pixels, FORMATS),
         card=classifier.card,
     )
@@ -167,7 +168,7 @@ async def predict(request: Request) -> Response:
 
 
 async def model(request: Request) -> Response:
-    """What is served: classes, calibration, certificate, limits and the model card."""
+    """What is served: classes, calibration, certificate, verdict, limits and the model card."""
     service, _ = _ready(request)
     return _json(service.model_answer)
 

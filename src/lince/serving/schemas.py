@@ -5,7 +5,7 @@ An image's answer itself comes from `lince.answers`, shared with the command lin
 
 from dataclasses import dataclass
 
-from lince.published import Arithmetic, Certificate
+from lince.published import Arithmetic, Certificate, Verdict
 from lince.records import Calibration, ImageSpec
 
 
@@ -80,7 +80,11 @@ class Limits:
 
 @dataclass(frozen=True)
 class ModelAnswer:
-    """What is served."""
+    """What is served.
+
+    Attributes:
+        verdict: what to make of the model, in plain words; null in files that were written before there was one.
+    """
 
     name: str
     version: str
@@ -90,6 +94,7 @@ class ModelAnswer:
     arithmetic: Arithmetic
     calibration: Calibration
     certificate: Certificate | None
+    verdict: Verdict | None
     limits: Limits
     card: str
 

@@ -21,6 +21,9 @@ Classifies an image into one of {len(manifest.classes)} classes: {", ".join(mani
 {_arithmetic(manifest.arithmetic)}
 The network has {certificate.flatbuffer_bytes:,} bytes; pixels in, logits out; written {manifest.created}.
 
+## Verdict
+{report.verdict.text if report.verdict else "None was given."}
+
 ## How good
 On the test split of its dataset, {certificate.n:,} images, one view, the file as it is served:
 

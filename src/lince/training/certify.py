@@ -3,10 +3,16 @@
 import numpy as np
 from jaxtyping import UInt8
 
-from lince import latency, machine
+from lince import latency, machine, verdict
 from lince.classifier import Network
 from lince.errors import GateError
 from lince.published import Arithmetic, Certificate, Comparison
+from lince.records import Interval, Report
+
+# A drop of more than both is refused, whatever the interval: 5 points are ten times the bound that ships. Where five
+# answers differ, each as likely for the better as for the worse, a net loss of three comes up 16 times in 100, of more
+# than three 3 times.
+_LARGE_DROP_POINTS, _FEW_IMAGES = 5, 3
 
 
 def certify(
@@ -16,6 +22,7 @@ def certify(
     *,
     max_drop_points: float,
     force: bool,
+    advice: str,
     arithmetic: Arithmetic = Arithmetic(),
 ) -> Certificate:
     """Judges a comparison of float and quantised network on the test split, and adds size and latency.
@@ -24,23 +31,22 @@ def certify(
         comparison: both networks' answers, paired.
         flatbuffer: the quantised network; its latency is measured here, on one thread.
         image: what to measure the latency with; its content does not matter.
-        max_drop_points: refuse when it loses more accuracy than this, percentage points; see `loses_too_much`.
+        max_drop_points: the bound on what it may lose, percentage points; see `is_refused`.
         force: publish all the same, and say so in the certificate.
+        advice: what to do when it is refused; see `advice.after_loss`.
         arithmetic: what the network computes in; another than int8 was chosen because it passed on validation images.
 
     Raises:
-        GateError: more was lost than the bound, and `force` is off.
+        GateError: too much was lost, and `force` is off.
     """
-    above = loses_too_much(comparison.drop_points.value, n=comparison.n, max_drop_points=max_drop_points)
-    if above and not force:
+    refused = is_refused(comparison.drop_points, n=comparison.n, max_drop_points=max_drop_points)
+    if refused and not force:
         what = "int8" if arithmetic.kind == "int8" else f"The network ({arithmetic.description})"
+        drop = comparison.drop_points
         raise GateError(
-            f"{what} answers {comparison.drop_points.value:.2f} points worse than float "
-            f"({comparison.float_accuracy:.2%} → {comparison.int8_accuracy:.2%}, n = {comparison.n:,}). "
-            f"Expected a drop of at most {max_drop_points} points, or one image. What was trained is kept: by lince "
-            "quantize, read the ranges from more training images, if there are more (--set "
-            "quantize.calibration_images=5000), keep what is sensitive out of int8 (--fallback, judged on validation "
-            "images: lower quantize.max_drop_points if it passed there), or publish all the same with --force."
+            f"{what} answers {drop.value:.2f} points worse than float ({comparison.float_accuracy:.2%} → "
+            f"{comparison.int8_accuracy:.2%}, n = {comparison.n:,}, 95 % interval {drop.low:.2f} to {drop.high:.2f}). "
+            f"{expected(max_drop_points)} {advice}"
         )
     return Certificate(
         **vars(comparison),
@@ -49,19 +55,53 @@ def certify(
         latency_us=latency.time_network(Network(flatbuffer), image, threads=1).median_us,
         machine=machine.describe(),
         bound_points=max_drop_points,
-        forced=above,
+        forced=refused,
     )
 
 
-def loses_too_much(drop_points: float, *, n: int, max_drop_points: float) -> bool:
-    """Whether a network fails the gate: it loses more than the bound, and more than one image.
-
-    A bound of 0.5 points is finer than one image where there are fewer than 200: these cannot show that it is kept, and
-    one of them that falls the other way by chance must not stop a user with few images.
+def require_above_one_class(report: Report, *, force: bool, advice: str) -> None:
+    """Raises GateError when a model is right no more often than one that always names the largest class.
 
     Args:
-        drop_points: by how much it answers worse than float, percentage points.
+        report: of the model file on the test split.
+        force: publish all the same; the verdict says so.
+        advice: what to do when it is refused; see `advice.after_chance`.
+    """
+    if not force and not verdict.is_above_one_class(report):
+        raise GateError(
+            f"The network is {verdict.against_one_class(report)}. Expected more right answers than that. {advice}"
+        )
+
+
+def is_refused(drop: Interval, *, n: int, max_drop_points: float) -> bool:
+    """Whether a network fails the gate: it is shown to lose more than the bound, or was seen to lose much more.
+
+    What a few images cannot show either way is let through, and the certificate says that it is not shown.
+
+    Args:
+        drop: by how much it answers worse than float, percentage points, with its paired interval.
         n: images compared.
         max_drop_points: the bound.
     """
-    return drop_points > max_drop_points and round(drop_points * n / 100) > 1
+    is_shown = drop.low > max_drop_points
+    is_large = is_above(drop, n, max(_LARGE_DROP_POINTS, max_drop_points)) and images_lost(drop, n) > _FEW_IMAGES
+    return is_shown or is_large
+
+
+def is_above(drop: Interval, n: int, points: float) -> bool:
+    """Whether the drop that was seen is more than so many points, counted in images: rounding decides nothing."""
+    return 100 * images_lost(drop, n) > points * n
+
+
+def images_lost(drop: Interval, n: int) -> int:
+    """How many images fewer were answered rightly, of n."""
+    return round(drop.value * n / 100)
+
+
+def expected(max_drop_points: float) -> str:
+    """What the gate asks for, as a sentence."""
+    large = max(_LARGE_DROP_POINTS, max_drop_points)
+    return (
+        f"Expected a drop that is not shown to exceed {max_drop_points} points, and that is at most {large:g} points "
+        f"or {_FEW_IMAGES} images."
+    )

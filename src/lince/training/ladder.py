@@ -8,6 +8,8 @@ dynamic   int8 weights, activations in float, brought to int8 image by image
 
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
@@ -15,8 +17,8 @@ from lince import metrics
 from lince.classifier import Network
 from lince.errors import GateError
 from lince.published import Arithmetic, Attempt, Sensitivity
-from lince.records import Split
-from lince.training import certify, divergence, finished, quantize
+from lince.records import Interval, Split
+from lince.training import advice, certify, divergence, finished, quantize
 from lince.training.float_network import FloatNetwork
 from lince.training.ranges import Ranges
 from lince.training.recipe import Quantize
@@ -29,9 +31,13 @@ def climb(
     costs: Sensitivity,
     images: Split,
     options: Quantize,
+    folder: Path,
     say: Callable[[str], None],
 ) -> tuple[Arithmetic, tuple[Attempt, ...]]:
-    """Tries one arithmetic after the other until one loses no more than the bound.
+    """Tries one arithmetic after the other until one loses no more than the bound, or than one image.
+
+    Where none does, it takes the one that lost least, if the gate would let it through. So few images as a user may
+    have decide little, but a rung is not given up for one that lost more.
 
     Args:
         network: exported.
@@ -39,13 +45,14 @@ def climb(
         costs: of its layers, costliest first.
         images: of the validation split; the test split is read once, for the certificate of what is chosen here.
         options: the rungs, the bound, and how many layers may stay in float.
+        folder: the run's, for the sentence that says how to go on.
         say: told of every attempt.
 
     Returns:
-        What passed, and all attempts, the last of which it is.
+        What was chosen, and all attempts; the chosen one is marked.
 
     Raises:
-        GateError: every rung lost too much.
+        GateError: the gate would refuse every rung.
     """
     exact = finished.logits(quantize.in_float(network), images.images)
     attempts = []
@@ -56,11 +63,31 @@ def climb(
         say(_sentence(attempts[-1]))
         if attempts[-1].passed:
             return arithmetic, tuple(attempts)
-    raise GateError(
-        f"Every rung loses more than {options.max_drop_points} points on {len(images):,} validation images: "
-        f"{'; '.join(map(_sentence, attempts))}. Expected one that keeps the bound: raise quantize.max_drop_points or "
-        "quantize.max_float_layers by --set, or publish int8 all the same with --force and without --fallback."
-    )
+    least = min(attempts, key=lambda attempt: attempt.drop_points.value)
+    right = int((exact.argmax(axis=1) == images.labels).sum()) - certify.images_lost(least.drop_points, least.n)
+    if certify.is_refused(least.drop_points, n=least.n, max_drop_points=options.max_drop_points):
+        raise GateError(
+            f"Every rung loses more than {options.max_drop_points} points on {len(images):,} validation images: "
+            f"{'; '.join(map(_sentence, attempts))}. {certify.expected(options.max_drop_points)} "
+            + advice.after_ladder(
+                least.drop_points.value,
+                options,
+                folder=folder,
+                num_layers=len(costs.layers),
+                is_above_one_class=right > np.bincount(images.labels).max(),
+            )
+        )
+    say(f"None keeps the bound of {options.max_drop_points} points. Taken is what lost least.")
+    return least.arithmetic, tuple(replace(one, passed=one is least) for one in attempts)
+
+
+def suffices(drop: Interval, *, n: int, max_drop_points: float) -> bool:
+    """Whether a rung is taken at once: what it loses is within the bound, or one image.
+
+    A bound of 0.5 points is finer than one image where there are fewer than 200, and one that falls the other way by
+    chance is no reason to compute in something slower.
+    """
+    return certify.images_lost(drop, n) <= 1 or not certify.is_above(drop, n, max_drop_points)
 
 
 def _rungs(costs: Sensitivity, options: Quantize) -> Iterator[Arithmetic]:
@@ -90,7 +117,7 @@ def _attempt(arithmetic: Arithmetic, flatbuffer: bytes, exact: np.ndarray, image
         divergence=divergence.measure(exact, logits),
         flatbuffer_bytes=len(flatbuffer),
         latency_us=1e6 * seconds / len(images),
-        passed=not certify.loses_too_much(drop.value, n=len(images), max_drop_points=bound),
+        passed=suffices(drop, n=len(images), max_drop_points=bound),
     )
 
 

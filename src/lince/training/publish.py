@@ -16,14 +16,15 @@ from lince.classifier import Network
 from lince.errors import TrainingError
 from lince.files import open_regular, reason_of, write_atomically
 from lince.golden import Golden
-from lince.published import Arithmetic, Attempt, Certificate, Manifest, RunReport, Sensitivity
-from lince.records import Calibration, Predict, Prediction
+from lince.published import Arithmetic, Attempt, Manifest, RunReport, Sensitivity
+from lince.records import Calibration, Predict
 from lince.run import RunFolder
-from lince.training import backend, certify, comparison, finished, ladder, quantize, ranges, recipes, sensitivity
+from lince.training import backend, comparison, finished, judging, ladder, quantize, ranges, recipes, sensitivity
 from lince.training import model as models
 from lince.training import study as studies
 from lince.training.card import write_card
 from lince.training.float_network import FloatNetwork, export
+from lince.training.judging import Answers, Judgement
 from lince.training.opening import Run
 from lince.training.sampling import sample
 
@@ -52,7 +53,7 @@ def publish(
     Args:
         run: with a `model.keras`.
         name: of the model; the run's when None.
-        force: publish although int8 loses more than the bound.
+        force: publish although the gate refuses it: int8 lost too much, or the network is no better than one class.
         fallback: when int8 loses more than the bound on validation images, compute in what the recipe's
             `quantize.fallback` lists.
         about: see `card.write_card`.
@@ -60,7 +61,8 @@ def publish(
         say: told what is being done.
 
     Raises:
-        QuantizationError: an operation is left in float, or (GateError) too much was lost; no model is written then.
+        QuantizationError: an operation is left in float, or (GateError) too much was lost, or the network is right no
+            more often than one that always names the largest class; no model is written then.
         TrainingError: there is no trained network yet.
     """
     model, batch = trained_model(run.folder), models.images_at_once(run.recipe.spec)
@@ -82,13 +84,22 @@ def publish(
     _warn_of_few(fitted, say)
     say(f"Comparing with the float network on {len(run.test):,} test images …")
     logits = finished.logits(quantised.flatbuffer, run.test.images)
-    answers = _Answers(
+    answers = Answers(
+        validation_float=float_probabilities,
+        validation_quantised=metrics.softmax(validation_logits),
         float_probabilities=evaluate.probabilities(float_predict(model), run.test, batch_size=batch),
-        float_fitted=float_fitted,
         quantised_probabilities=metrics.softmax(logits),
         prediction=calibration.apply(logits, fitted),
     )
-    certificate = _certify(answers, quantised, run, force=force)
+    judgement = judging.judge(
+        run,
+        quantised.flatbuffer,
+        answers,
+        arithmetic=quantised.arithmetic,
+        is_fallback=fallback,
+        force=force,
+        say=say,
+    )
     manifest = artifact.describe(
         name=name or run.record.name,
         flatbuffer=quantised.flatbuffer,
@@ -96,11 +107,12 @@ def publish(
         classes=run.record.classes,
         image=run.recipe.spec,
         calibration=fitted,
-        certificate=certificate,
+        certificate=judgement.certificate,
         arithmetic=quantised.arithmetic,
+        verdict=judgement.verdict,
         training=_training_record(run, chosen),
     )
-    report = _report(manifest, answers, quantised, run, metrics.softmax(validation_logits))
+    report = _report(manifest, answers, quantised, run, float_fitted=float_fitted, judgement=judgement)
     _write(run, manifest, quantised.flatbuffer, report, answers, about=about)
     return report
 
@@ -146,16 +158,6 @@ class _Quantised:
     ladder: tuple[Attempt, ...]
 
 
-@dataclass(frozen=True)
-class _Answers:
-    """On the test images: f32[N,K] of the float model and of the quantised network, and what the model file answers."""
-
-    float_probabilities: np.ndarray
-    float_fitted: Calibration
-    quantised_probabilities: np.ndarray
-    prediction: Prediction
-
-
 def _write_study(run: Run, network: FloatNetwork, say: Say) -> None:
     validation = run.validation.take(sample(run.validation, _STUDY_IMAGES, seed=run.record.seed))
     found = studies.run(
@@ -179,7 +181,9 @@ def _quantise(network: FloatNetwork, run: Run, chosen: np.ndarray, *, fallback: 
     arithmetic, attempts = Arithmetic(), ()
     if fallback:
         judges = run.validation.take(sample(run.validation, _LADDER_IMAGES, seed=seed))
-        arithmetic, attempts = ladder.climb(network, spans, costs=costs, images=judges, options=options, say=say)
+        arithmetic, attempts = ladder.climb(
+            network, spans, costs=costs, images=judges, options=options, folder=run.folder.path, say=say
+        )
     with quantize.silenced():
         return _Quantised(quantize.to_arithmetic(network, spans, arithmetic), arithmetic, costs, attempts)
 
@@ -197,32 +201,20 @@ def _warn_of_few(fitted: Calibration, say: Say) -> None:
         )
 
 
-def _certify(answers: _Answers, quantised: _Quantised, run: Run, *, force: bool) -> Certificate:
-    found = evaluate.paired_certificate_numbers(
-        answers.float_probabilities,
-        answers.quantised_probabilities,
-        calibrated_probabilities=answers.prediction.probabilities,
-        labels=run.test.labels,
-        classes=run.test.classes,
-    )
-    return certify.certify(
-        found,
-        quantised.flatbuffer,
-        run.test.images[:1],
-        max_drop_points=run.recipe.quantize.max_drop_points,
-        force=force,
-        arithmetic=quantised.arithmetic,
-    )
-
-
 def _report(
-    manifest: Manifest, answers: _Answers, quantised: _Quantised, run: Run, validation_probabilities: np.ndarray
+    manifest: Manifest,
+    answers: Answers,
+    quantised: _Quantised,
+    run: Run,
+    *,
+    float_fitted: Calibration,
+    judgement: Judgement,
 ) -> RunReport:
     float_logits = comparison.logits_from(answers.float_probabilities)
     calibrated = comparison.compare(
-        calibration.apply(float_logits, answers.float_fitted),
+        calibration.apply(float_logits, float_fitted),
         answers.prediction,
-        float_fitted=answers.float_fitted,
+        float_fitted=float_fitted,
         fitted=manifest.calibration,
         images=run.test,
     )
@@ -231,15 +223,18 @@ def _report(
         version=manifest.version,
         classes=manifest.classes,
         float32=evaluate.report_from(answers.float_probabilities, run.test),
-        int8=evaluate.report_from(answers.prediction.probabilities, run.test),
+        int8=judgement.test,
         sets=calibrated.int8.sets,
-        validation_accuracy=evaluate.report_from(validation_probabilities, run.validation).accuracy,
+        validation_accuracy=evaluate.report_from(answers.validation_quantised, run.validation).accuracy,
         calibration=manifest.calibration,
         certificate=manifest.certificate,
         arithmetic=quantised.arithmetic,
         sensitivity=quantised.costs,
         calibrated=calibrated,
         ladder=quantised.ladder,
+        training_accuracy=judgement.training_accuracy,
+        leakage=judgement.leakage,
+        verdict=judgement.verdict,
     )
 
 
@@ -265,7 +260,7 @@ def _training_record(run: Run, calibration_images: np.ndarray) -> dict[str, Any]
 
 
 def _write(
-    run: Run, manifest: Manifest, flatbuffer: bytes, report: RunReport, answers: _Answers, *, about: str | None
+    run: Run, manifest: Manifest, flatbuffer: bytes, report: RunReport, answers: Answers, *, about: str | None
 ) -> None:
     """The model file last: while it is the old one, its report may be the new one, which names its version."""
     images = golden.draw_images(manifest.image, seed=0)

@@ -220,8 +220,8 @@ class Quantize(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         calibration_images: training images, stratified and seeded, from which activation ranges are read.
         ranges: how they become a range: `min_max` holds all of them, `q99` and `q99.9` all values of so many per cent
             of the images, `moving_average` is the quantiser's own.
-        max_drop_points: refuse to publish when int8 loses more accuracy than this, in percentage points, and more than
-            one image.
+        max_drop_points: refuse to publish when the paired interval shows that int8 loses more accuracy than this, in
+            percentage points; or when it was seen to lose more than this, more than 5 points and more than 3 images.
         fallback: what `--fallback` tries, in this order, when int8 loses more: `mixed` keeps the most sensitive layers
             in float, `int16` has activations of 16 bits, `dynamic` takes ranges from each image as it comes.
         max_float_layers: the most layers that `mixed` keeps in float.

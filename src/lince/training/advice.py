@@ -1,0 +1,132 @@
+"""How to go on after a refusal. Every command that is named here can work for the run that was refused, or the sentence
+says on what it depends.
+"""
+
+import math
+import shlex
+from pathlib import Path
+
+from lince.training.recipe import Quantize, Recipe
+
+# Times as many training images to read ranges from, where there are as many.
+_MORE_CALIBRATION = 5
+
+# Rungs of the ladder, in the order in which a recipe tries them.
+_RUNGS = Quantize().fallback
+
+
+def after_loss(
+    drop_points: float,
+    options: Quantize,
+    *,
+    folder: Path,
+    num_train: int,
+    is_fallback: bool,
+    ladder_leaves_int8: bool,
+    is_above_one_class: bool,
+) -> str:
+    """When a quantised network lost too much on test images.
+
+    Args:
+        drop_points: what it lost.
+        options: the run's.
+        folder: the run's.
+        num_train: images that ranges can be read from.
+        is_fallback: the ladder has been tried.
+        ladder_leaves_int8: on validation images, too, int8 loses more than the ladder takes.
+        is_above_one_class: it is right more often than one class would be, so that accepting the loss is enough.
+    """
+    ways = []
+    if ladder_leaves_int8 and not is_fallback:
+        ways.append(
+            f"{_quantize(folder, '--fallback')} looks for an arithmetic that loses less (int8 loses too much on "
+            "validation images, too)"
+        )
+    if num_train > options.calibration_images:
+        more = min(num_train, _MORE_CALIBRATION * options.calibration_images)
+        flags = ["--fallback"] if is_fallback else []
+        command = _quantize(folder, *flags, f"--set=quantize.calibration_images={more}")
+        ways.append(f"{command} reads the activation ranges from more training images, which may lose less")
+    if is_above_one_class and not is_fallback:
+        ways.append(f"{_quantize(folder, _bound(drop_points))} accepts the loss")
+    without = ", int8 throughout" if is_fallback else ""
+    ways.append(f"{_quantize(folder, '--force')} publishes it{without}, whatever is lost")
+    return f"What was trained is kept: {'; '.join(ways)}."
+
+
+def after_ladder(
+    drop_points: float, options: Quantize, *, folder: Path, num_layers: int, is_above_one_class: bool
+) -> str:
+    """When every rung of the ladder lost too much on validation images.
+
+    Args:
+        drop_points: what the best rung lost.
+        options: the run's.
+        folder: the run's.
+        num_layers: in which int8 can cost something.
+        is_above_one_class: the best rung is right more often than one class would be.
+    """
+    ways = []
+    missing = [rung for rung in _RUNGS if rung not in options.fallback]
+    if missing:
+        rungs = f"--set=quantize.fallback={[*options.fallback, *missing]}"
+        ways.append(f"{_quantize(folder, '--fallback', rungs)} tries {' and '.join(missing)}, too")
+    if "mixed" in options.fallback and options.max_float_layers < num_layers - 1:
+        layers = f"--set=quantize.max_float_layers={num_layers - 1}"
+        ways.append(f"{_quantize(folder, '--fallback', layers)} leaves more layers in float, which may lose less")
+    if is_above_one_class:
+        ways.append(
+            f"{_quantize(folder, '--fallback', _bound(drop_points))} accepts the loss, if test images lose no more"
+        )
+    ways.append(f"{_quantize(folder, '--force')} publishes int8 throughout, whatever is lost")
+    return f"What was trained is kept: {'; '.join(ways)}."
+
+
+def after_chance(
+    recipe: Recipe,
+    *,
+    folder: Path,
+    source: str,
+    training_accuracy: float,
+    chance: float,
+    loss: str | None,
+    is_ensemble: bool,
+    is_timed: bool,
+) -> str:
+    """When a network is right no more often than one class would be.
+
+    Args:
+        recipe: the run's.
+        folder: the run's.
+        source: the run's images, as `lince data check` takes them.
+        training_accuracy: of the network on training images, 0..1.
+        chance: what always naming one class gives on test images, 0..1.
+        loss: what `after_loss` says, where the float network is better than that; else None.
+        is_ensemble: it has no training of its own.
+        is_timed: it was trained by the clock.
+    """
+    if loss is not None:
+        return f"The float network is better than that: int8 has lost it. {loss}"
+    forced = f"What was trained is kept: {_quantize(folder, '--force')} publishes it all the same."
+    learned = f"It is right for {training_accuracy:.0%} of its training images"
+    if training_accuracy > (1 + chance) / 2:
+        return (
+            f"{learned}, so it has learned them by heart: add images, and look by "
+            f"{shlex.join(['lince', 'data', 'check', source])} for labels and copies that are wrong. {forced}"
+        )
+    if is_ensemble:
+        return f"{learned}: take members that are better by themselves. {forced}"
+    longer = "a longer --time-budget" if is_timed else f"--set train.repeats={10 * recipe.train.repeats}"
+    return (
+        f"{learned}, so it has not learned them: train anew with {longer}; where that has been tried, with a smaller "
+        f"train.learning_rate (it was {recipe.train.learning_rate:g}). {forced}"
+    )
+
+
+def _bound(drop_points: float) -> str:
+    """The next whole number of points that the drop is not above."""
+    return f"--set=quantize.max_drop_points={max(0, math.ceil(drop_points))}"
+
+
+def _quantize(folder: Path, *arguments: str) -> str:
+    return shlex.join(["lince", "quantize", str(folder), *arguments])
