@@ -3,7 +3,7 @@
 import csv
 import sys
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -11,6 +11,8 @@ import msgspec
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from lince.sentences import percent
 
 _CSV_COLUMNS = ("path", "label", "index", "probability", "abstain", "prediction_set", "error")
 
@@ -56,10 +58,13 @@ def json_lines(rows: Iterable[Row]) -> int:
 
 
 def csv_rows(rows: Iterable[Row]) -> int:
-    """A header and a row an image; the prediction set's labels are joined by "|". Returns how many rows are errors."""
+    """A header and a row an image; the prediction set's labels are joined by "|", and the field is empty without a set.
+
+    Returns how many rows are errors.
+    """
     writer = csv.DictWriter(sys.stdout, _CSV_COLUMNS, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
-    return _write(rows, lambda row: writer.writerow(row | {"prediction_set": "|".join(row.get("prediction_set", ()))}))
+    return _write(rows, lambda row: writer.writerow(row | {"prediction_set": "|".join(_set_of(row))}))
 
 
 def text_lines(rows: Iterable[Row]) -> int:
@@ -98,6 +103,11 @@ def _text_line(row: Row) -> None:
 
 
 def _sentence(row: Row) -> str:
-    others = [label for label in row["prediction_set"] if label != row["label"]]
+    others = [label for label in _set_of(row) if label != row["label"]]
     unsure = "I don't know; perhaps " if row["abstain"] else ""
-    return f"{unsure}{row['label']} {row['probability']:.1%}{', or ' if others else ''}{', '.join(others)}"
+    return f"{unsure}{row['label']} {percent(row['probability'])}{', or ' if others else ''}{', '.join(others)}"
+
+
+def _set_of(row: Row) -> Sequence[str]:
+    """The prediction set; empty for an error, and for a model without sets."""
+    return row.get("prediction_set") or ()
