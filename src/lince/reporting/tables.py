@@ -103,7 +103,7 @@ def sets_table(sets: SetReport, *, n: int) -> Table:
     """How prediction sets and abstentions behaved on `n` images."""
     table = _facts(f"Prediction sets and abstention, {n:,} images")
     if sets.coverage is None:
-        table.add_row("coverage", "–", "no sets: too few validation images to promise it")
+        table.add_row("coverage", "–", "no sets: too few validation images")
     else:
         table.add_row("coverage", percent(sets.coverage.value), f"95 % interval {percent_range(sets.coverage)}")
     table.add_row("target", percent(sets.target_coverage), "")

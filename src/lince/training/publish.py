@@ -1,6 +1,7 @@
 """From a trained network to a model file: quantise, calibrate, certify, write."""
 
 import io
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -192,7 +193,7 @@ def _fit(logits: np.ndarray, run: Run) -> Calibration:
 def _warn_of_few(fitted: Calibration, run: Run, say: Say) -> None:
     if no_sets := calibration.why_no_sets(fitted):
         most = 100 * fitted.n // (fitted.n + 1) / 100
-        again = f"lince quantize {run.folder.path} --set calibrate.coverage={most}"
+        again = shlex.join(["lince", "quantize", str(run.folder.path), "--set", f"calibrate.coverage={most}"])
         say(f"{no_sets} Add images, or promise less: {again}")
         return
     spread = calibration.coverage_spread_points(fitted)
