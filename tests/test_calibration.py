@@ -107,6 +107,14 @@ class TestUniformShare:
         assert (np.diff(ordered, axis=1) <= 0).all()
         np.testing.assert_array_equal(answers.probabilities.argmax(axis=1), answers.indices)
 
+    def test_leaves_what_claims_less(self):
+        """As much as an image needs, and none where the least probable class has its share."""
+        modest, sure = np.log(np.array([[0.5, 0.3, 0.2], [0.98, 0.019, 0.001]], np.float32))
+        answers = calibration.apply(np.stack([modest, sure]), Calibration(n=49, uniform_share=0.015))
+        np.testing.assert_array_equal(answers.probabilities[0], metrics.softmax(modest[None])[0])
+        assert pytest.approx(0.005, rel=1e-6) == answers.probabilities[1, 2]
+        assert pytest.approx(1, rel=1e-6) == answers.probabilities[1].sum()
+
     def test_is_nothing_in_files_that_do_not_name_it(self):
         """A calibration without the field answers as it always did, to the bit."""
         found = calibration.apply(FOUR, Calibration(temperature=0.66, set_threshold=0.2, n=2300)).probabilities

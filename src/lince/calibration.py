@@ -7,9 +7,9 @@ Four numbers are fitted on held-out images through the network that is served:
   images that are all answered rightly have no maximum: it rises as the temperature falls to 0. So 1 / temperature has a
   weakly informative prior, see `_PRIOR_WEIGHT`, which few images hardly move and thousands outweigh.
 - **Uniform share.** n images cannot show that a mistake is rarer than about one in n. So the probabilities are mixed
-  with the uniform distribution, just as much as keeps each at (n + ½) / (n + 1) or below: the rule of succession with
-  half an image for either outcome. The order of the classes stays. Source: Krichevsky and Trofimov 1981, IEEE Trans.
-  Inf. Theory 27:199.
+  with the uniform distribution, image by image just as far as keeps each at (n + ½) / (n + 1) or below, and no class at
+  0: the rule of succession with half an image for either outcome. The order of the classes stays, and what claims less
+  is not changed. Source: Krichevsky and Trofimov 1981, IEEE Trans. Inf. Theory 27:199.
 - **Set threshold.** Split conformal prediction with the score 1 − p(true class): when the images it was fitted on and
   new ones are exchangeable, the set {classes with probability >= threshold} holds the true class of a new image with
   at least the stated probability. The top class is always added, so that a set is never empty; adding can only
@@ -34,7 +34,7 @@ from lince.errors import LinceError
 from lince.records import Calibration, Prediction, SetReport
 
 # 1 / T has the gamma distribution of shape weight + 1 and rate weight. Its mode is T = 1, the probabilities that
-# training by cross-entropy aims at; 95 % of it are T from 0.28 to 3.2. Optima of our networks were 0.61 to 1.34.
+# training by cross-entropy aims at; 95 % of it are T from 0.28 to 3.2. Optima of our networks were 0.58 to 2.61.
 # Weights from 1 to 8, log-normal priors and smoothed targets were compared: docs/experiments.md, 2026-11-25. A gamma
 # density is log-concave in 1 / T, as the likelihood is, so that there is one mode.
 # Sources: Gelman, Jakulin, Pittau, Su 2008, Ann. Appl. Stat. 2:1360, arXiv:0901.4011: weakly informative priors where
@@ -215,11 +215,15 @@ def _uniform_share(n: int, k: int) -> float:
 
 
 def _probabilities(logits: np.ndarray, temperature: float, uniform_share: float) -> Float32[np.ndarray, "n k"]:
+    """The softmax, mixed with the uniform distribution as far as gives each class a probability of share / K."""
     probabilities = metrics.softmax(logits, temperature)
     if uniform_share == 0:
         return probabilities
-    mixed = (1 - uniform_share) * probabilities.astype(np.float64) + uniform_share / logits.shape[1]
-    return mixed.astype(np.float32)
+    k = logits.shape[1]
+    least = k * probabilities.min(axis=1, keepdims=True).astype(np.float64)  # 1 where all classes are as probable
+    needed = np.zeros_like(least)
+    np.divide(uniform_share - least, 1 - least, out=needed, where=least < uniform_share)
+    return ((1 - needed) * probabilities + needed / k).astype(np.float32)
 
 
 def _set_threshold(true_probabilities: Float32[np.ndarray, " n"], coverage: float) -> float | None:

@@ -110,7 +110,8 @@ class Calibration:
             are no sets, as `n` images are too few to promise the coverage.
         abstain_below: the answer is "I don't know" when the top probability is below this.
         n: validation images it was fitted on; 0 means never fitted (temperature 1).
-        uniform_share: of the uniform distribution, with which the softmax is mixed: (1 − share) · softmax + share / K.
+        uniform_share: the softmax is mixed with at most this share of the uniform distribution: with as much as gives
+            an image's least probable class uniform_share / K.
     """
 
     temperature: float = 1.0
