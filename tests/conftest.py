@@ -43,6 +43,9 @@ precision = "float32"
 [quantize]
 calibration_images = 24
 max_drop_points = 10
+
+[calibrate]
+coverage = 0.8  # 15 images to validate are too few for 0.95
 """
 
 Lince = Callable[..., subprocess.CompletedProcess]

@@ -368,7 +368,7 @@ class TestReadRefusesManifests:
             r"calibration\.temperature received None\. Expected a number\.", calibration=Calibration(temperature)
         )
 
-    @pytest.mark.parametrize("field", ["coverage", "set_threshold", "abstain_below"])
+    @pytest.mark.parametrize("field", ["coverage", "set_threshold", "abstain_below", "uniform_share"])
     def test_shares_out_of_range(self, refuse_manifest, field):
         """A share lies between 0 and 1."""
         refuse_manifest("shares between 0 and 1", calibration=Calibration(**{field: 1.5}))

@@ -111,7 +111,9 @@ LIES = {
         f"{field} {value}": changed(calibration=MODEL["calibration"] | {field: "X"}).replace(b'"X"', value.encode())
         for field in ("temperature", "coverage", "set_threshold", "abstain_below", "n")
         for value in ("NaN", "-1", "1e999", '"1"', "null")
+        if (field, value) != ("set_threshold", "null")  # a model without sets
     },
+    "uniform share 2": changed(calibration=MODEL["calibration"] | {"uniform_share": 2}),
     "temperature 0": changed(calibration=MODEL["calibration"] | {"temperature": 0}),
     "no class": changed(classes=[]),
     "one class": changed(classes=["cat"]),

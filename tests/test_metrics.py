@@ -177,6 +177,12 @@ class TestLikelihood:
         with pytest.raises(LinceError, match=r"Received 0 images\. Expected at least 1"):
             metrics.negative_log_likelihood(np.zeros((0, 2), np.float32), np.zeros(0, np.int64))
 
+    @pytest.mark.parametrize("probability", [1.0, 1.0001])
+    def test_is_never_minus_zero(self, probability):
+        """All right and certain costs nothing, and is printed as 0.0000; a sum of float32 may exceed one."""
+        found = metrics.negative_log_likelihood(np.array([[probability, 0]], np.float32), np.array([0]))
+        assert f"{found:.4f}" == "0.0000"
+
 
 class TestCalibrationError:
     def test_matches_value_by_hand(self):

@@ -116,6 +116,13 @@ class TestServedModel:
         thresholds = Calibration(1.5, coverage=0.9, set_threshold=0.2, abstain_below=0.4, n=100)
         assert ServedModel("pets", "0123456789ab", CLASSES, ImageSpec(4, 6, "crop"), 5, thresholds) == found
 
+    def test_reads_a_model_without_sets(self):
+        """Its threshold is null, and so few images leave a share to all classes."""
+        without = MODEL["calibration"] | {"set_threshold": None, "uniform_share": 0.04}
+        with serve(FakeLince(model=MODEL | {"calibration": without})) as url:
+            found = served_model(url, timeout_s=5).calibration
+        assert found == Calibration(1.5, coverage=0.9, abstain_below=0.4, n=100, uniform_share=0.04)
+
     @pytest.mark.parametrize("key", ["name", "version", "classes", "image", "limits", "calibration"])
     def test_names_what_is_missing(self, key):
         """A JSON service of another kind is told apart, and what it lacks named."""

@@ -100,6 +100,11 @@ class TestForeignReport:
         )
         assert (0.0, 1.0, 1.0) == (found.mean.abstained, found.mean.mean_set_size, found.mean.sure)
 
+    def test_without_sets_their_size_is_not_said(self):
+        """A model that was calibrated on few images abstains or not, and has no sets."""
+        found = robustness.foreign_report(same, SPEC, num_classes=3, thresholds=Calibration(abstain_below=0.5, n=17))
+        assert (1.0, None) == (found.mean.abstained, found.mean.mean_set_size)
+
     def test_without_thresholds_only_probabilities_count(self):
         """No sets, no abstention."""
         found = robustness.foreign_report(brightest, SPEC, num_classes=3).mean

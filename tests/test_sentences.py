@@ -1,6 +1,8 @@
-"""Names in a sentence: a few of many, the telling ones first."""
+"""Names in a sentence: a few of many, the telling ones first; probabilities that are no certainties."""
 
-from lince.sentences import brief, listed
+import pytest
+
+from lince.sentences import brief, listed, percent
 
 
 def test_listed():
@@ -21,3 +23,23 @@ class TestBrief:
             brief("abcdef", unlike="abcdeg"),
             brief("abcdeg", unlike="abcdef"),
         )
+
+
+class TestPercent:
+    @pytest.mark.parametrize(
+        ("probability", "expected"),
+        [
+            *[(0.934, "93.4%"), (0.9994, "99.9%"), (0.9996, ">99.9%"), (1.0, ">99.9%"), (1.0001, ">99.9%")],
+            *[(0.0006, "0.1%"), (0.0004, "<0.1%"), (1e-30, "<0.1%"), (0.0, "<0.1%")],
+        ],
+    )
+    def test_no_probability_is_a_certainty(self, probability, expected):
+        """float32 rounds to 1 and 0 what is only nearly so."""
+        assert expected == percent(probability)
+
+    def test_counted_shares_may_be_all_or_none(self):
+        """300 of 300 images are 100 %; 99,999 of 100,000 are not."""
+        shares = (1.0, 0.0, 0.99999, 0.00001, 0.5)
+        expected = ["100.00 %", "0.00 %", "> 99.99 %", "< 0.01 %", "50.00 %"]
+        assert expected == [percent(share, digits=2, unit=" %", counted=True) for share in shares]
+        assert "<1%" == percent(0.004, digits=0, counted=True)

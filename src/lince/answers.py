@@ -18,15 +18,16 @@ def answer(
         logits: add the network's raw output, in class order.
 
     Returns:
-        `label`, `index`, `probability`, `top`, `prediction_set`, `abstain`, and `logits` when asked for.
+        `label`, `index`, `probability`, `top`, `prediction_set` (None for a model without sets), `abstain`, and
+        `logits` when asked for.
     """
-    probabilities = prediction.probabilities[index]
+    probabilities, sets = prediction.probabilities[index], prediction.sets
     order = (-prediction.logits[index]).argsort(kind="stable")
     listed = [_entry(int(k), classes, probabilities) for k in order[:top]]
     found = {
         **_entry(int(prediction.indices[index]), classes, probabilities),
         "top": listed,
-        "prediction_set": [classes[k] for k in order if prediction.sets[index, k]],
+        "prediction_set": None if sets is None else [classes[k] for k in order if sets[index, k]],
         "abstain": bool(prediction.abstain[index]),
     }
     if logits:

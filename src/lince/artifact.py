@@ -248,7 +248,8 @@ def _check(manifest: Manifest) -> None:
         raise ModelFileError(f"classes {manifest.classes!r}. Expected labels of one line, none empty.")
     if not (1 <= image.height <= 1024 and 1 <= image.width <= 1024):
         raise ModelFileError(f"images of {image.width} × {image.height}. Expected 1 to 1024 pixels a side.")
-    shares = (calibration.coverage, calibration.set_threshold, calibration.abstain_below)
+    shares = [calibration.coverage, calibration.set_threshold or 0.0, calibration.abstain_below]
+    shares.append(calibration.uniform_share)
     if not (0 < calibration.temperature < 1e6 and all(0 <= share <= 1 for share in shares)):
         raise ModelFileError(f"{calibration!r}. Expected a positive temperature and shares between 0 and 1.")
     if (manifest.arithmetic.kind == "mixed") != bool(manifest.arithmetic.float_layers):

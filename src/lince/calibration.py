@@ -1,13 +1,20 @@
 """From logits to honest answers: temperature, prediction sets and "I don't know"; fitted once, applied everywhere.
 
-Three numbers are fitted on held-out images through the network that is served:
+Four numbers are fitted on held-out images through the network that is served:
 
-- **Temperature.** Logits are divided by it so that the likelihood of the true classes is highest. The answer does not
-  change, only how sure it is. Source: Guo et al. 2017, arXiv:1706.04599.
+- **Temperature.** Logits are divided by it so that the true classes are most probable a posteriori. The answer does not
+  change, only how sure it is. Source: Guo et al. 2017, arXiv:1706.04599, who maximise the likelihood alone. A few
+  images that are all answered rightly have no maximum: it rises as the temperature falls to 0. So 1 / temperature has a
+  weakly informative prior, see `_PRIOR_WEIGHT`, which few images hardly move and thousands outweigh.
+- **Uniform share.** n images cannot show that a mistake is rarer than about one in n. So the probabilities are mixed
+  with the uniform distribution, image by image just as far as keeps each at (n + ½) / (n + 1) or below, and no class at
+  0: the rule of succession with half an image for either outcome. The order of the classes stays, and what claims less
+  is not changed. Source: Krichevsky and Trofimov 1981, IEEE Trans. Inf. Theory 27:199.
 - **Set threshold.** Split conformal prediction with the score 1 − p(true class): when the images it was fitted on and
   new ones are exchangeable, the set {classes with probability >= threshold} holds the true class of a new image with
   at least the stated probability. The top class is always added, so that a set is never empty; adding can only
-  raise coverage, so the guarantee stays. It is marginal, over images and classes, not for each class.
+  raise coverage, so the guarantee stays. It is marginal, over images and classes, not for each class. Fewer images than
+  coverage / (1 − coverage), 19 for 95 %, can promise nothing: then there are no sets.
   Source: Sadinle, Lei, Wasserman 2019, J. Am. Stat. Assoc. 114:223, arXiv:1609.00451; Vovk, Gammerman, Shafer 2005,
   *Algorithmic Learning in a Random World*.
 - **Abstention threshold.** The answer is "I don't know" when the top probability is lower than it was for all but a
@@ -26,10 +33,19 @@ from lince import metrics
 from lince.errors import LinceError
 from lince.records import Calibration, Prediction, SetReport
 
-# An honest network has T = 1, an overconfident one (the usual case) a small multiple of it. The bounds are for images
-# that do not determine T: all answered rightly (likelihood grows as T falls to 0), or by chance (T to infinity).
-_TEMPERATURE_BOUNDS = (0.05, 20.0)
-_HALVINGS = 50  # of a bracket 6 wide in log T: T to 14 digits, in 50 softmaxes
+# 1 / T has the gamma distribution of shape weight + 1 and rate weight. Its mode is T = 1, the probabilities that
+# training by cross-entropy aims at; 95 % of it are T from 0.28 to 3.2. Optima of our networks were 0.58 to 2.61.
+# Weights from 1 to 8, log-normal priors and smoothed targets were compared: docs/experiments.md, 2026-11-25. A gamma
+# density is log-concave in 1 / T, as the likelihood is, so that there is one mode.
+# Sources: Gelman, Jakulin, Pittau, Su 2008, Ann. Appl. Stat. 2:1360, arXiv:0901.4011: weakly informative priors where
+# classes are separated; Chung, Rabe-Hesketh, Dorie, Gelman, Liu 2013, Psychometrika 78:685: gamma priors that keep a
+# scale from its boundary.
+_PRIOR_WEIGHT = 2.0
+_TEMPERATURE_BOUNDS = (1e-3, 1e3)  # where the mode is looked for: 300 times narrower and wider than was ever measured
+_HALVINGS = 50  # of a bracket 14 wide in log T: T to 13 digits, in 50 softmaxes
+
+# "I don't know" is no answer for a probability that is printed as that of the surest images is.
+_PRINTED_STEP = 0.001
 
 
 def fit(
@@ -48,8 +64,8 @@ def fit(
         abstain: the share of images, 0..1 exclusive or 0, that may be answered with "I don't know".
 
     Returns:
-        The calibration. When N is too small to promise the coverage (N < coverage / (1 − coverage): 19 images
-        for 95 %), the threshold is 0 and a set holds every class; N < 1 / abstain − 1 likewise never abstains.
+        The calibration. When N is too small to promise the coverage (see `images_for_sets`), the set threshold is None:
+        there are no sets. N < 1 / abstain − 1 never abstains.
 
     Raises:
         LinceError: when shapes do not fit, logits are not finite, labels are not classes, or a share is out of range.
@@ -58,7 +74,8 @@ def fit(
     _check_labels(labels, logits)
     _check_shares(coverage, abstain)
     temperature = _fit_temperature(logits, labels)
-    probabilities = metrics.softmax(logits, temperature)
+    uniform_share = _uniform_share(*logits.shape)
+    probabilities = _probabilities(logits, temperature, uniform_share)
     true = probabilities[np.arange(len(labels)), labels]
     return Calibration(
         temperature=temperature,
@@ -66,6 +83,7 @@ def fit(
         set_threshold=_set_threshold(true, coverage),
         abstain_below=_abstain_threshold(probabilities.max(axis=1), abstain),
         n=len(labels),
+        uniform_share=uniform_share,
     )
 
 
@@ -74,8 +92,8 @@ def apply(logits: Float32[np.ndarray, "n k"], calibration: Calibration) -> Predi
 
     Args:
         logits: f32[N,K], finite; N may be 0.
-        calibration: what `fit` returned; `Calibration()` for a network that was never calibrated, whose sets
-            then hold every class and which never abstains.
+        calibration: what `fit` returned; `Calibration()` for a network that was never calibrated, which has no sets and
+            never abstains.
 
     Returns:
         The answers; `indices` are taken from the logits, so that no rounding of the softmax can make or break a tie.
@@ -84,7 +102,7 @@ def apply(logits: Float32[np.ndarray, "n k"], calibration: Calibration) -> Predi
         LinceError: when the logits are not f32[N,K] or not finite.
     """
     _check_logits(logits)
-    probabilities = metrics.softmax(logits, calibration.temperature)
+    probabilities = _probabilities(logits, calibration.temperature, calibration.uniform_share)
     indices = logits.argmax(axis=1)
     sets, abstain = decide(probabilities, indices, calibration=calibration)
     return Prediction(logits, probabilities, indices, sets, abstain)
@@ -92,20 +110,41 @@ def apply(logits: Float32[np.ndarray, "n k"], calibration: Calibration) -> Predi
 
 def decide(
     probabilities: Float32[np.ndarray, "n k"], indices: Int64[np.ndarray, " n"], *, calibration: Calibration
-) -> tuple[Bool[np.ndarray, "n k"], Bool[np.ndarray, " n"]]:
+) -> tuple[Bool[np.ndarray, "n k"] | None, Bool[np.ndarray, " n"]]:
     """Reads calibrated probabilities with the thresholds that belong to them.
 
     Args:
-        probabilities: f32[N,K], at the calibration's own temperature.
+        probabilities: f32[N,K], calibrated by the same calibration.
         indices: i64[N], the answers.
         calibration: the thresholds.
 
     Returns:
-        The prediction sets bool[N,K], never empty, and bool[N], true for "I don't know".
+        The prediction sets bool[N,K], never empty, or None when there are none; and bool[N], true for "I don't know".
     """
+    abstain = probabilities.max(axis=1) < np.float32(calibration.abstain_below)
+    if calibration.set_threshold is None:
+        return None, abstain
     sets = probabilities >= np.float32(calibration.set_threshold)
     sets[np.arange(len(indices)), indices] = True
-    return sets, probabilities.max(axis=1) < np.float32(calibration.abstain_below)
+    return sets, abstain
+
+
+def images_for_sets(coverage: float) -> int:
+    """The fewest images on which sets of that coverage, 0..1 exclusive, can be fitted: 19 for 95 %."""
+    return _whole(math.ceil, coverage / (1 - coverage))
+
+
+def why_no_sets(calibration: Calibration) -> str:
+    """A sentence that says why a model has no prediction sets; empty when it has."""
+    if calibration.set_threshold is not None:
+        return ""
+    if calibration.n == 0:
+        return "No prediction sets: the model was never calibrated."
+    coverage = calibration.coverage
+    needed = (
+        f"{images_for_sets(coverage):,}" if 0 < coverage < 1 else "more than there are"
+    )  # a file may name any share
+    return f"No prediction sets: {calibration.n:,} validation images, {100 * coverage:.4g} % needs {needed}."
 
 
 def set_report(prediction: Prediction, labels: Int64[np.ndarray, " n"], calibration: Calibration) -> SetReport:
@@ -117,19 +156,20 @@ def set_report(prediction: Prediction, labels: Int64[np.ndarray, " n"], calibrat
         calibration: what the answers were made with; its coverage is the target.
 
     Returns:
-        Coverage with its Wilson interval, mean size of the sets (classes), share of abstentions, and accuracy of the
-        other answers (0 when there are none).
+        Coverage with its Wilson interval and mean size of the sets (classes), both None when there are none; share of
+        abstentions, and accuracy of the other answers (0 when there are none).
 
     Raises:
         LinceError: when shapes do not fit or labels are not classes.
     """
     _check_labels(labels, prediction.logits)
-    covered = prediction.sets[np.arange(len(labels)), labels]
+    sets = prediction.sets
+    covered = None if sets is None else int(sets[np.arange(len(labels)), labels].sum())
     right = (prediction.indices == labels)[~prediction.abstain]
     return SetReport(
         target_coverage=calibration.coverage,
-        coverage=metrics.accuracy_interval(int(covered.sum()), len(labels)),
-        mean_size=float(prediction.sets.sum(axis=1).mean()),
+        coverage=None if covered is None else metrics.accuracy_interval(covered, len(labels)),
+        mean_size=None if sets is None else float(sets.sum(axis=1).mean()),
         abstained=float(prediction.abstain.mean()),
         accuracy_when_answering=float(right.mean()) if len(right) else 0.0,
     )
@@ -145,20 +185,22 @@ def coverage_spread_points(calibration: Calibration) -> float:
 
 
 def _fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
-    """Finds the T where the slope of the negative log-likelihood vanishes, by bisection in log T.
+    """Finds the T where the slope of the negative log-posterior vanishes, by bisection in log T.
 
-    The likelihood is convex in 1/T, so that its slope, mean(E_p[logit] − logit of the true class), only rises with
-    1/T; halving a bracket needs nothing else, and cannot diverge as Newton's step can on a flat stretch.
+    Likelihood and prior are log-concave in 1/T, so that the slope by 1/T only rises with 1/T. It is the sum of
+    E_p[logit] − logit of the true class over the images, and weight · (1 − T). Halving a bracket needs nothing else,
+    and cannot diverge as Newton's step can on a flat stretch.
     """
     centred = logits.astype(np.float64)
     centred -= centred.max(axis=1, keepdims=True)
-    true = centred[np.arange(len(labels)), labels].mean()
+    true = centred[np.arange(len(labels)), labels].sum()
 
     def slope(temperature: float) -> float:
         weights = np.exp(centred / temperature)
-        return float(((weights * centred).sum(axis=1) / weights.sum(axis=1)).mean() - true)
+        expected = ((weights * centred).sum(axis=1) / weights.sum(axis=1)).sum()
+        return float(expected - true) + _PRIOR_WEIGHT * (1 - temperature)
 
-    if slope(1.0) == 0:  # also a network whose logits are all equal: every T is as good, and 1 changes nothing
+    if slope(1.0) == 0:  # also a network whose logits are all equal: to 1 itself, not to 13 digits of it
         return 1.0
     low, high = (math.log(bound) for bound in _TEMPERATURE_BOUNDS)
     for _ in range(_HALVINGS):
@@ -167,17 +209,42 @@ def _fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
     return math.exp((low + high) / 2)
 
 
-def _set_threshold(true_probabilities: Float32[np.ndarray, " n"], coverage: float) -> float:
-    """The probability that ceil((n+1)·coverage) of the n true classes reach; 0 when n is too small for that."""
+def _uniform_share(n: int, k: int) -> float:
+    """How much of the uniform distribution brings a probability of 1 to (n + ½) / (n + 1); 0 for a single class."""
+    return k / (k - 1) / (2 * (n + 1)) if k > 1 else 0.0
+
+
+def _probabilities(logits: np.ndarray, temperature: float, uniform_share: float) -> Float32[np.ndarray, "n k"]:
+    """The softmax, mixed with the uniform distribution as far as gives each class a probability of share / K."""
+    probabilities = metrics.softmax(logits, temperature)
+    if uniform_share == 0:
+        return probabilities
+    k = logits.shape[1]
+    least = k * probabilities.min(axis=1, keepdims=True).astype(np.float64)  # 1 where all classes are as probable
+    needed = np.zeros_like(least)
+    np.divide(uniform_share - least, 1 - least, out=needed, where=least < uniform_share)
+    return ((1 - needed) * probabilities + needed / k).astype(np.float32)
+
+
+def _set_threshold(true_probabilities: Float32[np.ndarray, " n"], coverage: float) -> float | None:
+    """The probability that ceil((n+1)·coverage) of the n true classes reach; None when n is too small for that."""
     n = len(true_probabilities)
     rank = _whole(math.ceil, (n + 1) * coverage)
-    return float(np.sort(true_probabilities)[n - rank]) if rank <= n else 0.0
+    return float(np.sort(true_probabilities)[n - rank]) if rank <= n else None
 
 
 def _abstain_threshold(top_probabilities: Float32[np.ndarray, " n"], abstain: float) -> float:
-    """The floor((n+1)·abstain)-th lowest top probability; 0, never, when that is none of them."""
-    rank = _whole(math.floor, (len(top_probabilities) + 1) * abstain)
-    return float(np.sort(top_probabilities)[rank - 1]) if rank >= 1 else 0.0
+    """The floor((n+1)·abstain)-th lowest top probability; 0, never, when that is none of them.
+
+    It stays one image in n + 1, and a step of what is printed, below the highest: n images that were all answered with
+    about the same probability do not show which answers to withhold, and rounding must not decide it.
+    """
+    n = len(top_probabilities)
+    rank = _whole(math.floor, (n + 1) * abstain)
+    if rank < 1:
+        return 0.0
+    surest = float(top_probabilities.max()) - max(1 / (n + 1), _PRINTED_STEP)
+    return max(0.0, min(float(np.sort(top_probabilities)[rank - 1]), surest))
 
 
 def _whole(rounding, product: float) -> int:

@@ -365,12 +365,14 @@ def predict(
         raise typer.BadParameter("Expected --json or --csv, not both.")
     if logits and not as_json:
         raise typer.BadParameter("--logits has a place in --json only. Add --json.")
-    from lince import artifact
+    from lince import artifact, calibration
     from lince.classifier import Classifier
     from lince.predict import predict_paths
 
     with native.hushed():
         classifier = Classifier.load(artifact.locate(model))
+    if no_sets := calibration.why_no_sets(classifier.manifest.calibration):
+        say(no_sets)
     listed = min(top or 0, len(classifier.classes))
     rows = predict_paths(classifier, paths, top=listed or _TOP_IN_JSON, logits=logits)
     failed = json_lines(rows) if as_json else (csv_rows if as_csv else text_lines)(rows, top=listed)

@@ -7,7 +7,7 @@ that lacks.
 import csv
 import io
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -15,6 +15,8 @@ import msgspec
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from lince.sentences import percent
 
 _CSV_COLUMNS = ("path", "label", "index", "probability", "abstain", "prediction_set", "error")
 
@@ -64,7 +66,8 @@ def json_lines(rows: Iterable[Row]) -> int:
 
 
 def csv_rows(rows: Iterable[Row], *, top: int = 0) -> int:
-    """A header and a row an image; the prediction set's labels are joined by "|".
+    """A header and a row an image; the prediction set's labels are joined by "|", and its field is
+    empty where there is none.
 
     Args:
         rows: one for each image.
@@ -81,7 +84,7 @@ def csv_rows(rows: Iterable[Row], *, top: int = 0) -> int:
         typer.echo(line.getvalue().encode("utf-8", "backslashreplace"), nl=False)
 
     def write_row(row: Row) -> None:
-        cells = row | {"prediction_set": "|".join(row.get("prediction_set", ()))}
+        cells = row | {"prediction_set": "|".join(_set_of(row))}
         best = [value for one in row.get("top", ()) for value in (one["label"], one["probability"])]
         write([*(cells.get(column, "") for column in _CSV_COLUMNS), *best[: len(listed)]])
 
@@ -126,7 +129,7 @@ def _text_line(row: Row, *, top: int) -> None:
     if "error" in row:
         say(f"{row['path']}: {row['error']}")
     else:
-        best = ", ".join(f"{one['label']} {one['probability']:.1%}" for one in row["top"][:top])
+        best = ", ".join(f"{one['label']} {percent(one['probability'])}" for one in row["top"][:top])
         print_text(f"{row['path']}: {_sentence(row)}{f'; top {top}: {best}' if best else ''}")
 
 
@@ -143,6 +146,11 @@ def _escaped(value: Any) -> Any:
 
 
 def _sentence(row: Row) -> str:
-    others = [label for label in row["prediction_set"] if label != row["label"]]
+    others = [label for label in _set_of(row) if label != row["label"]]
     unsure = "I don't know; perhaps " if row["abstain"] else ""
-    return f"{unsure}{row['label']} {row['probability']:.1%}{', or ' if others else ''}{', '.join(others)}"
+    return f"{unsure}{row['label']} {percent(row['probability'])}{', or ' if others else ''}{', '.join(others)}"
+
+
+def _set_of(row: Row) -> Sequence[str]:
+    """The prediction set; empty for an error, and for a model without sets."""
+    return row.get("prediction_set") or ()

@@ -151,7 +151,8 @@ def negative_log_likelihood(probabilities: Float32[np.ndarray, "n k"], labels: I
     """
     _check_lengths(labels, probabilities)
     true = probabilities[np.arange(len(labels)), labels].astype(np.float64)
-    return float(-np.log(np.maximum(true, _SMALLEST_PROBABILITY)).mean())
+    nats = np.log(np.clip(true, _SMALLEST_PROBABILITY, 1)).mean()  # float32's rounding may exceed one
+    return abs(float(nats))  # −0.0 is printed with its sign
 
 
 def expected_calibration_error(

@@ -242,13 +242,13 @@ class CalibrationComparison:
 
     Attributes:
         coverage_drop_points: coverage of the float network's sets minus that of the file's, percentage points, paired.
-        set_size_growth: classes that a set of the file holds more, on average.
+        set_size_growth: classes that a set of the file holds more, on average. Both None without sets.
     """
 
     float32: CalibratedAnswers
     int8: CalibratedAnswers
-    coverage_drop_points: Interval
-    set_size_growth: float
+    coverage_drop_points: Interval | None
+    set_size_growth: float | None
 
 
 @dataclass(frozen=True)

@@ -110,16 +110,20 @@ class Calibration:
     Attributes:
         temperature: logits are divided by it before the softmax.
         coverage: the share of images whose true class the prediction set should hold, 0..1.
-        set_threshold: a class is in the set when its probability is at least this; the top class always is.
+        set_threshold: a class is in the set when its probability is at least this; the top class always is. None: there
+            are no sets, as `n` images are too few to promise the coverage.
         abstain_below: the answer is "I don't know" when the top probability is below this.
         n: validation images it was fitted on; 0 means never fitted (temperature 1).
+        uniform_share: the softmax is mixed with at most this share of the uniform distribution: with as much as gives
+            an image's least probable class uniform_share / K.
     """
 
     temperature: float = 1.0
     coverage: float = 0.95
-    set_threshold: float = 0.0
+    set_threshold: float | None = None
     abstain_below: float = 0.0
     n: int = 0
+    uniform_share: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -128,16 +132,16 @@ class Prediction:
 
     Attributes:
         logits: f32[N,K], the network's dequantised output.
-        probabilities: f32[N,K], softmax(logits / temperature); rows sum to 1.
+        probabilities: f32[N,K], calibrated; rows sum to 1.
         indices: i64[N], the top class: argmax of the logits, the lowest index on a tie.
-        sets: bool[N,K], the prediction set; never empty.
+        sets: bool[N,K], the prediction set; never empty. None for a model without sets.
         abstain: bool[N], true for "I don't know".
     """
 
     logits: Float32[np.ndarray, "n k"]
     probabilities: Float32[np.ndarray, "n k"]
     indices: Int64[np.ndarray, " n"]
-    sets: Bool[np.ndarray, "n k"]
+    sets: Bool[np.ndarray, "n k"] | None
     abstain: Bool[np.ndarray, " n"]
 
 
@@ -196,11 +200,11 @@ class Report:
 
 @dataclass(frozen=True)
 class SetReport:
-    """How the prediction sets and abstentions of a model behaved on a split."""
+    """How the prediction sets and abstentions of a model behaved on a split; coverage and size None without sets."""
 
     target_coverage: float
-    coverage: Interval
-    mean_size: float
+    coverage: Interval | None
+    mean_size: float | None
     abstained: float
     accuracy_when_answering: float
 

@@ -49,9 +49,10 @@ class _Calibration:
 
     temperature: Annotated[float, Meta(gt=0, lt=1e6)]
     coverage: _Share
-    set_threshold: _Share
+    set_threshold: _Share | None
     abstain_below: _Share
     n: Annotated[int, Meta(ge=0, le=2**62)]
+    uniform_share: _Share = 0.0
 
 
 @dataclass(frozen=True)

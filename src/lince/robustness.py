@@ -65,7 +65,7 @@ class ForeignScore:
     Attributes:
         name: a kind of `foreign.KINDS`, or the folder.
         sure: share of answers with a probability above `SURE`.
-        abstained, mean_set_size: share of "I don't know", classes a set; None for a model without thresholds.
+        abstained, mean_set_size: share of "I don't know", classes a set; None for a model without that threshold.
         unread: files that could not be read.
     """
 
@@ -220,12 +220,17 @@ def _foreign_score(
         sure += int((answers.max(axis=1) > SURE).sum())
         if thresholds:
             sets, unsure = calibration.decide(answers, answers.argmax(axis=1), calibration=thresholds)
-            abstained, members = abstained + int(unsure.sum()), members + int(sets.sum())
+            abstained, members = abstained + int(unsure.sum()), members + (0 if sets is None else int(sets.sum()))
     if count == 0:
         raise DataError(f"{name!r} has no picture that can be read: {unread[0]}") from unread[0]
-    known = thresholds is not None
+    has_sets = thresholds is not None and thresholds.set_threshold is not None
     return ForeignScore(
-        name, count, sure / count, abstained / count if known else None, members / count if known else None, len(unread)
+        name=name,
+        n=count,
+        sure=sure / count,
+        abstained=abstained / count if thresholds else None,
+        mean_set_size=members / count if has_sets else None,
+        unread=len(unread),
     )
 
 

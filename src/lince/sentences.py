@@ -1,4 +1,4 @@
-"""Names in a sentence, so that thousands of them still make one."""
+"""Names and probabilities in a sentence: thousands of names still make one, and no rounding makes a certainty."""
 
 from collections.abc import Collection, Sequence
 
@@ -15,3 +15,21 @@ def brief(names: Sequence[str], *, unlike: Collection[str] = ()) -> str:
     """The first few class names for a sentence, those that `unlike` lacks first, so that a difference shows."""
     ordered = sorted(names, key=unlike.__contains__)
     return ", ".join(ordered[:_SHOWN]) + (", …" if len(ordered) > _SHOWN else "")
+
+
+def percent(share: float, *, digits: int = 1, unit: str = "%", counted: bool = False) -> str:
+    """A share 0..1 in per cent, where rounding makes no certainty: `>99.9%` and `<0.1%` for what is only nearly 1 or 0.
+
+    Args:
+        share: 0..1.
+        digits: after the point.
+        unit: what follows the number, `%` or ` %`.
+        counted: a share of images, which may be exactly 0 or 1; otherwise a probability, which float32 rounds to them.
+    """
+    text, step = f"{100 * share:.{digits}f}", 10**-digits
+    gap = " " if unit.startswith(" ") else ""
+    if float(text) >= 100 and not (counted and share == 1):
+        return f">{gap}{100 - step:.{digits}f}{unit}"
+    if float(text) <= 0 and not (counted and share == 0):
+        return f"<{gap}{step:.{digits}f}{unit}"
+    return f"{text}{unit}"

@@ -171,7 +171,7 @@ def publish(
     from lince.reporting import quantisation, tables
     from lince.run import RunFolder
 
-    show(tables.report_table(published.int8), tables.sets_table(published.sets))
+    show(tables.report_table(published.int8), tables.sets_table(published.sets, n=published.int8.n))
     show(tables.certificate_table(published.certificate, published.arithmetic))
     show(*quantisation.report_tables(published, RunFolder(run).read_study()))
     print_text(f"Verdict: {published.verdict.text}")

@@ -127,7 +127,7 @@ def measure(
 
     report = evaluate.evaluate(predict, images, progress=progress)
     fields = zip(*(vars(one).values() for one in answered), strict=True)
-    prediction = Prediction(*(np.concatenate(parts) for parts in fields))
+    prediction = Prediction(*(None if parts[0] is None else np.concatenate(parts) for parts in fields))
     return report, calibration.set_report(prediction, images.labels, subject.classifier.manifest.calibration)
 
 

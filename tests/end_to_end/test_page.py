@@ -108,6 +108,18 @@ def test_set_promises_nothing_of_other_pictures(page: Page, picture: Path):
     expect(page.locator("#legend")).to_contain_text("95\u00a0% of pictures like those the model was trained on.")
 
 
+def test_too_few_images_name_no_set_and_nothing_is_certain(page: Page, picture: Path):
+    """Null for a set: no bar is marked, and the reason is said. A probability that float32 rounds to 1 is not 100 %."""
+    top = [{"label": "cat", "index": 3, "probability": 1}, {"label": "dog", "index": 5, "probability": 0}]
+    answer = {**top[0], "top": top, "abstain": False, "prediction_set": None}
+    page.route("**/predict?*", lambda route: route.fulfill(json={"predictions": [answer]}))
+    page.set_input_files("#file", picture)
+    expect(page.locator("#explanation")).to_have_text("> 99.9\u00a0% sure.")
+    assert page.locator("#bars .share").all_text_contents() == ["> 99.9\u00a0%", "< 0.1\u00a0%"]
+    assert page.locator("#bars .member").count() == 0
+    expect(page.locator("#legend")).to_contain_text("No set of classes is named: 2,300 validation images are too few")
+
+
 def test_what_is_no_picture_is_explained(page: Page, picture: Path, tmp_path: Path):
     """The server's words, in an alert; the next good picture takes its place."""
     (tmp_path / "notes.txt").write_text("no picture")

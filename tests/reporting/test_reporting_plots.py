@@ -95,7 +95,7 @@ class TestReliabilityDiagram:
         np.testing.assert_allclose([[0.5, 1], [0.95, 0.5]], points.get_xydata(), rtol=1e-6)
         np.testing.assert_allclose([1 / 3, 2 / 3], sorted(bar.get_height() for bar in below.patches)[-2:])
         assert len(below.patches) == 15
-        assert above.get_title() == "Reliability (calibration error 46.67 %)"
+        assert above.get_title() == "Reliability of 3 answers (calibration error 46.67 %)"
 
     def test_refuses_no_image(self):
         """Nothing can be said about nothing."""

@@ -87,10 +87,18 @@ class TestGrids:
 
     def test_calibrated(self, calibrated):
         """Float beside what is served, and the difference with its sign."""
-        rows = {row[0]: row[1:] for row in quantisation.calibrated_grid(calibrated).rows}
+        rows = {row[0]: row[1:] for row in quantisation.calibrated_grid(calibrated, n=10_000).rows}
         assert ("1.75 %", "1.51 %", "−0.24 points") == rows["calibration error, ECE"]
         assert ("1.820", "1.900", "+0.080") == rows["classes a set, on average"]
         assert "−0.02 points" == rows["sets that hold the true class"][-1]
+        assert quantisation.calibrated_grid(calibrated, n=10_000).title.endswith(", 10,000 test images")
+
+    def test_calibrated_without_sets(self, calibrated):
+        """What was not measured has no row, and is not remarked upon."""
+        without = replace(calibrated, coverage_drop_points=None, set_size_growth=None)
+        grid = quantisation.calibrated_grid(without, n=40)
+        assert not [row for row in grid.rows if "sets" in row[0] or "classes" in row[0]]
+        assert "Coverage" not in grid.remark
 
     def test_study(self, study):
         """Mean and spread of the draws, in millinats; the choice in use is marked, once."""
@@ -121,7 +129,7 @@ class TestPage:
         grids = (
             quantisation.sensitivity_grid(sensitivity),
             quantisation.ladder_grid(ladder),
-            quantisation.calibrated_grid(calibrated),
+            quantisation.calibrated_grid(calibrated, n=300),
             quantisation.study_grid(study),
         )
         classes = tuple(score.label for score in report.per_class)

@@ -1,6 +1,7 @@
 """Tables in the terminal say what the records hold."""
 
 import io
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
@@ -23,9 +24,9 @@ def text_of(table) -> list[str]:
 def test_report_leads_with_accuracy_and_interval(report):
     """The headline, and the four numbers beside it."""
     lines = text_of(tables.report_table(report, title="Evaluation of the test split"))
-    assert lines[0] == "Evaluation of the test split"
+    assert lines[0] == "Evaluation of the test split, 300 images"
     low, high = 100 * report.accuracy.low, 100 * report.accuracy.high
-    expected = f"accuracy {100 * report.accuracy.value:.2f} % 95 % interval {low:.2f}–{high:.2f} %, 300 images"
+    expected = f"accuracy {100 * report.accuracy.value:.2f} % 95 % interval {low:.2f}–{high:.2f} %"
     assert expected == lines[1]
     assert f"negative log-likelihood {report.nll:.4f} nats an image" in lines
     assert f"calibration error {100 * report.ece:.2f} % ECE of the top probability, 15 bins" in lines
@@ -74,12 +75,22 @@ def test_certificate_shows_both_networks(certificate):
 
 def test_sets_show_coverage_and_target(sets):
     """What was promised beside what was found."""
-    lines = text_of(tables.sets_table(sets))
+    lines = text_of(tables.sets_table(sets, n=10_000))
+    assert lines[0] == "Prediction sets and abstention, 10,000 images"
     assert "coverage 95.37 % 95 % interval 94.94–95.76 %" in lines
     assert "target 95.00 %" in lines
     assert "mean size 1.82 classes a set" in lines
     assert "“I don't know” 4.90 % of the images" in lines
-    assert "accuracy of the rest 83.00 %" in lines
+    assert "accuracy of the rest 83.00 % 9,510 images" in lines
+
+
+def test_no_sets_are_a_dash(sets):
+    """No coverage and no size, and where nothing was answered no accuracy."""
+    without = replace(sets, coverage=None, mean_size=None, abstained=1.0, accuracy_when_answering=0.0)
+    lines = text_of(tables.sets_table(without, n=17))
+    assert "coverage – no sets: too few validation images" in lines
+    assert "mean size – classes a set" in lines
+    assert "accuracy of the rest – 0 images" in lines
 
 
 def corruptions(*, abstained: float | None) -> CorruptionReport:
@@ -106,7 +117,9 @@ def test_corruptions_have_a_line_each():
 def test_corruptions_show_abstention_where_there_is_any():
     """A second table, of the same shape."""
     _, abstained = tables.corruption_tables(corruptions(abstained=0.125))
-    assert "jpeg 12.5 % 12.5 % 12.5 % 12.5 % 12.5 % 12.5 %" in text_of(abstained)
+    lines = text_of(abstained)
+    assert lines[0] == "“I don't know” on worse images, 2,000 images"
+    assert "jpeg 12.5 % 12.5 % 12.5 % 12.5 % 12.5 % 12.5 %" in lines
 
 
 def test_foreign_pictures_have_a_line_each():

@@ -36,6 +36,15 @@ def test_each_network_by_its_own_answers():
     assert found.set_size_growth == 0
 
 
+def test_without_sets_there_is_nothing_to_compare():
+    """Too few validation images: probabilities are compared, sets are not."""
+    images = Split(np.zeros((2, 1, 1, 3), np.uint8), np.array([0, 1]), ("a", "b"), ("x", "y"))
+    few = Calibration(n=17)
+    answers = calibration.apply(logits_from(np.array([[0.9, 0.1], [0.9, 0.1]], np.float32)), few)
+    found = compare(answers, answers, float_fitted=few, fitted=few, images=images)
+    assert (found.coverage_drop_points, found.set_size_growth, found.int8.sets.coverage) == (None, None, None)
+
+
 def test_each_network_by_its_own_calibration():
     """The same answers, and another threshold: sets of both classes instead of one."""
     images = Split(np.zeros((2, 1, 1, 3), np.uint8), np.array([0, 1]), ("a", "b"), ("x", "y"))

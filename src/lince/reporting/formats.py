@@ -1,11 +1,22 @@
 """How numbers are written for people, the same in the terminal and on the page."""
 
+from lince import sentences
 from lince.records import Interval
 
 
 def percent(share: float, digits: int = 2) -> str:
-    """A share 0..1 as `81.34 %`."""
-    return f"{100 * share:.{digits}f} %"
+    """A share of images, 0..1, as `81.34 %`; 100 % and 0 % are all and none of them, not nearly so."""
+    return sentences.percent(share, digits=digits, unit=" %", counted=True)
+
+
+def probability(value: float) -> str:
+    """A probability as `81.3 %`; at most `> 99.9 %`, at least `< 0.1 %`."""
+    return sentences.percent(value, unit=" %")
+
+
+def sets_size(classes: float | None, digits: int = 2) -> str:
+    """Classes a set, on average; a dash where there are no sets."""
+    return "–" if classes is None else f"{classes:.{digits}f}"
 
 
 def percent_range(interval: Interval, digits: int = 2) -> str:

@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Float32, Int64
 from matplotlib.figure import Figure
 
+from lince import calibration
 from lince.errors import LinceError
 from lince.files import write_atomically
 from lince.published import Arithmetic, Certificate, Sensitivity, Study, Verdict
@@ -102,7 +103,8 @@ def _environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    for name in ("percent", "percent_range", "points", "points_range", "file_size", "microseconds"):
+    environment.filters["why_no_sets"] = calibration.why_no_sets
+    for name in ("percent", "percent_range", "probability", "points", "points_range", "file_size", "microseconds"):
         environment.filters[name] = getattr(formats, name)
     environment.filters["percent1"] = partial(formats.percent, digits=1)
     return environment

@@ -21,6 +21,7 @@ from lince import metrics
 from lince.errors import LinceError
 from lince.files import write_atomically
 from lince.records import EpochRecord, Report
+from lince.reporting.formats import percent
 
 _TRAINING, _VALIDATION = "#0072B2", "#D55E00"  # blue and vermilion. Source: Okabe and Ito 2008
 _INK, _FAINT = "#333333", "#999999"
@@ -106,7 +107,9 @@ def reliability_diagram(probabilities: Float32[np.ndarray, "n k"], labels: Int64
     _draw_reliability(above, counts, confidence, accuracy)
     error = metrics.expected_calibration_error(probabilities, labels)
     above.set(
-        title=f"Reliability (calibration error {100 * error:.2f} %)", ylabel="share of right answers", ylim=(0, 1)
+        title=f"Reliability of {len(labels):,} answers (calibration error {percent(error)})",
+        ylabel="share of right answers",
+        ylim=(0, 1),
     )
     above.legend(loc="lower right", frameon=False)
     width = 1 / len(counts)

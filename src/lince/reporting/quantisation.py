@@ -7,7 +7,15 @@ from rich import box
 from rich.table import Table
 
 from lince.published import Attempt, CalibrationComparison, Divergence, RunReport, Sensitivity, Study
-from lince.reporting.formats import file_size, microseconds, percent, percent_range, points, points_range
+from lince.reporting.formats import (
+    file_size,
+    microseconds,
+    percent,
+    percent_range,
+    points,
+    points_range,
+    sets_size,
+)
 
 # Layers in a table for the terminal and the page; the plot and report.json have all.
 _LAYERS_SHOWN = 10
@@ -32,7 +40,7 @@ def grids(report: RunReport, study: Study | None = None) -> tuple[Grid, ...]:
     if report.ladder:
         found.append(ladder_grid(report.ladder))
     if report.calibrated:
-        found.append(calibrated_grid(report.calibrated))
+        found.append(calibrated_grid(report.calibrated, n=report.int8.n))
     if study:
         found.append(study_grid(study))
     return tuple(found)
@@ -82,12 +90,9 @@ def ladder_grid(attempts: tuple[Attempt, ...]) -> Grid:
     )
 
 
-def calibrated_grid(calibrated: CalibrationComparison) -> Grid:
-    """Calibrated answers before and after quantisation."""
+def calibrated_grid(calibrated: CalibrationComparison, *, n: int) -> Grid:
+    """Calibrated answers before and after quantisation, on `n` test images."""
     before, after = calibrated.float32, calibrated.int8
-    sets = (before.sets.coverage, after.sets.coverage)
-    coverages = tuple(f"{percent(coverage.value)} ({percent_range(coverage)})" for coverage in sets)
-    covered = f"{points(-calibrated.coverage_drop_points.value)} points"
     error = f"{points(100 * (after.ece - before.ece))} points"
     abstained = f"{points(100 * (after.sets.abstained - before.sets.abstained))} points"
     right = f"{points(100 * (after.sets.accuracy_when_answering - before.sets.accuracy_when_answering))} points"
@@ -95,23 +100,32 @@ def calibrated_grid(calibrated: CalibrationComparison) -> Grid:
         ("temperature", *(f"{one.temperature:.3f}" for one in (before, after)), ""),
         ("calibration error, ECE", percent(before.ece), percent(after.ece), error),
         ("negative log-likelihood", f"{before.nll:.4f}", f"{after.nll:.4f}", points(after.nll - before.nll, 4)),
-        ("sets that hold the true class", *coverages, covered),
-        (
-            "classes a set, on average",
-            *(f"{one.sets.mean_size:.3f}" for one in (before, after)),
-            points(calibrated.set_size_growth, 3),
-        ),
+        *_sets_rows(calibrated),
         ("“I don't know”", percent(before.sets.abstained), percent(after.sets.abstained), abstained),
         ("accuracy of the rest", *(percent(one.sets.accuracy_when_answering) for one in (before, after)), right),
     )
-    lost = points_range(calibrated.coverage_drop_points)
+    drop = calibrated.coverage_drop_points
+    lost = "" if drop is None else f" Coverage lost: {points_range(drop)} points, paired 95 % interval."
     return Grid(
         name="calibrated",
-        title="Calibrated answers before and after quantisation, test images",
+        title=f"Calibrated answers before and after quantisation, {n:,} test images",
         columns=("", "float", "as served", "difference"),
         rows=rows,
-        remark=f"Each network has a calibration of its own, from the same validation images. Coverage lost: {lost} "
-        "points, paired 95 % interval.",
+        remark=f"Each network has a calibration of its own, from the same validation images.{lost}",
+    )
+
+
+def _sets_rows(calibrated: CalibrationComparison) -> tuple[tuple[str, ...], ...]:
+    """Coverage and size of the sets; no rows when there are none."""
+    drop, growth = calibrated.coverage_drop_points, calibrated.set_size_growth
+    if drop is None or growth is None:
+        return ()
+    sets = (calibrated.float32.sets, calibrated.int8.sets)
+    coverages = (f"{percent(one.coverage.value)} ({percent_range(one.coverage)})" for one in sets)
+    sizes = (sets_size(one.mean_size, 3) for one in sets)
+    return (
+        ("sets that hold the true class", *coverages, f"{points(-drop.value)} points"),
+        ("classes a set, on average", *sizes, points(growth, 3)),
     )
 
 

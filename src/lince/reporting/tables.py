@@ -7,7 +7,16 @@ from lince.corruptions import AMOUNTS, STRENGTHS
 from lince.latency import BATCHES, Bench
 from lince.published import Arithmetic, Certificate
 from lince.records import Mistake, Report, SetReport
-from lince.reporting.formats import file_size, microseconds, percent, percent_range, points, points_range
+from lince.reporting.formats import (
+    file_size,
+    microseconds,
+    percent,
+    percent_range,
+    points,
+    points_range,
+    probability,
+    sets_size,
+)
 from lince.robustness import CorruptionReport, ForeignReport, ForeignScore
 from lince.sentences import listed
 
@@ -29,16 +38,15 @@ def evaluation_tables(
 ) -> list[Table]:
     """Everything that was measured; what is None was not."""
     tables = [report_table(report), class_table(report), mistakes_table(report.mistakes)] if report else []
-    tables += [sets_table(sets)] if sets else []
+    tables += [sets_table(sets, n=report.n)] if report and sets else []
     tables += corruption_tables(corruptions) if corruptions else []
     return tables + ([foreign_table(foreign)] if foreign else [])
 
 
 def report_table(report: Report, *, title: str = "Evaluation") -> Table:
     """The numbers that hold for the whole split."""
-    table = _facts(title)
-    interval = f"95 % interval {percent_range(report.accuracy)}"
-    table.add_row("accuracy", percent(report.accuracy.value), f"{interval}, {report.n:,} images")
+    table = _facts(f"{title}, {report.n:,} images")
+    table.add_row("accuracy", percent(report.accuracy.value), f"95 % interval {percent_range(report.accuracy)}")
     table.add_row("balanced accuracy", percent(report.balanced_accuracy), "mean recall of the classes")
     table.add_row("macro F1", percent(report.macro_f1), "mean F1 of the classes")
     table.add_row("negative log-likelihood", f"{report.nll:.4f}", "nats an image")
@@ -74,7 +82,7 @@ def mistakes_table(mistakes: tuple[Mistake, ...]) -> Table:
     table.add_column("probability", justify="right")
     for mistake in mistakes:
         names = (_plain(name) for name in (mistake.name, mistake.label, mistake.predicted))
-        table.add_row(*names, percent(mistake.probability, 1))
+        table.add_row(*names, probability(mistake.probability))
     return table
 
 
@@ -99,14 +107,19 @@ def certificate_table(certificate: Certificate, arithmetic: Arithmetic = Arithme
     return table
 
 
-def sets_table(sets: SetReport) -> Table:
-    """How prediction sets and abstentions behaved."""
-    table = _facts("Prediction sets and abstention")
-    table.add_row("coverage", percent(sets.coverage.value), f"95 % interval {percent_range(sets.coverage)}")
+def sets_table(sets: SetReport, *, n: int) -> Table:
+    """How prediction sets and abstentions behaved on `n` images."""
+    table = _facts(f"Prediction sets and abstention, {n:,} images")
+    if sets.coverage is None:
+        table.add_row("coverage", "–", "no sets: too few validation images")
+    else:
+        table.add_row("coverage", percent(sets.coverage.value), f"95 % interval {percent_range(sets.coverage)}")
     table.add_row("target", percent(sets.target_coverage), "")
-    table.add_row("mean size", f"{sets.mean_size:.2f}", "classes a set")
+    table.add_row("mean size", sets_size(sets.mean_size), "classes a set")
     table.add_row("“I don't know”", percent(sets.abstained), "of the images")
-    table.add_row("accuracy of the rest", percent(sets.accuracy_when_answering), "")
+    answered = n - round(n * sets.abstained)
+    right = percent(sets.accuracy_when_answering) if answered else "–"
+    table.add_row("accuracy of the rest", right, f"{answered:,} images")
     return table
 
 
@@ -121,7 +134,7 @@ def corruption_tables(report: CorruptionReport) -> tuple[Table, ...]:
         return (accuracy,)
     shares = [score.abstained or 0.0 for score in report.scores]
     abstained = _grid(report, shares, clean=report.clean_abstained, mean=report.mean_abstained)
-    abstained.title = "“I don't know” on worse images"
+    abstained.title = f"“I don't know” on worse images, {report.n:,} images"
     return accuracy, abstained
 
 
@@ -163,7 +176,7 @@ def foreign_table(report: ForeignReport) -> Table:
 
 def _foreign_cells(score: ForeignScore) -> tuple[str, ...]:
     abstained = "–" if score.abstained is None else percent(score.abstained, 1)
-    size = "–" if score.mean_set_size is None else f"{score.mean_set_size:.2f}"
+    size = sets_size(score.mean_set_size)
     unread = f" ({score.unread:,} files could not be read)" if score.unread else ""
     return f"{_plain(score.name)}{unread}", abstained, size, percent(score.sure, 1), f"{score.n:,}"
 

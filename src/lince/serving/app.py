@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -114,7 +114,7 @@ def _describe(classifier: Classifier, settings: ServeSettings) -> ModelAnswer:
         classes=manifest.classes,
         image=manifest.image,
         arithmetic=manifest.arithmetic,
-        calibration=manifest.calibration,
+        calibration=replace(manifest.calibration),  # msgspec leaves out defaults that the file did not name
         certificate=manifest.certificate,
         verdict=manifest.verdict,
         limits=Limits(settings.max_parts, settings.max_body_bytes, settings.max_pixels, FORMATS),

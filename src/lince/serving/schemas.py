@@ -25,7 +25,8 @@ class ImageAnswer:
     Attributes:
         label, index, probability: of the most probable class.
         top: the most probable classes, best first.
-        prediction_set: the classes that together hold the true one with the model's stated coverage, best first.
+        prediction_set: the classes that together hold the true one with the model's stated coverage, best first; null
+            when the model was calibrated on too few images to promise it.
         abstain: true for "I don't know"; `label` is then the best guess all the same.
         logits: the network's dequantised output, in the order of the classes; only with `?logits=true`.
     """
@@ -34,7 +35,7 @@ class ImageAnswer:
     index: int
     probability: float
     top: tuple[ClassProbability, ...]
-    prediction_set: tuple[str, ...]
+    prediction_set: tuple[str, ...] | None
     abstain: bool
     logits: tuple[float, ...] = ()
 

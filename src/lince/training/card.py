@@ -4,6 +4,7 @@ from typing import Any
 
 from lince import calibration
 from lince.published import Arithmetic, Manifest, RunReport, Sensitivity
+from lince.records import Calibration, SetReport
 
 
 def write_card(manifest: Manifest, report: RunReport, *, about: str | None = None) -> str:
@@ -37,16 +38,15 @@ bound {certificate.bound_points:.2f} points, {certificate.verdict} |
 | different answers, float and quantised | {certificate.disagreement:.2%} |
 {_costliest(report.sensitivity)}\
 | calibration error (ECE, 15 bins) | {certificate.calibrated_ece:.4f} (before temperature {certificate.int8_ece:.4f}) |
-| prediction sets | hold the true class for {sets.coverage.value:.2%} of images \
-(promised {sets.target_coverage:.0%}), {sets.mean_size:.2f} classes on average{_before(report)} |
-| "I don't know" | {sets.abstained:.2%} of images; {sets.accuracy_when_answering:.2%} right on the others |
+| prediction sets | {_sets(report)} |
+| "I don't know" | {sets.abstained:.2%} of images; {_others(sets, n=certificate.n)} |
 | one image, one thread | {certificate.latency_us:,.0f} µs on {certificate.machine} |
 
 ## From what
 Dataset fingerprint `{training["fingerprint"]}`; {_recipe(training)}, seed {training["seed"]};
 activation ranges read from {len(training["calibration_indices"]):,} training images; temperature, sets and
-abstention fitted on {manifest.calibration.n:,} validation images, which promise the sets' coverage to within
-{calibration.coverage_spread_points(manifest.calibration):.1f} points. No test image was trained, calibrated
+abstention fitted on {manifest.calibration.n:,} validation images{_promise(manifest.calibration)}.
+No test image was trained, calibrated
 or validated on: the table above and the bound on what quantisation may lose were measured on them.\
 {_taught(training)}{_left_out(training)}
 
@@ -107,8 +107,32 @@ def _costliest(sensitivity: Sensitivity | None) -> str:
     )
 
 
+def _sets(report: RunReport) -> str:
+    """What prediction sets do, or why there are none."""
+    sets = report.sets
+    if sets.coverage is None or sets.mean_size is None:
+        return calibration.why_no_sets(report.calibration)
+    return (
+        f"hold the true class for {sets.coverage.value:.2%} of images (promised {sets.target_coverage:.0%}), "
+        f"{sets.mean_size:.2f} classes on average{_before(report)}"
+    )
+
+
 def _before(report: RunReport) -> str:
-    if report.calibrated is None:
+    if report.calibrated is None or report.calibrated.float32.sets.coverage is None:
         return ""
     sets = report.calibrated.float32.sets
     return f"; of the float network {sets.coverage.value:.2%} and {sets.mean_size:.2f}"
+
+
+def _others(sets: SetReport, *, n: int) -> str:
+    """The accuracy of the images that are answered."""
+    answered = n - round(n * sets.abstained)
+    return f"{sets.accuracy_when_answering:.2%} right on the other {answered:,}" if answered else "none was answered"
+
+
+def _promise(fitted: Calibration) -> str:
+    """How exactly so many images promise the coverage; nothing when they promise none."""
+    if fitted.set_threshold is None:
+        return ""
+    return f", which promise the sets' coverage to within\n{calibration.coverage_spread_points(fitted):.1f} points"

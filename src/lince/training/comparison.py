@@ -35,12 +35,14 @@ def compare(
         float_fitted, fitted: calibrations, from the validation images, each through its own network.
         images: of the test split.
     """
-    rows = np.arange(len(images))
-    covered, covered_after = (one.sets[rows, images.labels] for one in (float_prediction, prediction))
     before, after = (
         _measure(float_prediction, float_fitted, images),
         _measure(prediction, fitted, images),
     )
+    if prediction.sets is None or float_prediction.sets is None:
+        return CalibrationComparison(before, after, coverage_drop_points=None, set_size_growth=None)
+    rows = np.arange(len(images))
+    covered, covered_after = (one.sets[rows, images.labels] for one in (float_prediction, prediction))
     return CalibrationComparison(
         float32=before,
         int8=after,

@@ -1,6 +1,7 @@
 """From a trained network to a model file: quantise, calibrate, certify, write."""
 
 import io
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -81,7 +82,7 @@ def publish(
     fitted, float_fitted = (
         _fit(logits, run) for logits in (validation_logits, comparison.logits_from(float_probabilities))
     )
-    _warn_of_few(fitted, say)
+    _warn_of_few(fitted, run, say)
     say(f"Comparing with the float network on {len(run.test):,} test images …")
     logits = finished.logits(quantised.flatbuffer, run.test.images)
     answers = Answers(
@@ -193,7 +194,12 @@ def _fit(logits: np.ndarray, run: Run) -> Calibration:
     return calibration.fit(logits, run.validation.labels, coverage=options.coverage, abstain=options.abstain)
 
 
-def _warn_of_few(fitted: Calibration, say: Say) -> None:
+def _warn_of_few(fitted: Calibration, run: Run, say: Say) -> None:
+    if no_sets := calibration.why_no_sets(fitted):
+        most = 100 * fitted.n // (fitted.n + 1) / 100
+        again = shlex.join(["lince", "quantize", str(run.folder.path), "--set", f"calibrate.coverage={most}"])
+        say(f"{no_sets} Add images, or promise less: {again}")
+        return
     spread = calibration.coverage_spread_points(fitted)
     if spread > _COVERAGE_SPREAD_POINTS:
         say(

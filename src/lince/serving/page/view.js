@@ -48,15 +48,19 @@ export function showAnswer(answer, model) {
     ? `Too unsure to say. The best guess is ${guess}.`
     : `${percent(answer.probability)} sure.`;
   element("verdict").hidden = false;
-  element("bars").replaceChildren(...answer.top.map((entry) => bar(entry, answer.prediction_set.includes(entry.label))));
-  showLegend(answer.prediction_set, model.calibration);
+  const members = answer.prediction_set ?? []; // null: too few images to promise anything
+  element("bars").replaceChildren(...answer.top.map((entry) => bar(entry, members.includes(entry.label))));
+  showLegend(members, model.calibration);
 }
 
 function showLegend(labels, calibration) {
   const legend = element("legend");
   legend.hidden = calibration.n === 0; // never calibrated: the set promises nothing
   const share = percent(calibration.coverage);
-  legend.textContent = `${listed(labels)}. Such a set holds the right answer for ${share} of pictures like those the model was trained on.`;
+  const images = `${calibration.n.toLocaleString("en")} validation images`;
+  legend.textContent = labels.length
+    ? `${listed(labels)}. Such a set holds the right answer for ${share} of pictures like those the model was trained on. It was fitted on ${images}.`
+    : `No set of classes is named: ${images} are too few to promise ${share}.`;
 }
 
 function bar({ label, probability }, member) {
@@ -86,10 +90,10 @@ function listed(labels) {
   return labels.length < 2 ? labels.join("") : `${labels.slice(0, -1).join(", ")} or ${labels.at(-1)}`;
 }
 
-/** 0.934 → "93 %"; never "100 %" or "0 %" for what is only nearly so. */
+/** 0.934 → "93 %"; never "100 %" or "0 %": floating point rounds some probabilities to 0 and 1. */
 function percent(share) {
   const value = share * 100;
-  if (value < 0.1 && value > 0) return "< 0.1\u00a0%";
-  if (value > 99.9 && value < 100) return "> 99.9\u00a0%";
+  if (value < 0.1) return "< 0.1\u00a0%";
+  if (value > 99.9) return "> 99.9\u00a0%";
   return `${value.toFixed(value < 10 || value > 99 ? 1 : 0).replace(/\.0$/, "")}\u00a0%`;
 }

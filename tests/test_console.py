@@ -1,0 +1,33 @@
+"""What predict prints of an answer."""
+
+from typing import Any
+
+import pytest
+
+from lince import console
+
+
+def row(**changed: Any) -> dict[str, Any]:
+    answer = {"path": "a.png", "label": "cat", "index": 0, "probability": 0.93, "abstain": False, "top": []}
+    return answer | {"prediction_set": ["cat", "dog"]} | changed
+
+
+@pytest.mark.parametrize(
+    ("changed", "expected"),
+    [
+        ({}, "a.png: cat 93.0%, or dog"),
+        ({"prediction_set": None}, "a.png: cat 93.0%"),
+        ({"probability": 1.0, "prediction_set": ["cat"]}, "a.png: cat >99.9%"),
+        ({"abstain": True, "probability": 0.31, "prediction_set": None}, "a.png: I don't know; perhaps cat 31.0%"),
+    ],
+)
+def test_text_names_a_set_and_no_certainty(capsys, changed, expected):
+    """Without a set the answer alone; nothing is 100 %."""
+    assert console.text_lines([row(**changed)]) == 0
+    assert capsys.readouterr().out == f"{expected}\n"
+
+
+def test_csv_without_a_set_is_an_empty_field(capsys):
+    """As of an image that could not be read."""
+    console.csv_rows([row(prediction_set=None), row()])
+    assert [line.split(",")[5] for line in capsys.readouterr().out.splitlines()[1:]] == ["", "cat|dog"]
