@@ -51,7 +51,7 @@ Fallback = Annotated[
 # What a run was begun with, and goes on with.
 _FIXED_BY_THE_RUN = (
     *("recipe", "overrides", "time_budget", "name", "runs", "seed", "deterministic", "strict"),
-    *("teacher", "leave_out"),
+    *("teacher", "leave_out", "fit"),
 )
 
 
@@ -88,6 +88,13 @@ def train(
     ] = "default",
     overrides: Overrides = None,
     name: Annotated[str | None, typer.Option(help="Of the run folder; otherwise the recipe's, or the time's.")] = None,
+    fit: Annotated[
+        Literal["crop", "pad", "stretch"] | None,
+        typer.Option(
+            help="How pictures become squares, in training and ever after: cut out the centre, keep the whole on grey, "
+            "or ignore proportions. Short for --set fit=…; otherwise the recipe's, which is crop."
+        ),
+    ] = None,
     runs: Annotated[Path, typer.Option(help="Where run folders are made.")] = Path("runs"),
     time_budget: Annotated[
         str | None,
@@ -136,13 +143,14 @@ def train(
             "afterwards, by lince quantize RUN --fallback."
         )
     _refuse_force_and_fallback(force=force, fallback=fallback)
+    overrides = _with_fit(overrides or [], fit)
     seconds = None if time_budget is None else _seconds(time_budget)
     named = seconds is None or _given(context, "recipe")
     if resume is None:
         chosen, folder, limit = stages.request(
             source,
             recipe=recipe if named else None,
-            overrides=overrides or (),
+            overrides=overrides,
             runs=runs,
             name=name or (None if named else time_budget),
             teacher=teacher,
@@ -425,6 +433,14 @@ def _seconds(duration: str) -> float:
     if seconds <= 0:
         raise typer.BadParameter(f"Received --time-budget {duration!r}. Expected a time such as 90s, 20m, 2h or 1h30m.")
     return seconds
+
+
+def _with_fit(overrides: list[str], fit: str | None) -> list[str]:
+    if fit is None:
+        return overrides
+    if given := [override for override in overrides if override.partition("=")[0].strip() == "fit"]:
+        raise typer.BadParameter(f"Expected --fit or --set fit=…, not both; received --fit {fit} and --set {given[0]}.")
+    return [*overrides, f"fit={fit}"]
 
 
 def _refuse_force_and_fallback(*, force: bool, fallback: bool) -> None:

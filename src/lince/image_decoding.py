@@ -35,6 +35,8 @@ _SWAPPING_SIDES = frozenset(_TURNS[orientation] for orientation in (5, 6, 7, 8))
 _STRIP_PIXELS = 1_000_000
 _MODE_BYTES = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2}  # a pixel in Pillow; all others take 4
 
+_GREY = (128, 128, 128)  # 0 once a network has normalised it: what convolutions see beyond the edges of an image, too
+
 _Box = tuple[float, float, float, float]
 
 
@@ -61,6 +63,7 @@ def read(
         turn = _TURNS.get(structure.orientation)
         size = (spec.height, spec.width) if turn in _SWAPPING_SIDES else (spec.width, spec.height)
         image = _over_white(_resize(image, box, size, rule=spec.resize))
+        image = image if turn is None else image.transpose(turn)
     except ImageError:
         raise
     except MemoryError as error:
@@ -69,7 +72,7 @@ def read(
     except Exception as error:  # and many types on hostile bodies (struct.error, DecompressionBombError, KeyError, …)
         message = f"The {image.format} image is damaged ({error}). Expected a whole file: save it again."
         raise ImageError("corrupt_image", message) from error
-    return image if turn is None else image.transpose(turn)
+    return _padded(image, (spec.width, spec.height))
 
 
 def _open(
@@ -125,10 +128,16 @@ def _require_memory(name: str, pixels: int, needed: int, limits: ImageLimits) ->
 
 
 def _resize(image: Image.Image, box: _Box, size: tuple[int, int], *, rule: ResizeRule) -> Image.Image:
-    """Brings the whole image, or what the rule cuts out of `box`, to RGB or RGBA of the wanted size."""
+    """Brings the whole image, or what the rule cuts out of `box`, to RGB or RGBA of the wanted size.
+
+    By the rule "pad", to the largest size of the image's own shape inside the wanted one.
+    """
     if image.size == size:
         return _to_8_bit_rgb(image)
     _, _, width, height = box  # it begins at (0, 0)
+    if rule == "pad":
+        scale = min(size[0] / width, size[1] / height)
+        size = (max(1, round(width * scale)), max(1, round(height * scale)))
     if rule == "crop":
         ratio = size[0] / size[1]
         crop_width, crop_height = min(width, height * ratio), min(height, width / ratio)
@@ -169,6 +178,15 @@ def _to_8_bit_rgb(image: Image.Image) -> Image.Image:
 
 def _weighted_by_alpha(image: Image.Image) -> Image.Image:
     return image.convert("RGBa") if image.mode == "RGBA" else image
+
+
+def _padded(image: Image.Image, size: tuple[int, int]) -> Image.Image:
+    """In the middle of a grey area of the wanted size; upright, because a pixel that is left over goes to one side."""
+    if image.size == size:
+        return image
+    area = Image.new("RGB", size, _GREY)
+    area.paste(image, ((size[0] - image.width) // 2, (size[1] - image.height) // 2))
+    return area
 
 
 def _over_white(image: Image.Image) -> Image.Image:

@@ -6,7 +6,7 @@ Imports nothing, so that the process that decodes for the service stays small (`
 from dataclasses import dataclass
 from typing import Literal
 
-ResizeRule = Literal["crop", "stretch"]
+ResizeRule = Literal["crop", "pad", "stretch"]
 
 
 @dataclass(frozen=True)
@@ -16,7 +16,8 @@ class ImageSpec:
     Attributes:
         height, width: pixels.
         resize: what happens to other sizes; `"crop"` cuts the largest centred rectangle of the right shape and
-            scales it, `"stretch"` scales the whole picture and ignores its shape.
+            scales it, `"pad"` scales the whole picture and fills what is left at two sides with grey, `"stretch"`
+            scales the whole picture and ignores its shape.
     """
 
     height: int = 32

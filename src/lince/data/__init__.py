@@ -32,7 +32,7 @@ from lince.records import Dataset, ImageLimits, ImageSpec, Split
 __all__ = ["CheckReport", "Progress", "check", "hold_out", "join", "load", "probe", "stratified_split"]
 
 # Part of every cache key: raise it when the same bytes come to other pixels, names or labels than before.
-_READER_VERSION = 1
+_READER_VERSION = 2
 
 
 def load(

@@ -1,8 +1,8 @@
 """Decoded collections on disk, so that the second start decodes nothing, and the first needs no memory for the pixels.
 
 A cache file is the pixels of all images one after another, then the `.npy` blocks of a header (JSON as bytes), labels,
-names (UTF-8 lines) and digests, and 16 bytes that say where the blocks begin: what is known of the images only when all
-are decoded comes behind them. A file is trusted only when its key is the one asked for and its content has the
+names (UTF-8 lines), sizes and digests, and 16 bytes that say where the blocks begin: what is known of the images only
+when all are decoded comes behind them. A file is trusted only when its key is the one asked for and its content has the
 fingerprint that its header states. It can be deleted at any time.
 """
 
@@ -156,7 +156,7 @@ class _Content:
         header = json.dumps(_header(catalogue) | {"key": self.key, "fingerprint": identity, "image_shape": shape})
         texts = (np.frombuffer(text, np.uint8) for text in (header.encode(), as_text(catalogue.names)))
         header, names = texts
-        for array in (header, catalogue.labels, names, found):
+        for array in (header, catalogue.labels, names, catalogue.sizes, found):
             yield from _npy(array)
         yield _END.pack(_MAGIC, size)
 
@@ -175,7 +175,7 @@ def _read(file: BinaryIO, key: str) -> tuple[Collection, str] | None:
     header = json.loads(np.load(file, allow_pickle=False).tobytes())
     if header["key"] != key:
         return None
-    labels, names, stored = (np.load(file, allow_pickle=False) for _ in range(3))
+    labels, names, sizes, stored = (np.load(file, allow_pickle=False) for _ in range(4))
     image_shape, is_small = tuple(header["image_shape"]), size <= IN_MEMORY_BYTES
     if size != len(stored) * math.prod(image_shape):
         raise ValueError("its parts do not fit together")
@@ -184,6 +184,7 @@ def _read(file: BinaryIO, key: str) -> tuple[Collection, str] | None:
         labels=labels,
         classes=tuple(header["classes"]),
         names=tuple(names) if is_small else names,
+        sizes=sizes,
         num_train=header["num_train"],
         rejected=tuple(Rejected(path, reason) for path, reason in header["rejected"]),
     )

@@ -1,7 +1,7 @@
 """What makes a labelled source worse than it seems: rejected files, imbalance, copies, copies across train and test."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from jaxtyping import Int64
@@ -9,6 +9,7 @@ from jaxtyping import Int64
 from lince.data.collection import Collection
 from lince.data.copies import exact_groups, near_pairs
 from lince.data.progress import Progress, silent
+from lince.data.proportions import Proportions, measure
 from lince.records import Rejected
 
 
@@ -49,6 +50,7 @@ class CheckReport:
             flattered by each. Every such test image once, with its closest.
         conflicting_labels: exact groups, then near pairs, whose images carry different classes.
         rejected: files that were left out.
+        proportions: of the pictures as they came.
     """
 
     source: str
@@ -66,6 +68,7 @@ class CheckReport:
     across_splits: tuple[CopyPair, ...]
     conflicting_labels: tuple[tuple[Copy, ...], ...]
     rejected: tuple[Rejected, ...]
+    proportions: Proportions = field(default_factory=Proportions)
 
 
 def inspect(
@@ -113,6 +116,7 @@ def inspect(
         across_splits=_across_splits(exact, near),
         conflicting_labels=tuple(same for same in every_set if len({copy.label for copy in same}) > 1),
         rejected=collection.rejected,
+        proportions=measure(collection.sizes),
     )
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-from jaxtyping import Int64, UInt8
+from jaxtyping import Int64, UInt8, UInt16
 
 from lince.data.digests import digests
 from lince.data.stored import as_text
@@ -22,6 +22,7 @@ class Catalogue:
         labels: i64[N], an index into `classes`.
         classes: names, sorted (for `cifar10`: as published).
         names: paths inside the source, in the order of the images.
+        sizes: u16[N,2], width and height of each picture as it came, upright; 0 where they are not known.
         num_train: how many of them are the source's own train split; `None` for a source without splits of its own.
         rejected: files that were left out.
         is_final: false when a file could not be reached (and not: was bad), so that the next start has to look again.
@@ -30,6 +31,7 @@ class Catalogue:
     labels: Int64[np.ndarray, " n"]
     classes: tuple[str, ...]
     names: Sequence[str]
+    sizes: UInt16[np.ndarray, "n 2"]
     num_train: int | None
     rejected: tuple[Rejected, ...] = ()
     is_final: bool = True

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import UInt8
 
-from lince import machine
+from lince import encoded_image, machine
 from lince.data.collection import Catalogue
 from lince.data.entry import Source
 from lince.data.layout import Layout, arrange
@@ -49,6 +49,7 @@ class FolderReading:
         self._source, self._spec, self._limits, self._progress = source, spec, limits, progress
         self._failures: dict[int, _Failure] = {}  # by place in the layout
         self.total, self.image_shape = len(self._layout.entries), spec.shape
+        self._sizes = np.zeros((self.total, 2), np.uint16)
 
     def blocks(self) -> Iterator[UInt8[np.ndarray, "n h w 3"]]:
         """The images that can be used, in the order of the layout."""
@@ -79,6 +80,7 @@ class FolderReading:
             labels=labels[usable],
             classes=layout.classes,
             names=tuple(layout.entries[index].path for index in np.flatnonzero(usable).tolist()),
+            sizes=self._sizes[usable],
             num_train=None if layout.num_train is None else int(usable[: layout.num_train].sum()),
             rejected=tuple(sorted((*layout.rejected, *bad), key=lambda one: one.path)),
             is_final=layout.is_complete and all(failure.is_final for failure in failures.values()),
@@ -90,7 +92,9 @@ class FolderReading:
         for index in place:
             try:
                 data = self._source.read(self._layout.entries[index], self._limits.max_bytes)
-                block[count] = decode(data, self._spec, self._limits)
+                structure = encoded_image.inspect(data)
+                block[count] = decode(data, self._spec, self._limits, structure)
+                self._sizes[index] = np.minimum(structure.upright_size, np.iinfo(np.uint16).max)
                 count += 1
             except LinceError as error:  # not kept itself: its traceback would keep the block in memory
                 self._failures[index] = _Failure(str(error), is_final=isinstance(error, ImageError))

@@ -7,6 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from lince.data.checking import CheckReport
+from lince.data.proportions import Proportions
 
 # Enough to see what is going on; --json lists all.
 _LISTED = 10
@@ -45,12 +46,24 @@ def _findings(report: CheckReport) -> Table:
     table.add_column(overflow="fold")
     table.add_row("data", Text(report.source))
     table.add_row("largest class over smallest", f"{report.imbalance:.2f}")
+    table.add_row("pictures that are not square", _proportions(report.proportions))
     table.add_row("files that cannot be used", f"{len(report.rejected):,}")
     table.add_row("groups with the same pixels", f"{len(report.exact_copies):,}")
     table.add_row("pairs that look the same", f"{len(report.near_copies):,}{more} (compared small: look at them)")
     table.add_row("test images alike one in train", f"{len(report.across_splits):,}{drawn}")
     table.add_row("same picture, different labels", f"{len(report.conflicting_labels):,}")
     return table
+
+
+def _proportions(found: Proportions) -> str:
+    """How many, what a crop would cut off, and which `--fit` to think of."""
+    if not found.not_square:
+        return "0"
+    cut = f"a crop to the centre cuts off {found.cut_mean:.0%} of a picture on average, {found.cut_most:.0%} at most"
+    sentence = f"{found.not_square:,} of {found.n:,}; {cut}"
+    if found.suggested == "crop":
+        return sentence
+    return f"{sentence}: where that holds what matters, train with --fit {found.suggested}"
 
 
 def _list(title: str, lines: Iterable[str]) -> Table:
