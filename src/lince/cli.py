@@ -27,7 +27,10 @@ app = typer.Typer(
 data_app = typer.Typer(no_args_is_help=True, help="Look at a dataset.")
 app.add_typer(data_app, name="data")
 
-DATA_HELP = "cifar10, a folder with a folder of images per class, or a .zip of one."
+DATA_HELP = (
+    "cifar10, a folder with a folder of images per class, or a .zip of one. JPEG, PNG, WebP, BMP, GIF, TIFF and AVIF "
+    "are read."
+)
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, for example runs/classic.")]
 MODEL_HELP = "A model file (.tflite), a run folder, or cifar10, the model that ships."
 ModelFile = Annotated[str, typer.Argument(metavar="MODEL", help=MODEL_HELP)]
@@ -311,7 +314,10 @@ def evaluate(
 @app.command()
 def predict(
     model: ModelFile,
-    paths: Annotated[list[Path], typer.Argument(metavar="PATHS...", help="Images, folders, .zip files.")],
+    paths: Annotated[
+        list[Path],
+        typer.Argument(metavar="PATHS...", help="Images (JPEG, PNG, WebP, BMP, GIF, TIFF, AVIF), folders, .zip files."),
+    ],
     top: Annotated[int, typer.Option(min=1, help="Classes to list for each image, with --json.")] = 5,
     logits: Annotated[bool, typer.Option("--logits", help="Add the network's raw output; with --json.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,

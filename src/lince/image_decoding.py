@@ -6,13 +6,16 @@ decodes for the service stays small (`serving/decoder.py`).
 
 import io
 
-from PIL import Image
+from PIL import AvifImagePlugin, Image, features
 
 from lince import encoded_image
+from lince.encoded_image import signatures
 from lince.errors import ImageError
 from lince.image_spec import ImageLimits, ImageSpec, ResizeRule
 
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF")
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "AVIF")
+
+_OPTIONAL = {"AVIF": "avif", "TIFF": "libtiff", "WEBP": "webp"}  # the parts of Pillow that some builds lack
 
 # How many times the target a JPEG stays at least when the decoder itself scales it down (by 2, 4 or 8, cheaply) before
 # the careful resampling. Against a full decode, on 36 synthetic JPEGs (gradients, 1/f noise, edges; 257 × 259 to
@@ -85,26 +88,43 @@ def _open(
         message = f"The image has {len(data):,} bytes. Expected at most {limits.max_bytes:,}: scale it down."
         raise ImageError("image_too_large", message)
     structure = structure or encoded_image.inspect(data)
+    if not structure.format:
+        raise _no_picture(data)
+    _require_decoder(structure.format)
     # Before Pillow opens it, which takes memory for a WebP; its own idea of the size is checked again afterwards.
     _require_size(structure.width, structure.height, limits)
     _require_memory(structure.format, structure.pixels, structure.buffer_bytes, limits)
+    AvifImagePlugin.DEFAULT_MAX_THREADS = 1  # as for every other format: one picture, one core
     try:
-        image = Image.open(io.BytesIO(structure.without_metadata(data)), formats=FORMATS)
+        image = Image.open(io.BytesIO(structure.without_metadata(data)), formats=(structure.format,))
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         message = f"The image declares more than {limits.max_pixels:,} pixels, the limit. Scale it down."
         raise ImageError("image_too_large", message) from error
     except MemoryError as error:
         raise ImageError("image_too_large", "There is not enough memory to open the image. Scale it down.") from error
     except Exception as error:  # Pillow's plugins raise many types on hostile headers (struct.error, SyntaxError, …)
-        if structure.format:
-            message = f"The {structure.format} image is damaged: its header cannot be read. Save it again."
-            raise ImageError("corrupt_image", message) from error
-        message = f"Received {len(data):,} bytes that are not an image we read. Expected {', '.join(FORMATS)}."
-        raise ImageError("unsupported_format", message) from error
+        message = f"The {structure.format} image is damaged: its header cannot be read. Save it again."
+        raise ImageError("corrupt_image", message) from error
     _require_size(image.width, image.height, limits)
-    if image.width * image.height > structure.pixels and not structure.slow:
+    is_known = not structure.slow or structure.format in encoded_image.REWRITTEN
+    if image.width * image.height > structure.pixels and is_known:
         raise ImageError("corrupt_image", "The image states two sizes. Expected one: save it again.")
     return image, structure
+
+
+def _no_picture(data: bytes) -> ImageError:
+    """What it is instead, where its first bytes say so."""
+    expected = f"Expected {', '.join(FORMATS)}."
+    if kind := signatures.describe(data):
+        return ImageError("unsupported_format", f"This is {kind[0]}: {kind[1]}. {expected}")
+    message = f"Received {len(data):,} bytes that are not an image we read. {expected}"
+    return ImageError("unsupported_format", message)
+
+
+def _require_decoder(name: str) -> None:
+    if name in _OPTIONAL and not features.check(_OPTIONAL[name]):
+        message = f"This is {name}, which the Pillow installed here was built without. Install Pillow's own wheel"
+        raise ImageError("unsupported_format", f"{message}, or save the picture as JPEG or PNG.")
 
 
 def _require_size(width: int, height: int, limits: ImageLimits) -> None:

@@ -43,7 +43,7 @@ def heavy() -> bytes:
     return file.getvalue()
 
 
-@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "BMP", "GIF"])
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "AVIF"])
 def test_pixels_are_those_of_decode(process: DecoderProcess, kind: str):
     """One function decodes, here or there."""
     data = picture(kind)

@@ -7,10 +7,15 @@ Metadata is only counted: no decoder sees it, so that what is broken there costs
 
 import struct
 
-from lince.encoded_image import bmp, gif, jpeg, png, webp
+from lince.encoded_image import avif, bmp, gif, jpeg, png, tiff, webp
 from lince.encoded_image.structure import Structure
+from lince.errors import ImageError
 
-__all__ = ["Structure", "inspect"]
+__all__ = ["REWRITTEN", "Structure", "inspect"]
+
+
+REWRITTEN = frozenset({"TIFF", "AVIF"})
+"""Formats of which a decoder sees nothing that was not understood here."""
 
 
 def inspect(data: bytes) -> Structure:
@@ -23,14 +28,18 @@ def inspect(data: bytes) -> Structure:
         As much as is to be found. What is damaged is for the decoder to say.
 
     Raises:
-        ImageError: `image_too_complex`: more parts than any picture in use has.
+        ImageError: `image_too_complex`: more parts than any picture in use has. Of TIFF and AVIF, whose decoders are to
+            see nothing that was not understood: `corrupt_image` and `unsupported_format`, too.
     """
     name = _format(data)
     if not name:
         return Structure()
     try:
         return _READERS[name](data)
-    except (struct.error, IndexError):
+    except (struct.error, IndexError) as error:
+        if name in REWRITTEN:
+            message = f"The {name} image is damaged: its header cannot be read. Save it again."
+            raise ImageError("corrupt_image", message) from error
         return Structure(name, slow=True)
 
 
@@ -38,8 +47,19 @@ def _format(data: bytes) -> str:
     """The name of a format that we read, by the first bytes; empty for others."""
     if data.startswith(b"RIFF"):
         return "WEBP" if data[8:12] == b"WEBP" else ""
+    if avif.is_avif(data):
+        return "AVIF"
     return next((name for magic, name in _MAGIC.items() if data.startswith(magic)), "")
 
 
 _MAGIC = {b"\xff\xd8\xff": "JPEG", b"\x89PNG\r\n\x1a\n": "PNG", b"GIF8": "GIF", b"BM": "BMP"}
-_READERS = {"JPEG": jpeg.read, "PNG": png.read, "WEBP": webp.read, "GIF": gif.read, "BMP": bmp.read}
+_MAGIC |= {b"II*\0": "TIFF", b"MM\0*": "TIFF"}
+_READERS = {
+    "JPEG": jpeg.read,
+    "PNG": png.read,
+    "WEBP": webp.read,
+    "GIF": gif.read,
+    "BMP": bmp.read,
+    "TIFF": tiff.read,
+    "AVIF": avif.read,
+}

@@ -40,5 +40,4 @@ def _shorten(found: Structure, data: bytes, header: bytes, header_bytes: int, co
     masks = data[54:66] if compression == _BIT_FIELDS and header_bytes >= _USUAL + 12 else b""
     header = struct.pack("<I", _USUAL) + header[4:] + masks
     moved = pixels_at + _FILE_HEADER_BYTES + len(header) - end
-    found.dropped = [(0, end)]
-    found.head = data[:10] + struct.pack("<I", moved & 0xFFFFFFFF) + header
+    found.edits = [(10, end, struct.pack("<I", moved & 0xFFFFFFFF) + header)]

@@ -32,7 +32,7 @@ def read(data: bytes) -> Structure:
         blocks += 1
         require("blocks before its first frame", blocks, _MAX_BLOCKS)
         if not is_needed:
-            found.dropped.append((start, position))
+            found.drop(start, position)
     found.buffer_bytes = 4 * found.pixels  # what a frame is disposed to, in RGBA
     return found
 

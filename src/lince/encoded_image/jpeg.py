@@ -50,7 +50,7 @@ def read(data: bytes) -> Structure:
         elif marker in _METADATA:
             name, least = _COLOURS.get(marker, (b"", 0))
             if not least or end - start - 4 < least or not data.startswith(name, start + 4):
-                found.dropped.append((start, end))
+                found.drop(start, end)
             if marker == _APP1:
                 by_exif = by_exif or _exif_orientation(data, start + 4, end)
                 by_xmp = by_xmp or _xmp_orientation(data, start + 4, end)

@@ -29,7 +29,7 @@ def read(data: bytes) -> Structure:
         elif kind == b"IEND":
             break
         elif kind not in _NEEDED and kind.isalpha():  # what is no name of a chunk is damage
-            found.dropped.append((position, end + 4))
+            found.drop(position, end + 4)
             if kind == b"eXIf" and not by_exif and _is_whole(data, start, end):
                 by_exif = orientation.from_exif(data[start:end])
             elif kind in _TEXTS and data.startswith(_EXIF_TEXT, start) and not by_text and _is_whole(data, start, end):

@@ -16,8 +16,8 @@ class Structure:
         buffer_bytes: what the decoder holds beside the picture.
         slow: whether decoding may take long, or hold the interpreter's lock, for a reason of its own.
         orientation: of Exif, 1 to 8; 1 is upright, and stands for metadata that cannot be read too.
-        dropped: spans of bytes, in order, that the decoder is not to see: metadata, which can be broken.
-        head, tail: what stands before and behind the bytes that are left, such as a header that fits them.
+        edits: spans of bytes, in order, and what the decoder sees in their place: nothing instead of metadata, which
+            can be broken, and a header that fits what is left.
     """
 
     format: str = ""
@@ -27,9 +27,7 @@ class Structure:
     buffer_bytes: int = 0
     slow: bool = False
     orientation: int = 1
-    dropped: list[tuple[int, int]] = field(default_factory=list)
-    head: bytes = b""
-    tail: bytes = b""
+    edits: list[tuple[int, int, bytes]] = field(default_factory=list)
 
     @property
     def pixels(self) -> int:
@@ -40,15 +38,19 @@ class Structure:
         """Width and height as the picture is seen."""
         return (self.height, self.width) if self.orientation > 4 else (self.width, self.height)
 
+    def drop(self, start: int, end: int) -> None:
+        """Leaves out a span of bytes behind all spans before it."""
+        self.edits.append((start, end, b""))
+
     def without_metadata(self, data: bytes) -> bytes:
-        """The bytes of the picture that decoding needs; the very same object where nothing is dropped."""
-        if not self.dropped:
+        """The bytes of the picture that decoding needs; the very same object where nothing is to be changed."""
+        if not self.edits:
             return data
-        pieces, position = [self.head], 0
-        for start, end in self.dropped:
-            pieces.append(data[position:start])
+        pieces, position = [], 0
+        for start, end, instead in self.edits:
+            pieces += [data[position:start], instead]
             position = end
-        return b"".join([*pieces, data[position:], self.tail])
+        return b"".join([*pieces, data[position:]])
 
 
 def require(parts: str, count: int, limit: int) -> None:

@@ -32,15 +32,14 @@ def read(data: bytes) -> Structure:
             needed += end - position
             is_complete = kind in _FRAMES
         else:
-            found.dropped.append((position, end))
+            found.drop(position, end)
             by_exif = by_exif or (orientation.from_exif(data[start:end]) if kind == b"EXIF" else 0)
             by_xmp = by_xmp or (orientation.from_xmp(data, start, end) if kind == b"XMP " else 0)
         position = end
     if not is_complete:  # what a film lacks at its end may be frames: it is damaged
         needed += max(0, 8 + declared - position)
-    if found.dropped or needed != declared:
-        found.dropped.insert(0, (0, 12))
-        found.head = b"RIFF" + struct.pack("<I", needed & 0xFFFFFFFF) + b"WEBP"
+    if needed != declared:
+        found.edits.insert(0, (4, 8, struct.pack("<I", needed & 0xFFFFFFFF)))
     found.buffer_bytes = _BUFFER_BYTES * found.pixels
     found.orientation = by_exif or by_xmp or 1
     return found
