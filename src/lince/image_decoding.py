@@ -117,7 +117,8 @@ def _no_picture(data: bytes) -> ImageError:
     expected = f"Expected {', '.join(FORMATS)}."
     if kind := signatures.describe(data):
         return ImageError("unsupported_format", f"This is {kind[0]}: {kind[1]}. {expected}")
-    message = f"Received {len(data):,} bytes that are not an image we read. {expected}"
+    text = ", but text" if signatures.is_text(data) else ""
+    message = f"Received {len(data):,} bytes that are not an image we read{text}. {expected}"
     return ImageError("unsupported_format", message)
 
 

@@ -183,7 +183,7 @@ class TestRejected:
 
     def test_class_with_an_empty_folder(self, make_tree, two_classes):
         """It is not dropped in silence."""
-        with pytest.raises(DataError, match=r"No image in 'owl' of .* can be used: it holds no file named .bmp, "):
+        with pytest.raises(DataError, match=r"No image in 'owl' of .* can be used: it holds no file named .avif, .bmp, "):
             load(make_tree(two_classes(2) | {"owl": None}))
 
     def test_class_names_that_are_not_utf8(self, make_tree, two_classes, encode):
@@ -199,7 +199,7 @@ class TestRejected:
     def test_class_of_other_files(self, make, request, two_classes):
         """A class does not disappear because its files are named in a way that is not read."""
         source = request.getfixturevalue(make)(two_classes(2) | {"owl/1": 1, "owl/2.xyz": 2})
-        with pytest.raises(DataError, match=r"No image in 'owl' of .* can be used: it holds no file named .bmp, "):
+        with pytest.raises(DataError, match=r"No image in 'owl' of .* can be used: it holds no file named .avif, .bmp, "):
             load(source)
 
     @pytest.mark.parametrize("name", ["missing", "missing.zip", "cifar-10", "a\0b"])

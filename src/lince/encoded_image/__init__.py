@@ -45,11 +45,12 @@ def inspect(data: bytes) -> Structure:
 
 def _format(data: bytes) -> str:
     """The name of a format that we read, by the first bytes; empty for others."""
-    if data.startswith(b"RIFF"):
-        return "WEBP" if data[8:12] == b"WEBP" else ""
-    if avif.is_avif(data):
-        return "AVIF"
-    return next((name for magic, name in _MAGIC.items() if data.startswith(magic)), "")
+    for magic, name in _MAGIC.items():
+        if data.startswith(magic):
+            return name
+    if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
+        return "WEBP"
+    return "AVIF" if avif.is_avif(data) else ""
 
 
 _MAGIC = {b"\xff\xd8\xff": "JPEG", b"\x89PNG\r\n\x1a\n": "PNG", b"GIF8": "GIF", b"BM": "BMP"}

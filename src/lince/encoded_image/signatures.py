@@ -78,7 +78,7 @@ def describe(data: bytes) -> tuple[str, str] | None:
         return "DICOM, medicine's format", "export it as PNG"
     if not data.strip(b"\0"):
         return "a file of zeros, which was never written to its end", "copy it again"
-    return _as_text(head)
+    return _markup(head)
 
 
 def _by_brand(brand: bytes) -> tuple[str, str]:
@@ -87,17 +87,22 @@ def _by_brand(brand: bytes) -> tuple[str, str]:
     return _RAW if brand == b"crx " else _FILM
 
 
-def _as_text(head: bytes) -> tuple[str, str] | None:
+def _markup(head: bytes) -> tuple[str, str] | None:
     text = head.removeprefix(b"\xef\xbb\xbf").lstrip()
     if text.startswith(b"<") and b"<svg" in text.lower():
         return "SVG, a drawing of lines", "export it as PNG"
     if _HTML.search(text):
         return "a page of the web, as a failed download leaves it", "download the picture again"
+    return None
+
+
+def is_text(data: bytes) -> bool:
+    """Whether the first kilobyte is text in UTF-8."""
+    head = data[:_LOOKED_AT]
     if _CONTROL.search(head):
-        return None
+        return False
     try:
         head.decode()
     except UnicodeDecodeError as error:
-        if error.start < len(head) - 4:  # not a character that the first kilobyte cuts
-            return None
-    return "text", "take the picture that was meant"
+        return len(data) > _LOOKED_AT and error.start >= _LOOKED_AT - 3  # a character that is cut
+    return True
