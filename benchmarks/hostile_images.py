@@ -9,10 +9,12 @@ import sys
 from collections.abc import Callable
 from functools import partial
 
+import hostile_avif as avif
 import hostile_exif
 import hostile_jpeg as jpeg
 import hostile_others as others
 import hostile_png as png
+import hostile_tiff as tiff
 from ordinary_images import ORDINARY
 
 Generator = Callable[[], bytes]
@@ -154,7 +156,37 @@ _OTHERS: dict[str, Generator] = {
     "webp_chunks": partial(others.webp_flood, b"abcd", b"", 10 * _MB),
 }
 
-COSTLY: dict[str, Generator] = _JPEG | _EXIF | _PNG | _OTHERS
+_TIFF: dict[str, Generator] = {
+    "tiff_deflate_one_strip": partial(tiff.deflated, *_FULL),
+    "tiff_deflate_strips": partial(tiff.deflated, *_FULL, rows=8),
+    "tiff_deflate_16_bit": partial(tiff.deflated, *_FULL, rows=64, samples=4, bits=16),
+    "tiff_deflate_grey_16": partial(tiff.deflated, *_FULL, samples=1, bits=16, colours=1),
+    "tiff_deflate_cmyk": partial(tiff.deflated, *_FULL, rows=100, samples=4, colours=5),
+    "tiff_raw_rows": partial(tiff.raw_rows, 1_525, 16_384),
+    "tiff_raw_rows_wide": partial(tiff.raw_rows, 16_384, 1_525),
+    "tiff_shared_strip": partial(tiff.shared_strip, _MB, 1_000),
+    "tiff_deflate_blocks": partial(tiff.blocks, 10 * _MB),
+    "tiff_tile_of_16384": partial(tiff.tiles, 1, 1, 16_384, 1),
+    "tiff_tiles_of_4096": partial(tiff.tiles, 64, 64, 4_096, 1),
+    "tiff_tiles_shared": partial(tiff.tiles, 1_024, 1_024, 64, 16_000),
+    "tiff_entries": partial(tiff.entries, 65_535),
+    "tiff_values": partial(tiff.values, 273, 2_000_000),
+    "tiff_exif": partial(_exif_in, tiff.exif, hostile_exif.rationals, 8 * _MB),
+}
+
+_AVIF: dict[str, Generator] = {
+    "avif_25mp": partial(avif.plain, *_FULL),
+    "avif_9mp": partial(avif.plain, 3_000, 3_000),
+    "avif_8mp_444": partial(avif.plain, 4_000, 2_000, subsampling="4:4:4"),
+    "avif_5mp_alpha": partial(avif.plain, 2_500, 2_000, "RGBA"),
+    "avif_lying": partial(avif.lying, *_FULL),
+    "avif_film": partial(avif.film, 1_000, 50),
+    "avif_repeated": partial(avif.repeated, 2_000, 2_000, 2_000),
+    "avif_boxes": partial(avif.boxes, 10 * _MB),
+    "avif_exif": partial(_exif_in, avif.exif, hostile_exif.rationals, 8 * _MB),
+}
+
+COSTLY: dict[str, Generator] = _JPEG | _EXIF | _PNG | _OTHERS | _TIFF | _AVIF
 """Cheap to send and costly to decode: at most 10 MB each."""
 
 

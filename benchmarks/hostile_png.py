@@ -103,6 +103,12 @@ def sliced_data(width: int, height: int, level: int = 0) -> bytes:
 
 
 def deflate_blocks(size: int) -> bytes:
+    """Pixels behind blocks that hold nothing."""
+    pixels = zlib.compress(b"\0" + bytes(24) + (b"\0" + bytes(24)) * 7)
+    return png(8, 8, (b"IDAT", pixels[:2] + empty_blocks(size) + pixels[2:]))
+
+
+def empty_blocks(size: int) -> bytes:
     """Deflate blocks that hold nothing but their tables: 90 bits each, and a table is built for each."""
     lengths = [0] * 18  # of the code for lengths, in the order of RFC 1951: 18 and 1 have a bit each
     lengths[2] = lengths[17] = 1
@@ -111,8 +117,7 @@ def deflate_blocks(size: int) -> bytes:
     fields += [(1, 1), (127, 7), (1, 1), (107, 7), (0, 1), (0, 1), (0, 1)]
     bits = "".join(f"{value:0{width}b}"[::-1] for value, width in fields) * 4  # four are a whole number of bytes
     block = int(bits[::-1], 2).to_bytes(len(bits) // 8, "little")
-    pixels = zlib.compress(b"\0" + bytes(24) + (b"\0" + bytes(24)) * 7)
-    return png(8, 8, (b"IDAT", pixels[:2] + block * (size // len(block)) + pixels[2:]))
+    return block * (size // len(block))
 
 
 def frame_controls(size: int) -> bytes:

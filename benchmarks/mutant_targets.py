@@ -64,6 +64,14 @@ def image_sources() -> tuple[bytes, ...]:
         saved(small.quantize(16), "BMP"),
         hostile_others.padded(20, 20),
         hostile_others.runs(300, 5),
+        saved(small, "TIFF", compression="tiff_lzw"),
+        saved(small, "TIFF", compression="tiff_adobe_deflate", exif=exif),
+        saved(small.convert("CMYK"), "TIFF"),
+        saved(small.convert("1"), "TIFF", compression="group4"),
+        saved(small.quantize(16), "TIFF", compression="packbits"),
+        saved(small, "AVIF", exif=exif, speed=10),
+        saved(photo(40, 30, "RGBA"), "AVIF", speed=10),
+        saved(frames[0], "AVIF", speed=10, **animated),
     )
 
 

@@ -128,5 +128,11 @@ ORDINARY: dict[str, Callable[[], bytes]] = {
     "gif_animated": partial(_animated, "GIF"),
     "bmp_24_bit": lambda: saved(photo(1_280, 960), "BMP"),
     "bmp_rle8": _rle8,
+    "tiff_lzw": lambda: saved(photo(1_600, 1_200), "TIFF", compression="tiff_lzw"),
+    "tiff_fax": lambda: saved(photo(2_480, 3_508, "1"), "TIFF", compression="group4"),
+    "tiff_raw": lambda: saved(photo(1_600, 1_200), "TIFF"),
+    "avif_8mp": lambda: saved(photo(3_264, 2_448), "AVIF", speed=10),
+    "avif_transparent": lambda: saved(photo(800, 600, "RGBA"), "AVIF", speed=10),
+    "avif_animated": partial(_animated, "AVIF", speed=10),
 }
 """Every one of these is answered with 200 by the default settings."""

@@ -40,6 +40,19 @@ class TestSayStart:
         stages.say_start(replace(opened, record=record))
         assert "Warning: The classes 'cat', 'Cat' differ only in case." in capsys.readouterr().err.splitlines()
 
+    @pytest.mark.parametrize(
+        ("fit", "sentence"),
+        [
+            ("crop", "Each image is cut to its centre square and brought to 32 × 32."),
+            ("pad", "Each image is scaled to fit, as a whole, into the middle of a grey square of 32 × 32."),
+            ("stretch", "Each image is stretched, as a whole, to 32 × 32."),
+        ],
+    )
+    def test_how_pictures_become_squares(self, opened, capsys, fit, sentence):
+        """The rule of the recipe."""
+        stages.say_start(replace(opened, recipe=msgspec.structs.replace(opened.recipe, fit=fit)))
+        assert sentence in " ".join(capsys.readouterr().err.split())
+
     def test_few_steps(self, opened, capsys):
         """A batch larger than the dataset makes one step an epoch: it says so, and what to do."""
         stages.say_start(changed(opened, batch_size=1000))

@@ -27,7 +27,10 @@ app = typer.Typer(
 data_app = typer.Typer(no_args_is_help=True, help="Look at a dataset.")
 app.add_typer(data_app, name="data")
 
-DATA_HELP = "cifar10, a folder with a folder of images per class, or a .zip of one."
+DATA_HELP = (
+    "cifar10, a folder with a folder of images per class, or a .zip of one. JPEG, PNG, WebP, BMP, GIF, TIFF and AVIF "
+    "are read."
+)
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, for example runs/classic.")]
 MODEL_HELP = "A model file (.tflite), a run folder, or cifar10, the model that ships."
 ModelFile = Annotated[str, typer.Argument(metavar="MODEL", help=MODEL_HELP)]
@@ -61,7 +64,7 @@ _TOP_IN_JSON = 5  # as the service's `top`
 # What a run was begun with, and goes on with.
 _FIXED_BY_THE_RUN = (
     *("recipe", "overrides", "time_budget", "name", "runs", "seed", "deterministic", "strict"),
-    *("teacher", "leave_out"),
+    *("teacher", "leave_out", "fit"),
 )
 
 
@@ -104,6 +107,13 @@ def train(
     overrides: Overrides = None,
     name: Annotated[
         str | None, typer.Option(help="Name of the run folder.  [default: the recipe's, or the time budget]")
+    ] = None,
+    fit: Annotated[
+        Literal["crop", "pad", "stretch"] | None,
+        typer.Option(
+            help="How pictures become squares, in training and afterwards: crop cuts out the centre, pad keeps the whole "
+            "on grey, stretch ignores proportions. Short for --set fit=….  [default: the recipe's, crop]"
+        ),
     ] = None,
     runs: Annotated[Path, typer.Option(help="Folder in which run folders are made.")] = Path("runs"),
     time_budget: Annotated[
@@ -161,13 +171,14 @@ def train(
             "afterwards, by lince quantize RUN --fallback."
         )
     _refuse_force_and_fallback(force=force, fallback=fallback)
+    overrides = _with_fit(overrides or [], fit)
     seconds = None if time_budget is None else _seconds(time_budget)
     named = seconds is None or _given(context, "recipe")
     if resume is None:
         chosen, folder, limit = stages.request(
             source,
             recipe=recipe if named else None,
-            overrides=overrides or (),
+            overrides=overrides,
             runs=runs,
             name=name or (None if named else time_budget),
             teacher=teacher,
@@ -351,7 +362,10 @@ def evaluate(
 @app.command()
 def predict(
     model: ModelFile,
-    paths: Annotated[list[Path], typer.Argument(metavar="PATHS...", help="Images, folders, .zip files.")],
+    paths: Annotated[
+        list[Path],
+        typer.Argument(metavar="PATHS...", help="Images (JPEG, PNG, WebP, BMP, GIF, TIFF, AVIF), folders, .zip files."),
+    ],
     top: Annotated[
         int | None,
         typer.Option(min=1, help="List the most probable classes of each image.  [default: 5 with --json, else none]"),
@@ -479,6 +493,14 @@ def _seconds(duration: str) -> float:
     if seconds <= 0:
         raise typer.BadParameter(f"Received --time-budget {duration!r}. Expected a time such as 90s, 20m, 2h or 1h30m.")
     return seconds
+
+
+def _with_fit(overrides: list[str], fit: str | None) -> list[str]:
+    if fit is None:
+        return overrides
+    if given := [override for override in overrides if override.partition("=")[0].strip() == "fit"]:
+        raise typer.BadParameter(f"Expected --fit or --set fit=…, not both; received --fit {fit} and --set {given[0]}.")
+    return [*overrides, f"fit={fit}"]
 
 
 def _refuse_force_and_fallback(*, force: bool, fallback: bool) -> None:

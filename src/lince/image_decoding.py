@@ -6,13 +6,16 @@ decodes for the service stays small (`serving/decoder.py`).
 
 import io
 
-from PIL import ExifTags, Image
+from PIL import AvifImagePlugin, Image, features
 
 from lince import encoded_image
+from lince.encoded_image import signatures
 from lince.errors import ImageError
 from lince.image_spec import ImageLimits, ImageSpec, ResizeRule
 
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF")
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "AVIF")
+
+_OPTIONAL = {"AVIF": "avif", "TIFF": "libtiff", "WEBP": "webp"}  # the parts of Pillow that some builds lack
 
 # How many times the target a JPEG stays at least when the decoder itself scales it down (by 2, 4 or 8, cheaply) before
 # the careful resampling. Against a full decode, on 36 synthetic JPEGs (gradients, 1/f noise, edges; 257 × 259 to
@@ -29,12 +32,13 @@ _TURNS = {  # what undoes each EXIF orientation; 1 is upright
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-_ORIENTED_BY = frozenset({"exif", "Raw profile type exif", "xmp", "XML:com.adobe.xmp"})  # where Pillow looks for it
 _SWAPPING_SIDES = frozenset(_TURNS[orientation] for orientation in (5, 6, 7, 8))
 
 # Pixels that are converted and resampled at a time: 4 MB for each mode on the way, whatever the size of the picture.
 _STRIP_PIXELS = 1_000_000
 _MODE_BYTES = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2}  # a pixel in Pillow; all others take 4
+
+_GREY = (128, 128, 128)  # 0 once a network has normalised it: what convolutions see beyond the edges of an image, too
 
 _Box = tuple[float, float, float, float]
 
@@ -59,9 +63,10 @@ def read(
         needed = pixels * _MODE_BYTES.get(image.mode, 4) + structure.buffer_bytes
         _require_memory(image.format, pixels, needed, limits)
         image.load()
-        turn = _turn(image)
+        turn = _TURNS.get(structure.orientation)
         size = (spec.height, spec.width) if turn in _SWAPPING_SIDES else (spec.width, spec.height)
         image = _over_white(_resize(image, box, size, rule=spec.resize))
+        image = image if turn is None else image.transpose(turn)
     except ImageError:
         raise
     except MemoryError as error:
@@ -70,14 +75,7 @@ def read(
     except Exception as error:  # and many types on hostile bodies (struct.error, DecompressionBombError, KeyError, …)
         message = f"The {image.format} image is damaged ({error}). Expected a whole file: save it again."
         raise ImageError("corrupt_image", message) from error
-    return image if turn is None else image.transpose(turn)
-
-
-def _turn(image: Image.Image) -> Image.Transpose | None:
-    """What brings a picture upright, by its metadata; 4 µs less for one that has none."""
-    if _ORIENTED_BY.isdisjoint(image.info):
-        return None
-    return _TURNS.get(image.getexif().get(ExifTags.Base.Orientation))
+    return _padded(image, (spec.width, spec.height))
 
 
 def _open(
@@ -90,23 +88,44 @@ def _open(
         message = f"The image has {len(data):,} bytes. Expected at most {limits.max_bytes:,}: scale it down."
         raise ImageError("image_too_large", message)
     structure = structure or encoded_image.inspect(data)
+    if not structure.format:
+        raise _no_picture(data)
+    _require_decoder(structure.format)
     # Before Pillow opens it, which takes memory for a WebP; its own idea of the size is checked again afterwards.
     _require_size(structure.width, structure.height, limits)
     _require_memory(structure.format, structure.pixels, structure.buffer_bytes, limits)
+    AvifImagePlugin.DEFAULT_MAX_THREADS = 1  # as for every other format: one picture, one core
     try:
-        image = Image.open(io.BytesIO(data), formats=FORMATS)
+        image = Image.open(io.BytesIO(structure.without_metadata(data)), formats=(structure.format,))
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         message = f"The image declares more than {limits.max_pixels:,} pixels, the limit. Scale it down."
         raise ImageError("image_too_large", message) from error
     except MemoryError as error:
         raise ImageError("image_too_large", "There is not enough memory to open the image. Scale it down.") from error
     except Exception as error:  # Pillow's plugins raise many types on hostile headers (struct.error, SyntaxError, …)
-        message = f"Received {len(data):,} bytes that are not an image we read. Expected {', '.join(FORMATS)}."
-        raise ImageError("unsupported_format", message) from error
+        message = f"The {structure.format} image is damaged: its header cannot be read. Save it again."
+        raise ImageError("corrupt_image", message) from error
     _require_size(image.width, image.height, limits)
-    if image.width * image.height > structure.pixels and not structure.slow:
+    is_known = not structure.slow or structure.format in encoded_image.REWRITTEN
+    if image.width * image.height > structure.pixels and is_known:
         raise ImageError("corrupt_image", "The image states two sizes. Expected one: save it again.")
     return image, structure
+
+
+def _no_picture(data: bytes) -> ImageError:
+    """What it is instead, where its first bytes say so."""
+    expected = f"Expected {', '.join(FORMATS)}."
+    if kind := signatures.describe(data):
+        return ImageError("unsupported_format", f"This is {kind[0]}: {kind[1]}. {expected}")
+    text = ", but text" if signatures.is_text(data) else ""
+    message = f"Received {len(data):,} bytes that are not an image we read{text}. {expected}"
+    return ImageError("unsupported_format", message)
+
+
+def _require_decoder(name: str) -> None:
+    if name in _OPTIONAL and not features.check(_OPTIONAL[name]):
+        message = f"This is {name}, which the Pillow installed here was built without. Install Pillow's own wheel"
+        raise ImageError("unsupported_format", f"{message}, or save the picture as JPEG or PNG.")
 
 
 def _require_size(width: int, height: int, limits: ImageLimits) -> None:
@@ -130,10 +149,16 @@ def _require_memory(name: str, pixels: int, needed: int, limits: ImageLimits) ->
 
 
 def _resize(image: Image.Image, box: _Box, size: tuple[int, int], *, rule: ResizeRule) -> Image.Image:
-    """Brings the whole image, or what the rule cuts out of `box`, to RGB or RGBA of the wanted size."""
+    """Brings the whole image, or what the rule cuts out of `box`, to RGB or RGBA of the wanted size.
+
+    By the rule "pad", to the largest size of the image's own shape inside the wanted one.
+    """
     if image.size == size:
         return _to_8_bit_rgb(image)
     _, _, width, height = box  # it begins at (0, 0)
+    if rule == "pad":
+        scale = min(size[0] / width, size[1] / height)
+        size = (max(1, round(width * scale)), max(1, round(height * scale)))
     if rule == "crop":
         ratio = size[0] / size[1]
         crop_width, crop_height = min(width, height * ratio), min(height, width / ratio)
@@ -174,6 +199,15 @@ def _to_8_bit_rgb(image: Image.Image) -> Image.Image:
 
 def _weighted_by_alpha(image: Image.Image) -> Image.Image:
     return image.convert("RGBa") if image.mode == "RGBA" else image
+
+
+def _padded(image: Image.Image, size: tuple[int, int]) -> Image.Image:
+    """In the middle of a grey area of the wanted size; upright, because a pixel that is left over goes to one side."""
+    if image.size == size:
+        return image
+    area = Image.new("RGB", size, _GREY)
+    area.paste(image, ((size[0] - image.width) // 2, (size[1] - image.height) // 2))
+    return area
 
 
 def _over_white(image: Image.Image) -> Image.Image:

@@ -6,7 +6,7 @@ Imports nothing, so that the process that decodes for the service stays small (`
 from dataclasses import dataclass
 from typing import Literal
 
-ResizeRule = Literal["crop", "stretch"]
+ResizeRule = Literal["crop", "pad", "stretch"]
 
 
 @dataclass(frozen=True)
@@ -16,7 +16,8 @@ class ImageSpec:
     Attributes:
         height, width: pixels.
         resize: what happens to other sizes; `"crop"` cuts the largest centred rectangle of the right shape and
-            scales it, `"stretch"` scales the whole picture and ignores its shape.
+            scales it, `"pad"` scales the whole picture and fills what is left at two sides with grey, `"stretch"`
+            scales the whole picture and ignores its shape.
     """
 
     height: int = 32
@@ -37,8 +38,8 @@ class ImageLimits:
         max_pixels: width × height as the header declares them. 50 MP decode to 200 MB in Pillow.
         max_side: pixels of the width, and of the height. Pillow keeps a pointer for each row.
         max_decoder_bytes: what the decoder will hold at its highest, the picture included. A WebP needs 16 bytes a
-            pixel, a progressive JPEG up to 12, all others 1 to 5. This is room for a WebP of 37 MP, and for any other
-            picture of 50 MP.
+            pixel, an AVIF 13 (22 with transparency), a progressive JPEG up to 12, all others 1 to 5, and a packed TIFF
+            one strip more. This is room for a WebP of 37 MP, an AVIF of 46, and for most other pictures of 50 MP.
     """
 
     max_bytes: int = 10 * 2**20

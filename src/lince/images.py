@@ -13,7 +13,7 @@ from lince.records import ImageLimits, ImageSpec
 
 FORMATS = image_decoding.FORMATS
 _JPEG_EXTENSIONS = (".jpg", ".jpeg", ".jpe", ".jfif", ".jfi", ".jif", ".pjpeg", ".pjp")  # browsers save all of these
-EXTENSIONS = frozenset({*_JPEG_EXTENSIONS, ".png", ".webp", ".bmp", ".gif"})
+EXTENSIONS = frozenset({*_JPEG_EXTENSIONS, ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif"})
 
 
 def decode(
@@ -26,7 +26,7 @@ def decode(
     transparency is laid over white and the EXIF orientation applied.
 
     Args:
-        data: one encoded image: JPEG, PNG, WebP, BMP or GIF.
+        data: one encoded image: JPEG, PNG, WebP, BMP, GIF, TIFF or AVIF.
         spec: height, width and resize rule.
         limits: bounds on bytes, declared pixels and the decoder's memory, checked before decoding.
         structure: of this image, when `encoded_image.inspect` was asked for it already.

@@ -27,6 +27,13 @@ _MAX_CARD_BYTES = 2**19
 _UNEVEN = 2
 
 
+_FITTED = {
+    "crop": "Each image is cut to its centre square and brought to",
+    "pad": "Each image is scaled to fit, as a whole, into the middle of a grey square of",
+    "stretch": "Each image is stretched, as a whole, to",
+}
+
+
 def request(
     source: str,
     *,
@@ -224,8 +231,7 @@ def say_start(run: Any) -> None:
     say(
         f"{run.folder.path}: {len(run.train):,} images to train on, {len(run.validation):,} to validate, "
         f"{len(run.test):,} to test, {len(run.record.classes)} classes; {run.record.precision}. "
-        f"{reading}"
-        f"Each image is cut to its centre square and brought to {run.recipe.image_size} × {run.recipe.image_size}."
+        f"{reading}{_FITTED[run.recipe.fit]} {run.recipe.image_size} × {run.recipe.image_size}."
     )
     for warning in run.record.warnings:
         say(f"Warning: {warning}")

@@ -55,7 +55,7 @@ class TestShapes:
         layout = lay_out("README.md", "cat/1.jpg", "cat/1.json", "cat/more/2", "dog/1.JPEG", "dog/2.jfif")
         assert (("cat", "dog"), 3) == (layout.classes, len(layout.entries))
         assert ["cat/1.json", "cat/more/2"] == [one.path for one in layout.rejected]
-        assert "Its name does not end as an image's (.bmp, " in layout.rejected[0].reason
+        assert "Its name does not end as an image's (.avif, .bmp, " in layout.rejected[0].reason
 
     def test_pictures_outside_of_classes_are_listed(self):
         """A preview beside the class folders is left out, and said to be."""

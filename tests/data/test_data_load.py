@@ -233,7 +233,7 @@ class TestRejected:
             load(source)
         dataset = load(source)
         assert ("cat", "dog") == dataset.train.classes
-        assert dataset.warnings[0].startswith("No image in 'owl' can be used: it holds no file named .bmp, ")
+        assert dataset.warnings[0].startswith("No image in 'owl' can be used: it holds no file named .avif, ")
         assert ["owl"] == [one.path for one in data.check(source).empty]
         with pytest.raises(DataError, match=r"holds 1 folder that cannot be used \(owl: It holds no file named"):
             load(source, strict=True)
@@ -266,7 +266,7 @@ class TestRejected:
         """A class does not disappear because its files are named in a way that is not read."""
         source = request.getfixturevalue(make)(two_classes(2) | {"owl/1": 1, "owl/2.xyz": 2})
         dataset = load(source)
-        assert dataset.warnings[0].startswith("No image in 'owl' can be used: it holds no file named .bmp, ")
+        assert dataset.warnings[0].startswith("No image in 'owl' can be used: it holds no file named .avif, ")
         assert ["owl/1", "owl/2.xyz"] == [one.path for one in dataset.rejected]
 
     @pytest.mark.parametrize("name", ["missing", "missing.zip", "cifar-10", "a\0b"])

@@ -79,7 +79,7 @@ def test_chosen_picture_is_answered(page: Page, picture: Path):
     assert widths == sorted(widths, reverse=True)
 
 
-@pytest.mark.parametrize("resize", ["crop", "stretch"])
+@pytest.mark.parametrize("resize", ["crop", "pad", "stretch"])
 @pytest.mark.parametrize("shape", [(64, 32), (32, 64)])
 def test_margins_that_the_model_does_not_see_are_dimmed(page: Page, tmp_path: Path, resize: str, shape: tuple):
     """Half of a black picture twice as long as wide, where the model cuts out the centre square; none otherwise."""

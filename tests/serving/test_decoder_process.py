@@ -43,13 +43,28 @@ def heavy() -> bytes:
     return file.getvalue()
 
 
-@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "BMP", "GIF"])
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "AVIF"])
 def test_pixels_are_those_of_decode(process: DecoderProcess, kind: str):
     """One function decodes, here or there."""
     data = picture(kind)
     pixels, seconds = process.decode(data, cpu_s=5)
     assert np.array_equal(images.decode(data, SPEC, LIMITS), pixels)
     assert 0 < seconds < 5
+
+
+@pytest.mark.parametrize("resize", ["crop", "pad", "stretch"])
+@pytest.mark.parametrize("kind", ["PNG", "JPEG"])
+def test_every_fit_is_that_of_decode(kind: str, resize: str):
+    """A picture that is turned, of odd sides, comes out alike here and there."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    data, spec = picture(kind, size=(301, 1_203), exif=exif), ImageSpec(24, 24, resize)
+    process = DecoderProcess(spec, LIMITS)
+    try:
+        pixels, _ = process.decode(data, cpu_s=5)
+    finally:
+        process.close()
+    assert np.array_equal(images.decode(data, spec, LIMITS), pixels)
 
 
 def test_errors_are_those_of_decode(process: DecoderProcess):

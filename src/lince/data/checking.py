@@ -1,7 +1,7 @@
 """What makes a labelled source worse than it seems: rejected files, imbalance, copies, copies across train and test."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from jaxtyping import Bool, Int64
@@ -9,6 +9,7 @@ from jaxtyping import Bool, Int64
 from lince.data.collection import Collection, EmptyClass
 from lince.data.copies import exact_groups, near_pairs
 from lince.data.progress import Progress, silent
+from lince.data.proportions import Proportions, measure
 from lince.data.trainable import warnings
 from lince.records import Rejected
 
@@ -62,6 +63,7 @@ class CheckReport:
         conflicting_labels: exact groups, then near pairs, whose images carry different classes.
         rejected: files that were left out.
         empty: class folders without a usable image.
+        proportions: of the pictures as they came.
     """
 
     source: str
@@ -83,6 +85,7 @@ class CheckReport:
     conflicting_labels: tuple[tuple[Copy, ...], ...]
     rejected: tuple[Rejected, ...]
     empty: tuple[EmptyClass, ...]
+    proportions: Proportions = field(default_factory=Proportions)
 
 
 def inspect(
@@ -134,6 +137,7 @@ def inspect(
         conflicting_labels=tuple(same for same in every_set if len({copy.label for copy in same}) > 1),
         rejected=collection.rejected,
         empty=collection.empty,
+        proportions=measure(collection.sizes),
     )
 
 

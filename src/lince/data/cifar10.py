@@ -81,7 +81,7 @@ class Cifar10Reading:
         names = tuple(f"{name}/{index:05d}" for name, records in self._batches.items() for index in range(len(records)))
         labels = np.concatenate([records[:, 0] for records in self._batches.values()]).astype(np.int64)
         sizes = np.full((self.total, 2), _SIDE, np.uint16)
-        return Catalogue(labels, CLASSES, names, num_train=self.total - len(self._batches[_TEST]), sizes=sizes)
+        return Catalogue(labels, CLASSES, names, sizes, num_train=self.total - len(self._batches[_TEST]))
 
 
 def _read_batches(path: Path) -> dict[str, UInt8[np.ndarray, "n bytes"]]:

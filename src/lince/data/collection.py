@@ -40,8 +40,8 @@ class Catalogue:
         labels: i64[N], an index into `classes`.
         classes: names of those that have an image, composed (NFC) and sorted (for `cifar10`: as published).
         names: paths inside the source, in the order of the images.
+        sizes: u16[N,2], width and height of each picture as it came, upright; 0 where they are not known.
         num_train: how many of them are the source's own train split; `None` for a source without splits of its own.
-        sizes: u16[N,2], height and width of each image as it was encoded.
         rejected: files that were left out.
         empty: class folders without a usable image.
         trees: what messages call the source's own splits.
@@ -53,8 +53,8 @@ class Catalogue:
     labels: Int64[np.ndarray, " n"]
     classes: tuple[str, ...]
     names: Sequence[str]
-    num_train: int | None
     sizes: UInt16[np.ndarray, "n 2"]
+    num_train: int | None
     rejected: tuple[Rejected, ...] = ()
     empty: tuple[EmptyClass, ...] = ()
     trees: tuple[str, str] = ("train", "test")

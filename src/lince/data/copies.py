@@ -31,9 +31,9 @@ MAX_PAIRS = 10_000
 # Two hashes within 7 bits differ by one bit, or none, in at least one of 4 bands of 16: of a million photographs that
 # is an eighth of the pairs that share one of 8 bytes.
 _BANDS = 4
-# Where images are so alike that everything is compared with everything: two minutes of hashes, and of pictures 9 at
-# 0.13 ms a pair, two where most are no likely copies.
-_MAX_COMPARISONS, _MAX_LOOKS = 2**34, 2**22
+# Where images are so alike that everything is compared with everything: two minutes of hashes, and half a minute of
+# pictures at 0.13 ms a pair.
+_MAX_COMPARISONS, _MAX_LOOKS = 2**34, 2**18
 _COMPARED = 64  # pairs of pictures at a time: their arrays, 100 kB each, then stay in the processor's cache
 _BATCH = 4096  # pairs of pictures to compare at a time; what `_WORKING_BYTES` allows is done at once
 _WORKING_BYTES = 2**26  # of temporary arrays, 64 MiB: the arrays of 4,096 CIFAR images, where speed no longer grows

@@ -13,7 +13,9 @@ from lince.images import EXTENSIONS
 # Pictures that people do put into class folders and that Lince does not read: trying them lists each as left out,
 # with the formats that are read, where skipping them as "no image" would hide it.
 _OTHER_PICTURES = frozenset(
-    {".tif", ".tiff", ".heic", ".heif", ".avif", ".jxl", ".jp2", ".svg", ".ppm", ".pgm", ".tga", ".ico"}
+    {".heic", ".heif", ".hif", ".heics", ".avifs", ".jxl", ".jp2", ".j2k", ".jpx", ".svg", ".psd", ".xcf", ".ico"}
+    | {".dng", ".cr2", ".cr3", ".nef", ".arw", ".raf", ".orf", ".rw2", ".pef", ".ppm", ".pgm", ".pbm", ".pnm", ".tga"}
+    | {".dcm", ".exr", ".dds", ".eps"}
 )
 # C0, DEL and C1 control characters; line and paragraph separators; marks, embeddings, overrides and isolates that turn
 # the direction of text (Unicode UAX 9); and halves of surrogates, by which Python keeps bytes that are not UTF-8.

@@ -10,13 +10,12 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import UInt8
 
-from lince import machine
+from lince import encoded_image, machine
 from lince.data.collection import Catalogue, EmptyClass
 from lince.data.entry import Source
 from lince.data.layout import Layout, arrange
 from lince.data.names import composed
 from lince.data.progress import Progress, silent
-from lince.encoded_image import inspect
 from lince.errors import DataError, ImageError, LinceError
 from lince.images import EXTENSIONS, decode
 from lince.records import ImageLimits, ImageSpec, Rejected
@@ -50,8 +49,8 @@ class FolderReading:
         self._layout = arrange(source.walk(), name=source.name)
         self._source, self._spec, self._limits, self._progress = source, spec, limits, progress
         self._failures: dict[int, _Failure] = {}  # by place in the layout
-        self._sizes = np.zeros((len(self._layout.entries), 2), np.uint16)
         self.total, self.image_shape = len(self._layout.entries), spec.shape
+        self._sizes = np.zeros((self.total, 2), np.uint16)
 
     def blocks(self) -> Iterator[UInt8[np.ndarray, "n h w 3"]]:
         """The images that can be used, in the order of the layout."""
@@ -84,8 +83,8 @@ class FolderReading:
             labels=np.fromiter((index_of[layout.labels[place]] for place in places), np.int64, len(places)),
             classes=classes,
             names=tuple(layout.entries[place].path for place in places),
-            num_train=None if layout.num_train is None else int(usable[: layout.num_train].sum()),
             sizes=self._sizes[usable],
+            num_train=None if layout.num_train is None else int(usable[: layout.num_train].sum()),
             rejected=tuple(sorted((*layout.rejected, *bad), key=lambda one: composed(one.path))),
             empty=tuple(_empty(layout, failures)),
             trees=layout.trees,
@@ -100,9 +99,9 @@ class FolderReading:
         for index in place:
             try:
                 data = self._source.read(self._layout.entries[index], self._limits.max_bytes)
-                structure = inspect(data)
+                structure = encoded_image.inspect(data)
                 block[count] = decode(data, self._spec, self._limits, structure)
-                self._sizes[index] = structure.height, structure.width
+                self._sizes[index] = np.minimum(structure.upright_size, np.iinfo(np.uint16).max)
                 count += 1
             except LinceError as error:  # not kept itself: its traceback would keep the block in memory
                 self._failures[index] = _Failure(str(error), is_final=isinstance(error, ImageError))

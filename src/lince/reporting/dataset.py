@@ -7,6 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from lince.data.checking import CheckReport, Copy, CopyPair
+from lince.data.proportions import Proportions
 
 # Enough to see what is going on; --json lists all.
 _LISTED = 10
@@ -57,6 +58,7 @@ def _findings(report: CheckReport) -> Table:
     if report.reading:
         table.add_row("read as", Text(report.reading))
     table.add_row("largest class over smallest", f"{report.imbalance:.2f}")
+    table.add_row("pictures that are not square", _proportions(report.proportions))
     table.add_row("files that cannot be used", f"{len(report.rejected):,}")
     if report.empty:
         table.add_row("class folders without images", f"{len(report.empty):,}")
@@ -68,6 +70,17 @@ def _findings(report: CheckReport) -> Table:
     table.add_row("test images like one in train", f"{len(report.across_splits):,}{drawn}")
     table.add_row("alike, different labels", f"{len(report.conflicting_labels):,}")
     return table
+
+
+def _proportions(found: Proportions) -> str:
+    """How many, what a crop would cut off, and which `--fit` to think of."""
+    if not found.not_square:
+        return "0"
+    cut = f"a crop to the centre cuts off {found.cut_mean:.0%} of a picture on average, {found.cut_most:.0%} at most"
+    sentence = f"{found.not_square:,} of {found.n:,}; {cut}"
+    if found.suggested == "crop":
+        return sentence
+    return f"{sentence}: where that holds what matters, train with --fit {found.suggested}"
 
 
 def _list(title: str, lines: Iterable[str]) -> Table:

@@ -33,7 +33,6 @@ Decoded = np.ndarray | ImageError
 _SMALL_PIXELS = 500_000
 _WEIGHTS = {"JPEG": 0.25, "WEBP": 2}  # of a pixel: a JPEG is scaled down while it is decoded; WebP also holds the lock
 _SMALL_BYTES = 2 * 2**20  # encoded: empty blocks of deflate take 0.07 µs a byte, whatever the pixels
-_SMALL_METADATA_BYTES = 256 * 2**10  # Pillow reads it in Python, at up to 80 ns a byte
 _SCANS_PER_WEIGHT = 5  # scans of a JPEG that cost as much as decoding a PNG of its size
 _MAX_LARGE = 16  # requests that wait for the process: some 5 s of 25-megapixel pictures
 _FORM_IMAGES = 2  # a form may take as much CPU time as so many images
@@ -187,15 +186,14 @@ def _inspect(data: bytes) -> Structure | ImageError:
 
 def _are_small(structures: Sequence[Structure | ImageError]) -> bool:
     """Whether decoding them all is so little work that a thread may do it, which nothing can stop."""
-    pixels, metadata_bytes = 0.0, 0
+    pixels = 0.0
     for found in structures:
         if isinstance(found, ImageError):
             continue
         if found.slow:
             return False
         pixels += found.pixels * max(1, found.passes / _SCANS_PER_WEIGHT) * _WEIGHTS.get(found.format, 1)
-        metadata_bytes += found.metadata_bytes
-    return pixels <= _SMALL_PIXELS and metadata_bytes <= _SMALL_METADATA_BYTES
+    return pixels <= _SMALL_PIXELS
 
 
 def _none_of(errors: Sequence[ImageError]) -> ImageError:

@@ -142,7 +142,7 @@ def _alike(one: RunRecord, other: RunRecord) -> dict[str, bool]:
     return {
         "images (the fingerprint of its data)": one.fingerprint == other.fingerprint,
         "classes": one.classes == other.classes,
-        "image sizes": _spec(one) == _spec(other),
+        "image sizes and fit": _spec(one) == _spec(other),
     }
 
 

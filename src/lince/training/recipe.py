@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 from msgspec import Meta, Struct
 
 from lince.published import RangeMethod
-from lince.records import ComputeDtype, ImageSpec
+from lince.records import ComputeDtype, ImageSpec, ResizeRule
 
 Positive = Annotated[int, Meta(ge=1)]
 Channels = Annotated[tuple[Positive, ...], Meta(min_length=1)]
@@ -253,10 +253,13 @@ class Recipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     Attributes:
         name: of the recipe, and of its run folder.
         image_size: height and width that images are brought to, pixels.
+        fit: how pictures of other proportions become squares: `crop` cuts out the centre, `pad` keeps the whole picture
+            and fills the rest with grey, `stretch` ignores the proportions.
     """
 
     name: str
     image_size: Annotated[int, Meta(ge=8, le=1024)] = 32
+    fit: ResizeRule = "crop"
     model: Model
     augment: Augment = Augment()
     train: Train
@@ -266,7 +269,7 @@ class Recipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     @property
     def spec(self) -> ImageSpec:
         """The images that the recipe wants."""
-        return ImageSpec(self.image_size, self.image_size)
+        return ImageSpec(self.image_size, self.image_size, self.fit)
 
     def __post_init__(self) -> None:
         sizes = [*(phase.image_size for phase in self.train.phases), self.image_size]

@@ -58,7 +58,7 @@ def read(path: Path, spec: ImageSpec) -> artifact.Artifact:
     if theirs != spec:
         raise RecipeError(
             f"The teacher {str(path)!r} was trained for {_size(theirs)}. Expected those of the run, {_size(spec)}: "
-            "train a teacher by a recipe of that size, or name another."
+            "train a teacher by a recipe of that size and fit, or name another."
         )
     return found
 

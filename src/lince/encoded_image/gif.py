@@ -1,0 +1,50 @@
+"""GIF: blocks before the first frame. Of the extensions only those matter that say what is transparent."""
+
+import struct
+from collections.abc import Iterator
+
+from lince.encoded_image.structure import Structure, require
+
+_MAX_BLOCKS = 4_096  # of at most 255 bytes before the first frame, read one by one in Python
+_GRAPHIC_CONTROL, _CONTROL_BYTES = 0xF9, 4
+
+
+def read(data: bytes) -> Structure:
+    """The structure of a GIF up to its first frame, which may reach over the canvas."""
+    width, height, flags = struct.unpack_from("<HHB", data, 6)
+    found = Structure("GIF", width, height)
+    position, blocks = 13 + _palette_bytes(flags), 0
+    while position < len(data):
+        start, introducer = position, data[position]
+        if introducer == ord(","):
+            left, top, frame_width, frame_height = struct.unpack_from("<HHHH", data, position + 1)
+            found.width, found.height = max(width, left + frame_width), max(height, top + frame_height)
+            break
+        position += 1  # over what is neither extension nor frame
+        is_needed = False
+        if introducer == ord("!"):
+            is_needed = data[position] == _GRAPHIC_CONTROL and data[position + 1] >= _CONTROL_BYTES
+            position += 1
+            for length in _blocks(data, position):
+                blocks += 1
+                position += 1 + length
+                require("blocks before its first frame", blocks, _MAX_BLOCKS)
+        blocks += 1
+        require("blocks before its first frame", blocks, _MAX_BLOCKS)
+        if not is_needed:
+            found.drop(start, position)
+    found.buffer_bytes = 4 * found.pixels  # what a frame is disposed to, in RGBA
+    return found
+
+
+def _blocks(data: bytes, position: int) -> Iterator[int]:
+    """Lengths of an extension's blocks, the empty one that ends them too."""
+    length = -1
+    while length:
+        length = data[position]
+        position += 1 + length
+        yield length
+
+
+def _palette_bytes(flags: int) -> int:
+    return 3 << (flags & 7) + 1 if flags & 0x80 else 0

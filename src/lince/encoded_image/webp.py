@@ -1,0 +1,58 @@
+"""WebP: the chunks of a RIFF file (RFC 9649). Frames are kept; Exif, XMP, profiles and unknown chunks are metadata."""
+
+import struct
+
+from lince.encoded_image import orientation
+from lince.encoded_image.structure import Structure, require
+
+_MAX_CHUNKS = 10_000  # C code reads them: an animation has one for each frame
+_BUFFER_BYTES = 12  # a pixel: two canvases and a copy, or the lossless decoder's (measured, Pillow 13)
+# Of a lossless one, whose groups of codes take 14 kB of tables each; how many there are stands in the compressed bits.
+# Larger ones are decoded where memory is limited.
+_SMALL_LOSSLESS_BYTES = 64 * 2**10
+_NEEDED = frozenset({b"VP8X", b"ANIM", b"ANMF", b"ALPH", b"VP8 ", b"VP8L"})
+_FRAMES = frozenset({b"VP8 ", b"VP8L"})  # of a picture that does not move: behind it there is nothing but metadata
+
+
+def read(data: bytes) -> Structure:
+    """The structure of a WebP."""
+    found = Structure("WEBP")
+    [declared] = struct.unpack_from("<I", data, 4)
+    position, chunks, needed, by_exif, by_xmp, is_complete = 12, 0, 4, 0, 0, False
+    while position + 8 <= min(8 + declared, len(data)):
+        kind, length = struct.unpack_from("<4sI", data, position)
+        start, end = position + 8, position + 8 + length + length % 2
+        chunks += 1
+        require("chunks", chunks, _MAX_CHUNKS)
+        if not found.width:
+            found.width, found.height = _size(kind, data[start : start + 10])
+        if kind in (b"VP8L", b"ALPH"):
+            found.slow |= min(length, len(data) - start) > _SMALL_LOSSLESS_BYTES
+        if kind in _NEEDED and not is_complete:
+            needed += end - position
+            is_complete = kind in _FRAMES
+        else:
+            found.drop(position, end)
+            by_exif = by_exif or (orientation.from_exif(data[start:end]) if kind == b"EXIF" else 0)
+            by_xmp = by_xmp or (orientation.from_xmp(data, start, end) if kind == b"XMP " else 0)
+        position = end
+    if not is_complete:  # what a film lacks at its end may be frames: it is damaged
+        needed += max(0, 8 + declared - position)
+    if needed != declared:
+        found.edits.insert(0, (4, 8, struct.pack("<I", needed & 0xFFFFFFFF)))
+    found.buffer_bytes = _BUFFER_BYTES * found.pixels
+    found.orientation = by_exif or by_xmp or 1
+    return found
+
+
+def _size(kind: bytes, body: bytes) -> tuple[int, int]:
+    """Of the canvas, or of the one frame (sections 2.5 to 2.7)."""
+    if kind == b"VP8X":
+        return int.from_bytes(body[4:7], "little") + 1, int.from_bytes(body[7:10], "little") + 1
+    if kind == b"VP8 ":
+        width, height = struct.unpack_from("<HH", body, 6)
+        return width & 0x3FFF, height & 0x3FFF
+    if kind == b"VP8L":
+        [bits] = struct.unpack_from("<I", body, 1)
+        return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
+    return 0, 0
