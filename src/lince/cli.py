@@ -111,8 +111,8 @@ def train(
     fit: Annotated[
         Literal["crop", "pad", "stretch"] | None,
         typer.Option(
-            help="How pictures become squares, in training and afterwards: crop cuts out the centre, pad keeps the whole "
-            "on grey, stretch ignores proportions. Short for --set fit=….  [default: the recipe's, crop]"
+            help="How pictures become squares, in training and afterwards: crop cuts out the centre, pad keeps the "
+            "whole on grey, stretch ignores proportions. Short for --set fit=….  [default: the recipe's, crop]"
         ),
     ] = None,
     runs: Annotated[Path, typer.Option(help="Folder in which run folders are made.")] = Path("runs"),

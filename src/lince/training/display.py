@@ -9,7 +9,6 @@ from rich.live import Live
 from rich.text import Text
 
 from lince.records import EpochRecord
-from lince.training.loop import Display
 
 # The live line is redrawn this often; a redraw costs 0.1 ms, a step of `classic` 180 (two Zen 5 cores).
 _REDRAW_SECONDS = 0.2
@@ -31,8 +30,11 @@ class LineDisplay:
     def batch(self, **_: object) -> None:
         """Quiet."""
 
-    def epoch(self, record: EpochRecord, *, best: bool) -> None:
+    def epoch(self, record: EpochRecord, *, best: bool, warning: str | None = None) -> None:
+        """Prints the epoch's line, and the sentence that warns of what it shows."""
         self._console.print(_epoch_line(record, epochs=self._epochs, best=best), soft_wrap=True)
+        if warning:
+            self._console.print(f"Warning: {warning}", soft_wrap=True, markup=False, highlight=False)
 
 
 class LiveDisplay(LineDisplay):
@@ -68,7 +70,7 @@ class LiveDisplay(LineDisplay):
 class TensorBoardDisplay:
     """Passes everything on to another display, and every epoch to TensorBoard."""
 
-    def __init__(self, inner: Display, folder: Path):
+    def __init__(self, inner: LineDisplay, folder: Path):
         from tensorboard.summary import Writer
 
         self._inner = inner
@@ -77,11 +79,11 @@ class TensorBoardDisplay:
     def batch(self, **step: object) -> None:
         self._inner.batch(**step)
 
-    def epoch(self, record: EpochRecord, *, best: bool) -> None:
+    def epoch(self, record: EpochRecord, *, best: bool, warning: str | None = None) -> None:
         for name in ("loss", "accuracy", "val_loss", "val_accuracy", "learning_rate", "images_per_second"):
             self._writer.add_scalar(name, getattr(record, name), record.epoch)
         self._writer.flush()
-        self._inner.epoch(record, best=best)
+        self._inner.epoch(record, best=best, warning=warning)
 
 
 def _epoch_line(record: EpochRecord, *, epochs: str, best: bool) -> str:

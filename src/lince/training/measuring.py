@@ -105,7 +105,8 @@ class Cost:
         )
         looks = others + sum(training) + min(sensitivity.IMAGES, others) * self.layers
         own = self.slowness * (_PUBLISHING_SECONDS + _SECONDS_PER_BYTE * self._searched_bytes)
-        return own + _LOOK_FORWARDS * self.forward_seconds * looks
+        again = self.images.validation  # what is published is compared with what was trained
+        return own + self.forward_seconds * (_LOOK_FORWARDS * looks + again)
 
     @property
     def _options(self) -> Quantize:

@@ -14,7 +14,7 @@ from jaxtyping import UInt8
 from keras import layers
 
 from lince.errors import RecipeError
-from lince.records import ComputeDtype, ImageSpec
+from lince.records import ComputeDtype, ImageSpec, Predict
 from lince.training import whitening
 from lince.training.batch_norm import BatchNorm
 from lince.training.initializer import PassThrough
@@ -63,6 +63,11 @@ def build(
 def images_at_once(spec: ImageSpec) -> int:
     """How many images a float network is to be asked about at once, so that memory stays bounded: at most 500."""
     return max(1, min(_MOST_IMAGES, _MOST_PIXELS // (spec.height * spec.width)))
+
+
+def float_predict(model: keras.Model) -> Predict:
+    """A float Keras model as the `Predict` that `evaluate` takes: its probabilities as trained, no temperature."""
+    return lambda images: keras.ops.convert_to_numpy(model.predict_on_batch(images.astype(np.float32)))
 
 
 def initialise_from(images: UInt8[np.ndarray, "n h w 3"], model: keras.Model, recipe: Model) -> None:
@@ -175,9 +180,8 @@ def _pooled(recipe: Pooled, hidden: Any, blocks: Blocks) -> Any:
 
 
 def _whiten(images: np.ndarray, model: keras.Model, recipe: Pooled) -> None:
-    covariance = PIXEL_SCALE**2 * whitening.patch_covariance(images)  # of normalised pixels: their offset is not in it
-    kernel = whitening.filters(covariance, count=recipe.stem, floor=recipe.stem_floor)
-    model.get_layer(STEM).kernel.assign(kernel)
+    kernel = whitening.filters(whitening.patch_covariance(images), count=recipe.stem, floor=recipe.stem_floor)
+    model.get_layer(STEM).kernel.assign(kernel / PIXEL_SCALE)  # it reads normalised pixels; their offset has no part
 
 
 def _resnet(recipe: ResNet, hidden: Any, blocks: Blocks) -> Any:

@@ -15,6 +15,11 @@ from lince.training.recipe import Train
 # 1.6 % of the matrix's norm upwards into 0.60 to 1.21 (found on a grid); those of 256 filters are 6 %, if equal.
 _QUINTIC = (3.4445, -4.7750, 2.0315)
 
+# Biases stand beside activations of variance 1: a step of 1, before the rate, is as far as one is ever to go. Their
+# gradients are sums over every pixel of a batch: below 0.1 for colour pictures; but where large areas have one colour,
+# such as the ground of digits or icons, rounding errors of bfloat16 add up to thousands where the true sum is 0.
+_MAX_BIAS_STEP = 1.0
+
 
 @keras.saving.register_keras_serializable("lince")
 class Muon(keras.optimizers.Optimizer):
@@ -71,8 +76,9 @@ class Muon(keras.optimizers.Optimizer):
             norm = ops.sqrt(ops.sum(ops.square(variable)))
             self.assign(variable, variable * (math.sqrt(filters) / norm) - rate * step)
         else:
-            share = self.dense_rate if len(variable.shape) == 2 else self.bias_rate
-            self.assign_sub(variable, rate * share * step)
+            is_bias = len(variable.shape) == 1
+            step = ops.clip(step, -_MAX_BIAS_STEP, _MAX_BIAS_STEP) if is_bias else step
+            self.assign_sub(variable, rate * (self.bias_rate if is_bias else self.dense_rate) * step)
 
     def get_config(self) -> dict[str, Any]:
         own = ("momentum", "other_momentum", "dense_rate", "bias_rate", "steps", "precision")

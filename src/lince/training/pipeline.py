@@ -19,9 +19,10 @@ from lince.training import checkpoint, loop, pace, teacher
 from lince.training import model as models
 from lince.training.checkpoint import Checkpoint
 from lince.training.display import LineDisplay, LiveDisplay, TensorBoardDisplay
-from lince.training.loop import Display
+from lince.training.model import float_predict
 from lince.training.opening import Run, build_for, resume, start
-from lince.training.publish import float_predict, publish, save_trained, trained_model
+from lince.training.publish import publish, save_trained, trained_model
+from lince.training.stagnation import Stagnation
 from lince.training.trainer import initialise_from
 
 __all__ = [
@@ -38,7 +39,7 @@ __all__ = [
 ]
 
 
-def train_model(run: Run, display: Display, *, resume: bool = False) -> None:
+def train_model(run: Run, display: LineDisplay | TensorBoardDisplay, *, resume: bool = False) -> None:
     """Fits the network and writes `model.keras` with the weights to keep, whichever way training ends.
 
     Args:
@@ -113,7 +114,7 @@ def settle(run: Run) -> None:
 
 
 @contextmanager
-def watch(console: Console, run: Run, *, tensorboard: bool) -> Iterator[Display]:
+def watch(console: Console, run: Run, *, tensorboard: bool) -> Iterator[LineDisplay | TensorBoardDisplay]:
     """A display that suits the console: redrawn on a terminal, line by line elsewhere; TensorBoard on request."""
     kind = LiveDisplay if console.is_terminal else LineDisplay
     with kind(console, epochs=pace.of(run.recipe.train, run.record.budget).total()) as display:
@@ -121,15 +122,18 @@ def watch(console: Console, run: Run, *, tensorboard: bool) -> Iterator[Display]
 
 
 class _Recorder:
-    """Writes `history.csv` after every epoch, while passing on to a display."""
+    """Writes `history.csv` and looks for signs of trouble after every epoch, while passing on to a display."""
 
-    def __init__(self, display: Display, run: Run):
+    def __init__(self, display: LineDisplay | TensorBoardDisplay, run: Run):
         self.batch = display.batch
         self._display, self._folder = display, run.folder
+        self._stagnation = Stagnation(
+            run.train.labels, run.validation.labels, num_classes=len(run.record.classes), recipe=run.recipe.train
+        )
         state: Checkpoint | None = checkpoint.read(run.folder.checkpoint)
         self._history = state.history if state else ()
 
     def epoch(self, record: EpochRecord, *, best: bool) -> None:
         self._history = (*self._history, record)
         self._folder.write_history(self._history)
-        self._display.epoch(record, best=best)
+        self._display.epoch(record, best=best, warning=self._stagnation.warning(self._history))

@@ -18,7 +18,7 @@ from lince.errors import TrainingError
 from lince.files import open_regular, reason_of, write_atomically
 from lince.golden import Golden
 from lince.published import Arithmetic, Attempt, Manifest, RunReport, Sensitivity
-from lince.records import Calibration, Predict
+from lince.records import Calibration
 from lince.run import RunFolder
 from lince.training import backend, comparison, finished, judging, ladder, quantize, ranges, recipes, sensitivity
 from lince.training import model as models
@@ -26,7 +26,9 @@ from lince.training import study as studies
 from lince.training.card import write_card
 from lince.training.float_network import FloatNetwork, export
 from lince.training.judging import Answers, Judgement
+from lince.training.model import float_predict
 from lince.training.opening import Run
+from lince.training.reproduction import require_reproduced
 from lince.training.sampling import sample
 
 Say = Callable[[str], None]
@@ -64,10 +66,12 @@ def publish(
     Raises:
         QuantizationError: an operation is left in float, or (GateError) too much was lost, or the network is right no
             more often than one that always names the largest class; no model is written then.
-        TrainingError: there is no trained network yet.
+        TrainingError: there is no trained network yet, or it does not answer as it did while it was trained.
     """
     model, batch = trained_model(run.folder), models.images_at_once(run.recipe.spec)
-    options, seed = run.recipe.quantize, run.record.seed
+    predict, options, seed = float_predict(model), run.recipe.quantize, run.record.seed
+    float_probabilities = evaluate.probabilities(predict, run.validation, batch_size=batch)
+    require_reproduced(run, float_probabilities)
     with quantize.silenced():
         float_network = export(model)
     if study:
@@ -78,7 +82,6 @@ def publish(
 
     say(f"Calibrating on {len(run.validation):,} validation images …")
     validation_logits = finished.logits(quantised.flatbuffer, run.validation.images)
-    float_probabilities = evaluate.probabilities(float_predict(model), run.validation, batch_size=batch)
     fitted, float_fitted = (
         _fit(logits, run) for logits in (validation_logits, comparison.logits_from(float_probabilities))
     )
@@ -88,7 +91,7 @@ def publish(
     answers = Answers(
         validation_float=float_probabilities,
         validation_quantised=metrics.softmax(validation_logits),
-        float_probabilities=evaluate.probabilities(float_predict(model), run.test, batch_size=batch),
+        float_probabilities=evaluate.probabilities(predict, run.test, batch_size=batch),
         quantised_probabilities=metrics.softmax(logits),
         prediction=calibration.apply(logits, fitted),
     )
@@ -142,11 +145,6 @@ def save_trained(model: keras.Model, folder: RunFolder) -> None:
         write_atomically(folder.keras_model, temporary.read_bytes())
     finally:
         temporary.unlink(missing_ok=True)
-
-
-def float_predict(model: keras.Model) -> Predict:
-    """A float Keras model as the `Predict` that `evaluate` takes: its probabilities as trained, no temperature."""
-    return lambda images: keras.ops.convert_to_numpy(model.predict_on_batch(images.astype(np.float32)))
 
 
 @dataclass(frozen=True)

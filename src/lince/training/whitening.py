@@ -3,6 +3,9 @@
 import numpy as np
 from jaxtyping import Float32, Float64, UInt8
 
+# Of what rounding to whole grey levels adds to a pixel, spread evenly over one level. Less variance than that is noise.
+_ROUNDING_VARIANCE = 1 / 12
+
 
 def patch_covariance(images: UInt8[np.ndarray, "n h w 3"]) -> Float64[np.ndarray, "12 12"]:
     """The covariance of the 12 values of 2×2 patches, over all patches of all images.
@@ -27,17 +30,28 @@ def patch_covariance(images: UInt8[np.ndarray, "n h w 3"]) -> Float64[np.ndarray
 def filters(covariance: Float64[np.ndarray, "12 12"], *, count: int, floor: float) -> Float32[np.ndarray, "2 2 3 c"]:
     """The `count`/2 leading eigenvectors of 2×2 patches, scaled to unit variance, and their negatives.
 
+    Grey pictures vary in four of twelve directions, binary ones in no more. A filter for a direction in which nothing
+    varies would answer with rounding errors; batch norm would make signals of them, and the stem's biases would grow
+    with every step. In place of each such direction comes a mixture of those in which the images vary.
+
     Args:
-        covariance: f64[12,12] of what the stem will see; see `patch_covariance`.
+        covariance: f64[12,12] of pixels 0..255 that the stem will see; see `patch_covariance`.
         count: of filters, even, up to 24.
         floor: added to each eigenvalue, as a multiple of the mean variance of a value; without it, detail that the
             images hardly have would be amplified without bound.
 
     Returns:
-        f32[2,2,3,C]. Source: Page 2019, "How to train your ResNet"; Jordan 2024, arXiv:2404.00498.
+        f32[2,2,3,C], for pixels 0..255. Source: Page 2019, "How to train your ResNet"; Jordan 2024, arXiv:2404.00498.
     """
     variances, directions = np.linalg.eigh(covariance)
-    mean = np.mean(np.diag(covariance)) or 1.0  # of images of one colour there is nothing to make equal
-    scaled = directions / np.sqrt(variances.clip(min=0) + floor * mean)
-    leading = scaled[:, ::-1][:, : count // 2].reshape(2, 2, 3, -1)
+    variances, directions = variances[::-1].clip(min=0), directions[:, ::-1]
+    varies = variances > _ROUNDING_VARIANCE
+    mean = np.mean(np.diag(covariance))
+    if not varies.any():  # images of one colour: nothing to make equal, and nothing to learn
+        varies, mean = np.ones_like(varies), 1.0
+    scaled = (directions / np.sqrt(variances + floor * mean))[:, varies][:, : count // 2]
+    missing = count // 2 - scaled.shape[1]
+    mixtures = np.random.default_rng(0).standard_normal((scaled.shape[1], missing))
+    mixtures /= np.linalg.norm(mixtures, axis=0)  # of uncorrelated answers of variance 1: so is theirs
+    leading = np.concatenate([scaled, scaled @ mixtures], axis=1).reshape(2, 2, 3, -1)
     return np.concatenate([leading, -leading], axis=-1).astype(np.float32)
