@@ -124,7 +124,7 @@ class _Watch:
     def batch(self, **_: object) -> None:
         """Not watched."""
 
-    def epoch(self, record, *, best: bool) -> None:
+    def epoch(self, record, *, best: bool, warning: str | None = None) -> None:
         self.val_accuracy = record.val_accuracy
 
 

@@ -305,7 +305,7 @@ class TestRun:
             def batch(self, **step: object) -> None:
                 seen.append(step)
 
-            def epoch(self, record, *, best: bool) -> None:
+            def epoch(self, record, *, best: bool, warning: str | None = None) -> None:
                 """Not watched."""
 
         pipeline.train_model(hurried, Watcher())
