@@ -248,7 +248,7 @@ class TestMeasuring:
         assert chosen.train.epochs * chosen.train.repeats == round(7 / (0.1 * 8))
 
     def test_the_last_validation_comes_after_the_time_to_train(self, recipe, splits, monkeypatch):
-        """An image takes 10 ms forwards: 1,000 to validate on are seen once more than 1,000 to test on."""
+        """An image takes 10 ms forwards: 1,000 to validate on are seen twice more than 1,000 to test on."""
         found = []
         for validation, test in ((1000, 10), (10, 1000)):
             machine = Machine(monkeypatch, quick=1, forward=0.01)
@@ -257,7 +257,7 @@ class TestMeasuring:
                 Limit(HOUR, machine.now, candidates, is_fixed=True), splits[0], validation=validation, test=test
             )
             found.append(divided.training_seconds)
-        assert 9.9 == pytest.approx(found[1] - found[0])
+        assert 19.8 == pytest.approx(found[1] - found[0])
 
     def test_not_all_images_need_be_seen(self, recipe, splits, monkeypatch):
         """A turn through a million images takes hours here; the first candidate asks for 50 steps only."""

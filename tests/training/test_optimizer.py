@@ -88,10 +88,15 @@ class TestMuon:
     def test_everything_else_goes_by_nesterov(self, rng):
         """Two steps along one gradient g, momentum m: (1 + m) g, then (1 + m (1 + m)) g, each times its own rate."""
         dense, bias = rng.normal(size=(4, 3)), rng.normal(size=3)
-        found = apply(Muon(0.1), [dense, bias], [np.ones((4, 3)), np.ones(3)], times=2)
-        moved = (1 + 0.85) + (1 + 0.85 * (1 + 0.85))
+        found = apply(Muon(0.1), [dense, bias], [0.1 * np.ones((4, 3)), 0.1 * np.ones(3)], times=2)
+        moved = 0.1 * ((1 + 0.85) + (1 + 0.85 * (1 + 0.85)))
         np.testing.assert_allclose(dense - 0.1 * 0.055 * moved, found[0], rtol=1e-5)
         np.testing.assert_allclose(bias - 0.1 * 0.35 * moved, found[1], rtol=1e-5)
+
+    def test_rounding_errors_do_not_carry_a_bias_away(self):
+        """Sums over areas of one colour may come to thousands: a step of a bias is 1 at the most, times its rate."""
+        [found] = apply(Muon(0.1), [np.zeros(4)], [np.array([15_000, -15_000, 0.2, 0])])
+        np.testing.assert_allclose(-0.1 * 0.35 * np.array([1, -1, 0.2 * 1.85, 0]), found, rtol=1e-5)
 
     def test_trains(self):
         """Twenty steps of a small network on three classes of pictures, with the schedule's changes of rate."""

@@ -60,9 +60,15 @@ class TestFilters:
         assert np.isfinite(whitening.filters(covariance, count=24, floor=0.01)).all()
 
     def test_floor_bounds_what_is_hardly_there(self):
-        """Grey pictures have nothing in eight of twelve directions: filters there grow as the floor lets them."""
-        images = np.repeat(synthetic.batch(9, seed=0)[0][..., :1], 3, axis=3)
-        covariance = whitening.patch_covariance(images)
-        low, high = (abs(whitening.filters(covariance, count=24, floor=floor)).max() for floor in (1e-4, 1e-2))
-        assert np.isfinite(low)
-        assert low / high == pytest.approx(10, rel=0.01)
+        """Directions with a variance of 1 beside 3,000: their filters grow as the floor lets them."""
+        covariance = np.diag([3000.0] * 4 + [1.0] * 8)
+        low, high = (abs(whitening.filters(covariance, count=24, floor=floor)).max() for floor in (1e-2, 1))
+        assert low / high == pytest.approx((1001 / 11) ** 0.5, rel=0.05)
+
+    def test_mixtures_stand_in_for_what_does_not_vary(self):
+        """Eight of twelve directions hold nothing but rounding: every filter keeps to the four that vary."""
+        covariance = np.diag([3000.0] * 4 + [0.08] * 8)
+        kernel = whitening.filters(covariance, count=24, floor=1e-4).reshape(12, 24)[:, :12]
+        assert not kernel[4:].any()
+        np.testing.assert_allclose(np.diag(kernel.T @ covariance @ kernel), 1, rtol=1e-3)
+        assert 12 == len({column.tobytes() for column in kernel.T})

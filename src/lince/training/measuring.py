@@ -105,7 +105,7 @@ class Cost:
         )
         looks = others + sum(training) + min(sensitivity.IMAGES, others) * self.layers
         own = self.slowness * (_PUBLISHING_SECONDS + _SECONDS_PER_BYTE * self._searched_bytes)
-        again = self.images.validation  # what is published is compared with what was trained
+        again = self.images.validation  # once more, as trained: see `require_reproduced`
         return own + self.forward_seconds * (_LOOK_FORWARDS * looks + again)
 
     @property

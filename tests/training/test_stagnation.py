@@ -1,0 +1,71 @@
+"""Warnings during training: at chance from the beginning, back at chance, and learning that validation does not see."""
+
+import numpy as np
+import pytest
+
+from lince.records import EpochRecord
+from lince.training import recipes
+from lince.training.recipe import Train
+from lince.training.stagnation import Stagnation
+
+
+def stagnation(labels=(0, 1) * 10, *, num_classes: int = 2, **changes: object) -> Stagnation:
+    recipe = Train(**{"epochs": 9, "batch_size": 8, "learning_rate": 0.1} | changes)
+    return Stagnation(np.array(labels), np.array([0, 1, 1]), num_classes=num_classes, recipe=recipe)
+
+
+def warnings(*epochs: float | tuple[float, float], watch: Stagnation) -> list[str]:
+    """A letter for each epoch, `.` when nothing is said: (L)asting, (D)iverged, (V)alidation."""
+    pairs = [epoch if isinstance(epoch, tuple) else (epoch, 1.0) for epoch in epochs]
+    history, said = (), []
+    for number, (loss, val_accuracy) in enumerate(pairs, 1):
+        history += (EpochRecord(number, loss, 0.5, 0.7, val_accuracy, 0.1, 100.0, 1.0, 0),)
+        sentence = watch.warning(history) or "."
+        for beginning, letter in (
+            ("The training loss has been at chance (0.69) for 3 epochs", "L"),
+            ("The training loss had fallen and is back at chance", "D"),
+            ("For 3 epochs no more than 67% of the validation images", "V"),
+        ):
+            sentence = letter if sentence.startswith(beginning) else sentence
+        said.append(sentence)
+    return "".join(said)
+
+
+@pytest.mark.parametrize(
+    ("epochs", "expected"),
+    [
+        ((0.69, 0.70, 0.69, 0.69, 0.69), "..L.."),
+        ((0.69, 0.69, 0.60, 0.69, 0.69, 0.69), "...D.."),
+        ((0.69, 0.69, 0.65, 0.69, 0.69), "....."),
+        ((5.00, 0.50, 0.70, 0.40, 0.80), "..D.D"),
+        ((0.68, 0.66, 0.64, 0.60), "...."),
+        (((0.6, 0.5), (0.5, 0.6), (0.4, 2 / 3), (0.3, 0.5), (0.2, 1.0)), "..V.."),
+        (((0.6, 0.5), (0.5, 0.7), (0.4, 0.5), (0.3, 0.5)), "...."),
+    ],
+)
+def test_what_is_said_after_each_epoch(epochs, expected):
+    """Each trouble is told once, when it has lasted; a loss that falls slowly is none."""
+    assert expected == warnings(*epochs, watch=stagnation())
+
+
+def test_repairs_are_keys_of_a_recipe():
+    """Both settings that the sentence names can be set, as it writes them."""
+    history = tuple(EpochRecord(n, 0.7, 0.5, 0.7, 0.5, 0.1, 100.0, 1.0, 0) for n in (1, 2, 3))
+    sentence = stagnation().warning(history)
+    assert sentence.endswith("Try a train.learning_rate below 0.1, or --set train.precision=float32.")
+    changed = recipes.load("fast", overrides=["train.learning_rate=0.05", "train.precision=float32"])
+    assert (0.05, "float32") == (changed.train.learning_rate, changed.train.precision)
+
+
+@pytest.mark.parametrize(
+    ("labels", "changes", "expected"),
+    [
+        ((0, 1, 2, 3), {}, np.log(4)),
+        ((0, 0, 0, 1), {}, 0.75 * np.log(4 / 3) + 0.25 * np.log(4)),
+        ((0, 0, 0, 1), {"label_smoothing": 1.0}, np.log(4)),
+        ((0, 0, 0, 1), {"class_balance": 1.0}, np.log(2)),
+    ],
+)
+def test_loss_at_chance(labels, changes, expected):
+    """The entropy of the mean target, as labels are smoothed and classes weighed."""
+    assert stagnation(labels, num_classes=4, **changes).loss == pytest.approx(expected)
