@@ -216,11 +216,17 @@ show(
 # the size, and faster (85 µs an image against 270 µs, measured for one small network with the same runtime on one
 # thread). The ranges of the activations are read from training images only. What is lost is measured, not assumed:
 # float and int8 answer the same test images, and their difference, with its interval, is in the *certificate*. A
-# network that loses more than the recipe's bound is not published.
+# network that is shown to lose more than the recipe's bound is not published.
 
 # %%
 report = pipeline.publish(run, say=print)
 tables.certificate_table(report.certificate)
+
+# %% [markdown]
+# What to make of the model, in plain words.
+
+# %%
+print(report.verdict.text)
 
 # %% [markdown]
 # ## Honest answers
@@ -240,7 +246,7 @@ plots.reliability_diagram(probabilities, labels)
 
 # %%
 print(f"temperature {report.calibration.temperature:.3f}, fitted on {report.calibration.n:,} validation images")
-tables.sets_table(report.sets)
+tables.sets_table(report.sets, n=len(run.test))
 
 # %% [markdown]
 # ## The model file

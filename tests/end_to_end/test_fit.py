@@ -34,7 +34,7 @@ def padded(
     lince: Callable, wide_folder: Path, recipe_file: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> RunFolder:
     runs = tmp_path_factory.mktemp("runs")
-    options = ("--recipe", recipe_file, "--fit", "pad", "--runs", runs, "--set", "train.epochs=2", "--force")
+    options = ("--recipe", recipe_file, "--fit", "pad", "--runs", runs, "--set", "train.epochs=2")
     done = lince("train", wide_folder, *options, "--until", "train")
     assert done.returncode == 0, done.stderr
     assert "as a whole, into the middle of a grey square of 32" in " ".join(done.stderr.split())
