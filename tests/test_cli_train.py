@@ -55,7 +55,10 @@ def test_options_that_contradict_each_other(options, message):
         ([".", "--leave-out", "nowhere"], r"Cannot read 'nowhere'"),
         ([".", "--leave-out", "cifar10"], r"Received 'cifar10' to leave out, whose images are no files with names"),
         (["cifar10", "--leave-out", "."], r"'\.' to leave out of 'cifar10', whose images are no files with names"),
-        ([".", "--recipe", "classical"], r"Received recipe 'classical'\. Did you mean 'classic'\? Expected one of best, classic"),
+        (
+            [".", "--recipe", "classical"],
+            r"Received recipe 'classical'\. Did you mean 'classic'\? Expected one of best, classic",
+        ),
         ([".", "--set", "train.epoch=3"], r"train\.epoch is not known\. Did you mean 'train\.epochs'\?"),
         ([".", "--teacher", "nowhere"], r"'nowhere'.*Expected a \.tflite file, a run folder or 'cifar10'"),
         (
@@ -69,7 +72,10 @@ def test_options_that_contradict_each_other(options, message):
         ([".", "--set", "fit=contain"], r"fit received 'contain'\. Expected 'crop', 'pad' or 'stretch'\."),
         ([".", "--name", "a/b"], r"Received the run's name 'a/b'"),
         ([".", "--runs", "{runs}", "--name", "done"], r"done' holds a run already"),
-        ([".", "--time-budget", "5m", "--set", "train.epoch=3"], r"train\.epoch is not known\. Did you mean 'train\.epochs'\?"),
+        (
+            [".", "--time-budget", "5m", "--set", "train.epoch=3"],
+            r"train\.epoch is not known\. Did you mean 'train\.epochs'\?",
+        ),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 import numpy as np
-from jaxtyping import Bool, Float32, Int64, UInt8
+from jaxtyping import Bool, Float32, Int64, UInt8, UInt16
 
 from lince.image_spec import ImageLimits as ImageLimits
 from lince.image_spec import ImageSpec as ImageSpec
@@ -51,12 +51,14 @@ class Split:
         labels: i64[N], an index into `classes`.
         classes: names, in index order.
         names: where each image came from (a path inside the source), in the order of `images`; a tuple, or packed.
+        sizes: u16[N,2], width and height of each picture as it came, upright, 0 where not known; None: of none.
     """
 
     images: Images
     labels: Int64[np.ndarray, " n"]
     classes: tuple[str, ...]
     names: Sequence[str]
+    sizes: UInt16[np.ndarray, "n 2"] | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -65,7 +67,8 @@ class Split:
         """The images at `indices`, in that order."""
         names = self.names
         names = tuple(names[i] for i in indices) if isinstance(names, tuple) else names[indices]
-        return Split(self.images.take(indices, axis=0), self.labels[indices], self.classes, names)
+        sizes = None if self.sizes is None else self.sizes[indices]
+        return Split(self.images.take(indices, axis=0), self.labels[indices], self.classes, names, sizes)
 
 
 @dataclass(frozen=True)

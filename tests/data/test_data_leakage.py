@@ -9,9 +9,9 @@ from lince.data import leakage
 from lince.records import Split
 
 
-def split(images: np.ndarray) -> Split:
-    names = tuple(map(str, range(len(images))))
-    return Split(images, np.zeros(len(images), np.int64), ("a", "b"), names)
+def split(images: np.ndarray, side: int = 32) -> Split:
+    names, sizes = tuple(map(str, range(len(images)))), np.full((len(images), 2), side, np.uint16)
+    return Split(images, np.zeros(len(images), np.int64), ("a", "b"), names, sizes)
 
 
 def test_identical_and_look_alike():
@@ -30,7 +30,7 @@ def test_copies_inside_a_split_are_none():
     """Only across splits is an accuracy raised."""
     train, test = pictures(20), pictures(20, seed=1)
     train[1], test[1], test[2] = train[0], test[0], as_jpeg(test[5])
-    found = leakage.find(np.concatenate([train, test]), num_test=20)
+    found = leakage.find(split(np.concatenate([train, test])), num_test=20)
     assert not found.identical.any()
     assert not found.look_alike.any()
 
@@ -39,8 +39,19 @@ def test_identical_wins():
     """An image that is in training and looks like another one there is identical."""
     train = pictures(10)
     train[1] = as_jpeg(train[0])
-    found = leakage.find(np.concatenate([train, train[:1]]), num_test=1)
+    found = leakage.find(split(np.concatenate([train, train[:1]])), num_test=1)
     assert ([True], [False]) == (found.identical.tolist(), found.look_alike.tolist())
+
+
+def test_small_pictures_look_like_nothing():
+    """Below 16 pixels a side only identical ones are told: all 8 × 8 digits of a kind look alike when enlarged."""
+    train, test = np.split(pictures(20), 2)
+    test = test.copy()
+    test[0], test[1] = train[0], as_jpeg(train[1])
+    for side, look_alike in ((8, []), (16, [1]), (0, [1])):
+        found = data.leaked(split(test, side), train=split(train[:5], side), validation=split(train[5:], side))
+        assert [0] == np.flatnonzero(found.identical).tolist()
+        assert look_alike == np.flatnonzero(found.look_alike).tolist()
 
 
 @pytest.mark.parametrize(("most", "is_found"), [(60, True), (59, False)])

@@ -134,7 +134,8 @@ def join(first: Split, second: Split) -> Split:
         images, names = first.images.joined(second.images), first.names.joined(second.names)
     else:
         images, names = np.concatenate([first.images, second.images]), first.names + second.names
-    return Split(images, labels, first.classes, names)
+    sizes = None if first.sizes is None or second.sizes is None else np.concatenate([first.sizes, second.sizes])
+    return Split(images, labels, first.classes, names, sizes)
 
 
 def leaked(test: Split, *, train: Split, validation: Split) -> leakage.LeakedImages | None:
@@ -149,7 +150,7 @@ def leaked(test: Split, *, train: Split, validation: Split) -> leakage.LeakedIma
     if not is_searched(len(test) + len(train) + len(validation)):
         return None
     everything = join(train, join(validation, test))
-    return leakage.find(everything.images, num_test=len(test))
+    return leakage.find(everything, num_test=len(test))
 
 
 def is_searched(images: int) -> bool:

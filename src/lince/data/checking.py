@@ -4,17 +4,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from jaxtyping import Bool, Int64
+from jaxtyping import Int64
 
 from lince.data.collection import Collection, EmptyClass
-from lince.data.copies import exact_groups, near_pairs
+from lince.data.copies import exact_groups, is_too_small, near_pairs
 from lince.data.progress import Progress, silent
 from lince.data.proportions import Proportions, measure
 from lince.data.trainable import warnings
 from lince.records import Rejected
-
-# Pixels. Of smaller pictures too little is left after enlarging to tell two of one kind apart, such as 8 × 8 digits.
-_LEAST_SIDE = 16
 
 
 @dataclass(frozen=True)
@@ -132,7 +129,7 @@ def inspect(
         exact_copies=exact,
         near_copies=near,
         near_copies_capped=is_capped,
-        num_too_small=int(_is_too_small(collection).sum()),
+        num_too_small=int(is_too_small(collection.sizes).sum()),
         across_splits=_across_splits(exact, near),
         conflicting_labels=tuple(same for same in every_set if len({copy.label for copy in same}) > 1),
         rejected=collection.rejected,
@@ -165,18 +162,13 @@ def _near_copies(
     collection: Collection, copy: Callable[[int], Copy], groups: Sequence[Sequence[int]], *, progress: Progress
 ) -> tuple[tuple[CopyPair, ...], bool]:
     """Near pairs among distinct images, so that a group of k exact copies does not answer k times."""
-    is_compared = ~_is_too_small(collection)
+    is_compared = ~is_too_small(collection.sizes)
     is_compared[[index for _, *others in groups for index in others]] = False
     distinct = np.flatnonzero(is_compared)
     images = collection.images if is_compared.all() else collection.images.take(distinct, axis=0)
     pairs = near_pairs(images, progress=progress)
     found = zip(distinct[pairs.first], distinct[pairs.second], pairs.distance.tolist(), strict=True)
     return tuple(CopyPair(copy(one), copy(two), round(apart, 3)) for one, two, apart in found), pairs.is_capped
-
-
-def _is_too_small(collection: Collection) -> Bool[np.ndarray, " n"]:
-    least = collection.sizes.min(axis=1)
-    return (least > 0) & (least < _LEAST_SIDE)  # 0: the header did not tell
 
 
 def _across_splits(exact: Sequence[Sequence[Copy]], near: Sequence[CopyPair]) -> tuple[CopyPair, ...]:

@@ -112,7 +112,7 @@ class Collection(Catalogue):
         """The images at `where`; no pixel is copied."""
         images = self.images
         part = images[where] if isinstance(images, np.ndarray) else images.take(np.arange(len(images))[where])
-        return Split(part, self.labels[where], self.classes, self.names[where])
+        return Split(part, self.labels[where], self.classes, self.names[where], self.sizes[where])
 
 
 def in_memory(reading: Reading) -> Collection:

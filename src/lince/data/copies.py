@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float32, Int64, UInt16, UInt64
+from jaxtyping import Bool, Float32, Int64, UInt16, UInt64
 
 from lince.data.digests import digests
 from lince.data.likeness import averaging, differences
@@ -24,6 +24,9 @@ _MAX_BITS = 7
 # deviation. A detail that is there in one picture alone differs by about one deviation where it covers the cell, and by
 # half of one where it covers half of it. docs/data.md has what was found on photographs, icons, emoji and digits.
 _MAX_DISTANCE = 0.3
+
+# Pixels. Of smaller pictures too little is left after enlarging to tell two of one kind apart, such as 8 × 8 digits.
+_LEAST_SIDE = 16
 
 # Frames of one film are all copies of one another, n² pairs: beyond this many, more of them tell nothing new.
 MAX_PAIRS = 10_000
@@ -89,6 +92,12 @@ def exact_groups(images: Images) -> list[list[int]]:
     for index in np.flatnonzero(np.bincount(first, minlength=len(first))[first] > 1).tolist():
         groups.setdefault(int(first[index]), []).append(index)
     return list(groups.values())
+
+
+def is_too_small(sizes: UInt16[np.ndarray, "n 2"]) -> Bool[np.ndarray, " n"]:
+    """Which pictures are so small that looking alike tells nothing of them; see `Split.sizes`."""
+    least = sizes.min(axis=1)
+    return (least > 0) & (least < _LEAST_SIDE)
 
 
 def near_pairs(images: Images, *, progress: Progress = silent) -> NearPairs:

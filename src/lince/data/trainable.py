@@ -1,5 +1,7 @@
 """What the classes of a source must be to train on them, and what is left out where they are not."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from lince.data.collection import Catalogue, EmptyClass
@@ -72,7 +74,7 @@ def learnable(train: Split, test: Split) -> tuple[Split, Split]:
     index_of = np.cumsum(counts > 0) - 1
     kept = test.take(np.flatnonzero(counts[test.labels] > 0))
     classes = tuple(label for label, count in zip(train.classes, counts, strict=True) if count)
-    return tuple(Split(one.images, index_of[one.labels], classes, one.names) for one in (train, kept))
+    return tuple(replace(one, labels=index_of[one.labels], classes=classes) for one in (train, kept))
 
 
 def _populated(catalogue: Catalogue, split: str) -> set[str]:
