@@ -94,6 +94,7 @@ class Dataset:
             that is to be tested on; see `leave_out` of `data.load`.
         reading: how the source's folders were read, a sentence; empty for one without folders.
         warnings: what may not be meant so, a sentence each.
+        former_fingerprint: the same as models of before 2026-11-26 state it; see `collection.fingerprint`.
     """
 
     train: Split
@@ -104,6 +105,11 @@ class Dataset:
     left_out: tuple[int, ...] = ()
     reading: str = ""
     warnings: tuple[str, ...] = ()
+    former_fingerprint: str = ""
+
+    def has_fingerprint(self, other: str | None) -> bool:
+        """Whether it is what a model or a run says it was trained on, whenever that was."""
+        return bool(other) and other in (self.fingerprint, self.former_fingerprint)
 
 
 @dataclass(frozen=True)

@@ -86,7 +86,7 @@ def images(subject: Subject, source: str | None, split: str, *, progress: Callab
         raise LinceError("Received no DATA, and this model does not lie in a run folder. Expected DATA.")
     dataset = data.load(source or record.source, subject.spec, seed=seed, progress=progress, trains=False)
     dataset = _in_classes_of(subject, dataset, source or record.source)
-    foreign = dataset.fingerprint != fingerprint
+    foreign = not dataset.has_fingerprint(fingerprint)
     if split == "all":
         return data.join(dataset.train, dataset.test)
     if split == "validation" and (record is None or foreign):

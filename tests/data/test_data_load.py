@@ -68,6 +68,26 @@ class TestSplits:
         """Same paths inside, same fingerprint."""
         assert load(make_tree(trees)).fingerprint == load(make_zip(trees)).fingerprint
 
+    @pytest.mark.parametrize(("wrapper", "has_splits"), [("pictures/", False), ("pictures/", True), ("a/b/", True)])
+    def test_wrapped_in_a_folder(self, make_tree, make_zip, two_classes, trees, wrapper, has_splits):
+        """`zip -r pictures.zip pictures`: rejected files are wrapped, too, and a note for readers lies beside."""
+        files = (trees if has_splits else two_classes(5)) | {("train/" if has_splits else "") + "cat/bad.png": b"?"}
+        wrapped = {f"{wrapper}{path}": content for path, content in files.items()} | {"README.txt": b"?"}
+        plain, within = load(make_tree(files)), load(make_zip(wrapped))
+        assert plain.fingerprint == within.fingerprint == load(make_tree(wrapped, "wrapped")).fingerprint
+        assert plain.test_indices == within.test_indices
+        assert plain.fingerprint == plain.former_fingerprint != within.former_fingerprint
+        for one in (within.fingerprint, within.former_fingerprint):
+            assert within.has_fingerprint(one)
+        assert not within.has_fingerprint("")
+        assert not within.has_fingerprint(None)
+
+    def test_folders_that_some_names_begin_with_are_no_wrapper(self, make_tree):
+        """Moved into a subfolder, one class is other data."""
+        files = {f"{label}/{number}.png": number for label in ("a", "b") for number in range(3)}
+        moved = {f"{label}/a/{number}.png": number for label in ("a", "b") for number in range(3)}
+        assert load(make_tree(files)).fingerprint != load(make_tree(moved, "moved")).fingerprint
+
     def test_fingerprint_does_not_follow_the_encoding_of_names(self, make_tree, make_zip, make_raw_zip, two_classes):
         """A folder and its zip, by whichever program, with accents composed and not, flagged and not."""
         composed, decomposed = "caf\u00e9", "cafe\u0301"

@@ -19,7 +19,7 @@ import numpy as np
 from lince.data import cache as caches
 from lince.data import cifar10, folder, leakage
 from lince.data.checking import CheckReport, inspect
-from lince.data.collection import Collection, Reading
+from lince.data.collection import Collection, Reading, fingerprint
 from lince.data.entry import printable
 from lince.data.progress import Progress, silent
 from lince.data.sources import open_source
@@ -47,7 +47,7 @@ __all__ = [
 _MOST_LOOKED_FOR_LEAKAGE = 100_000
 
 # Part of every cache key: raise it when the same bytes come to other pixels, names or labels than before.
-_READER_VERSION = 3
+_READER_VERSION = 4
 
 
 def load(
@@ -106,8 +106,17 @@ def load(
     if trains_on_folders:
         train, test = learnable(train, test)
     left_out = () if leave_out is None else twins(train, Path(leave_out), source=name)
+    former = fingerprint(collection, image_shape=spec.shape, digests=collection.digests, within_wrapper=False)
     return Dataset(
-        train, test, identity, collection.rejected, test_indices, left_out, collection.reading, warnings(collection)
+        train=train,
+        test=test,
+        fingerprint=identity,
+        rejected=collection.rejected,
+        test_indices=test_indices,
+        left_out=left_out,
+        reading=collection.reading,
+        warnings=warnings(collection),
+        former_fingerprint=former,
     )
 
 

@@ -125,29 +125,50 @@ def in_memory(reading: Reading) -> Collection:
     return Collection(**vars(reading.catalogue()), images=images, digests=digests(images))
 
 
-def fingerprint(catalogue: Catalogue, *, image_shape: tuple[int, int, int], digests: UInt8[np.ndarray, "n 16"]) -> str:
+def fingerprint(
+    catalogue: Catalogue,
+    *,
+    image_shape: tuple[int, int, int],
+    digests: UInt8[np.ndarray, "n 16"],
+    within_wrapper: bool = True,
+) -> str:
     """Identifies the content itself: pixels (so size and resize rule too), labels, names, classes, splits, and which
     files were rejected (not why: the wording is that of the libraries).
 
-    The same images as a folder and as a .zip have the same fingerprint, if the paths inside are the same; in which form
-    of Unicode they are written makes no difference. Pixels count by their digests, so that a million images are
-    identified without being read.
+    The same images as a folder and as a .zip have the same fingerprint, whether the archive wraps them in that folder
+    or not; in which form of Unicode names are written makes no difference. Pixels count by their digests, so that a
+    million images are identified without being read.
 
     Args:
         catalogue: any; a collection too.
         image_shape: (H, W, 3).
         digests: u8[N,16], of each image's pixels.
+        within_wrapper: leave out the folders that all names begin with; models of before 2026-11-26 have them in.
 
     Returns:
         SHA-256, 64 hex digits.
     """
-    rejected = [composed(one.path) for one in catalogue.rejected]
+    names, rejected = _composed_text(as_text(catalogue.names)), [composed(one.path) for one in catalogue.rejected]
+    if within_wrapper:
+        wrapper = _wrapper(names)
+        names = (b"\n" + names).replace(b"\n" + wrapper, b"\n")[1:]
+        rejected = [path.removeprefix(wrapper.decode()) for path in rejected]
     head = [len(digests), image_shape, catalogue.classes, catalogue.num_train, rejected]
     digest = hashlib.sha256(json.dumps(head).encode())
-    digest.update(_composed_text(as_text(catalogue.names)))
+    digest.update(names)
     digest.update(catalogue.labels.astype("<i8").data)
     digest.update(np.ascontiguousarray(digests).reshape(-1).data)
     return digest.hexdigest()
+
+
+def _wrapper(names: bytes) -> bytes:
+    """The folders that all of these lines begin with, such as `data/`; empty where there are none."""
+    lines, *folders = names.count(b"\n"), *names[: names.find(b"\n")].split(b"/")[:-1]
+    for depth in range(len(folders), 0, -1):
+        found = b"".join(folder + b"/" for folder in folders[:depth])
+        if (b"\n" + names).count(b"\n" + found) == lines:
+            return found
+    return b""
 
 
 def _composed_text(text: bytes) -> bytes:

@@ -106,8 +106,10 @@ def start(
         leave_out=leave_out,
     )
     if master is not None:
-        teachers.check(master.manifest, record, test_is_drawn=bool(dataset.test_indices))
-        knows = teachers.knows_validation(master.manifest, record)
+        theirs = master.manifest.training.get("fingerprint")
+        known = msgspec.structs.replace(record, fingerprint=theirs) if dataset.has_fingerprint(theirs) else record
+        teachers.check(master.manifest, known, test_is_drawn=bool(dataset.test_indices))
+        knows = teachers.knows_validation(master.manifest, known)
         record = msgspec.structs.replace(record, teacher_knows_validation=knows)
     if limit is not None:
         recipe, budget = choose(
@@ -142,7 +144,7 @@ def resume(folder: RunFolder, *, overrides: Sequence[str] = (), progress: data.P
     recipe = recipes.override(recipe, overrides, tables=("quantize", "calibrate"))
     dataset = data.load(record.source, recipe.spec, seed=record.seed, progress=progress)
     recorded = tuple(folder.read_splits()["test"].tolist())
-    if dataset.fingerprint != record.fingerprint or dataset.test_indices != recorded:
+    if not dataset.has_fingerprint(record.fingerprint) or dataset.test_indices != recorded:
         raise ResumeError(
             f"The images of {record.source!r} are not those of the run (fingerprint {dataset.fingerprint[:12]}, was "
             f"{record.fingerprint[:12]}). Expected the same files, read by the same versions of lince and Pillow "
