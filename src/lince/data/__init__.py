@@ -47,7 +47,7 @@ __all__ = [
 _MOST_LOOKED_FOR_LEAKAGE = 100_000
 
 # Part of every cache key: raise it when the same bytes come to other pixels, names or labels than before.
-_READER_VERSION = 3
+_READER_VERSION = 4
 
 
 def load(
