@@ -2,6 +2,7 @@
 
 import pytest
 
+from lince.data import shape
 from lince.data.entry import Entry
 from lince.data.layout import Layout, arrange
 from lince.errors import DataError
@@ -185,6 +186,14 @@ class TestSplits:
         """They are kept as they are."""
         layout = lay_out(*under("cat dog", splits))
         assert (SEPARATE, reading) == (classes_and_train(layout), layout.reading)
+
+    def test_splits_inside_of_many_classes(self, monkeypatch):
+        """The folders are not gone through again for each class: 20,000 classes took three minutes."""
+        looked, level = [], shape._Tree.level
+        monkeypatch.setattr(shape._Tree, "level", lambda tree, wrapper: looked.append(wrapper) or level(tree, wrapper))
+        layout = lay_out(*(f"{number}/{split}/1.jpg" for number in range(50) for split in ("train", "test")))
+        assert (50, 50) == (len(layout.classes), layout.num_train)
+        assert len(looked) < 5
 
     def test_a_split_in_a_folder_of_its_own_name(self):
         """As Kaggle's archives have it; what is no split beside is not read, and said not to be."""
