@@ -34,7 +34,7 @@ def similarity_warnings(classes: Sequence[str]) -> tuple[str, ...]:
     """A sentence for each group of classes whose names are similar."""
     return tuple(
         f"The classes {listed(group)} differ only in case or blanks, or in the form of a letter. If they are one "
-        "class, move their images into one folder."
+        "class, give it one name."
         for group in similar(classes)
     )
 
