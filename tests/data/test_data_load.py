@@ -258,6 +258,46 @@ class TestRejected:
         with pytest.raises(DataError, match=r"holds 1 folder that cannot be used \(owl: It holds no file named"):
             load(source, strict=True)
 
+    @pytest.mark.parametrize(
+        ("files", "empty", "classes"),
+        [
+            ({"val/cow": None}, [("val/cow", "train")], ("cat", "cow", "dog")),
+            ({"val/cow/1.png": b"x"}, [("val/cow", "train")], ("cat", "cow", "dog")),
+            ({"test2/cow": None}, [("test2/cow", "test")], ("cat", "cow", "dog")),
+        ],
+    )
+    def test_class_with_an_empty_folder_in_one_of_several_splits(self, make_tree, two_classes, files, empty, classes):
+        """It is listed although the class has images elsewhere, and nothing is said to be untested."""
+        whole = two_classes(2, prefix="train/") | two_classes(1, prefix="test/", start=50)
+        whole |= {"train/cow/1.png": 98, "test/cow/1.png": 99, "val/cat/1.png": 100, "test2/cat/1.png": 101}
+        source = make_tree(whole | files)
+        report = data.check(source)
+        assert (empty, classes) == ([(one.path, one.split) for one in report.empty], report.classes)
+        assert "tested" not in report.warnings[0]
+        with pytest.raises(DataError, match=rf"{empty[0][0]}: It"):
+            load(source, strict=True)
+
+    @pytest.mark.parametrize(
+        ("files", "path"),
+        [
+            ({"owl": None}, "owl"),
+            ({"owl/train": None, "owl/test": None}, "owl"),
+            ({"owl/train/1.png": 98, "owl/test": None}, "owl/test"),
+            ({"owl/notes.txt": b"x"}, "owl"),
+        ],
+    )
+    def test_class_with_an_empty_folder_beside_classes_with_splits_inside(self, make_tree, two_classes, files, path):
+        """It is listed as the others are, the outermost folder alone."""
+        inside = {
+            f"{label}/{split}/1.png": 2 * i + j
+            for i, label in enumerate(("cat", "dog"))
+            for j, split in enumerate(("train", "test"))
+        }
+        source = make_tree(inside | files)
+        assert [path] == [one.path for one in data.check(source).empty]
+        with pytest.raises(DataError, match=rf"{path}: It holds no file"):
+            load(source, strict=True)
+
     def test_nothing_left_to_train_on(self, make_tree, two_classes):
         """One class and an empty folder are one class, and it is said why."""
         with pytest.raises(
@@ -472,7 +512,7 @@ class TestWarnings:
         """Told by `load` and `check`; they stay two classes."""
         root = make_tree(two_classes(3) | {f"Cat/{number}.png": 90 + number for number in range(3)})
         (sentence,) = load(root).warnings
-        assert sentence.startswith("The classes 'Cat', 'cat' differ only in case or blanks.")
+        assert sentence.startswith("The classes 'Cat', 'cat' differ only in case or blanks, ")
         assert (sentence,) == data.check(root).warnings
 
     def test_similar_names_in_two_splits(self, make_tree, two_classes):

@@ -190,6 +190,13 @@ class TestArchive:
         path.write_bytes(path.read_bytes().replace(b"abc.png", b"ab\x82.png"))
         assert ["abé.png"] == paths_in(path)
 
+    def test_backslash_inside_of_a_letter(self, make_raw_zip):
+        """The second byte of many letters of Shift-JIS is one; two classes do not become one folder."""
+        names = ["\u30bd\u72ac/1.png", "\u30bd\u732b/1.png", "cat/\u8868.png"]
+        found = paths_in(make_raw_zip({name.encode("shift-jis"): b"x" for name in names}))
+        assert 3 == len({path.split("/")[0] for path in found})
+        assert [2, 2, 2] == [len(path.split("/")) for path in found]
+
     def test_names_in_utf8_without_the_flag(self, make_raw_zip):
         """As `zip` and Finder write them; code page 437 and UTF-8 in one archive, and in one path."""
         names = {

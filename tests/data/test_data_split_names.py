@@ -2,7 +2,7 @@
 
 import pytest
 
-from lince.data.split_names import Role, have_one_frame, is_word, roles
+from lince.data.split_names import Role, have_one_frame, is_word, may_be_splits, roles
 
 
 @pytest.mark.parametrize(
@@ -17,6 +17,7 @@ from lince.data.split_names import Role, have_one_frame, is_word, roles
         ("my-Validation_set", Role.VALIDATION),
         ("imagesVal", Role.VALIDATION),
         ("dev", Role.VALIDATION),
+        ("food-evaluation", Role.TEST),
     ],
 )
 def test_names_that_do(name, role):
@@ -35,8 +36,19 @@ def test_names_that_do_not(name):
 def test_names_that_differ_in_the_word_alone():
     """Together they do, where one is to train on."""
     assert {"segtrain": Role.TRAIN, "segtest": Role.TEST} == roles(["segtrain", "segtest", "strain", "contest"])
+    assert {"segtrain2": Role.TRAIN, "segtest_v1": Role.TEST} == roles(["segtrain2", "segtest_v1"])
+    assert {} == roles(["train_test", "test_train"])
     assert have_one_frame(["segtrain", "segtest"])
     assert not have_one_frame(["train_station", "test_tube"])
+
+
+def test_words_inside_of_all_names():
+    """Where each has one, it cannot be told; one name without, or one role alone, tells that they are others."""
+    assert may_be_splits(["segtrain", "imgtest"])
+    assert may_be_splits(["my_train", "my_tests"])
+    assert not may_be_splits(["trains", "planes"])
+    assert not may_be_splits(["contest", "latest"])
+    assert not may_be_splits(["trained", "untrained"])
 
 
 def test_the_word_alone():

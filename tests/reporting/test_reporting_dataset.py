@@ -86,5 +86,8 @@ def test_identical_and_look_alike_are_two_things(found):
 
 
 def test_search_that_was_left_out_is_said(found):
-    """How many pictures, and why."""
+    """How many pictures, and why; where it was left out for all, no number of pairs is shown."""
+    everything = text_of(replace(found, num_too_small=found.n, near_copies=()), 200)
+    assert "pairsthatlookalikenotsearchedfor:allpicturesarebelow16pixelsaside" in everything
+    assert "pairsthatlookalike0(comparedat32×32pixels)t" in text_of(replace(found, near_copies=()), 200)
     assert "notsearchedforamong7picturesbelow16pixelsaside" in text_of(replace(found, num_too_small=7), 80)

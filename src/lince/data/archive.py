@@ -26,7 +26,6 @@ _RECORD64, _RECORD64_BYTES = b"PK\x06\x06", 56
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 # Of the same (4.4.4, 4.6.9): the flag of a name in UTF-8, and the extra field that holds the name in UTF-8.
 _IS_UTF8, _UNICODE_PATH = 0x800, 0x7075
-_SEPARATOR = re.compile(rb"[/\\]")  # some programs write backslashes
 _TAIL_BYTES = _RECORD64_BYTES + _LOCATOR_BYTES + _END_BYTES + _MAX_COMMENT_BYTES
 
 
@@ -55,7 +54,7 @@ class Archive:
         for info in sorted(self._open().infolist(), key=_parts):
             parts = _parts(info)  # again, rather than a million lists to keep
             if parts and not any(is_litter(part) for part in parts if part != ".."):
-                is_folder = info.orig_filename.endswith(("/", "\\"))
+                is_folder = _split(_name(info))[-1] == b""
                 problem = None if is_folder else _problem(parts, info, before)
                 yield Entry("/".join(map(printable, parts)), info, problem, is_folder=is_folder)
             before = parts
@@ -96,17 +95,27 @@ def _parts(info: zipfile.ZipInfo) -> list[str]:
     Without the flag a name should be in code page 437, but `zip` on Linux and macOS writes UTF-8: what is valid UTF-8
     is taken for it. Each part is looked at on its own, so that a folder has one name whatever its files are called.
     """
-    is_utf8 = bool(info.flag_bits & _IS_UTF8)
-    raw = info.orig_filename.encode("utf-8" if is_utf8 else "cp437")  # as `zipfile` decoded it, which loses no byte
-    parts = map(_decoded, _SEPARATOR.split(_unicode_path(info.extra, raw)))
+    parts = (part.decode("utf-8" if _is_utf8(part) else "cp437") for part in _split(_name(info)))
     return [part for part in parts if part not in ("", ".")]
 
 
-def _decoded(part: bytes) -> str:
+def _split(name: bytes) -> list[bytes]:
+    """The parts of a path. Some programs write backslashes, but in Shift-JIS and GBK one is a half of many letters."""
+    return re.split(rb"[/\\]" if _is_utf8(name) or b"/" not in name else b"/", name)
+
+
+def _is_utf8(name: bytes) -> bool:
     try:
-        return part.decode()
+        name.decode()
     except UnicodeDecodeError:
-        return part.decode("cp437")
+        return False
+    return True
+
+
+def _name(info: zipfile.ZipInfo) -> bytes:
+    flag = info.flag_bits & _IS_UTF8
+    raw = info.orig_filename.encode("utf-8" if flag else "cp437")  # as `zipfile` decoded it, which loses no byte
+    return _unicode_path(info.extra, raw)
 
 
 def _unicode_path(extra: bytes, raw: bytes) -> bytes:

@@ -1,7 +1,8 @@
 """Reads a class-per-folder source: lays its files out into classes and decodes them on a few threads."""
 
 import math
-from collections import deque
+import posixpath
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -142,24 +143,38 @@ def _in_order(
 
 
 def _empty(layout: Layout, failures: Mapping[int, _Failure]) -> Iterator[EmptyClass]:
-    """The class folders without a usable image, in either split: nothing can be learnt, or said, about them."""
-    populated, reasons = set(), {}
-    for split, where in layout.splits.items():
-        for place in range(len(layout.labels))[where]:
-            key = split, layout.labels[place]
-            if place in failures:
-                reasons.setdefault(key, []).append(failures[place].reason)
-            else:
-                populated.add(key)
-    for split, label in sorted(layout.folders.keys() - populated):
-        called = "all" if layout.num_train is None else ("train", "test")[split]
-        yield EmptyClass(layout.folders[split, label], _no_image(reasons.get((split, label), ())), called, label)
+    """The class folders without a usable image, whatever lies in others of the class; the outer one of two."""
+    usable, reasons = set(), defaultdict(list)
+    for index, entry in enumerate(layout.entries):
+        folder = posixpath.dirname(entry.path)
+        if index in failures:
+            reasons[folder].append(failures[index].reason)
+        else:
+            usable.add(folder)
+    empty = layout.folders.keys() - {above for folder in usable for above in _upwards(folder)}
+    below = defaultdict(list)
+    for folder, found in reasons.items():
+        for above in _upwards(folder):
+            below[above] += found
+    for path in sorted(empty, key=lambda path: (*layout.folders[path], path)):
+        if empty.isdisjoint(_upwards(posixpath.dirname(path))):
+            split, label = layout.folders[path]
+            called = "all" if layout.num_train is None else ("train", "test")[split]
+            yield EmptyClass(path, _no_image(below[path]), called, label)
+
+
+def _upwards(folder: str) -> Iterator[str]:
+    """The folder, and those that it lies in."""
+    while folder:
+        yield folder
+        folder = posixpath.dirname(folder)
 
 
 def _no_image(reasons: Sequence[str]) -> str:
     if not reasons:
         return f"It holds no file named {', '.join(sorted(EXTENSIONS))}."
-    return f"All of its {len(reasons):,} files were rejected, the first because: {reasons[0]}"
+    files = "Its only file was" if len(reasons) == 1 else f"All of its {len(reasons):,} files were"
+    return f"{files} rejected{', the first' if len(reasons) > 1 else ''} because: {reasons[0]}"
 
 
 def _unusable(failures: Mapping[int, _Failure], name: str) -> str:

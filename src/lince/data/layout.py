@@ -23,7 +23,7 @@ class Layout:
         entries: the files.
         labels: the class of each, in the order of `entries`.
         num_train: how many are to train on; None where a test split is to be drawn from all.
-        folders: the path of a class folder, with pictures or without, for each split (0, 1) and class.
+        folders: split (0, 1) and class of each class folder, with pictures or without, by its path.
         trees: what messages call the two splits.
         reading: how the folders were read, a sentence.
         warnings: what may not be meant so, a sentence each.
@@ -34,7 +34,7 @@ class Layout:
     entries: tuple[Entry, ...]
     labels: tuple[str, ...]
     num_train: int | None
-    folders: dict[tuple[int, str], str]
+    folders: dict[str, tuple[int, str]]
     trees: tuple[str, str]
     reading: str
     warnings: tuple[str, ...]
@@ -44,14 +44,7 @@ class Layout:
     @property
     def classes(self) -> tuple[str, ...]:
         """Sorted; those without pictures, too."""
-        return tuple(sorted({label for _, label in self.folders}))
-
-    @property
-    def splits(self) -> dict[int, slice]:
-        """Where in `entries` the files of each split lie."""
-        if self.num_train is None:
-            return {0: slice(None)}
-        return {0: slice(self.num_train), 1: slice(self.num_train, None)}
+        return tuple(sorted({label for _, label in self.folders.values()}))
 
 
 def arrange(entries: Iterable[Entry], *, name: str) -> Layout:
@@ -84,7 +77,7 @@ def arrange(entries: Iterable[Entry], *, name: str) -> Layout:
         entries=tuple(entry for _, entry in images),
         labels=tuple(place.label for place, _ in images),
         num_train=sum(place.split == 0 for place, _ in images) if shape.has_test else None,
-        folders={(place.split, place.label): "/".join(place.folder) for place in places},
+        folders={"/".join(place.folder): (place.split, place.label) for place in places},
         trees=shape.trees,
         reading=shape.reading,
         warnings=tuple(_merged(places)),

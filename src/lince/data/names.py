@@ -16,7 +16,7 @@ def composed(name: str) -> str:
 
 
 def similar(names: Sequence[str]) -> list[tuple[str, ...]]:
-    """Groups of names that differ only in case, in blanks or in characters that cannot be seen.
+    """Groups of names that differ only in case, in blanks, in characters that cannot be seen or in forms of a letter.
 
     Args:
         names: in composed form, each once.
@@ -33,13 +33,13 @@ def similar(names: Sequence[str]) -> list[tuple[str, ...]]:
 def similarity_warnings(classes: Sequence[str]) -> tuple[str, ...]:
     """A sentence for each group of classes whose names are similar."""
     return tuple(
-        f"The classes {listed(group)} differ only in case or blanks. If they are one class, move their images into one "
-        "folder."
+        f"The classes {listed(group)} differ only in case or blanks, or in the form of a letter. If they are one "
+        "class, give it one name."
         for group in similar(classes)
     )
 
 
 def _folded(name: str) -> str:
-    """Without case, and without what is not seen (Unicode's category Cf); blanks of any kind and number are one."""
-    visible = "".join(one for one in name if unicodedata.category(one) != "Cf")
-    return composed(" ".join(visible.casefold().split()))
+    """Without case, blanks and what is not seen (Unicode's category Cf); ligatures and wide letters in plain form."""
+    visible = "".join(one for one in name if unicodedata.category(one) != "Cf" and not one.isspace())
+    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", visible).casefold())

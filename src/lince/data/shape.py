@@ -2,7 +2,7 @@
 
     CLASS/…      TRAIN/CLASS/…  TEST/CLASS/…      CLASS/TRAIN/…  CLASS/TEST/…
 
-One folder around it all is allowed; around splits there may be several. TRAIN and TEST are any names that speak of a
+Folders around it all are not looked at, where each holds the next alone. TRAIN and TEST are any names that speak of a
 split (see `split_names`), by themselves or with words around. A folder is a split only where others say the same: what
 could be read in two ways is refused, because a wrong reading trains a model of something else.
 """
@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from lince.data.names import composed
-from lince.data.split_names import Role, have_one_frame, is_word, roles
+from lince.data.split_names import Role, have_one_frame, is_word, may_be_splits, roles
 from lince.errors import DataError
 from lince.sentences import listed
 
@@ -74,6 +74,8 @@ class Shape:
         if not self.split_of:
             return _place(0, inner[0], path[: depth + 1]) if len(inner) >= 2 else None
         tree, label = (1, 0) if self.is_inside else (0, 1)
+        if self.is_inside and len(inner) >= 2 and inner[tree] not in self.split_of:
+            return _place(0, inner[0], path[: depth + 1])  # no pictures lie there: a class that may be empty
         if len(inner) < 3 or inner[tree] not in self.split_of:
             return None
         if inner[tree] in self.nested:
@@ -129,9 +131,19 @@ def find_shape(pictures: Sequence[FolderPath], everything: Sequence[FolderPath],
         if shape := _inner_splits(tree, level, wrapper, name=name) or _splits(tree, level, wrapper, name=name):
             return shape
         if len(filled) != 1 or level[filled[0]].has_pictures:
-            # Around classes is one folder at most: of two that hold one another, the second can be a class.
-            return Shape(wrapper[:1], "Each folder is a class; test images are drawn from each.")
+            return _classes(level, filled, wrapper, name=name)
         wrapper = (*wrapper, filled[0])
+
+
+def _classes(level: Mapping[str, _Folder], filled: Sequence[str], wrapper: FolderPath, *, name: str) -> Shape:
+    """The shape with classes at this level, unless they may be splits with any words around theirs."""
+    deep = {folder: level[folder].class_names for folder in filled if level[folder].filled}
+    if may_be_splits(deep) and all(_meets(names, list(deep)[:1], deep) for names in deep.values()):
+        raise _ambiguous(list(deep), level, name=name)
+    if len(filled) == 1:
+        wrapper = wrapper[:1]  # of several folders that hold one another, one is the class
+    place = f" in {'/'.join(wrapper)!r}" if len(wrapper) > 1 else ""
+    return Shape(wrapper, f"Each folder{place} is a class; test images are drawn from each.")
 
 
 class _Tree:
@@ -192,12 +204,12 @@ def _splits(tree: _Tree, level: Mapping[str, _Folder], wrapper: FolderPath, *, n
             return None
         alike = alike or deep
     if alike:
-        raise DataError(
-            f"It cannot be told whether the folders of {name!r} are splits or classes: {_seen([*deep, *alike], level)}."
-            f" {_REPAIR}"
-        )
+        raise _ambiguous([*deep, *alike], level, name=name)
     if not has_train and (len(deep) > 1 or flat):
-        raise DataError(f"{name!r} holds {listed(sorted(deep))} and nothing to train on beside. {_REPAIR}")
+        raise DataError(
+            f"{name!r} holds {listed(sorted(deep))} and nothing to train on beside. {_REPAIR} To evaluate on one of "
+            "them, name it as DATA."
+        )
     nested = {folder: inner for folder, inner in nested.items() if folder in deep}
     unread = sorted([*flat, *others])
     return _shape({folder: role_of[folder] for folder in deep}, wrapper, nested=nested, unread=unread)
@@ -208,24 +220,39 @@ def _inner_splits(tree: _Tree, level: Mapping[str, _Folder], wrapper: FolderPath
     classes = [folder for folder, content in level.items() if content.is_filled]
     role_of = {folder: roles(level[folder].filled) for folder in classes}
     divided = [folder for folder in classes if {Role.TRAIN} < set(role_of[folder].values())]
+    whole = [folder for folder in classes if level[folder].has_pictures or set(role_of[folder]) != level[folder].filled]
+    together = {role for found in role_of.values() for role in found.values()}
+    if not (divided or whole or roles(classes)) and {Role.TRAIN} < together:
+        divided = classes  # one class to train on, another to test on
     if len(classes) < 2 or not divided:
         return None
-    whole = [folder for folder in classes if level[folder].has_pictures or set(role_of[folder]) != level[folder].filled]
     if whole:
         raise DataError(
             f"It cannot be told how {name!r} is split: {_seen([divided[0], whole[0]], level)}. "
             "Expected the same splits in every class folder, or in none: move the pictures, or rename the folders."
         )
-    inside = [tree.level((*wrapper, folder)) for folder in classes]
-    contents = [content for splits in inside for content in splits.values() if content.is_filled]
-    shared = frozenset.intersection(*(content.class_names for content in contents))
-    if len(shared) > 1 and not any(content.has_pictures for content in contents):
+    inside = (tree.level((*wrapper, folder)) for folder in classes)
+    if shared := _shared(content for splits in inside for content in splits.values() if content.is_filled):
         raise DataError(
             f"{name!r} holds {listed(sorted(classes))}, each with splits in it that hold {listed(sorted(shared))}. "
             "Expected one dataset: name one of these folders as DATA."
         )
     found = {split: role for folder in classes for split, role in role_of[folder].items()}
     return _shape(found, wrapper, prefix="CLASS/")
+
+
+def _shared(contents: Iterable[_Folder]) -> frozenset[str]:
+    """The names that all folders hold, two or more; none where pictures lie right inside of one.
+
+    Mostly the first folder tells: to look into each takes minutes where there are 20,000 classes.
+    """
+    shared = None
+    for content in contents:
+        names = frozenset() if content.has_pictures else content.class_names
+        shared = names if shared is None else shared & names
+        if len(shared) < 2:
+            return frozenset()
+    return shared
 
 
 def _shape(
@@ -250,8 +277,12 @@ def _shape(
         reading = f"{listed(train)} to train on{joined}, {listed(test)} to test on."
     if unread:
         reading += f" Not read: {listed(unread)}."
-    trees = (train[0] if train else "train", test[0] if test else "test")
+    trees = (_either(train or ["train"]), _either(test or ["test"]))
     return Shape(wrapper, reading, split_of, bool(prefix), nested or {}, trees)
+
+
+def _either(folders: Sequence[str]) -> str:
+    return "/ or ".join(folders[:3]) + (" and so on" if len(folders) > 3 else "")
 
 
 def _nested(folder: _Folder, role: Role) -> str | None:
@@ -275,6 +306,12 @@ def _all_meet(names: Mapping[str, frozenset[str]], folders: Sequence[str], role_
     train = [folder for folder in folders if role_of[folder] is Role.TRAIN]
     first = train[:1] or folders[:1]
     return all(_meets(names[folder], first if folder in train else train or first, names) for folder in folders)
+
+
+def _ambiguous(folders: Sequence[str], level: Mapping[str, _Folder], *, name: str) -> DataError:
+    return DataError(
+        f"It cannot be told whether the folders of {name!r} are splits or classes: {_seen(folders, level)}. {_REPAIR}"
+    )
 
 
 def _seen(folders: Iterable[str], level: Mapping[str, _Folder]) -> str:

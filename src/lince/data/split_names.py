@@ -20,6 +20,8 @@ _ROLE_OF = {
     "training": Role.TRAIN,
     "test": Role.TEST,
     "testing": Role.TEST,
+    "eval": Role.TEST,
+    "evaluation": Role.TEST,
     "val": Role.VALIDATION,
     "valid": Role.VALIDATION,
     "validation": Role.VALIDATION,
@@ -55,6 +57,12 @@ def roles(names: Iterable[str]) -> dict[str, Role]:
     return _framed(name for name in names if name not in found) | found
 
 
+def may_be_splits(names: Iterable[str]) -> bool:
+    """Whether every name holds the word for a split, be it inside of another word, and one of them is to train on."""
+    held = [_held(name) for name in names]
+    return all(held) and any(Role.TRAIN in one for one in held) and len(set().union(*held)) > 1
+
+
 def have_one_frame(names: Sequence[str]) -> bool:
     """Whether names differ in nothing but the word for the split."""
     return len(names) > 1 and len({_WORD.sub("", composed(name).lower(), count=1) for name in names}) == 1
@@ -65,6 +73,11 @@ def _role(name: str) -> Role | None:
     if spoken == {Role.TRAIN, Role.VALIDATION}:
         return Role.TRAIN
     return spoken.pop() if len(spoken) == 1 else None
+
+
+def _held(name: str) -> set[Role]:
+    """The splits whose words are anywhere in a name."""
+    return {_ROLE_OF[word] for word in _WORD.findall(composed(name).lower())}
 
 
 def _words(run: str) -> list[str]:
@@ -81,12 +94,12 @@ def _in_part(part: str) -> list[str]:
 
 
 def _framed(names: Iterable[str]) -> dict[str, Role]:
-    """`segtrain` and `segtest`: nothing differs but the word, of which one is to train on and another is not."""
+    """`segtrain` and `segtest_v2`: the letters around the words are the same, of which one is to train on."""
     frames: dict[tuple[str, str], dict[str, Role]] = {}
-    for name in names:
-        for word in _WORD.finditer(lower := composed(name).lower()):
-            frame = lower[: word.start()], lower[word.end() :]
-            frames.setdefault(frame, {})[name] = _ROLE_OF[word[0]]
+    for name in (name for name in names if len(_held(name)) == 1):
+        for run in _LETTERS.findall(composed(name).lower()):
+            for word in _WORD.finditer(run):
+                frames.setdefault((run[: word.start()], run[word.end() :]), {})[name] = _ROLE_OF[word[0]]
     found: dict[str, Role] = {}
     for members in frames.values():
         if Role.TRAIN in members.values() and len(set(members.values())) > 1:

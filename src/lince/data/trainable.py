@@ -58,11 +58,11 @@ def _require_comparable(catalogue: Catalogue, *, name: str) -> None:
 
 def warnings(catalogue: Catalogue) -> tuple[str, ...]:
     """What may not be meant so: a sentence each, class folders without a usable image among them."""
-    train = _populated(catalogue, "train")
+    untested = _populated(catalogue, "train") - _populated(catalogue, "test")
     return (
         *catalogue.warnings,
         *similarity_warnings(catalogue.classes),
-        *(_about(one, is_learnt=one.label in train) for one in catalogue.empty),
+        *(_about(one, is_learnt=one.split == "test" and one.label in untested) for one in catalogue.empty),
     )
 
 

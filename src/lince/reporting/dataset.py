@@ -49,7 +49,6 @@ def _counts(report: CheckReport) -> Table:
 
 
 def _findings(report: CheckReport) -> Table:
-    more = " or more" if report.near_copies_capped else ""
     drawn = "" if report.drawn_seed is None else f" (as drawn with seed {report.drawn_seed})"
     table = Table(box=box.SIMPLE_HEAD, show_header=False)
     table.add_column(no_wrap=True)
@@ -64,12 +63,21 @@ def _findings(report: CheckReport) -> Table:
         table.add_row("class folders without images", f"{len(report.empty):,}")
     size = f"compared at {report.width} × {report.height} pixels"
     table.add_row("groups of identical pictures", f"{len(report.exact_copies):,} ({size})")
-    table.add_row("pairs that look alike", f"{len(report.near_copies):,}{more} ({size}: look at them)")
-    if report.num_too_small:
-        table.add_row("", f"not searched for among {report.num_too_small:,} pictures below 16 pixels a side")
+    table.add_row("pairs that look alike", _look_alike(report, size))
     table.add_row("test images like one in train", f"{len(report.across_splits):,}{drawn}")
     table.add_row("alike, different labels", f"{len(report.conflicting_labels):,}")
     return table
+
+
+def _look_alike(report: CheckReport, size: str) -> str:
+    """How many pairs, and where none were searched for."""
+    if report.num_too_small == report.n:
+        return "not searched for: all pictures are below 16 pixels a side"
+    more = " or more" if report.near_copies_capped else ""
+    found = f"{len(report.near_copies):,}{more} ({size}{': look at them' if report.near_copies else ''})"
+    if not report.num_too_small:
+        return found
+    return f"{found}; not searched for among {report.num_too_small:,} pictures below 16 pixels a side"
 
 
 def _proportions(found: Proportions) -> str:
