@@ -92,6 +92,7 @@ COSTLY: dict[str, Callable[[], bytes]] = {
     "unknown chunks": lambda: png_with(chunk(b"abCd") * 5_000, before_end=True),
     "gif comments": lambda: gif_with((b"!\xfe" + b"\x01a" * 100 + b"\0") * 100),
     "gif extensions": lambda: gif_with(b"!\xf9\x04\0\0\0\0\0" * 5_000),
+    "gif controls of many bytes": lambda: gif_with((b"!\xf9" + b"\xffa" * 128 + b"\0") * 200),
     "gif junk": lambda: gif_with(b"\x01" * 5_000),
     "webp chunks": lambda: webp_with(b"junk\0\0\0\0" * 20_000),
     "rle8": lambda: bmp(5_000, 5_000, 1),

@@ -7,6 +7,7 @@ from lince.encoded_image.structure import Structure, require
 
 # Of at most 255 bytes before the first frame, read one by one in Python; one more for each 64 bytes, for long comments.
 _MAX_BLOCKS, _BYTES_PER_BLOCK = 4_096, 64
+_MAX_CONTROLS = 100  # the decoder sees them; pictures in use have one
 _GRAPHIC_CONTROL, _CONTROL_BYTES = 0xF9, 4
 
 
@@ -14,7 +15,7 @@ def read(data: bytes) -> Structure:
     """The structure of a GIF up to its first frame, which may reach over the canvas."""
     width, height, flags = struct.unpack_from("<HHB", data, 6)
     found = Structure("GIF", width, height)
-    position, blocks, most = 13 + _palette_bytes(flags), 0, _MAX_BLOCKS + len(data) // _BYTES_PER_BLOCK
+    position, blocks, controls, most = 13 + _palette_bytes(flags), 0, 0, _MAX_BLOCKS + len(data) // _BYTES_PER_BLOCK
     while position < len(data):
         start, introducer = position, data[position]
         if introducer == ord(","):
@@ -34,6 +35,8 @@ def read(data: bytes) -> Structure:
         require("blocks before its first frame", blocks, most)
         if not is_needed:
             found.drop(start, position)
+        controls += is_needed
+        require("controls before its first frame", controls, _MAX_CONTROLS)
     found.buffer_bytes = 4 * found.pixels  # what a frame is disposed to, in RGBA
     return found
 
