@@ -217,6 +217,8 @@ class TestTiff:
             tiff({tag: value for tag, value in tags().items() if tag != 273}, GREY),
             tiff({tag: value for tag, value in tags().items() if tag != 256}, GREY),
             b"II*\0\xff\xff\0\0",
+            b"II+\0\x08\0\0\0" + b"\xff" * 8,
+            b"MM\0+\0\x08\0\0" + struct.pack(">QQHHQQ", 16, 1, 273, 16, 2, 2**64 - 1),
         ],
     )
     def test_pixels_that_are_missing_are_missed(self, data: bytes):

@@ -36,7 +36,7 @@ def inspect(data: bytes) -> Structure:
         return Structure()
     try:
         return _READERS[name](data)
-    except (struct.error, IndexError) as error:
+    except (struct.error, IndexError, OverflowError) as error:  # the last of an offset in 64 bits
         if name in REWRITTEN:
             message = f"The {name} image is damaged: its header cannot be read. Save it again."
             raise ImageError("corrupt_image", message) from error

@@ -10,16 +10,19 @@ _HEIC = (
     'export it as JPEG, or set the camera to "Most Compatible" (Settings, Camera, Formats)',
 )
 _JPEG_2000, _JPEG_XL = ("JPEG 2000", _EXPORT), ("JPEG XL", _EXPORT)
+_SYMBOL = ("ICO, a symbol of Windows", "save it as PNG")
 _SGI = ("SGI", _EXPORT)
 _SOUND = ("sound", "take a picture instead")
 _ARCHIVE = ("an archive", "unpack it")
 
 _BEGINNINGS: dict[bytes, tuple[str, str]] = {
     b"%PDF": ("PDF, a document", "export its pages as PNG"),
+    b"AT&TFORM": ("DjVu, a document", "export its pages as PNG"),
+    b"\xc5\xd0\xd3\xc6": ("PostScript, a drawing", _EXPORT),
     b"%!PS": ("PostScript, a drawing", _EXPORT),
     b"8BPS": ("PSD, Photoshop's format", _EXPORT),
     b"gimp xcf": ("XCF, GIMP's format", _EXPORT),
-    b"\0\0\1\0": ("ICO, a symbol of Windows", "save it as PNG"),
+    b"\0\0\1\0": _SYMBOL,
     b"icns": ("ICNS, a symbol of macOS", "save it as PNG"),
     b"\0\0\0\x0cJXL ": _JPEG_XL,
     b"\xff\x0a": _JPEG_XL,
@@ -57,6 +60,8 @@ _BEGINNINGS: dict[bytes, tuple[str, str]] = {
     b"ID3": _SOUND,
     b"fLaC": _SOUND,
     b"/* XPM */": ("XPM", "save it as PNG"),
+    b"PK\5\6": _ARCHIVE,
+    b"\x28\xb5\x2f\xfd": _ARCHIVE,
     b"PK\3\4": ("a zip archive, or a document that is one", "unpack it"),
     b"\x1f\x8b": _ARCHIVE,
     b"Rar!": _ARCHIVE,
@@ -68,8 +73,9 @@ _BEGINNINGS: dict[bytes, tuple[str, str]] = {
 }
 _HEIF_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1"})
 _HEIF_BRANDS |= {b"mif2", b"avci", b"avcs"}
+_FILM_BOXES = frozenset({b"moov", b"mdat", b"wide", b"pnot"})  # with which old films begin
 _FILM_BRANDS = (b"iso", b"mp4", b"qt", b"M4", b"3g", b"avc1")
-_PORTABLE = re.compile(rb"P[1-7][\s#]")
+_PORTABLE = re.compile(rb"P[1-7Ff][\s#]")
 _MARKUP = re.compile(rb"<(?:!doctype\s+)?(svg|html|head|body)\b", re.IGNORECASE)
 _CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f]")
 # Targa has no magic: its first 18 bytes are looked at, of a picture without a palette or with one; newer ones end so.
@@ -99,7 +105,9 @@ def describe(data: bytes) -> tuple[str, str] | None:
     if head[4:8] == b"ftyp":
         return _by_brand(head)
     if head.startswith(b"RIFF"):
-        return _FILM if head[8:12] == b"AVI " else _SOUND
+        return {b"AVI ": _FILM, b"WAVE": _SOUND, b"ACON": _SYMBOL}.get(head[8:12])
+    if head[4:8] in _FILM_BOXES:
+        return _FILM
     if _PORTABLE.match(head):
         return "a portable pixel map (PBM, PGM or PPM)", "save it as PNG"
     if head[128:132] == b"DICM":
@@ -114,6 +122,8 @@ def describe(data: bytes) -> tuple[str, str] | None:
         return "a file of zeros, which was never written to its end", "copy it again"
     if _TARGA.match(head) or data.endswith(_TARGA_END):
         return "TGA (Targa)", _EXPORT
+    if head.startswith(b"\0\0\2\0"):  # a cursor; some Targas begin so, too
+        return _SYMBOL
     return _markup(head)
 
 
