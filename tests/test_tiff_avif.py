@@ -169,7 +169,10 @@ class TestTiff:
                 tiff(tags(t262=(3, (0,)), t258=(3, (16,))), GREY * 2),
                 r"of grey where 0 is white with 1 samples of 16 bits",
             ),
-            (tiff(tags(t284=(3, (2,)), t262=(3, (2,)), t277=(3, (3,)), t258=(3, (16,) * 3)), GREY), r"of 16 bits"),
+            (
+                tiff(tags(t284=(3, (2,)), t262=(3, (2,)), t277=(3, (3,)), t258=(3, (16,) * 3)), GREY),
+                r"16 bits a pixel, in separate planes",
+            ),
             (tiff(tags(t254=(4, (1,))), GREY), r"This is a camera's raw file, or begins with a preview"),
             (tiff(tags(t50706=(4, (1,))), GREY), r"This is a camera's raw file"),
             (tiff(tags(t262=(3, (32803,))), GREY), r"This is a camera's raw file"),

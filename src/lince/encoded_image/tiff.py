@@ -191,7 +191,8 @@ def _layout(directory: _Directory, width: int, height: int) -> _Layout:
     if not is_plain or (colours, samples, bits[0]) not in _LAYOUTS:
         sign = _NUMBER_NAMES.get(min(numbers - {_UNSIGNED}, default=_UNSIGNED), "")
         name = _COLOUR_NAMES.get(colours, f"colours of kind {colours}")
-        raise _unread(f"This is a TIFF of {name} with {samples} samples of {bits[0]} {sign}bits a pixel. {_AGAIN}")
+        kind = f"{samples} samples of {bits[0]} {sign}bits a pixel{', in separate planes' if is_planar else ''}"
+        raise _unread(f"This is a TIFF of {name} with {kind}. {_AGAIN}")
     if packing in _WITH_PREDICTOR and directory.value(_PREDICTOR, 1) not in (1, 2):
         raise _unread(f"This is a TIFF with predictor {directory.value(_PREDICTOR, 1)}. {_AGAIN}")
     is_tiled = _TILES in directory.entries
