@@ -69,6 +69,7 @@ def image_sources() -> tuple[bytes, ...]:
         saved(small.convert("CMYK"), "TIFF"),
         saved(small.convert("1"), "TIFF", compression="group4"),
         saved(small.quantize(16), "TIFF", compression="packbits"),
+        saved(small, "TIFF", big_tiff=True),
         saved(small, "AVIF", exif=exif, speed=10),
         saved(photo(40, 30, "RGBA"), "AVIF", speed=10),
         saved(frames[0], "AVIF", speed=10, **animated),

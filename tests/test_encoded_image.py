@@ -84,10 +84,6 @@ COSTLY: dict[str, Callable[[], bytes]] = {
     "frame headers": lambda: jpeg_with(segment(0xC0, bytes(15)) * 2),
     "a long frame header": lambda: jpeg_with(segment(0xC0, bytes(60_000))),
     "restart markers in the head": lambda: jpeg_with(b"\xff\xd0" * 2_000),
-    "fill bytes": lambda: jpeg_with(b"\xff" * 10_000),
-    "escaped bytes": lambda: jpeg_with(b"\xff\x00" * 10_000),
-    "junk": lambda: jpeg_with(segment(0xFE) + b"junk" * 10_000),
-    "junk to the end": lambda: b"\xff\xd8\xff\xe0\0\x02" + b"junk" * 10_000,
     "segments between scans": lambda: saved("JPEG", progressive=True)[:-2] + segment(0xFE) * 2_000 + b"\xff\xd9",
     "scans of a large picture": lambda: jpeg_with_scans(30).replace(
         struct.pack(">HH", 32, 48), struct.pack(">HH", 5_000, 10_000)
@@ -96,6 +92,7 @@ COSTLY: dict[str, Callable[[], bytes]] = {
     "unknown chunks": lambda: png_with(chunk(b"abCd") * 5_000, before_end=True),
     "gif comments": lambda: gif_with((b"!\xfe" + b"\x01a" * 100 + b"\0") * 100),
     "gif extensions": lambda: gif_with(b"!\xf9\x04\0\0\0\0\0" * 5_000),
+    "gif controls of many bytes": lambda: gif_with((b"!\xf9" + b"\xffa" * 128 + b"\0") * 200),
     "gif junk": lambda: gif_with(b"\x01" * 5_000),
     "webp chunks": lambda: webp_with(b"junk\0\0\0\0" * 20_000),
     "rle8": lambda: bmp(5_000, 5_000, 1),
@@ -104,6 +101,11 @@ COSTLY: dict[str, Callable[[], bytes]] = {
 }
 
 HEAVY: dict[str, Callable[[], bytes]] = {
+    "fill bytes": lambda: jpeg_with(b"\xff" * 2**22),
+    "escaped bytes": lambda: jpeg_with(b"\xff\x00" * 2**21),
+    "junk behind a comment": lambda: jpeg_with(segment(0xFE) + b"junk" * 2**20),
+    "junk to the end": lambda: b"\xff\xd8\xff\xe0\0\x02" + b"junk" * 2**20,
+    "a comment of a gif": lambda: gif_with(b"!\xfe" + (b"\xff" + b"a" * 255) * 9_000 + b"\0"),
     "Exif as text": lambda: png_with(chunk(b"tEXt", b"Raw profile type exif\0" + bytes(2**22))),
     "Exif segments": lambda: jpeg_with(segment(0xE1, b"Exif\0\0II") * 100),
     "Exif of a png": lambda: png_with(chunk(b"eXIf", bytes(2**21))),

@@ -46,6 +46,13 @@ def jpeg(*segments: tuple[int, bytes], **options: object) -> bytes:
     return data[:2] + b"".join(made) + data[2:]
 
 
+def too_short(length: int, actual: int) -> bytes:
+    """A JPEG with an Exif segment that goes on behind its end."""
+    body = b"Exif\0\0" + bytes(range(255)) * (actual // 255 + 1)
+    data = saved("JPEG")
+    return data[:2] + b"\xff\xe1" + struct.pack(">H", length) + body[:actual] + data[2:]
+
+
 def webp(
     *chunks: tuple[bytes, bytes], before: bool = False, cut: int = 0, declared: int = 0, **options: object
 ) -> bytes:
@@ -55,6 +62,12 @@ def webp(
     body = b"WEBP" + (made + whole if before else whole + made)
     whole = b"RIFF" + struct.pack("<I", len(body) + declared) + body
     return whole[: len(whole) - cut]
+
+
+def with_flags(flags: int) -> bytes:
+    data = bytearray(webp(exif=b"Exif\0\0II", xmp=b"<x/>"))
+    data[20:24] = bytes([flags, 1, 2, 3])
+    return bytes(data)
 
 
 def gif(before: bytes) -> bytes:
@@ -148,6 +161,11 @@ JPEGS: dict[str, Callable[[], bytes]] = {
     }.items()
 }
 JPEGS |= {
+    f"APP1 that says {length} of {actual:,} bytes": lambda length=length, actual=actual: too_short(length, actual)
+    for length in (0, 2, 10, 50)
+    for actual in (100, 5_000, 60_000)
+}
+JPEGS |= {
     "comment": lambda: jpeg((0xFE, GARBAGE)),
     "Exif of 2 MB": lambda: jpeg(*[(0xE1, b"Exif\0\0" + bytes(65_000))] * 32),
     "junk behind the end": lambda: jpeg() + GARBAGE,
@@ -165,6 +183,7 @@ WEBPS: dict[str, Callable[[], bytes]] = {
         " cut by its length": lambda kind: webp((kind, GARBAGE), declared=99),
     }.items()
 }
+WEBPS |= {f"flags {flags:#x} of the canvas": lambda flags=flags: with_flags(flags) for flags in (0, 0x08, 0x2C, 0xED)}
 WEBPS["junk behind the end"] = lambda: webp() + GARBAGE
 GIFS: dict[str, Callable[[], bytes]] = {
     name: lambda block=block: gif(block)
@@ -172,6 +191,7 @@ GIFS: dict[str, Callable[[], bytes]] = {
         "empty comment": b"!\xfe\0",
         "comment": b"!\xfe\xff" + GARBAGE[:255] + b"\0",
         "long comment": b"!\xfe" + (b"\xff" + GARBAGE[:255]) * 3_000 + b"\0",
+        "comment of 2 MB": b"!\xfe" + (b"\xff" + GARBAGE[:255]) * 8_200 + b"\0",
         "empty application": b"!\xff\0",
         "application cut": b"!\xff\x0bNETSCAPE2.0\0",
         "loop cut": b"!\xff\x0bNETSCAPE2.0\1\1\0",
@@ -282,13 +302,21 @@ def test_transparency_is_no_metadata():
 
 @pytest.mark.parametrize("kind", [b"IHDR", b"PLTE"])
 def test_what_pixels_need_is_checked(kind: bytes):
-    """A wrong checksum of header or palette is damage; pixels have a checksum of their own."""
+    """A wrong checksum of header or palette is damage."""
     file = io.BytesIO()
     Image.fromarray(PIXELS).quantize(16).save(file, "PNG")
     data = bytearray(file.getvalue())
     start = data.index(kind)
     data[start + 4 + int.from_bytes(data[start - 4 : start], "big")] ^= 1
     assert "corrupt_image" == refusal(bytes(data))
+
+
+@pytest.mark.parametrize("share", [0.5, 0.7, 0.9])
+def test_pixels_of_a_png_that_changed_are_missed(share: float):
+    """As of a copy that stopped: the rest is zeros, which unpack to something; each part has a checksum."""
+    data = png()
+    place = int(share * len(data))
+    assert "corrupt_image" == refusal(data[:place] + bytes(len(data) - place - 12) + data[-12:])
 
 
 @pytest.mark.parametrize(

@@ -63,6 +63,20 @@ def tiff(tags: dict[int, tuple[int, tuple[int, ...]]], data: bytes, *, order: st
     return head + data + struct.pack(order + "H", len(tags)) + rows + bytes(4) + values
 
 
+def pixels_last(data: bytes) -> bytes:
+    """The same picture with its directory, and what that points to, before the pixels."""
+    with Image.open(io.BytesIO(data)) as image:
+        entries = dict(image.tag_v2)
+    strips = [data[start : start + size] for start, size in zip(entries[273], entries[279], strict=True)]
+    kept = {tag: value if isinstance(value, tuple) else (value,) for tag, value in entries.items() if tag in WHOLE}
+    head = tiff({tag: (4, value) for tag, value in kept.items()}, b"")
+    places = [len(head) + len(b"".join(strips[:index])) for index in range(len(strips))]
+    return tiff({tag: (4, value) for tag, value in (kept | {273: tuple(places)}).items()}, b"") + b"".join(strips)
+
+
+WHOLE = (256, 257, 258, 259, 262, 273, 277, 278, 279, 317, 320, 338)
+
+
 def tags(**more: tuple[int, tuple[int, ...]]) -> dict[int, tuple[int, tuple[int, ...]]]:
     """Of a picture of 16 × 16 grey pixels in one strip; `t259=…` replaces or adds one."""
     plain = {256: (4, (16,)), 257: (4, (16,)), 258: (3, (8,)), 259: (3, (1,)), 262: (3, (1,)), 273: (4, (8,))}
@@ -141,18 +155,30 @@ class TestTiff:
     @pytest.mark.parametrize(
         ("data", "message"),
         [
-            (saved(picture(), "TIFF", compression="jpeg"), r"This is a TIFF packed by JPEG\. Expected whole numbers"),
+            (saved(picture(), "TIFF", compression="jpeg"), r"This is a TIFF packed by JPEG\. Expected grey of up to"),
             (saved(picture(), "TIFF", compression="zstd"), r"This is a TIFF packed by Zstandard\."),
             (saved(picture(), "TIFF", compression="lzma"), r"This is a TIFF packed by LZMA\."),
-            (saved(picture("F"), "TIFF"), r"This is a TIFF with 1 samples of 32 bits a pixel\. .* save it as PNG"),
-            (saved(picture("I"), "TIFF"), r"This is a TIFF with 1 samples of 32 bits"),
-            (saved(picture("LAB"), "TIFF"), r"This is a TIFF with 3 samples of 8 bits"),
-            (saved(picture(), "TIFF", big_tiff=True), r"This is BigTIFF: export it"),
+            (saved(picture("F"), "TIFF"), r"with 1 samples of 32 floating-point bits a pixel\. .* save it as PNG"),
+            (saved(picture("I"), "TIFF"), r"This is a TIFF of grey with 1 samples of 32 signed bits"),
+            (saved(picture("LAB"), "TIFF"), r"This is a TIFF of Lab with 3 samples of 8 bits"),
+            (tiff(tags(t262=(3, (6,)), t277=(3, (3,)), t258=(3, (8,) * 3)), GREY), r"This is a TIFF of YCbCr with"),
             (tiff(tags(t259=(3, (999,))), GREY), r"packed by method 999"),
-            (tiff(tags(t317=(3, (3,))), GREY), r"with predictor 3"),
-            (tiff(tags(t262=(3, (0,)), t258=(3, (16,))), GREY * 2), r"1 samples of 16 bits"),
+            (tiff(tags(t259=(3, (8,)), t317=(3, (3,))), GREY), r"with predictor 3"),
+            (tiff(tags(t259=(3, (7, 1))), GREY), r"packed by JPEG"),
+            (
+                tiff(tags(t262=(3, (0,)), t258=(3, (16,))), GREY * 2),
+                r"of grey where 0 is white with 1 samples of 16 bits",
+            ),
+            (
+                tiff(tags(t284=(3, (2,)), t262=(3, (2,)), t277=(3, (3,)), t258=(3, (16,) * 3)), GREY),
+                r"16 bits a pixel, in separate planes",
+            ),
             (tiff(tags(t254=(4, (1,))), GREY), r"This is a camera's raw file, or begins with a preview"),
             (tiff(tags(t50706=(4, (1,))), GREY), r"This is a camera's raw file"),
+            (tiff(tags(t262=(3, (32803,))), GREY), r"This is a camera's raw file"),
+            (tiff(tags(t259=(3, (34713,))), GREY), r"This is a camera's raw file"),
+            (tiff(tags(t259=(3, (6,)), t271=(3, (1,))), GREY), r"This is a camera's raw file"),
+            (tiff(tags(), b"CR\2\0" + GREY), r"This is a camera's raw file"),
         ],
     )
     def test_layouts_that_are_not_read_are_named(self, data: bytes, message: str):
@@ -190,12 +216,77 @@ class TestTiff:
         [
             tiff(tags(t273=(4, (5_000,))), GREY),
             tiff(tags(t273=(4, (5_000,)), t259=(3, (5,))), GREY),
+            tiff(tags(t278=(4, (4,))), GREY),  # one strip of four
+            tiff({tag: value for tag, value in tags().items() if tag != 273}, GREY),
+            tiff({tag: value for tag, value in tags().items() if tag != 256}, GREY),
             b"II*\0\xff\xff\0\0",
+            b"II+\0\x08\0\0\0" + b"\xff" * 8,
+            b"MM\0+\0\x08\0\0" + struct.pack(">QQHHQQ", 16, 1, 273, 16, 2, 2**64 - 1),
         ],
     )
     def test_pixels_that_are_missing_are_missed(self, data: bytes):
-        """Strips outside of the file, and a directory that is none."""
+        """Strips outside of the file, fewer than there must be, no size, and a directory that is none."""
         assert "corrupt_image" == refusal(data).code
+
+    @pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "I;16"])
+    @pytest.mark.parametrize("packing", [None, "tiff_lzw", "tiff_adobe_deflate", "packbits"])
+    def test_cut_anywhere_in_its_pixels(self, mode: str, packing: str):
+        """Behind a directory at the beginning: not a byte may be missing, whatever is put behind the file."""
+        whole = saved(picture(mode), "TIFF", compression=packing)
+        data = pixels_last(whole)
+        assert decode(whole, SPEC).tolist() == decode(data, SPEC).tolist()
+        for length in (len(data) - 1, len(data) - 2, len(data) - 100, len(data) - 130):
+            assert "corrupt_image" == refusal(data[:length]).code
+
+    @pytest.mark.parametrize("kind", [2, 5, 6, 7, 8, 9, 12, 18])
+    @pytest.mark.parametrize("tag", [256, 258, 259, 262, 273, 277])
+    def test_numbers_of_other_types_are_damage(self, tag: int, kind: int):
+        """Where pixels need them: no decoder sees a number that was not understood here."""
+        data = bytearray(tiff(tags(), GREY))
+        entry = 264 + 2 + 12 * sorted(tags()).index(tag)
+        assert struct.pack("<H", tag) == data[entry : entry + 2]
+        data[entry + 2 : entry + 4] = struct.pack("<H", kind)
+        with pytest.raises(ImageError, match=rf"entry {tag} of its directory holds no whole numbers"):
+            decode(bytes(data), SPEC)
+
+    @pytest.mark.parametrize("without", [(279,), (278,), (277,), (259,), (262,), (278, 279), (259, 262, 277, 278, 279)])
+    def test_what_many_leave_out(self, without: tuple[int, ...]):
+        """One strip, one sample, not packed, 0 is black."""
+        left = {tag: value for tag, value in tags().items() if tag not in without}
+        assert list(GREY) == decode(tiff(left, GREY), ImageSpec(16, 16))[:, :, 0].ravel().tolist()
+
+    @pytest.mark.parametrize(
+        "more",
+        [
+            {"t279": (4, (0,))},
+            {"t279": (4, (2**32 - 1,))},
+            {"t339": (3, (4,))},
+            {"t320": (3, (1, 2, 3))},
+            {"t338": (3, (99,))},
+            {"t266": (3, (9,))},
+            {"t284": (3, (7,))},
+            {"t317": (3, (2,))},
+            {"t292": (4, (2**32 - 1,))},
+            {"t322": (4, (0,))},
+        ],
+    )
+    def test_entries_without_a_meaning_cost_nothing(self, more: dict):
+        """Of a picture that is not packed, without a palette, of one sample."""
+        assert list(GREY) == decode(tiff(tags(**more), GREY), ImageSpec(16, 16))[:, :, 0].ravel().tolist()
+
+    @pytest.mark.parametrize("mode", ["1", "P", "RGB", "RGBA", "I;16"])
+    def test_big(self, mode: str):
+        """BigTIFF has wider numbers, which all fit here."""
+        data = saved(picture(mode), "TIFF", big_tiff=True)
+        assert b"II+\0" == data[:4]
+        assert decode(saved(picture(mode), "PNG"), SPEC).tolist() == decode(data, SPEC).tolist()
+
+    def test_palette_of_8_bits(self):
+        """Old programs write it so: were it one of 16 bits, all would be black."""
+        ramp = tuple(range(256)) * 3
+        for palette in (ramp, tuple(257 * level for level in ramp)):
+            data = tiff(tags(t262=(3, (3,)), t320=(3, palette)), GREY)
+            assert list(GREY) == decode(data, ImageSpec(16, 16))[:, :, 0].ravel().tolist()
 
     def test_the_strip_counts_as_memory(self):
         """A packed strip is unpacked as a whole, beside the picture."""

@@ -94,6 +94,9 @@ def _open(
     # Before Pillow opens it, which takes memory for a WebP; its own idea of the size is checked again afterwards.
     _require_size(structure.width, structure.height, limits)
     _require_memory(structure.format, structure.pixels, structure.buffer_bytes, limits)
+    if structure.damage:
+        message = f"The {structure.format} image is damaged: {structure.damage}. Expected a whole file: save it again."
+        raise ImageError("corrupt_image", message)
     AvifImagePlugin.DEFAULT_MAX_THREADS = 1  # as for every other format: one picture, one core
     try:
         image = Image.open(io.BytesIO(structure.without_metadata(data)), formats=(structure.format,))
@@ -103,7 +106,8 @@ def _open(
     except MemoryError as error:
         raise ImageError("image_too_large", "There is not enough memory to open the image. Scale it down.") from error
     except Exception as error:  # Pillow's plugins raise many types on hostile headers (struct.error, SyntaxError, …)
-        message = f"The {structure.format} image is damaged: its header cannot be read. Save it again."
+        what = f"The {structure.format} image is damaged, or of a kind that few programs write"
+        message = f"{what}: its header cannot be read. Save it again as an ordinary one."
         raise ImageError("corrupt_image", message) from error
     _require_size(image.width, image.height, limits)
     is_known = not structure.slow or structure.format in encoded_image.REWRITTEN

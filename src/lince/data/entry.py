@@ -10,12 +10,12 @@ from typing import Protocol, Self
 from lince.errors import ImageError
 from lince.images import EXTENSIONS
 
-# Pictures that people do put into class folders and that Lince does not read: trying them lists each as left out,
-# with the formats that are read, where skipping them as "no image" would hide it.
+# Pictures that people do put into class folders and that Lince does not read, but for PNGs with a rare ending: trying
+# them lists each as left out, with the formats that are read, where skipping them as "no image" would hide it.
 _OTHER_PICTURES = frozenset(
     {".heic", ".heif", ".hif", ".heics", ".avifs", ".jxl", ".jp2", ".j2k", ".jpx", ".svg", ".psd", ".xcf", ".ico"}
     | {".dng", ".cr2", ".cr3", ".nef", ".arw", ".raf", ".orf", ".rw2", ".pef", ".ppm", ".pgm", ".pbm", ".pnm", ".tga"}
-    | {".dcm", ".exr", ".dds", ".eps"}
+    | {".apng", ".srw", ".x3f", ".iiq", ".3fr", ".dcm", ".exr", ".dds", ".eps", ".jxr", ".qoi", ".pcx"}
 )
 # C0, DEL and C1 control characters; line and paragraph separators; marks, embeddings, overrides and isolates that turn
 # the direction of text (Unicode UAX 9); and halves of surrogates, by which Python keeps bytes that are not UTF-8.

@@ -25,7 +25,7 @@ def inspect(data: bytes) -> Structure:
         data: an encoded image; damaged, cut short or none at all.
 
     Returns:
-        As much as is to be found. What is damaged is for the decoder to say.
+        As much as is to be found. What is damaged is for the decoder to say, where it looks.
 
     Raises:
         ImageError: `image_too_complex`: more parts than any picture in use has. Of TIFF and AVIF, whose decoders are to
@@ -36,7 +36,7 @@ def inspect(data: bytes) -> Structure:
         return Structure()
     try:
         return _READERS[name](data)
-    except (struct.error, IndexError) as error:
+    except (struct.error, IndexError, OverflowError) as error:  # the last of an offset in 64 bits
         if name in REWRITTEN:
             message = f"The {name} image is damaged: its header cannot be read. Save it again."
             raise ImageError("corrupt_image", message) from error
@@ -54,7 +54,7 @@ def _format(data: bytes) -> str:
 
 
 _MAGIC = {b"\xff\xd8\xff": "JPEG", b"\x89PNG\r\n\x1a\n": "PNG", b"GIF8": "GIF", b"BM": "BMP"}
-_MAGIC |= {b"II*\0": "TIFF", b"MM\0*": "TIFF"}
+_MAGIC |= dict.fromkeys((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"), "TIFF")
 _READERS = {
     "JPEG": jpeg.read,
     "PNG": png.read,

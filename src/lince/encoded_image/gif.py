@@ -5,7 +5,9 @@ from collections.abc import Iterator
 
 from lince.encoded_image.structure import Structure, require
 
-_MAX_BLOCKS = 4_096  # of at most 255 bytes before the first frame, read one by one in Python
+# Of at most 255 bytes before the first frame, read one by one in Python; one more for each 64 bytes, for long comments.
+_MAX_BLOCKS, _BYTES_PER_BLOCK = 4_096, 64
+_MAX_CONTROLS = 100  # the decoder sees them; pictures in use have one
 _GRAPHIC_CONTROL, _CONTROL_BYTES = 0xF9, 4
 
 
@@ -13,7 +15,7 @@ def read(data: bytes) -> Structure:
     """The structure of a GIF up to its first frame, which may reach over the canvas."""
     width, height, flags = struct.unpack_from("<HHB", data, 6)
     found = Structure("GIF", width, height)
-    position, blocks = 13 + _palette_bytes(flags), 0
+    position, blocks, controls, most = 13 + _palette_bytes(flags), 0, 0, _MAX_BLOCKS + len(data) // _BYTES_PER_BLOCK
     while position < len(data):
         start, introducer = position, data[position]
         if introducer == ord(","):
@@ -28,11 +30,13 @@ def read(data: bytes) -> Structure:
             for length in _blocks(data, position):
                 blocks += 1
                 position += 1 + length
-                require("blocks before its first frame", blocks, _MAX_BLOCKS)
+                require("blocks before its first frame", blocks, most)
         blocks += 1
-        require("blocks before its first frame", blocks, _MAX_BLOCKS)
+        require("blocks before its first frame", blocks, most)
         if not is_needed:
             found.drop(start, position)
+        controls += is_needed
+        require("controls before its first frame", controls, _MAX_CONTROLS)
     found.buffer_bytes = 4 * found.pixels  # what a frame is disposed to, in RGBA
     return found
 

@@ -9,7 +9,6 @@ from lince.encoded_image.structure import Structure, require
 
 # What pictures in use have, with room. Pillow takes 3 to 5 µs of Python for each part, so that these are some 10 ms.
 _MAX_SEGMENTS = 1_000
-_MAX_JUNK_BYTES = 4_096  # between segments; Pillow steps over them byte by byte
 _MAX_SCANS = 100  # progressive pictures have about 10; each costs 15 ms at 25 megapixels, also when it is empty
 _MAX_SCANNED_PIXELS = 800_000_000  # 16 scans of 50 megapixels
 _ARITHMETIC_WEIGHT = 4  # of a scan in arithmetic coding
@@ -24,6 +23,7 @@ _START_OF_SCAN, _END_OF_IMAGE, _APP0, _APP1, _APP14 = 0xDA, 0xD9, 0xE0, 0xE1, 0x
 _METADATA = frozenset({*range(0xE0, 0xF0), 0xFE})  # applications' segments, and comments
 # Two of them say which colours the samples are: libjpeg reads so many bytes of each, and ignores shorter ones.
 _COLOURS = {_APP0: (b"JFIF\0", 14), _APP14: (b"Adobe", 12)}
+_NEXT = re.compile(rb"\xff[^\x00\xff]")  # no escaped byte, or fill
 _MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")  # inside a scan: no stuffed byte, restart or fill
 
 
@@ -68,24 +68,23 @@ def _xmp_orientation(data: bytes, start: int, end: int) -> int:
 
 
 def _segments(data: bytes, found: Structure) -> Iterator[tuple[int, int, int]]:
-    """Marker, first and last byte of each segment up to the first scan, as Pillow steps through them."""
-    position, segments, junk = 2, 0, 0
-    while (start := data.find(b"\xff", position)) >= 0 and start + 1 < len(data):
-        marker = data[start + 1]
-        junk += start - position
-        if marker in (0x00, 0xFF):  # an escaped byte, or fill
-            junk, position = junk + 1, start + (1 if marker else 2)
-        elif marker < 0xC0:
+    """Marker, first and last byte of each segment up to the first scan; what lies between segments is left out.
+
+    A segment whose length is too short leaves such bytes. libjpeg steps over them, Pillow does so one by one.
+    """
+    position, segments = 2, 0
+    while match := _NEXT.search(data, position):
+        start, marker = match.start(), data[match.start() + 1]
+        if start > position:
+            found.drop(position, start)
+        if marker < 0xC0:
             return
-        else:
-            segments += 1
-            length = 0 if marker in _ALONE else max(2, struct.unpack_from(">H", data, start + 2)[0])
-            position = start + 2 + length
-            yield marker, start, position
-        found.slow = junk > 0
-        require("bytes between segments", junk, _MAX_JUNK_BYTES)
+        segments += 1
+        length = 0 if marker in _ALONE else max(2, struct.unpack_from(">H", data, start + 2)[0])
+        position = start + 2 + length
+        yield marker, start, position
         require("segments", segments, _MAX_SEGMENTS)
-    require("bytes between segments", junk + len(data) - position if start < 0 else junk, _MAX_JUNK_BYTES)
+    found.drop(min(position, len(data)), len(data))
 
 
 def _samples_per_pixel(components: bytes) -> float:

@@ -28,6 +28,8 @@ def read(data: bytes) -> Structure:
             found.width, found.height = struct.unpack_from(">II", data, start)
         elif kind == b"IEND":
             break
+        elif kind == b"IDAT" and end + 4 <= len(data) and not _is_whole(data, start, end):
+            found.damage = "a part of its pixels does not fit its checksum"  # Pillow does not look
         elif kind not in _NEEDED and kind.isalpha():  # what is no name of a chunk is damage
             found.drop(position, end + 4)
             if kind == b"eXIf" and not by_exif and _is_whole(data, start, end):

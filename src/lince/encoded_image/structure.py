@@ -16,6 +16,7 @@ class Structure:
         buffer_bytes: what the decoder holds beside the picture.
         slow: whether decoding may take long, or hold the interpreter's lock, for a reason of its own.
         orientation: of Exif, 1 to 8; 1 is upright, and stands for metadata that cannot be read too.
+        damage: what is known to be wrong with the pixels, as an end of a sentence; empty where nothing is.
         edits: spans of bytes, in order, and what the decoder sees in their place: nothing instead of metadata, which
             can be broken, and a header that fits what is left.
     """
@@ -27,6 +28,7 @@ class Structure:
     buffer_bytes: int = 0
     slow: bool = False
     orientation: int = 1
+    damage: str = ""
     edits: list[tuple[int, int, bytes]] = field(default_factory=list)
 
     @property

@@ -11,6 +11,7 @@ _BUFFER_BYTES = 12  # a pixel: two canvases and a copy, or the lossless decoder'
 # Larger ones are decoded where memory is limited.
 _SMALL_LOSSLESS_BYTES = 64 * 2**10
 _NEEDED = frozenset({b"VP8X", b"ANIM", b"ANMF", b"ALPH", b"VP8 ", b"VP8L"})
+_KEPT_FLAGS = 0x12  # of the canvas: transparency and animation; the others announce metadata, or nothing
 _FRAMES = frozenset({b"VP8 ", b"VP8L"})  # of a picture that does not move: behind it there is nothing but metadata
 
 
@@ -29,6 +30,8 @@ def read(data: bytes) -> Structure:
         if kind in (b"VP8L", b"ALPH"):
             found.slow |= min(length, len(data) - start) > _SMALL_LOSSLESS_BYTES
         if kind in _NEEDED and not is_complete:
+            if kind == b"VP8X":
+                _leave_flags(found, data, start)
             needed += end - position
             is_complete = kind in _FRAMES
         else:
@@ -43,6 +46,13 @@ def read(data: bytes) -> Structure:
     found.buffer_bytes = _BUFFER_BYTES * found.pixels
     found.orientation = by_exif or by_xmp or 1
     return found
+
+
+def _leave_flags(found: Structure, data: bytes, start: int) -> None:
+    """Libwebp refuses a canvas with flags that it does not know, and one whose flags announce what is not there."""
+    kept = bytes([data[start] & _KEPT_FLAGS, 0, 0, 0])
+    if data[start : start + 4] != kept:
+        found.edits.append((start, start + 4, kept))
 
 
 def _size(kind: bytes, body: bytes) -> tuple[int, int]:
