@@ -4,27 +4,73 @@ Exit codes: 0 done, 1 a LinceError (one sentence, no traceback), 2 usage, 3 a se
 130 interrupted, 141 the reader of stdout has gone. Results go to stdout, everything else to stderr.
 """
 
+import difflib
 import re
 import shlex
 import sys
 import time
 import warnings
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any
 
 import typer
+from msgspec import Meta
+from typer.core import TyperGroup
 
-from lince import __version__, native, stages, streams
+from lince import __version__, native, schema, stages, streams
 from lince.console import csv_rows, json_lines, print_json, print_text, progress_bar, say, show, stderr, text_lines
 from lince.errors import LinceError
 
+
+class Verbs(TyperGroup):
+    """Commands by name; of an unknown one, the name that was meant, or all of them."""
+
+    def resolve_command(self, ctx: typer.Context, args: list[str]) -> Any:
+        """As typer does it, with other words for what it does not find."""
+        name = args[0]
+        if not name.startswith("-") and self.get_command(ctx, name) is None and not ctx.resilient_parsing:
+            inside = {
+                sub: f"{verb} {sub}" for verb, one in self.commands.items() for sub in getattr(one, "commands", ())
+            }
+            known = {verb: verb for verb in self.commands} | inside
+            near = difflib.get_close_matches(name.lower(), known, 1)
+            meant = f" Did you mean {known[near[0]]!r}?" if near else ""
+            ctx.fail(f"Received {name!r}.{meant} Expected one of {', '.join(self.commands)}.")
+        return super().resolve_command(ctx, args)
+
+
+def _number(**bounds: int) -> dict[str, Any]:
+    """What makes an option a whole number, in words of ours where it is none; bounds as `msgspec.Meta` has them."""
+    kind = Annotated[int, Meta(**bounds)] if bounds else int
+
+    def parse(text: str) -> int:
+        try:
+            return schema.convert(int(text), kind)
+        except ValueError as error:
+            raise typer.BadParameter(f"Received {str(text)!r}. Expected {schema.expects(kind)}.") from error
+
+    return {"parser": parse, "metavar": "NUMBER"}
+
+
+def _choice(*words: str) -> dict[str, Any]:
+    """What makes an option one of a few words, in words of ours where it is none."""
+
+    def parse(text: str) -> str:
+        if text not in words:
+            raise typer.BadParameter(f"Received {text!r}. Expected {', '.join(words[:-1])} or {words[-1]}.")
+        return text
+
+    return {"parser": parse, "metavar": "|".join(words), "autocompletion": lambda: list(words)}
+
+
 app = typer.Typer(
+    cls=Verbs,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     help="From labelled images to a small, fast, honest classifier in production: train, evaluate, quantise, serve.",
 )
-data_app = typer.Typer(no_args_is_help=True, help="Look at a dataset.")
+data_app = typer.Typer(cls=Verbs, no_args_is_help=True, help="Look at a dataset.")
 app.add_typer(data_app, name="data")
 
 DATA_HELP = (
@@ -38,7 +84,7 @@ Overrides = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Change the recipe, e.g. train.epochs=5; see docs/recipes.md."),
 ]
-Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of every random choice.")]
+Seed = Annotated[int, typer.Option(**_number(ge=0, le=2**32 - 1), help="Seed of every random choice.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Strict = Annotated[bool, typer.Option("--strict", help="Stop when a file cannot be read; otherwise it is left out.")]
 Force = Annotated[
@@ -72,9 +118,11 @@ def main() -> None:
     """The `lince` program."""
     streams.prepare()
     warnings.filterwarnings("ignore", module="PIL")  # one damaged picture can cause 100,000 lines
+    if "" in sys.argv[1:]:  # a variable that is not set; as a path it would be the folder one is in
+        _fail(LinceError("Received an empty text ('') among the arguments. Expected a name or a path in it."), code=2)
     try:
         try:
-            app()
+            app(prog_name="lince")
         finally:
             sys.stdout.flush()
     except LinceError as error:
@@ -109,10 +157,11 @@ def train(
         str | None, typer.Option(help="Name of the run folder.  [default: the recipe's, or the time budget]")
     ] = None,
     fit: Annotated[
-        Literal["crop", "pad", "stretch"] | None,
+        str | None,
         typer.Option(
+            **_choice("crop", "pad", "stretch"),
             help="How pictures become squares, in training and afterwards: crop cuts out the centre, pad keeps the "
-            "whole on grey, stretch ignores proportions. Short for --set fit=….  [default: the recipe's, crop]"
+            "whole on grey, stretch ignores proportions. Short for --set fit=….  [default: the recipe's, crop]",
         ),
     ] = None,
     runs: Annotated[Path, typer.Option(help="Folder in which run folders are made.")] = Path("runs"),
@@ -141,7 +190,7 @@ def train(
         ),
     ] = None,
     tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Also write TensorBoard logs.")] = False,
-    until: Annotated[Literal["train", "report"], typer.Option(help="Last stage to run.")] = "report",
+    until: Annotated[str, typer.Option(**_choice("train", "report"), help="Last stage to run.")] = "report",
     strict: Strict = False,
     fallback: Fallback = False,
     force: Force = False,
@@ -180,7 +229,7 @@ def train(
             recipe=recipe if named else None,
             overrides=overrides,
             runs=runs,
-            name=name or (None if named else time_budget),
+            name=time_budget if name is None and not named else name,
             teacher=teacher,
             leave_out=leave_out,
             seconds=seconds,
@@ -288,7 +337,7 @@ def evaluate(
     ],
     source: Annotated[str | None, typer.Argument(metavar="DATA", help=DATA_HELP + "  [default: the run's own]")] = None,
     split: Annotated[
-        Literal["test", "validation", "train", "all"], typer.Option(help="Which images of DATA.")
+        str, typer.Option(**_choice("test", "validation", "train", "all"), help="Which images of DATA.")
     ] = "test",
     corruptions: Annotated[
         bool,
@@ -364,11 +413,13 @@ def predict(
     model: ModelFile,
     paths: Annotated[
         list[Path],
-        typer.Argument(metavar="PATHS...", help="Images (JPEG, PNG, WebP, BMP, GIF, TIFF, AVIF), folders, .zip files."),
+        typer.Argument(metavar="PATH", help="Images (JPEG, PNG, WebP, BMP, GIF, TIFF, AVIF), folders, .zip files."),
     ],
     top: Annotated[
         int | None,
-        typer.Option(min=1, help="List the most probable classes of each image.  [default: 5 with --json, else none]"),
+        typer.Option(
+            **_number(ge=1), help="List the most probable classes of each image.  [default: 5 with --json, else none]"
+        ),
     ] = None,
     logits: Annotated[bool, typer.Option("--logits", help="Add the network's raw output; with --json only.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
@@ -461,10 +512,12 @@ def data_check(
 
 @app.command()
 def serve(
-    model: Annotated[str | None, typer.Argument(metavar="[MODEL]", help=MODEL_HELP + "  [default: cifar10]")] = None,
+    model: Annotated[str | None, typer.Argument(metavar="MODEL", help=MODEL_HELP + "  [default: cifar10]")] = None,
     host: Annotated[str | None, typer.Option(help="Address to listen on.  [default: 127.0.0.1]")] = None,
-    port: Annotated[int | None, typer.Option(help="Port; 0 takes a free one.  [default: 8000]")] = None,
-    workers: Annotated[int | None, typer.Option(help="Number of processes that answer.  [default: 1]")] = None,
+    port: Annotated[int | None, typer.Option(**_number(), help="Port; 0 takes a free one.  [default: 8000]")] = None,
+    workers: Annotated[
+        int | None, typer.Option(**_number(), help="Number of processes that answer.  [default: 1]")
+    ] = None,
     sha256: Annotated[
         str | None,
         typer.Option(metavar="HEX", help="Refuse the model file unless its SHA-256 is HEX."),

@@ -52,6 +52,7 @@ def load(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
 def from_table(table: dict[str, Any], *, source: str) -> Recipe:
     """Turns a parsed table into a Recipe; `source` names it in error messages."""
     try:
+        schema.require_usable_numbers(table)
         return schema.convert(table, Recipe)
     except schema.MisfitError as error:
         raise RecipeError(f"Recipe {source!r}: {error}") from error
