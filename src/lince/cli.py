@@ -105,6 +105,11 @@ Fallback = Annotated[
 # Keys of a recipe that only a run with a teacher heeds.
 _TEACHER_KEY = re.compile(r"\s*(train|augment)\.teacher_")
 
+# Keys of a recipe that only --fallback heeds.
+_FALLBACK_KEY = re.compile(r"\s*quantize\.(fallback|max_float_layers)\s*=")
+
+_MOST_HOURS = 1000  # of a time budget: six weeks, in which no count of epochs overflows
+
 _TOP_IN_JSON = 5  # as the service's `top`
 
 # What a run was begun with, and goes on with.
@@ -292,6 +297,8 @@ def quantize(
 ) -> None:
     """Quantise, calibrate and certify the trained network of RUN, into RUN/model.tflite."""
     _refuse_force_and_fallback(force=force, fallback=fallback)
+    if not fallback and (given := [one for one in overrides or () if _FALLBACK_KEY.match(one)]):
+        raise typer.BadParameter(f"--set {given[0]} has no effect without --fallback. Add it, or leave the key out.")
     stages.publish(
         run,
         name=name,
@@ -543,8 +550,11 @@ def _seconds(duration: str) -> float:
         seconds = sum(float(part or 0) * unit for part, unit in zip(found.groups(), (3600, 60, 1), strict=True))
     except (AttributeError, ValueError):
         seconds = 0
-    if seconds <= 0:
-        raise typer.BadParameter(f"Received --time-budget {duration!r}. Expected a time such as 90s, 20m, 2h or 1h30m.")
+    if not 0 < seconds <= _MOST_HOURS * 3600:
+        raise typer.BadParameter(
+            f"Received --time-budget {duration!r}. Expected a time such as 90s, 20m, 2h or 1h30m, at most "
+            f"{_MOST_HOURS:,} hours."
+        )
     return seconds
 
 
