@@ -85,6 +85,7 @@ def test_sentence(data: Any, sentence: str):
 @pytest.mark.parametrize(
     ("data", "sentence"),
     [
+        ({"count": [16**5000]}, "count received a number of thousands of digits. Expected a whole number ≥ 1."),
         ({"count": datetime.date(1979, 5, 27)}, 'count received "1979-05-27". Expected a whole number ≥ 1.'),
         ({"count": 1, "mode": "caf\udce9"}, "mode received 'caf\\udce9'. Expected 'one' or 'two'."),
         (

@@ -255,7 +255,10 @@ def _expected(kind: inspect.Type) -> str:
 def _shown(value: Any) -> str:
     """A value as TOML and JSON have it; not endless."""
     is_plain = isinstance(value, str | int | float) and not isinstance(value, bool)
-    text = repr(value) if is_plain else json.dumps(value, ensure_ascii=False, default=str)
+    try:
+        text = repr(value) if is_plain else json.dumps(value, ensure_ascii=False, default=str)
+    except ValueError:  # Python writes no more than 4,300 digits
+        return "a number of thousands of digits"
     return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}…"
 
 
