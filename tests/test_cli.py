@@ -171,10 +171,10 @@ class TestProgram:
         [
             (["train", "x", "--seed", "abc"], "Received 'abc'. Expected a whole number ≥ 0, ≤ 4294967295."),
             (["train", "x", "--seed", "-1"], "Received '-1'. Expected a whole number ≥ 0, ≤ 4294967295."),
-            (["train", "x", "--fit", "squeeze"], "Received 'squeeze'. Expected crop, pad or stretch."),
-            (["train", "x", "--until", "noon"], "Received 'noon'. Expected train or report."),
+            (["train", "x", "--fit", "squeeze"], "'squeeze' is not one of 'crop', 'pad', 'stretch'."),
+            (["train", "x", "--until", "noon"], "'--until': 'noon' is not one of 'train', 'report'."),
             (["predict", "x", "y", "--top", "1.5"], "Received '1.5'. Expected a whole number ≥ 1."),
-            (["evaluate", "x", "--split", "tset"], "Received 'tset'. Expected test, validation, train or all."),
+            (["evaluate", "x", "--split", "tset"], "'tset' is not one of 'test', 'validation', 'train', 'all'."),
             (["serve", "--port", "http"], "Received 'http'. Expected a whole number."),
             (["train", "x", "--time-budget", "9999999999999h"], "or 1h30m, at most 1,000 hours."),
             (["help"], "Received 'help'. Expected one of train, quantize,"),

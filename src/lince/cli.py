@@ -57,7 +57,7 @@ def _choice(*words: str) -> dict[str, Any]:
 
     def parse(text: str) -> str:
         if text not in words:
-            raise typer.BadParameter(f"Received {text!r}. Expected {', '.join(words[:-1])} or {words[-1]}.")
+            raise typer.BadParameter(f"{text!r} is not one of {', '.join(map(repr, words))}.")
         return text
 
     return {"parser": parse, "metavar": "|".join(words), "autocompletion": lambda: list(words)}
