@@ -4,6 +4,8 @@ import csv
 import io
 import json
 import shutil
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
@@ -127,6 +129,8 @@ class TestProgram:
             (["train", "x", "--until", "train", "--json"], "--json has no effect with --until train"),
             (["train", "x", "--set", "train.teacher_weight=1"], "has no effect without --teacher"),
             (["train", "x", "--set", "augment.teacher_translate=1"], "has no effect without --teacher"),
+            (["quantize", "x", "--set", "quantize.max_float_layers=2"], "has no effect without --fallback"),
+            (["quantize", "x", "--set", "quantize.fallback=['int16']"], "has no effect without --fallback"),
             (["evaluate", "cifar10", "--foreign", "--split", "all"], "--split has no effect with --foreign alone"),
             (["evaluate", "cifar10", "x", "--seed", "3"], "--seed has no effect without --corruptions or --foreign"),
         ],
@@ -142,12 +146,18 @@ class TestProgram:
         ("arguments", "meant"),
         [
             (["trian"], "train"),
+            (["PREDICT"], "predict"),
+            (["check"], "data check"),
             (["data", "chek"], "check"),
+            (["data", "CHECK"], "check"),
             (["train", "--recip", "fast"], "--recipe"),
             (["train", "x", "--recipe", "photo"], "photos"),
             (["train", "x", "--recipe", "Fast"], "fast"),
             (["train", "x", "--set", "train.epoch=3"], "train.epochs"),
             (["train", "x", "--set", "epochs=3"], "train.epochs"),
+            (["train", "x", "--set", "epoch=3"], "train.epochs"),
+            (["train", "x", "--set", "train.EPOCHS=3"], "train.epochs"),
+            (["train", "x", "--set", "model.famly=vgg"], "model.family"),
         ],
         ids=lambda value: " ".join(value) if isinstance(value, list) else "",
     )
@@ -155,6 +165,53 @@ class TestProgram:
         """A verb, an option, a recipe or a key that is almost right is answered by the right one."""
         stderr = " ".join(lince(*arguments).stderr.split())
         assert f"Did you mean '{meant}'?" in stderr or meant in stderr.partition("Possible options: ")[2]
+
+    @pytest.mark.parametrize(
+        ("arguments", "match"),
+        [
+            (["train", "x", "--seed", "abc"], "Received 'abc'. Expected a whole number ≥ 0, ≤ 4294967295."),
+            (["train", "x", "--seed", "-1"], "Received '-1'. Expected a whole number ≥ 0, ≤ 4294967295."),
+            (["train", "x", "--fit", "squeeze"], "'squeeze' is not one of 'crop', 'pad', 'stretch'."),
+            (["train", "x", "--until", "noon"], "'--until': 'noon' is not one of 'train', 'report'."),
+            (["predict", "x", "y", "--top", "1.5"], "Received '1.5'. Expected a whole number ≥ 1."),
+            (["evaluate", "x", "--split", "tset"], "'tset' is not one of 'test', 'validation', 'train', 'all'."),
+            (["serve", "--port", "http"], "Received 'http'. Expected a whole number."),
+            (["train", "x", "--time-budget", "9999999999999h"], "or 1h30m, at most 1,000 hours."),
+            (["help"], "Received 'help'. Expected one of train, quantize,"),
+            (["train", ""], "Received an empty text"),
+            (["evaluate", "cifar10", ""], "Received an empty text"),
+        ],
+        ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+    )
+    def test_usage_in_our_own_words(self, lince, arguments, match):
+        """What was received and what was expected, whichever extras are installed."""
+        done = lince(*arguments)
+        assert (2, "") == (done.returncode, done.stdout)
+        assert match in " ".join(done.stderr.split())
+
+    def test_as_a_module(self):
+        """`python -m lince` is the program, under its name."""
+        done = subprocess.run([sys.executable, "-m", "lince", "--help"], capture_output=True, text=True, check=True)
+        assert done.stdout.startswith("Usage: lince [OPTIONS] COMMAND")
+
+    @pytest.mark.parametrize("name", ["", "e\x1b[31m", "caf\udce9", "a/b", "a\nb"])
+    def test_name_of_a_model(self, lince, run, name):
+        """What no file of JSON holds, and what steers a terminal, is no name."""
+        done = lince("quantize", run.path, f"--name={name}", errors="surrogateescape")
+        assert (1, "") == (done.returncode, done.stdout)
+        assert f"Received the model's name {name!r}. Expected letters" in one_sentence(done.stderr)
+
+    @pytest.mark.parametrize("host", ["caf\udce9", "a..b", "a" * 70])
+    def test_host_that_is_none(self, lince, host):
+        """A name that cannot be looked up is a sentence, to serve and to measure."""
+        served = lince("serve", "--host", host, "--port", "0")
+        assert (3, f"Error: Setting 'host' received {host!r}. Expected an address or a name of this machine.") == (
+            served.returncode,
+            one_sentence(served.stderr),
+        )
+        measured = lince("evaluate", f"http://{host}", "x")
+        assert (1, "") == (measured.returncode, measured.stdout)
+        assert "Expected the address of a server" in one_sentence(measured.stderr)
 
     @pytest.mark.parametrize(
         ("arguments", "match"),

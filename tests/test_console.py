@@ -3,8 +3,11 @@
 from typing import Any
 
 import pytest
+from rich.table import Table
 
 from lince import console
+from lince.records import Mistake
+from lince.reporting import tables
 
 
 def row(**changed: Any) -> dict[str, Any]:
@@ -31,3 +34,23 @@ def test_csv_without_a_set_is_an_empty_field(capsys):
     """As of an image that could not be read."""
     console.csv_rows([row(prediction_set=None), row()])
     assert [line.split(",")[5] for line in capsys.readouterr().out.splitlines()[1:]] == ["", "cat|dog"]
+
+
+@pytest.mark.parametrize("columns", ["0", "1", "20", "nonsense"])
+def test_a_narrow_terminal_gets_whole_tables(capsys, monkeypatch, columns):
+    """Nothing is cut, and nothing left out."""
+    monkeypatch.setenv("COLUMNS", columns)
+    table = Table()
+    table.add_row("negative log-likelihood", "0.0239", "nats an image, on average")
+    console.show(table)
+    assert "negative log-likelihood │ 0.0239 │ nats an image, on average" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", [":cat:.png", "[red].png", "[/].png", r"a\[/b].png", "[link=x]y[/link]"])
+def test_names_are_shown_as_they_are(capsys, name):
+    """Neither as a picture nor as a style."""
+    console.say(f"Left out: {name}")
+    console.show(tables.mistakes_table((Mistake(name, "is", "answered", 0.5),)))
+    shown = capsys.readouterr()
+    assert f"Left out: {name}\n" == shown.err
+    assert f"  {name} " in shown.out

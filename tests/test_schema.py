@@ -1,5 +1,6 @@
 """Data that does not fit a record is told in our own words: the place, what it received, what was expected."""
 
+import datetime
 import shutil
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -48,7 +49,7 @@ class Outer(Struct, kw_only=True, forbid_unknown_fields=True):
         ({"count": 0}, "count received 0. Expected a whole number ≥ 1."),
         ({"count": "many"}, "count received 'many'. Expected a whole number ≥ 1."),
         ({"count": True}, "count received true. Expected a whole number ≥ 1."),
-        ({"count": None}, "count received None. Expected a whole number ≥ 1."),
+        ({"count": None}, "count received null. Expected a whole number ≥ 1."),
         ({}, "count is missing. Expected a whole number ≥ 1."),
         ({"count": 1, "cuont": 1}, "cuont is not known. Did you mean 'count'?"),
         ({"count": 1, "share": 1}, "share is not known. Did you mean 'inner.share'?"),
@@ -60,11 +61,15 @@ class Outer(Struct, kw_only=True, forbid_unknown_fields=True):
         ({"count": 1, "list_of": {}}, "list_of received {}. Expected a list of table."),
         ({"count": 1, "list_of": [{}, {"share": -1}]}, "list_of[1].share received -1. Expected a number ≥ 0, < 1."),
         ({"count": 1, "mode": "three"}, "mode received 'three'. Expected 'one' or 'two'."),
-        ({"count": 1, "mode": ["one"]}, "mode received ['one']. Expected 'one' or 'two'."),
+        ({"count": 1, "mode": ["one"]}, "mode received [\"one\"]. Expected 'one' or 'two'."),
         ({"count": 1, "flag": "yes"}, "flag received 'yes'. Expected true or false."),
         ({"count": 1, "name": 5}, "name received 5. Expected text."),
         ({"count": 1, "maybe": "x"}, "maybe received 'x'. Expected a number."),
         ({"count": 1, "numbers": {"a": "x"}}, "numbers.a received 'x'. Expected a number."),
+        ({"count": [True, None]}, "count received [true, null]. Expected a whole number ≥ 1."),
+        ({"count": 1, "COUNT": 1}, "COUNT is not known. Did you mean 'count'?"),
+        ({"count": 1, "list-of": []}, "list-of is not known. Did you mean 'list_of'?"),
+        ({"count": 1, "shares": 1}, "shares is not known. Did you mean 'inner.share'?"),
         ([], "It received []. Expected a table."),
         ({"count": "x" * 1000}, f"count received '{'x' * 99}…. Expected a whole number ≥ 1."),
     ],
@@ -75,6 +80,38 @@ def test_sentence(data: Any, sentence: str):
         with pytest.raises(schema.MisfitError) as caught:
             read()
         assert sentence == str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("data", "sentence"),
+    [
+        ({"count": [16**5000]}, "count received a number of thousands of digits. Expected a whole number ≥ 1."),
+        ({"count": datetime.date(1979, 5, 27)}, 'count received "1979-05-27". Expected a whole number ≥ 1.'),
+        ({"count": 1, "mode": "caf\udce9"}, "mode received 'caf\\udce9'. Expected 'one' or 'two'."),
+        (
+            {"count": 1, "caf\udce9": 3},
+            "caf\udce9 is not known. Expected one of count, flag, inner, list_of, maybe, mode, ",
+        ),
+    ],
+)
+def test_what_only_toml_and_the_command_line_have(data: Any, sentence: str):
+    """Dates, and bytes that are not UTF-8."""
+    with pytest.raises(schema.MisfitError) as caught:
+        schema.convert(data, Outer)
+    assert str(caught.value).startswith(sentence)
+
+
+@pytest.mark.parametrize(
+    "number",
+    [float("inf"), float("nan"), 2**63, -(2**63) - 1, 16**5000],
+    ids=["inf", "nan", "2**63", "below", "endless"],
+)
+def test_numbers_that_no_option_means(number: float):
+    """Wherever they are, also those that Python would not write."""
+    for data, place in (({"a": number}, "a"), ({"a": {"b": [1, number]}}, r"a\.b\[1\]")):
+        with pytest.raises(schema.MisfitError, match=f"^{place} received .*Expected a (finite value|smaller one)\\.$"):
+            schema.require_usable_numbers(data)
+    schema.require_usable_numbers({"a": [1, 2.5, True, "inf", None, 2**63 - 1]})
 
 
 @pytest.mark.parametrize(

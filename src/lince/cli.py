@@ -4,27 +4,73 @@ Exit codes: 0 done, 1 a LinceError (one sentence, no traceback), 2 usage, 3 a se
 130 interrupted, 141 the reader of stdout has gone. Results go to stdout, everything else to stderr.
 """
 
+import difflib
 import re
 import shlex
 import sys
 import time
 import warnings
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any
 
 import typer
+from msgspec import Meta
+from typer.core import TyperGroup
 
-from lince import __version__, native, stages, streams
+from lince import __version__, native, schema, stages, streams
 from lince.console import csv_rows, json_lines, print_json, print_text, progress_bar, say, show, stderr, text_lines
 from lince.errors import LinceError
 
+
+class Verbs(TyperGroup):
+    """Commands by name; of an unknown one, the name that was meant, or all of them."""
+
+    def resolve_command(self, ctx: typer.Context, args: list[str]) -> Any:
+        """As typer does it, with other words for what it does not find."""
+        name = args[0]
+        if not name.startswith("-") and self.get_command(ctx, name) is None and not ctx.resilient_parsing:
+            inside = {
+                sub: f"{verb} {sub}" for verb, one in self.commands.items() for sub in getattr(one, "commands", ())
+            }
+            known = {verb: verb for verb in self.commands} | inside
+            near = difflib.get_close_matches(name.lower(), known, 1)
+            meant = f" Did you mean {known[near[0]]!r}?" if near else ""
+            ctx.fail(f"Received {name!r}.{meant} Expected one of {', '.join(self.commands)}.")
+        return super().resolve_command(ctx, args)
+
+
+def _number(**bounds: int) -> dict[str, Any]:
+    """What makes an option a whole number, in words of ours where it is none; bounds as `msgspec.Meta` has them."""
+    kind = Annotated[int, Meta(**bounds)] if bounds else int
+
+    def parse(text: str) -> int:
+        try:
+            return schema.convert(int(text), kind)
+        except ValueError as error:
+            raise typer.BadParameter(f"Received {str(text)!r}. Expected {schema.expects(kind)}.") from error
+
+    return {"parser": parse, "metavar": "NUMBER"}
+
+
+def _choice(*words: str) -> dict[str, Any]:
+    """What makes an option one of a few words, in words of ours where it is none."""
+
+    def parse(text: str) -> str:
+        if text not in words:
+            raise typer.BadParameter(f"{text!r} is not one of {', '.join(map(repr, words))}.")
+        return text
+
+    return {"parser": parse, "metavar": "|".join(words), "autocompletion": lambda: list(words)}
+
+
 app = typer.Typer(
+    cls=Verbs,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     help="From labelled images to a small, fast, honest classifier in production: train, evaluate, quantise, serve.",
 )
-data_app = typer.Typer(no_args_is_help=True, help="Look at a dataset.")
+data_app = typer.Typer(cls=Verbs, no_args_is_help=True, help="Look at a dataset.")
 app.add_typer(data_app, name="data")
 
 DATA_HELP = (
@@ -38,7 +84,7 @@ Overrides = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Change the recipe, e.g. train.epochs=5; see docs/recipes.md."),
 ]
-Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of every random choice.")]
+Seed = Annotated[int, typer.Option(**_number(ge=0, le=2**32 - 1), help="Seed of every random choice.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Strict = Annotated[bool, typer.Option("--strict", help="Stop when a file cannot be read; otherwise it is left out.")]
 Force = Annotated[
@@ -59,6 +105,11 @@ Fallback = Annotated[
 # Keys of a recipe that only a run with a teacher heeds.
 _TEACHER_KEY = re.compile(r"\s*(train|augment)\.teacher_")
 
+# Keys of a recipe that only --fallback heeds.
+_FALLBACK_KEY = re.compile(r"\s*quantize\.(fallback|max_float_layers)\s*=")
+
+_MOST_HOURS = 1000  # of a time budget: six weeks, in which no count of epochs overflows
+
 _TOP_IN_JSON = 5  # as the service's `top`
 
 # What a run was begun with, and goes on with.
@@ -72,9 +123,11 @@ def main() -> None:
     """The `lince` program."""
     streams.prepare()
     warnings.filterwarnings("ignore", module="PIL")  # one damaged picture can cause 100,000 lines
+    if "" in sys.argv[1:]:  # a variable that is not set; as a path it would be the folder one is in
+        _fail(LinceError("Received an empty text ('') among the arguments. Expected a name or a path in it."), code=2)
     try:
         try:
-            app()
+            app(prog_name="lince")
         finally:
             sys.stdout.flush()
     except LinceError as error:
@@ -109,10 +162,11 @@ def train(
         str | None, typer.Option(help="Name of the run folder.  [default: the recipe's, or the time budget]")
     ] = None,
     fit: Annotated[
-        Literal["crop", "pad", "stretch"] | None,
+        str | None,
         typer.Option(
+            **_choice("crop", "pad", "stretch"),
             help="How pictures become squares, in training and afterwards: crop cuts out the centre, pad keeps the "
-            "whole on grey, stretch ignores proportions. Short for --set fit=….  [default: the recipe's, crop]"
+            "whole on grey, stretch ignores proportions. Short for --set fit=….  [default: the recipe's, crop]",
         ),
     ] = None,
     runs: Annotated[Path, typer.Option(help="Folder in which run folders are made.")] = Path("runs"),
@@ -141,7 +195,7 @@ def train(
         ),
     ] = None,
     tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Also write TensorBoard logs.")] = False,
-    until: Annotated[Literal["train", "report"], typer.Option(help="Last stage to run.")] = "report",
+    until: Annotated[str, typer.Option(**_choice("train", "report"), help="Last stage to run.")] = "report",
     strict: Strict = False,
     fallback: Fallback = False,
     force: Force = False,
@@ -180,7 +234,7 @@ def train(
             recipe=recipe if named else None,
             overrides=overrides,
             runs=runs,
-            name=name or (None if named else time_budget),
+            name=time_budget if name is None and not named else name,
             teacher=teacher,
             leave_out=leave_out,
             seconds=seconds,
@@ -243,6 +297,8 @@ def quantize(
 ) -> None:
     """Quantise, calibrate and certify the trained network of RUN, into RUN/model.tflite."""
     _refuse_force_and_fallback(force=force, fallback=fallback)
+    if not fallback and (given := [one for one in overrides or () if _FALLBACK_KEY.match(one)]):
+        raise typer.BadParameter(f"--set {given[0]} has no effect without --fallback. Add it, or leave the key out.")
     stages.publish(
         run,
         name=name,
@@ -288,7 +344,7 @@ def evaluate(
     ],
     source: Annotated[str | None, typer.Argument(metavar="DATA", help=DATA_HELP + "  [default: the run's own]")] = None,
     split: Annotated[
-        Literal["test", "validation", "train", "all"], typer.Option(help="Which images of DATA.")
+        str, typer.Option(**_choice("test", "validation", "train", "all"), help="Which images of DATA.")
     ] = "test",
     corruptions: Annotated[
         bool,
@@ -364,11 +420,13 @@ def predict(
     model: ModelFile,
     paths: Annotated[
         list[Path],
-        typer.Argument(metavar="PATHS...", help="Images (JPEG, PNG, WebP, BMP, GIF, TIFF, AVIF), folders, .zip files."),
+        typer.Argument(metavar="PATH", help="Images (JPEG, PNG, WebP, BMP, GIF, TIFF, AVIF), folders, .zip files."),
     ],
     top: Annotated[
         int | None,
-        typer.Option(min=1, help="List the most probable classes of each image.  [default: 5 with --json, else none]"),
+        typer.Option(
+            **_number(ge=1), help="List the most probable classes of each image.  [default: 5 with --json, else none]"
+        ),
     ] = None,
     logits: Annotated[bool, typer.Option("--logits", help="Add the network's raw output; with --json only.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
@@ -461,10 +519,12 @@ def data_check(
 
 @app.command()
 def serve(
-    model: Annotated[str | None, typer.Argument(metavar="[MODEL]", help=MODEL_HELP + "  [default: cifar10]")] = None,
+    model: Annotated[str | None, typer.Argument(metavar="MODEL", help=MODEL_HELP + "  [default: cifar10]")] = None,
     host: Annotated[str | None, typer.Option(help="Address to listen on.  [default: 127.0.0.1]")] = None,
-    port: Annotated[int | None, typer.Option(help="Port; 0 takes a free one.  [default: 8000]")] = None,
-    workers: Annotated[int | None, typer.Option(help="Number of processes that answer.  [default: 1]")] = None,
+    port: Annotated[int | None, typer.Option(**_number(), help="Port; 0 takes a free one.  [default: 8000]")] = None,
+    workers: Annotated[
+        int | None, typer.Option(**_number(), help="Number of processes that answer.  [default: 1]")
+    ] = None,
     sha256: Annotated[
         str | None,
         typer.Option(metavar="HEX", help="Refuse the model file unless its SHA-256 is HEX."),
@@ -490,8 +550,11 @@ def _seconds(duration: str) -> float:
         seconds = sum(float(part or 0) * unit for part, unit in zip(found.groups(), (3600, 60, 1), strict=True))
     except (AttributeError, ValueError):
         seconds = 0
-    if seconds <= 0:
-        raise typer.BadParameter(f"Received --time-budget {duration!r}. Expected a time such as 90s, 20m, 2h or 1h30m.")
+    if not 0 < seconds <= _MOST_HOURS * 3600:
+        raise typer.BadParameter(
+            f"Received --time-budget {duration!r}. Expected a time such as 90s, 20m, 2h or 1h30m, at most "
+            f"{_MOST_HOURS:,} hours."
+        )
     return seconds
 
 

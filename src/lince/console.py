@@ -18,6 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from lince.sentences import percent
 
+_LEAST_WIDTH = 80  # columns that the tables are made for; in fewer, words are cut, and in none nothing is printed
 _CSV_COLUMNS = ("path", "label", "index", "probability", "abstain", "prediction_set", "error")
 
 Row = dict[str, Any]
@@ -26,7 +27,7 @@ Row = dict[str, Any]
 
 def stderr() -> Console:
     """A console on the error stream."""
-    return Console(stderr=True)
+    return Console(stderr=True, emoji=False)  # `:cat:` in a name is no picture of a cat
 
 
 def say(text: str) -> None:
@@ -46,7 +47,8 @@ def harmless(text: str) -> str:
 
 def show(*renderables: Any) -> None:
     """Tables, on stdout."""
-    console = Console()
+    console = Console(emoji=False)
+    console.width = max(console.width, _LEAST_WIDTH)
     for renderable in renderables:
         console.print(renderable)
 

@@ -133,7 +133,8 @@ def _address(url: str) -> SplitResult:
     try:
         address = urlsplit(url)
         valid = address.scheme in ("http", "https") and address.hostname and address.port != 0
-    except ValueError:  # a port that is not a number, half an IPv6 address
+        valid = valid and address.hostname.encode("idna")
+    except ValueError:  # a port that is not a number, half an IPv6 address, a host that no name service takes
         valid = False
     if not valid:
         raise ServiceError(f"Received {url!r}. Expected the address of a server, such as 'http://127.0.0.1:8000'.")

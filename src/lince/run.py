@@ -124,7 +124,7 @@ class RunFolder:
 
     def require_new(self) -> None:
         """Raises RecipeError when its name is none, TrainingError when it holds a run already."""
-        _check_name(self.path.name)
+        check_name(self.path.name)
         if self.record.exists() or self.checkpoint.exists():
             raise TrainingError(
                 f"{str(self.path)!r} holds a run already. Go on by lince train --resume {self.path}, or when it "
@@ -245,10 +245,22 @@ def new_folder(runs: Path, name: str) -> RunFolder:
     Raises:
         RecipeError: the name is none. TrainingError: it holds a run already.
     """
-    _check_name(name)
+    check_name(name)
     folder = RunFolder(runs / name)
     folder.require_new()
     return folder
+
+
+def check_name(name: str, *, of: str = "run") -> None:
+    """Refuses what is no name of a run or of a model.
+
+    Raises:
+        RecipeError: it has other signs than those of a name.
+    """
+    if not _NAME.fullmatch(name):
+        raise RecipeError(
+            f"Received the {of}'s name {name!r}. Expected letters, digits, '.', '-', '_' and spaces: give it by --name."
+        )
 
 
 def _numbers(row: dict[str, str]) -> dict[str, Any]:
@@ -263,10 +275,3 @@ def _number(cell: str) -> int | float | str:
         except (TypeError, ValueError):  # TypeError: a row with too few cells, or too many
             continue
     return cell
-
-
-def _check_name(name: str) -> None:
-    if not _NAME.fullmatch(name):
-        raise RecipeError(
-            f"Received the run's name {name!r}. Expected letters, digits, '.', '-', '_' and spaces: give it by --name."
-        )

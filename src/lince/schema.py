@@ -6,7 +6,8 @@ the first part that is wrong: its place, what it received, what was expected.
 
 import difflib
 import json
-from collections.abc import Iterator
+import math
+from collections.abc import Collection, Iterator
 from typing import Any, TypeVar
 
 import msgspec
@@ -19,6 +20,7 @@ _RECORDS = (inspect.StructType, inspect.DataclassType)
 _LISTS = (inspect.VarTupleType, inspect.ListType)
 _COUNTED = ("whole number", "number", "list", "non-empty", "table")  # words that take an article
 _SHOWN_CHARACTERS = 100
+_MOST = 2**63  # of TOML's whole numbers
 _ALIKE = 0.65  # of `difflib`: lets through one or two wrong letters of six
 
 
@@ -40,7 +42,7 @@ def convert(data: Any, kind: type[_Record]) -> _Record:
         return msgspec.convert(data, kind)
     except RecursionError as error:
         raise MisfitError("It is nested too deep.") from error
-    except msgspec.ValidationError as error:
+    except (msgspec.ValidationError, UnicodeEncodeError) as error:  # halves of surrogates, from the command line
         raise MisfitError(_sentence(error, data, kind)) from error
 
 
@@ -58,6 +60,24 @@ def from_json(data: bytes, kind: Any) -> Any:
         raise MisfitError("It is nested too deep.") from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise MisfitError("It is not JSON.") from error
+
+
+def require_usable_numbers(data: dict[str, Any]) -> None:
+    """Refuses what TOML takes for a number and no option can mean: `inf`, `nan`, and more than 64 bits.
+
+    Raises:
+        MisfitError: it holds such a number.
+    """
+    pending: list[tuple[str, Any]] = [("", data)]
+    for path, value in pending:
+        if isinstance(value, dict):
+            pending += ((_joined(path, key), one) for key, one in value.items())
+        elif isinstance(value, list):
+            pending += ((f"{path}[{place}]", one) for place, one in enumerate(value))
+        elif isinstance(value, float) and not math.isfinite(value):
+            raise MisfitError(f"{path} received {value}. Expected a finite value.")
+        elif isinstance(value, int) and not -_MOST <= value < _MOST:
+            raise MisfitError(f"{path} received a number of more than 64 bits. Expected a smaller one.")
 
 
 def _plain(data: bytes) -> Any:
@@ -87,7 +107,11 @@ def takes(kind: inspect.Type, *, quote: str = "'") -> str:
             return f"{some}list of {takes(kind.item_type, quote=quote)}"
         case inspect.IntType() | inspect.FloatType():
             bounds = {sign: getattr(kind, name) for name, sign in _BOUNDS.items()}
-            said = ", ".join(f"{sign} {bound:g}" for sign, bound in bounds.items() if bound is not None)
+            said = ", ".join(
+                f"{sign} {bound if isinstance(bound, int) else f'{bound:g}'}"
+                for sign, bound in bounds.items()
+                if bound is not None
+            )
             return f"{'whole number' if isinstance(kind, inspect.IntType) else 'number'} {said}".rstrip()
         case inspect.BoolType():
             mark = quote.strip("'")  # a truth value is no text
@@ -106,7 +130,7 @@ def expects(kind: Any) -> str:
     return _expected(inspect.type_info(kind))
 
 
-def _sentence(error: msgspec.ValidationError, data: Any, kind: Any) -> str:
+def _sentence(error: ValueError, data: Any, kind: Any) -> str:
     if isinstance(error.__cause__, ValueError):  # a record's own rule, in `__post_init__`
         return f"{error.__cause__}."
     return next(_misfits(data, inspect.type_info(kind), "", inspect.type_info(kind)), "A value is out of range.")
@@ -136,7 +160,7 @@ def _misfit_fields(value: dict[str, Any], kind: Any, path: str, root: inspect.Ty
     if getattr(kind, "forbid_unknown_fields", False):
         for key in value:
             if key not in known:
-                yield f"{_joined(path, key)} is not known.{_suggestion(key, path, fields, root)}"
+                yield f"{_joined(path, key)} is not known.{_suggestion(key, path, known - {None}, root)}"
     for name, field in fields.items():
         if name in value:
             yield from _misfits(value[name], field.type, _joined(path, name), root)
@@ -195,14 +219,21 @@ def _within(value: float, kind: Any) -> bool:
     )
 
 
-def _suggestion(unknown: str, table: str, own: dict[str, Any], root: inspect.Type) -> str:
-    """The key that was meant: of the same name in another table, or of a similar one in this."""
+def _suggestion(unknown: str, table: str, own: Collection[str], root: inspect.Type) -> str:
+    """The key that was meant: of the same name in another table, or of a similar one, in this table before others."""
     keys = sorted(_keys(root))
     if _joined(table, unknown) in keys:  # of another table with the same name
         return " It belongs to another family: leave it out, or begin from a recipe of that family."
-    elsewhere = [key for key in keys if key.rpartition(".")[2] == unknown]
-    near = elsewhere or [_joined(table, one) for one in difflib.get_close_matches(unknown, own, 1, cutoff=_ALIKE)]
-    return f" Did you mean {near[0]!r}?" if near else f" Expected one of {', '.join(sorted(own))}."
+    by_name = {key.rpartition(".")[2]: key for key in reversed(keys)}
+    here = {name: _joined(table, name) for name in own}
+    near = by_name.get(unknown) or _nearest(unknown, here) or _nearest(unknown, by_name)
+    return f" Did you mean {near!r}?" if near else f" Expected one of {', '.join(sorted(own))}."
+
+
+def _nearest(unknown: str, keys: dict[str, str]) -> str | None:
+    """The key whose name is most like an unknown one, whatever its case, with hyphens or without."""
+    names = difflib.get_close_matches(unknown.strip().lower().replace("-", "_"), keys, 1, cutoff=_ALIKE)
+    return keys[names[0]] if names else None
 
 
 def _keys(kind: Any, prefix: str = "") -> set[str]:
@@ -222,8 +253,12 @@ def _expected(kind: inspect.Type) -> str:
 
 
 def _shown(value: Any) -> str:
-    """A value as JSON has it, whose texts are like TOML's; not endless."""
-    text = json.dumps(value, ensure_ascii=False, default=str) if isinstance(value, dict | bool) else repr(value)
+    """A value as TOML and JSON have it; not endless."""
+    is_plain = isinstance(value, str | int | float) and not isinstance(value, bool)
+    try:
+        text = repr(value) if is_plain else json.dumps(value, ensure_ascii=False, default=str)
+    except ValueError:  # Python writes no more than 4,300 digits
+        return "a number of thousands of digits"
     return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}…"
 
 

@@ -69,7 +69,7 @@ def request(
 
     limit = None if seconds is None else limits.limit(seconds, began=began, recipe=recipe, overrides=overrides)
     chosen = limit.recipe if limit else recipes.load(recipe, overrides)
-    folder = new_folder(runs, name or chosen.name)
+    folder = new_folder(runs, chosen.name if name is None else name)
     data.probe(source, leave_out=leave_out)
     if teacher is not None:
         teachers.read(artifact.locate(teacher), chosen.spec)
@@ -154,6 +154,10 @@ def publish(
     opened: Any = None,
 ) -> None:
     """Publishes and reports; in a process of its own with other backends, since only TensorFlow exports to LiteRT."""
+    from lince.run import RunFolder, check_name
+
+    if name is not None:
+        check_name(name, of="model")
     options = [f"--set={override}" for override in overrides]
     options += [f"{option}={given}" for option, given in {"--name": name, "--about": about}.items() if given]
     flags = {"--force": force, "--fallback": fallback, "--study": study, "--json": as_json}
@@ -176,7 +180,6 @@ def publish(
         print_json(published)
         return
     from lince.reporting import quantisation, tables
-    from lince.run import RunFolder
 
     show(tables.report_table(published.int8), tables.sets_table(published.sets, n=published.int8.n))
     show(tables.certificate_table(published.certificate, published.arithmetic))
@@ -198,7 +201,7 @@ def _text(path: Path | None) -> str | None:
 
 
 def _publish_elsewhere(arguments: Sequence[str]) -> None:
-    program = [sys.executable, "-c", "from lince.cli import main; main()", "quantize", *arguments]
+    program = [sys.executable, "-m", "lince", "quantize", *arguments]
     done = subprocess.run(program, env=os.environ | {"KERAS_BACKEND": "tensorflow"}, check=False)
     if done.returncode:
         sys.exit(done.returncode)
@@ -296,7 +299,7 @@ def say_cost(seconds: float) -> None:
 
 def write_report(run: Path) -> None:
     """Draws the plots and the HTML report of a published run."""
-    with needs("Reports", "train"):
+    with needs("A report", "train"):
         from lince.reporting.run import write_run_report
     from lince.run import RunFolder
 

@@ -43,6 +43,8 @@ def test_workers_read_what_was_exported(monkeypatch: pytest.MonkeyPatch):
         ("allowed_hosts", "5", "Setting 'allowed_hosts' received '5'. Expected a JSON list"),
         ("access_log", "perhaps", "received 'perhaps'. Expected true or false"),
         ("decode_cpu_s", "0", "received '0'. Expected a number > 0"),
+        ("decode_cpu_s", "inf", "received 'inf'. Expected a number > 0"),
+        ("receive_timeout_s", "inf", "received 'inf'. Expected a number > 0"),
     ],
 )
 def test_bad_values_are_named(monkeypatch: pytest.MonkeyPatch, name: str, value: str, words: str):

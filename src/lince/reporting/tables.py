@@ -2,6 +2,7 @@
 
 from rich import box
 from rich.table import Table
+from rich.text import Text
 
 from lince.corruptions import AMOUNTS, STRENGTHS
 from lince.latency import BATCHES, Bench
@@ -59,17 +60,17 @@ def class_table(report: Report) -> Table:
     table = Table(
         title="Classes", box=box.SIMPLE_HEAD, title_justify="left", title_style="bold", caption_justify="left"
     )
-    table.add_column("class")
+    table.add_column("class", overflow="fold")  # a name that is cut is another name
     for name in ("precision", "recall", "F1", "images"):
         table.add_column(name, justify="right")
     absent = [score.label for score in report.per_class if score.support == 0]
     if absent:
-        table.caption = _plain(f"No images of {listed(absent)}: not measured.")
+        table.caption = Text(f"No images of {listed(absent)}: not measured.")
     for score in report.per_class:
         if score.support == 0:
             continue
         shares = (percent(share, 1) for share in (score.precision, score.recall, score.f1))
-        table.add_row(_plain(score.label), *shares, f"{score.support:,}")
+        table.add_row(Text(score.label), *shares, f"{score.support:,}")
     return table
 
 
@@ -77,11 +78,11 @@ def mistakes_table(mistakes: tuple[Mistake, ...]) -> Table:
     """The wrong answers that were given with the highest probability."""
     table = Table(title="Worst mistakes", box=box.SIMPLE_HEAD, title_justify="left", title_style="bold")
     table.add_column("image", overflow="fold")
-    table.add_column("is")
-    table.add_column("answered")
+    table.add_column("is", overflow="fold")
+    table.add_column("answered", overflow="fold")
     table.add_column("probability", justify="right")
     for mistake in mistakes:
-        names = (_plain(name) for name in (mistake.name, mistake.label, mistake.predicted))
+        names = (Text(name) for name in (mistake.name, mistake.label, mistake.predicted))
         table.add_row(*names, probability(mistake.probability))
     return table
 
@@ -91,19 +92,19 @@ def certificate_table(certificate: Certificate, arithmetic: Arithmetic = Arithme
     kind = arithmetic.kind
     table = _facts(f"Certificate: float against {kind}, {certificate.n:,} images of the {certificate.split} split")
     table.add_row("accuracy, float", percent(certificate.float_accuracy), "")
-    remark = "" if kind == "int8" else f"by --fallback: {_plain(arithmetic.description)}"
-    table.add_row(f"accuracy, {kind}", percent(certificate.int8_accuracy), remark)
+    remark = "" if kind == "int8" else f"by --fallback: {arithmetic.description}"
+    table.add_row(f"accuracy, {kind}", percent(certificate.int8_accuracy), Text(remark))
     drop, worst_drop = certificate.drop_points, certificate.worst_class_drop_points
     table.add_row("drop", f"{points(drop.value)} points", f"paired 95 % interval {points_range(drop)}")
     table.add_row("bound", f"{certificate.bound_points:.2f} points", certificate.verdict)
     table.add_row("different answers", percent(certificate.disagreement), "right or wrong")
-    table.add_row("worst class drop", f"{points(worst_drop)} points", f"recall of {_plain(certificate.worst_class)}")
+    table.add_row("worst class drop", f"{points(worst_drop)} points", Text(f"recall of {certificate.worst_class}"))
     table.add_row("calibration error, float", percent(certificate.float_ece), "ECE, 15 bins")
     table.add_row(f"calibration error, {kind}", percent(certificate.int8_ece), "before temperature")
     table.add_row("", percent(certificate.calibrated_ece), "after temperature, as served")
     table.add_row("size", file_size(certificate.flatbuffer_bytes), f"{certificate.flatbuffer_bytes:,} bytes")
     latency = microseconds(certificate.latency_us)
-    table.add_row("latency", latency, f"one image, one thread, median, {_plain(certificate.machine)}")
+    table.add_row("latency", latency, Text(f"one image, one thread, median, {certificate.machine}"))
     return table
 
 
@@ -178,19 +179,19 @@ def _foreign_cells(score: ForeignScore) -> tuple[str, ...]:
     abstained = "–" if score.abstained is None else percent(score.abstained, 1)
     size = sets_size(score.mean_set_size)
     unread = f" ({score.unread:,} files could not be read)" if score.unread else ""
-    return f"{_plain(score.name)}{unread}", abstained, size, percent(score.sure, 1), f"{score.n:,}"
+    return Text(f"{score.name}{unread}"), abstained, size, percent(score.sure, 1), f"{score.n:,}"
 
 
 def bench_tables(bench: Bench) -> tuple[Table, ...]:
     """Latency and throughput, and the machine they were measured on."""
     machine = bench.machine
     quota = "" if machine.cpu_quota is None else f"; the container has time for {machine.cpu_quota:g}"
-    about = _facts(f"{_plain(bench.name)} {bench.version}, {file_size(bench.flatbuffer_bytes)}")
-    about.add_row("processor", _plain(machine.processor), ", ".join(machine.instructions))
+    about = _facts(Text(f"{bench.name} {bench.version}, {file_size(bench.flatbuffer_bytes)}"))
+    about.add_row("processor", Text(machine.processor), ", ".join(machine.instructions))
     about.add_row("cores", f"{machine.cores}", f"usable, of {machine.installed_cores}{quota}")
     if machine.memory_bytes is not None:
         about.add_row("memory", file_size(machine.memory_bytes), "usable")
-    about.add_row("system", _plain(machine.system), f"Python {machine.python}")
+    about.add_row("system", Text(machine.system), f"Python {machine.python}")
     if machine.has_avx2_alone:
         about.caption = "AVX2 alone, without VNNI: int8 was hardly quicker than float on such a processor."
     title = f"One image at a time, and at best in batches of {', '.join(map(str, BATCHES))}"
@@ -204,15 +205,10 @@ def bench_tables(bench: Bench) -> tuple[Table, ...]:
     return about, speed
 
 
-def _facts(title: str) -> Table:
+def _facts(title: str | Text) -> Table:
     """A table of (what, value, remark) without a header."""
     table = Table(title=title, box=box.SIMPLE, show_header=False, title_justify="left", title_style="bold")
     table.add_column()
     table.add_column(justify="right", no_wrap=True)
-    table.add_column(style="dim")
+    table.add_column(style="dim", overflow="fold")
     return table
-
-
-def _plain(name: str) -> str:
-    """A name that may hold square brackets, which rich would read as markup."""
-    return name.replace("[", r"\[")

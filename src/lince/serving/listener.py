@@ -41,6 +41,10 @@ def listen(settings: ServeSettings) -> socket.socket:
     try:
         [family, _, _, _, address], *_ = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)
         return socket.create_server(address[:2], family=family, backlog=BACKLOG)
+    except UnicodeError as error:  # a host that no name service takes
+        raise ServiceError(
+            f"Setting 'host' received {settings.host!r}. Expected an address or a name of this machine."
+        ) from error
     except OSError as error:
         raise ServiceError(
             f"Cannot listen on {settings.host}:{settings.port}: {error.strerror}. "

@@ -100,6 +100,7 @@ class ServeSettings(BaseSettings):
         # A 25-megapixel picture takes a third of it on a Zen 4 core. What starts and ends the process comes on top.
         0.8,
         gt=0,
+        allow_inf_nan=False,
         description="Seconds of CPU time that decoding one image may take; all images of a form twice as much.",
     )
     threads: int = Field(
@@ -110,7 +111,10 @@ class ServeSettings(BaseSettings):
         description="Threads that decode small images and run the network.",
     )
     receive_timeout_s: float = Field(
-        30.0, gt=0, description="Seconds a client may take to send its headers, and again for its body."
+        30.0,
+        gt=0,
+        allow_inf_nan=False,
+        description="Seconds a client may take to send its headers, and again for its body.",
     )
     keep_alive_s: int = Field(15, ge=1, description="Seconds that an idle connection stays open.")
     shutdown_s: int = Field(10, ge=0, description="Seconds that requests in flight may take after a stop signal.")

@@ -52,9 +52,11 @@ def load(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
 def from_table(table: dict[str, Any], *, source: str) -> Recipe:
     """Turns a parsed table into a Recipe; `source` names it in error messages."""
     try:
-        return schema.convert(table, Recipe)
+        recipe = schema.convert(table, Recipe)
+        schema.require_usable_numbers(table)
     except schema.MisfitError as error:
         raise RecipeError(f"Recipe {source!r}: {error}") from error
+    return recipe
 
 
 def override(recipe: Recipe, overrides: Sequence[str], *, tables: Sequence[str]) -> Recipe:
