@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from rich.table import Table
 
 from lince import console
 
@@ -25,6 +26,13 @@ def test_text_names_a_set_and_no_certainty(capsys, changed, expected):
     """Without a set the answer alone; nothing is 100 %."""
     assert console.text_lines([row(**changed)]) == 0
     assert capsys.readouterr().out == f"{expected}\n"
+
+
+def test_a_remark_is_kept_apart_from_the_next_table(capsys):
+    """A blank line follows it, as the table itself ends by one."""
+    console.show(Table("a wide column", title="first", caption="A remark."), Table("b", title="second", box=None))
+    lines = [line.strip() for line in capsys.readouterr().out.splitlines()]
+    assert "" == lines[lines.index("A remark.") + 1]
 
 
 def test_csv_without_a_set_is_an_empty_field(capsys):

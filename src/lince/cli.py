@@ -456,7 +456,7 @@ def data_check(
         show(*dataset.check_tables(found))
     if strict and (unusable := len(found.rejected) + len(found.empty)):
         what = f"Files or class folders of {source!r} that cannot be used"
-        raise LinceError(f"{what}: {unusable:,}. Mend or remove them.")
+        raise LinceError(f"{what}: {unusable:,}. Repair or remove them.")
 
 
 @app.command()

@@ -45,10 +45,12 @@ def harmless(text: str) -> str:
 
 
 def show(*renderables: Any) -> None:
-    """Tables, on stdout."""
+    """Tables, on stdout; a remark under one is kept apart from the next."""
     console = Console()
     for renderable in renderables:
         console.print(renderable)
+        if getattr(renderable, "caption", None):
+            console.print()
 
 
 def print_json(result: Any) -> None:

@@ -262,4 +262,4 @@ def _rejections(source: str, collection: Collection) -> str:
     kind = "file" if not collection.empty else "folder" if not collection.rejected else "file or folder"
     files = f"1 {kind}" if count == 1 else f"{count:,} {kind.replace(' or', 's or')}s"
     message = f"{source!r} holds {files} that cannot be used ({first}{'; …' if count > 3 else ''})."
-    return f"{message} Expected none with --strict: mend or remove them, or train without --strict."
+    return f"{message} Expected none with --strict: repair or remove them, or train without --strict."

@@ -159,9 +159,13 @@ def _empty(layout: Layout, failures: Mapping[int, _Failure]) -> Iterator[EmptyCl
 def _no_image(reasons: Sequence[str]) -> str:
     if not reasons:
         return f"It holds no file named {', '.join(sorted(EXTENSIONS))}."
+    if len(reasons) == 1:
+        return f"Its only file was rejected: {reasons[0]}"
     return f"All of its {len(reasons):,} files were rejected, the first because: {reasons[0]}"
 
 
 def _unusable(failures: Mapping[int, _Failure], name: str) -> str:
     first = failures[min(failures)].reason
+    if len(failures) == 1:
+        return f"No image of {name!r} can be used: its only file was rejected: {first}"
     return f"No image of {name!r} can be used: all {len(failures):,} files were rejected, the first because: {first}"

@@ -8,6 +8,7 @@ from rich.text import Text
 
 from lince.data.checking import CheckReport, Copy, CopyPair
 from lince.data.proportions import Proportions
+from lince.sentences import quantity, share
 
 # Enough to see what is going on; --json lists all.
 _LISTED = 10
@@ -39,7 +40,7 @@ def _pair(pair: CopyPair) -> str:
 
 
 def _counts(report: CheckReport) -> Table:
-    table = Table(title=f"{report.n:,} images", box=box.SIMPLE_HEAD, title_justify="left")
+    table = Table(title=quantity(report.n, "image"), box=box.SIMPLE_HEAD, title_justify="left")
     table.add_column("class", overflow="fold")
     for split in report.counts:
         table.add_column(split, justify="right")
@@ -62,11 +63,12 @@ def _findings(report: CheckReport) -> Table:
     table.add_row("files that cannot be used", f"{len(report.rejected):,}")
     if report.empty:
         table.add_row("class folders without images", f"{len(report.empty):,}")
+    look = ": look at them" if report.near_copies else ""
     size = f"compared at {report.width} × {report.height} pixels"
     table.add_row("groups of identical pictures", f"{len(report.exact_copies):,} ({size})")
-    table.add_row("pairs that look alike", f"{len(report.near_copies):,}{more} ({size}: look at them)")
+    table.add_row("pairs that look alike", f"{len(report.near_copies):,}{more} ({size}{look})")
     if report.num_too_small:
-        table.add_row("", f"not searched for among {report.num_too_small:,} pictures below 16 pixels a side")
+        table.add_row("", f"not searched for among {quantity(report.num_too_small, 'picture')} below 16 pixels a side")
     table.add_row("test images like one in train", f"{len(report.across_splits):,}{drawn}")
     table.add_row("alike, different labels", f"{len(report.conflicting_labels):,}")
     return table
@@ -76,7 +78,8 @@ def _proportions(found: Proportions) -> str:
     """How many, what a crop would cut off, and which `--fit` to think of."""
     if not found.not_square:
         return "0"
-    cut = f"a crop to the centre cuts off {found.cut_mean:.0%} of a picture on average, {found.cut_most:.0%} at most"
+    mean, most = share(found.cut_mean, 0), share(found.cut_most, 0)
+    cut = f"a crop to the centre cuts off {mean} of a picture on average, {most} at most"
     sentence = f"{found.not_square:,} of {found.n:,}; {cut}"
     if found.suggested == "crop":
         return sentence
