@@ -184,7 +184,9 @@ class TestAfterChance:
             recipe, folder=Path("a"), source="b", training_accuracy=1.0, chance=1.0, loss=None, is_ensemble=False,
             is_timed=False,
         )  # fmt: skip
-        assert told.startswith("All test images are of one class: add test images of the others. What was trained is")
+        assert told.startswith(
+            "All test images are of one class: add images of the others to test on. What was trained is"
+        )
 
     def test_others(self, recipe):
         """An ensemble is not trained, a timed run takes no repeats, and what int8 lost is said to be int8's."""

@@ -111,7 +111,7 @@ def after_chance(
     forced = f"What was trained is kept: {_quantize(folder, '--force')} publishes it all the same."
     learned = f"It is right for {share(training_accuracy, 0)} of its training images"
     if chance == 1:
-        return f"All test images are of one class: add test images of the others. {forced}"
+        return f"All test images are of one class: add images of the others to test on. {forced}"
     if training_accuracy > (1 + chance) / 2:
         return (
             f"{learned}, so it has learned them by heart: add images, and look by "
