@@ -93,7 +93,7 @@ dict(zip(classes, np.bincount(run.train.labels, minlength=len(classes)).tolist()
 
 
 # %% [markdown]
-# Look before training: wrong labels, odd crops and near copies are seen in a minute, and no network mends them;
+# Look before training: wrong labels, odd crops and near copies are seen in a minute, and no network repairs them;
 # `lince data check DATA` helps to find them. An image is an array of pixels with three colours each, 0 to 255.
 
 

@@ -30,6 +30,13 @@ def test_text_names_a_set_and_no_certainty(capsys, changed, expected):
     assert capsys.readouterr().out == f"{expected}\n"
 
 
+def test_a_remark_is_kept_apart_from_the_next_table(capsys):
+    """A blank line follows it, as the table itself ends by one."""
+    console.show(Table("a wide column", title="first", caption="A remark."), Table("b", title="second", box=None))
+    lines = [line.strip() for line in capsys.readouterr().out.splitlines()]
+    assert "" == lines[lines.index("A remark.") + 1]
+
+
 def test_csv_without_a_set_is_an_empty_field(capsys):
     """As of an image that could not be read."""
     console.csv_rows([row(prediction_set=None), row()])

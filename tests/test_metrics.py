@@ -124,9 +124,9 @@ class TestClassScores:
         """(2/3 + 1/2) / 2; fox and owl have no images."""
         assert pytest.approx(7 / 12) == metrics.balanced_accuracy(CONFUSION)
 
-    def test_macro_f1_averages_classes_that_occur(self):
-        """(0.8 + 0.5 + 0) / 3; fox was answered, owl occurs nowhere."""
-        assert pytest.approx(1.3 / 3) == metrics.macro_f1(CONFUSION)
+    def test_macro_f1_averages_classes_with_images(self):
+        """(0.8 + 0.5) / 2, the classes of balanced accuracy; fox was only answered, owl occurs nowhere."""
+        assert pytest.approx(1.3 / 2) == metrics.macro_f1(CONFUSION)
 
 
 class TestUnevenClasses:

@@ -2,13 +2,27 @@
 
 import pytest
 
-from lince.sentences import brief, listed, percent
+from lince.sentences import brief, listed, percent, quantity, share
 
 
 def test_listed():
     """Five in quotes, and how many more there are."""
     assert "'a', 'b', 'c', 'd', 'e'" == listed("abcde")
     assert "'a', 'b', 'c', 'd', 'e' and 1,001 more" == listed(["a", "b", "c", "d", "e", *["f"] * 1001])
+
+
+@pytest.mark.parametrize(
+    ("count", "expected"),
+    [(0, "0 test images"), (1, "1 test image"), (2, "2 test images"), (1234, "1,234 test images")],
+)
+def test_quantity(count, expected):
+    """One has no plural."""
+    assert expected == quantity(count, "test image")
+
+
+def test_share():
+    """Of images, all of which may be right."""
+    assert ["100.00 %", "81.3 %", "> 99 %", "0 %"] == [share(1), share(0.8134, 1), share(0.9999, 0), share(0, 0)]
 
 
 class TestBrief:

@@ -56,7 +56,8 @@ class TestSayStart:
     def test_few_steps(self, opened, capsys):
         """A batch larger than the dataset makes one step an epoch: it says so, and what to do."""
         stages.say_start(changed(opened, batch_size=1000))
-        assert "60 images make 12 steps in all, which is few: try --time-budget 5m" in capsys.readouterr().err
+        advised = "try --time-budget 5m, or --set train.repeats=20 --set train.batch_size=16."
+        assert f"60 images for 12 steps of training in all, which is few: {advised}" in capsys.readouterr().err
 
     def test_repeats_are_steps(self, opened, capsys):
         """Several turns through the images in an epoch are as good."""

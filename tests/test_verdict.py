@@ -154,7 +154,14 @@ class TestOtherFaults:
         """A good accuracy may hide it where classes are uneven."""
         codes, text = judged(answered((0, 0, 900), (1, 1, 90), (2, 0, 10)))
         assert ["class_missed"] == codes
-        assert "right for no test image of 'fox'" in text
+        expected = "right for no test image of 'fox'; train longer, or on more images of it, or with --set train.class"
+        assert expected in text
+
+    def test_a_class_that_is_missed_and_not_rare(self):
+        """Weights of the classes would change nothing where they are even."""
+        codes, text = judged(answered((0, 0, 300), (1, 1, 300), (2, 0, 300)))
+        assert ["class_missed"] == codes
+        assert text.endswith("right for no test image of 'fox'; train longer, or on more images of it.")
 
     def test_a_class_of_three_images_may_be_missed(self):
         """So few say nothing."""
@@ -198,6 +205,11 @@ class TestLeakage:
         assert ["good", "some_test_images_in_training"] == codes
         assert "Of 3,000 test images 25 look like training images" in text
         assert "it is right for 91.9 % of the others" in text
+
+    def test_one(self):
+        """Its verb is that of one."""
+        assert "images 1 is identical to training images" in judged(GOOD, leakage=leaked(GOOD, identical=1, right=1))[1]
+        assert "images 1 looks like training images" in judged(GOOD, leakage=leaked(GOOD, look_alike=1, right=1))[1]
 
     def test_many_have_raised_the_accuracy(self):
         """It is a finding of its own, with what remains without them."""

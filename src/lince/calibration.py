@@ -32,6 +32,7 @@ from jaxtyping import Bool, Float32, Int64
 from lince import metrics
 from lince.errors import LinceError
 from lince.records import Calibration, Prediction, SetReport
+from lince.sentences import quantity
 
 # 1 / T has the gamma distribution of shape weight + 1 and rate weight. Its mode is T = 1, the probabilities that
 # training by cross-entropy aims at; 95 % of it are T from 0.28 to 3.2. Optima of our networks were 0.58 to 2.61.
@@ -144,7 +145,7 @@ def why_no_sets(calibration: Calibration) -> str:
     needed = (
         f"{images_for_sets(coverage):,}" if 0 < coverage < 1 else "more than there are"
     )  # a file may name any share
-    return f"No prediction sets: {calibration.n:,} validation images, {100 * coverage:.4g} % needs {needed}."
+    return f"No prediction sets: {quantity(calibration.n, 'validation image')}, {100 * coverage:.4g} % needs {needed}."
 
 
 def set_report(prediction: Prediction, labels: Int64[np.ndarray, " n"], calibration: Calibration) -> SetReport:

@@ -580,7 +580,9 @@ def _refuse_with_resume(context: typer.Context, *parameters: str) -> None:
     for parameter in parameters:
         if _given(context, parameter):
             option = "--set" if parameter == "overrides" else f"--{parameter.replace('_', '-')}"
-            raise typer.BadParameter(f"{option} has no place beside --resume: a run goes on as it began. Leave it out.")
+            raise typer.BadParameter(
+                f"{option} cannot be combined with --resume: a run goes on as it began. Leave it out."
+            )
 
 
 def _refuse_without_effect(context: typer.Context, *parameters: str, where: str) -> None:

@@ -46,11 +46,13 @@ def harmless(text: str) -> str:
 
 
 def show(*renderables: Any) -> None:
-    """Tables, on stdout."""
+    """Tables, on stdout; a remark under one is kept apart from the next."""
     console = Console(emoji=False)
     console.width = max(console.width, _LEAST_WIDTH)
     for renderable in renderables:
         console.print(renderable)
+        if getattr(renderable, "caption", None):
+            console.print()
 
 
 def print_json(result: Any) -> None:

@@ -1,6 +1,6 @@
 """Every error Lince raises on purpose, and nothing else.
 
-    LinceError                    one clear sentence: received, expected, how to mend it
+    LinceError                    one clear sentence: received, expected, how to repair it
     ├── ImageError                bytes that are not an image we read (has a `code`)
     ├── DataError                 a dataset that cannot be used
     │   └── DownloadError         a download that failed or is not what was expected
@@ -24,7 +24,7 @@ ImageErrorCode = Literal[
 
 
 class LinceError(Exception):
-    """Base of all errors that a user can mend. `str(error)` is the sentence to show."""
+    """Base of all errors that a user can repair. `str(error)` is the sentence to show."""
 
 
 class ImageError(LinceError):

@@ -3,7 +3,7 @@
 They ask one question: does the model know when to say "I don't know"? Nothing in a softmax network makes it: it was
 trained to tell its classes apart, and its probabilities share out 1 among them whatever it sees. Far from the training
 images a ReLU network can even be surest. Abstention catches some of it, and this suite measures how much; a model that
-abstains on all of these may still be sure of a photograph of something else, for which there are folders of one's own.
+abstains on all of these may still be sure of a photograph of something else, for which there are folders of your own.
 Source: Nguyen, Yosinski, Clune 2015, arXiv:1412.1897; Hendrycks, Gimpel 2017, arXiv:1610.02136; Hein, Andriushchenko,
 Bitterwolf 2019, arXiv:1812.05720.
 """

@@ -133,13 +133,13 @@ def balanced_accuracy(confusion: Int64[np.ndarray, "k k"]) -> float:
 
 
 def macro_f1(confusion: Int64[np.ndarray, "k k"]) -> float:
-    """The mean F1 of the classes that occur, among the labels or among the answers, 0..1.
+    """The mean F1 of the classes that have images, 0..1: those of which balanced accuracy is the mean recall.
 
     Args:
         confusion: i64[K,K], row = true class, column = predicted class.
     """
     occurrences = confusion.sum(axis=1) + confusion.sum(axis=0)
-    return _mean_where(_ratio(2 * confusion.diagonal(), occurrences), occurrences > 0)
+    return _mean_where(_ratio(2 * confusion.diagonal(), occurrences), confusion.sum(axis=1) > 0)
 
 
 def negative_log_likelihood(probabilities: Float32[np.ndarray, "n k"], labels: Int64[np.ndarray, " n"]) -> float:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from lince.records import Calibration, ImageSpec, Interval, Report, SetReport
+from lince.sentences import quantity
 
 ArithmeticKind = Literal["int8", "mixed", "int16", "dynamic"]
 RangeMethod = Literal["min_max", "moving_average", "q99", "q99.9"]
@@ -67,13 +68,19 @@ class Certificate:
     forced: bool = False
 
     @property
+    def fallen(self) -> str:
+        """Whose recall fell most, in words."""
+        return f"recall of {self.worst_class}" if self.worst_class_drop_points > 0 else "no recall fell"
+
+    @property
     def verdict(self) -> str:
         """In words, whether the drop is shown to be within the bound."""
         if self.forced:
             return "not passed, published with --force"
         if self.drop_points.high <= self.bound_points:
             return "passed"
-        return f"not shown to be within the bound, for which {self.n:,} images are too few"
+        few = f"{quantity(self.n, 'image')} {'is' if self.n == 1 else 'are'} too few"
+        return f"not shown to be within the bound, for which {few}"
 
 
 @dataclass(frozen=True)

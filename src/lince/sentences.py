@@ -11,6 +11,11 @@ def listed(names: Sequence[str]) -> str:
     return shown if len(names) <= _SHOWN else f"{shown} and {len(names) - _SHOWN:,} more"
 
 
+def quantity(count: int, noun: str) -> str:
+    """How many, with a noun whose plural ends in s: `1 test image`, `1,234 test images`."""
+    return f"{count:,} {noun}{'s' * (count != 1)}"
+
+
 def brief(names: Sequence[str], *, unlike: Collection[str] = ()) -> str:
     """The first few class names for a sentence, those that `unlike` lacks first, so that a difference shows."""
     ordered = sorted(names, key=unlike.__contains__)
@@ -33,3 +38,8 @@ def percent(share: float, *, digits: int = 1, unit: str = "%", counted: bool = F
     if float(text) <= 0 and not (counted and share == 0):
         return f"<{gap}{step:.{digits}f}{unit}"
     return f"{text}{unit}"
+
+
+def share(value: float, digits: int = 2) -> str:
+    """A share of images, 0..1, as `81.34 %`; 100 % and 0 % are all and none of them, not nearly so."""
+    return percent(value, digits=digits, unit=" %", counted=True)

@@ -15,6 +15,7 @@ from lince import machine
 from lince.console import print_json, print_text, progress_bar, say, show, stderr
 from lince.errors import LinceError, ResumeError
 from lince.files import read_bounded
+from lince.sentences import quantity
 
 # Enough to see what is wrong; the run folder lists all.
 _REJECTED_SHOWN = 5
@@ -245,14 +246,16 @@ def say_start(run: Any) -> None:
             "The teacher has learned from some of the validation images: judge this run by its test images. The same "
             "--seed, --leave-out and train.validation_fraction as the teacher's would hold out the same ones."
         )
+    from lince.training.budget import suited
     from lince.training.measuring import LEAST_STEPS
 
     if run.record.budget is not None:
         _say_budget(run.recipe, run.record.budget)
     elif (steps := _steps(run)) < LEAST_STEPS:
+        repeats, batch_size = 20 * run.recipe.train.repeats, suited(run.recipe, len(run.train)).train.batch_size
         say(
-            f"{len(run.train):,} images make {steps} steps in all, which is few: try --time-budget 5m, or "
-            "--set train.repeats=20 and a smaller train.batch_size."
+            f"{quantity(len(run.train), 'image')} for {quantity(steps, 'step')} of training in all, which is few: try "
+            f"--time-budget 5m, or --set train.repeats={repeats} --set train.batch_size={batch_size}."
         )
     fewest, most = _class_counts(run)
     if most > _UNEVEN * fewest and run.recipe.train.class_balance == 0:
@@ -263,7 +266,7 @@ def say_start(run: Any) -> None:
     for rejected in run.record.rejected[:_REJECTED_SHOWN]:
         say(f"Left out: {rejected.path}: {rejected.reason}")
     if run.record.rejected:
-        say(f"Left out {len(run.record.rejected):,} files in all; {run.folder.record} lists them.")
+        say(f"Left out {quantity(len(run.record.rejected), 'file')} in all: see {run.folder.record}.")
 
 
 def _class_counts(run: Any) -> tuple[int, int]:

@@ -19,8 +19,8 @@ from dataclasses import dataclass
 
 from lince import metrics
 from lince.published import Certificate, Finding, Leakage, Verdict
-from lince.records import Interval, Report
-from lince.sentences import listed
+from lince.records import ClassScore, Interval, Report
+from lince.sentences import listed, quantity
 
 # Training images that tell whether a network has learned them by heart: their accuracy to within 3 points.
 TRAINING_IMAGES = 1000
@@ -88,9 +88,9 @@ def against_one_class(report: Report) -> str:
     """Both figures, as the beginning of a sentence."""
     label, support = largest_class(report)
     return (
-        f"right for {_right(report):,} of {report.n:,} test images ({_share(report.accuracy.value, report.n)}, "
-        f"{_interval(report)}){_only_answer(report)}, and always naming {label!r} would be right for {support:,} "
-        f"({_share(support / report.n, report.n)})"
+        f"right for {_right(report):,} of {quantity(report.n, 'test image')} "
+        f"({_share(report.accuracy.value, report.n)}, {_interval(report)}){_only_answer(report)}, and always naming "
+        f"{label!r} would be right for {support:,} ({_share(support / report.n, report.n)})"
     )
 
 
@@ -137,11 +137,17 @@ def _faults(evidence: Evidence) -> Iterator[Finding]:
     if is_above and missed:
         yield Finding(
             "class_missed",
-            f"It was right for no test image of {listed([score.label for score in missed])}; add training images "
-            "of what it misses, or set train.class_balance=1.",
+            f"It was right for no test image of {listed([score.label for score in missed])}; train longer, or on more "
+            f"images of {'it' if len(missed) == 1 else 'them'}{_balanced(report, missed)}.",
         )
     if is_above and report.accuracy.low > largest_class(report)[1] / report.n:
         yield from _few_test_images(report)
+
+
+def _balanced(report: Report, missed: list[ClassScore]) -> str:
+    """A further remedy, where classes that are missed have fewer images than others."""
+    is_rare = any(2 * score.support < largest_class(report)[1] for score in missed)
+    return ", or with --set train.class_balance=1" if is_rare else ""
 
 
 def _remarks(evidence: Evidence) -> Iterator[Finding]:
@@ -159,8 +165,8 @@ def _remarks(evidence: Evidence) -> Iterator[Finding]:
 def _good(report: Report) -> Finding:
     return Finding(
         "good",
-        f"It is right for {_share(report.accuracy.value, report.n)} of {report.n:,} test images ({_interval(report)}), "
-        "and nothing that was measured stands against using it on pictures like these.",
+        f"It is right for {_share(report.accuracy.value, report.n)} of {quantity(report.n, 'test image')} "
+        f"({_interval(report)}), and nothing that was measured stands against using it on pictures like these.",
     )
 
 
@@ -185,15 +191,17 @@ def _few_test_images(report: Report) -> Iterator[Finding]:
 
 
 def _leaked(report: Report, leakage: Leakage) -> str:
-    counts = {"identical to": leakage.identical, "look like": leakage.look_alike}
-    parts = " and ".join(f"{count:,} {'are ' * (how == 'identical to')}{how}" for how, count in counts.items() if count)
+    identical = f"{leakage.identical:,} {'is' if leakage.identical == 1 else 'are'} identical to"
+    look_alike = f"{leakage.look_alike:,} look{'s' * (leakage.look_alike == 1)} like"
+    counts = {identical: leakage.identical, look_alike: leakage.look_alike}
+    parts = " and ".join(part for part, count in counts.items() if count)
     without = leakage.accuracy_without
     rest = (
         f"it is right for {_share(without.value, report.n)} of the others, which is what to expect of new pictures"
         if without
         else "nothing is known of new pictures"
     )
-    return f"Of {report.n:,} test images {parts} training images (lince data check lists them): {rest}."
+    return f"Of {quantity(report.n, 'test image')} {parts} training images (lince data check lists them): {rest}."
 
 
 def _leaked_images(leakage: Leakage) -> int:

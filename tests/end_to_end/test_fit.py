@@ -77,5 +77,5 @@ def test_data_check_says_which_fit(lince: Callable, wide_folder: Path):
     done = lince("data", "check", wide_folder)
     assert done.returncode == 0, done.stderr
     said = " ".join(done.stdout.split())
-    assert "108 of 108; a crop to the centre cuts off 67% of a picture" in said
+    assert "108 of 108; a crop to the centre cuts off 67 % of a picture" in said
     assert "train with --fit stretch" in said

@@ -105,6 +105,22 @@ def test_verdict_is_above_everything(content, code, colour):
     assert f'class="{colour}"' in html
 
 
+def test_a_threshold_of_nothing_is_no_threshold(content):
+    """No probability is below 0.0000: "I don't know" is never answered. One image has no plural."""
+    few = Calibration(temperature=1.2, set_threshold=0.0625, abstain_below=0.0, n=1, uniform_share=0.4)
+    words = Reader(html_report(replace(content, calibration=few))).words
+    assert "Fitted on 1 validation image: logits are divided" in words
+    assert "“I don't know” is never answered." in words
+    assert "0.0000" not in words
+    assert "which is as much as 1 image can show" in words
+
+
+def test_no_recall_fell(content):
+    """Then no class is the worst."""
+    even = replace(content, certificate=replace(content.certificate, worst_class_drop_points=0.0))
+    assert "Worst class 0.00 points no recall fell" in Reader(html_report(even)).words
+
+
 def test_loads_nothing(content):
     """Every picture is inside, as SVG; no link, no script, no style sheet, and a policy that forbids them."""
     html = html_report(content)

@@ -3,6 +3,7 @@
 import io
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -42,6 +43,16 @@ class TestCurves:
         assert list(lines[kept].get_xdata()) == [3 if patience else 5]
         assert {"training", "validation", kept} == {text.get_text() for text in axes.get_legend().get_texts()}
         assert axes.get_xlabel() == "epoch"
+
+    @pytest.mark.parametrize("spread", [0.003, 0.02, 0.15, 0.6])
+    def test_ticks_are_what_they_say(self, history, spread):
+        """None is rounded: 32.5 % is not called 32 %."""
+        values = np.linspace(0.3, 0.3 + spread, len(history))
+        changed = [replace(record, accuracy=one, val_accuracy=one) for record, one in zip(history, values, strict=True)]
+        (axes,) = plots.accuracy_curves(changed, patience=0).axes
+        axes.figure.draw_without_rendering()
+        shown = [float(label.get_text().removesuffix(" %")) for label in axes.get_yticklabels()]
+        np.testing.assert_allclose(shown, 100 * axes.get_yticks(), atol=1e-9)
 
     def test_show_a_single_epoch(self, history):
         """One point has no line; it gets a marker."""

@@ -150,7 +150,9 @@ class TestAfterChance:
         assert re.search(
             r"for every image, and always naming '\w+' would be right for 15 \(33 %\)\. Expected", sentence
         )
-        assert "It is right for 33% of its training images, so it has not learned them: train anew with" in sentence
+        assert (
+            "It is right for 33 % of its training images, so it has not learned them well: train anew with" in sentence
+        )
         assert "--set train.repeats=10;" in sentence
         assert before == {path.name: path.read_bytes() for path in copy.path.iterdir() if path.is_file()}
         [words] = commands(sentence.replace(" publishes", ";"))
@@ -175,6 +177,16 @@ class TestAfterChance:
             is_ensemble=False, is_timed=False,
         )  # fmt: skip
         assert "learned them by heart: add images, and look by lince data check 'my images' for labels" in told
+
+    def test_test_images_of_one_class(self, recipe):
+        """No network is right more often than that class: nothing is said against the training."""
+        told = advice.after_chance(
+            recipe, folder=Path("a"), source="b", training_accuracy=1.0, chance=1.0, loss=None, is_ensemble=False,
+            is_timed=False,
+        )  # fmt: skip
+        assert told.startswith(
+            "All test images are of one class: add images of the others to test on. What was trained is"
+        )
 
     def test_others(self, recipe):
         """An ensemble is not trained, a timed run takes no repeats, and what int8 lost is said to be int8's."""

@@ -48,8 +48,8 @@ def test_another_network_is_refused(copy, precision):
     confuse(copy)
     before = {path.name: path.read_bytes() for path in copy.path.iterdir() if path.is_file()}
     expected = (
-        r"The trained network is right for \d+\.\d\d% of 15 validation images, where epoch \d+, whose weights were "
-        r"kept, had (in bfloat16 )?\d+\.\d\d%\. .*Nothing was published, and the weights are kept in '.*tiny'\. "
+        r"The trained network is right for \d+\.\d\d % of 15 validation images, where epoch \d+, whose weights were "
+        r"kept, had (in bfloat16 )?\d+\.\d\d %\. .*Nothing was published, and the weights are kept in '.*tiny'\. "
     )
     with pytest.raises(TrainingError, match=expected) as error:
         pipeline.publish(opened(copy, precision), force=True, say=lambda _: None)

@@ -24,7 +24,7 @@ def warnings(*epochs: float | tuple[float, float], watch: Stagnation) -> list[st
         for beginning, letter in (
             ("The training loss has been at chance (0.69) for 3 epochs", "L"),
             ("The training loss had fallen and is back at chance", "D"),
-            ("For 3 epochs no more than 67% of the validation images", "V"),
+            ("For 3 epochs no more than 67 % of the validation images", "V"),
         ):
             sentence = letter if sentence.startswith(beginning) else sentence
         said.append(sentence)

@@ -173,10 +173,13 @@ def _upwards(folder: str) -> Iterator[str]:
 def _no_image(reasons: Sequence[str]) -> str:
     if not reasons:
         return f"It holds no file named {', '.join(sorted(EXTENSIONS))}."
-    files = "Its only file was" if len(reasons) == 1 else f"All of its {len(reasons):,} files were"
-    return f"{files} rejected{', the first' if len(reasons) > 1 else ''} because: {reasons[0]}"
+    if len(reasons) == 1:
+        return f"Its only file was rejected: {reasons[0]}"
+    return f"All of its {len(reasons):,} files were rejected, the first because: {reasons[0]}"
 
 
 def _unusable(failures: Mapping[int, _Failure], name: str) -> str:
     first = failures[min(failures)].reason
+    if len(failures) == 1:
+        return f"No image of {name!r} can be used: its only file was rejected: {first}"
     return f"No image of {name!r} can be used: all {len(failures):,} files were rejected, the first because: {first}"

@@ -8,6 +8,7 @@ from rich.text import Text
 
 from lince.data.checking import CheckReport, Copy, CopyPair
 from lince.data.proportions import Proportions
+from lince.sentences import quantity, share
 
 # Enough to see what is going on; --json lists all.
 _LISTED = 10
@@ -39,7 +40,7 @@ def _pair(pair: CopyPair) -> str:
 
 
 def _counts(report: CheckReport) -> Table:
-    table = Table(title=f"{report.n:,} images", box=box.SIMPLE_HEAD, title_justify="left")
+    table = Table(title=quantity(report.n, "image"), box=box.SIMPLE_HEAD, title_justify="left")
     table.add_column("class", overflow="fold")
     for split in report.counts:
         table.add_column(split, justify="right")
@@ -77,14 +78,15 @@ def _look_alike(report: CheckReport, size: str) -> str:
     found = f"{len(report.near_copies):,}{more} ({size}{': look at them' if report.near_copies else ''})"
     if not report.num_too_small:
         return found
-    return f"{found}; not searched for among {report.num_too_small:,} pictures below 16 pixels a side"
+    return f"{found}; not searched for among {quantity(report.num_too_small, 'picture')} below 16 pixels a side"
 
 
 def _proportions(found: Proportions) -> str:
     """How many, what a crop would cut off, and which `--fit` to think of."""
     if not found.not_square:
         return "0"
-    cut = f"a crop to the centre cuts off {found.cut_mean:.0%} of a picture on average, {found.cut_most:.0%} at most"
+    mean, most = share(found.cut_mean, 0), share(found.cut_most, 0)
+    cut = f"a crop to the centre cuts off {mean} of a picture on average, {most} at most"
     sentence = f"{found.not_square:,} of {found.n:,}; {cut}"
     if found.suggested == "crop":
         return sentence

@@ -6,7 +6,7 @@ from lince.records import Interval
 
 def percent(share: float, digits: int = 2) -> str:
     """A share of images, 0..1, as `81.34 %`; 100 % and 0 % are all and none of them, not nearly so."""
-    return sentences.percent(share, digits=digits, unit=" %", counted=True)
+    return sentences.share(share, digits)
 
 
 def probability(value: float) -> str:

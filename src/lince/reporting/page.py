@@ -20,6 +20,7 @@ from lince.published import Arithmetic, Certificate, Sensitivity, Study, Verdict
 from lince.records import Calibration, EpochRecord, Report, SetReport
 from lince.reporting import formats, plots, quantisation_plots
 from lince.reporting.quantisation import Grid
+from lince.sentences import quantity
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,7 @@ def _environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["why_no_sets"] = calibration.why_no_sets
+    environment.filters |= {"why_no_sets": calibration.why_no_sets, "quantity": quantity}
     for name in ("percent", "percent_range", "probability", "points", "points_range", "file_size", "microseconds"):
         environment.filters[name] = getattr(formats, name)
     environment.filters["percent1"] = partial(formats.percent, digits=1)

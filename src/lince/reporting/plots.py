@@ -22,6 +22,7 @@ from lince.errors import LinceError
 from lince.files import write_atomically
 from lince.records import EpochRecord, Report
 from lince.reporting.formats import percent
+from lince.sentences import quantity
 
 _TRAINING, _VALIDATION = "#0072B2", "#D55E00"  # blue and vermilion. Source: Okabe and Ito 2008
 _INK, _FAINT = "#333333", "#999999"
@@ -44,7 +45,8 @@ def accuracy_curves(history: Sequence[EpochRecord], *, patience: int) -> Figure:
     """
     figure, axes = _curves(history, ("accuracy", "val_accuracy"), patience=patience, kept_format="{:.1%}")
     axes.set(title="Accuracy by epoch", ylabel="accuracy")
-    axes.yaxis.set_major_formatter(_PERCENT)
+    axes.yaxis.set_major_locator(MaxNLocator(steps=[1, 2, 5, 10]))
+    axes.yaxis.set_major_formatter(PercentFormatter(xmax=1, symbol=" %"))  # as many digits as the ticks need
     axes.legend(frameon=False)
     return figure
 
@@ -107,7 +109,7 @@ def reliability_diagram(probabilities: Float32[np.ndarray, "n k"], labels: Int64
     _draw_reliability(above, counts, confidence, accuracy)
     error = metrics.expected_calibration_error(probabilities, labels)
     above.set(
-        title=f"Reliability of {len(labels):,} answers (calibration error {percent(error)})",
+        title=f"Reliability of {quantity(len(labels), 'answer')} (calibration error {percent(error)})",
         ylabel="share of right answers",
         ylim=(0, 1),
     )

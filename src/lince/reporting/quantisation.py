@@ -16,6 +16,7 @@ from lince.reporting.formats import (
     points_range,
     sets_size,
 )
+from lince.sentences import quantity
 
 # Layers in a table for the terminal and the page; the plot and report.json have all.
 _LAYERS_SHOWN = 10
@@ -61,7 +62,7 @@ def sensitivity_grid(sensitivity: Sensitivity) -> Grid:
     hidden = len(sensitivity.layers) - _LAYERS_SHOWN
     return Grid(
         name="sensitivity",
-        title=f"What each layer costs: alone in int8, {sensitivity.n:,} validation images",
+        title=f"What each layer costs: alone in int8, {quantity(sensitivity.n, 'validation image')}",
         columns=("layer", "operation", "weights", "KL, nats", "logits off by", "different answers"),
         rows=tuple(rows),
         remark=f"{hidden} layers that cost less are in report.json. " if hidden > 0 else "",
@@ -83,7 +84,7 @@ def ladder_grid(attempts: tuple[Attempt, ...]) -> Grid:
     )
     return Grid(
         name="ladder",
-        title=f"The fallback ladder, {attempts[0].n:,} validation images",
+        title=f"The fallback ladder, {quantity(attempts[0].n, 'validation image')}",
         columns=("computes in", "points lost", "different answers", "size", "one image", ""),
         rows=rows,
         remark="The choice was made on validation images; the certificate is of the test images.",
@@ -108,7 +109,7 @@ def calibrated_grid(calibrated: CalibrationComparison, *, n: int) -> Grid:
     lost = "" if drop is None else f" Coverage lost: {points_range(drop)} points, paired 95 % interval."
     return Grid(
         name="calibrated",
-        title=f"Calibrated answers before and after quantisation, {n:,} test images",
+        title=f"Calibrated answers before and after quantisation, {quantity(n, 'test image')}",
         columns=("", "float", "as served", "difference"),
         rows=rows,
         remark=f"Each network has a calibration of its own, from the same validation images.{lost}",
@@ -146,7 +147,8 @@ def study_grid(study: Study) -> Grid:
     draws = 1 + max(point.draw for point in study.points)
     return Grid(
         name="study",
-        title=f"Activation ranges: KL from float in millinats, and different answers, {study.n:,} validation images",
+        title="Activation ranges: KL from float in millinats, and different answers, "
+        f"{quantity(study.n, 'validation image')}",
         columns=("ranges", *(f"from {size:,} images" for size in sizes)),
         rows=tuple(rows),
         remark=f"Mean ± standard deviation of {draws} draws. ← is the choice in use.",

@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator, PercentFormatter
 
 from lince.published import Sensitivity, Study, StudyPoint
+from lince.sentences import quantity
 
 _BAR, _WHOLE = "#0072B2", "#D55E00"  # blue and vermilion. Source: Okabe and Ito 2008
 _LINES = (("#0072B2", "o", "-"), ("#D55E00", "s", "--"), ("#009E73", "^", "-."), ("#CC79A7", "D", ":"))
@@ -33,7 +34,7 @@ def sensitivity_figure(sensitivity: Sensitivity) -> Figure:
     axes.invert_yaxis()
     axes.axvline(1000 * sensitivity.whole.kl, color=_WHOLE, linestyle="--", linewidth=1.6, label="all layers in int8")
     axes.set(
-        title=f"What each layer costs, {sensitivity.n:,} validation images",
+        title=f"What each layer costs, {quantity(sensitivity.n, 'validation image')}",
         xlabel="KL divergence from the float network's answers (millinats)",
     )
     axes.legend(facecolor="white", framealpha=1, edgecolor="none", loc="lower right")

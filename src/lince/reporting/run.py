@@ -7,6 +7,7 @@ from lince import artifact
 from lince.reporting import page, plots, quantisation, quantisation_plots
 from lince.reporting.page import ReportContent
 from lince.run import RunFolder, RunRecord
+from lince.sentences import quantity
 
 
 def write_run_report(folder: RunFolder) -> None:
@@ -54,7 +55,7 @@ def write_run_report(folder: RunFolder) -> None:
             "begun": record.created,
             "data": f"{Path(record.source).name}, fingerprint {record.fingerprint[:12]}",
             "images": f"{len(splits['train']):,} to train, {len(splits['validation']):,} to validate",
-            "unreadable": f"{len(record.rejected):,} files",
+            "unreadable": quantity(len(record.rejected), "file"),
             "left out": f"images of {record.left_out_name}" if record.leave_out else "none",
             "teacher": _teachers(record),
             "seed": str(record.seed),

@@ -19,7 +19,7 @@ from lince.reporting.formats import (
     sets_size,
 )
 from lince.robustness import CorruptionReport, ForeignReport, ForeignScore
-from lince.sentences import listed
+from lince.sentences import listed, quantity
 
 _UNITS = {
     "noise": "σ {} grey levels",
@@ -46,7 +46,7 @@ def evaluation_tables(
 
 def report_table(report: Report, *, title: str = "Evaluation") -> Table:
     """The numbers that hold for the whole split."""
-    table = _facts(f"{title}, {report.n:,} images")
+    table = _facts(f"{title}, {quantity(report.n, 'image')}")
     table.add_row("accuracy", percent(report.accuracy.value), f"95 % interval {percent_range(report.accuracy)}")
     table.add_row("balanced accuracy", percent(report.balanced_accuracy), "mean recall of the classes")
     table.add_row("macro F1", percent(report.macro_f1), "mean F1 of the classes")
@@ -90,7 +90,9 @@ def mistakes_table(mistakes: tuple[Mistake, ...]) -> Table:
 def certificate_table(certificate: Certificate, arithmetic: Arithmetic = Arithmetic()) -> Table:
     """Float against int8, or against what a fallback computes in, with the verdict."""
     kind = arithmetic.kind
-    table = _facts(f"Certificate: float against {kind}, {certificate.n:,} images of the {certificate.split} split")
+    table = _facts(
+        f"Certificate: float against {kind}, {quantity(certificate.n, 'image')} of the {certificate.split} split"
+    )
     table.add_row("accuracy, float", percent(certificate.float_accuracy), "")
     remark = "" if kind == "int8" else f"by --fallback: {arithmetic.description}"
     table.add_row(f"accuracy, {kind}", percent(certificate.int8_accuracy), Text(remark))
@@ -98,7 +100,7 @@ def certificate_table(certificate: Certificate, arithmetic: Arithmetic = Arithme
     table.add_row("drop", f"{points(drop.value)} points", f"paired 95 % interval {points_range(drop)}")
     table.add_row("bound", f"{certificate.bound_points:.2f} points", certificate.verdict)
     table.add_row("different answers", percent(certificate.disagreement), "right or wrong")
-    table.add_row("worst class drop", f"{points(worst_drop)} points", Text(f"recall of {certificate.worst_class}"))
+    table.add_row("worst class drop", f"{points(worst_drop)} points", Text(certificate.fallen))
     table.add_row("calibration error, float", percent(certificate.float_ece), "ECE, 15 bins")
     table.add_row(f"calibration error, {kind}", percent(certificate.int8_ece), "before temperature")
     table.add_row("", percent(certificate.calibrated_ece), "after temperature, as served")
@@ -110,7 +112,7 @@ def certificate_table(certificate: Certificate, arithmetic: Arithmetic = Arithme
 
 def sets_table(sets: SetReport, *, n: int) -> Table:
     """How prediction sets and abstentions behaved on `n` images."""
-    table = _facts(f"Prediction sets and abstention, {n:,} images")
+    table = _facts(f"Prediction sets and abstention, {quantity(n, 'image')}")
     if sets.coverage is None:
         table.add_row("coverage", "–", "no sets: too few validation images")
     else:
@@ -120,7 +122,7 @@ def sets_table(sets: SetReport, *, n: int) -> Table:
     table.add_row("“I don't know”", percent(sets.abstained), "of the images")
     answered = n - round(n * sets.abstained)
     right = percent(sets.accuracy_when_answering) if answered else "–"
-    table.add_row("accuracy of the rest", right, f"{answered:,} images")
+    table.add_row("accuracy of the rest", right, quantity(answered, "image"))
     return table
 
 
@@ -128,14 +130,14 @@ def corruption_tables(report: CorruptionReport) -> tuple[Table, ...]:
     """Accuracy by corruption and strength; and the abstentions, for a model that abstains."""
     shares = [score.accuracy for score in report.scores]
     accuracy = _grid(report, shares, clean=report.clean_accuracy, mean=report.mean_accuracy)
-    accuracy.title = f"Accuracy on worse images, {report.n:,} images"
+    accuracy.title = f"Accuracy on worse images, {quantity(report.n, 'image')}"
     amounts = {kind: ", ".join(f"{amount:g}" for amount in AMOUNTS[kind]) for kind in AMOUNTS}
     accuracy.caption = "; ".join(f"{kind} {_UNITS[kind].format(numbers)}" for kind, numbers in amounts.items())
     if report.clean_abstained is None or report.mean_abstained is None:
         return (accuracy,)
     shares = [score.abstained or 0.0 for score in report.scores]
     abstained = _grid(report, shares, clean=report.clean_abstained, mean=report.mean_abstained)
-    abstained.title = f"“I don't know” on worse images, {report.n:,} images"
+    abstained.title = f"“I don't know” on worse images, {quantity(report.n, 'image')}"
     return accuracy, abstained
 
 
@@ -178,7 +180,7 @@ def foreign_table(report: ForeignReport) -> Table:
 def _foreign_cells(score: ForeignScore) -> tuple[str, ...]:
     abstained = "–" if score.abstained is None else percent(score.abstained, 1)
     size = sets_size(score.mean_set_size)
-    unread = f" ({score.unread:,} files could not be read)" if score.unread else ""
+    unread = f" ({quantity(score.unread, 'file')} could not be read)" if score.unread else ""
     return Text(f"{score.name}{unread}"), abstained, size, percent(score.sure, 1), f"{score.n:,}"
 
 

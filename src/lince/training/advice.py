@@ -6,6 +6,7 @@ import math
 import shlex
 from pathlib import Path
 
+from lince.sentences import share
 from lince.training.recipe import Quantize, Recipe
 
 # Times as many training images to read ranges from, where there are as many.
@@ -108,7 +109,9 @@ def after_chance(
     if loss is not None:
         return f"The float network is better than that: int8 has lost it. {loss}"
     forced = f"What was trained is kept: {_quantize(folder, '--force')} publishes it all the same."
-    learned = f"It is right for {training_accuracy:.0%} of its training images"
+    learned = f"It is right for {share(training_accuracy, 0)} of its training images"
+    if chance == 1:
+        return f"All test images are of one class: add images of the others to test on. {forced}"
     if training_accuracy > (1 + chance) / 2:
         return (
             f"{learned}, so it has learned them by heart: add images, and look by "
@@ -118,8 +121,8 @@ def after_chance(
         return f"{learned}: take members that are better by themselves. {forced}"
     longer = "a longer --time-budget" if is_timed else f"--set train.repeats={10 * recipe.train.repeats}"
     return (
-        f"{learned}, so it has not learned them: train anew with {longer}; where that has been tried, with a smaller "
-        f"train.learning_rate (it was {recipe.train.learning_rate:g}). {forced}"
+        f"{learned}, so it has not learned them well: train anew with {longer}; where that has been tried, with a "
+        f"smaller train.learning_rate (it was {recipe.train.learning_rate:g}). {forced}"
     )
 
 

@@ -50,7 +50,7 @@ def choose(
         if found is not None and found.next_seconds(epochs) > limit.left():
             rejected.append(recipe.name)
             continue
-        recipe = recipe if limit.is_fixed or limit.keeps_batches else _suited(recipe, images.train)
+        recipe = recipe if limit.is_fixed or limit.keeps_batches else suited(recipe, images.train)
         measured = measure(recipe, train, images=images, precision=precision, seed=seed, teacher=teacher)
         needed = measured.needed_seconds(epochs)
         if needed <= limit.left():
@@ -62,7 +62,7 @@ def choose(
     return _fitted(limit, found, epochs=least, rejected=tuple(rejected))
 
 
-def _suited(recipe: Recipe, images: int) -> Recipe:
+def suited(recipe: Recipe, images: int) -> Recipe:
     """The recipe with smaller batches, where there are few images."""
     batch_size = min(recipe.train.batch_size, max(_SMALLEST_BATCH, images // _STEPS_IN_A_TURN))
     return _with(recipe, batch_size=batch_size)

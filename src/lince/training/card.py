@@ -5,6 +5,7 @@ from typing import Any
 from lince import calibration
 from lince.published import Arithmetic, Manifest, RunReport, Sensitivity
 from lince.records import Calibration, SetReport
+from lince.sentences import quantity, share
 
 
 def write_card(manifest: Manifest, report: RunReport, *, about: str | None = None) -> str:
@@ -30,22 +31,22 @@ On the test split of its dataset, {certificate.n:,} images, one view, the file a
 
 | | |
 |---|---|
-| accuracy | {accuracy.value:.2%} (95 % interval {accuracy.low:.2%} to {accuracy.high:.2%}) |
-| accuracy of the float network | {certificate.float_accuracy:.2%} |
+| accuracy | {share(accuracy.value)} (95 % interval {share(accuracy.low)} to {share(accuracy.high)}) |
+| accuracy of the float network | {share(certificate.float_accuracy)} |
 | lost to quantisation | {certificate.drop_points.value:+.2f} points \
 ({certificate.drop_points.low:+.2f} to {certificate.drop_points.high:+.2f}); \
 bound {certificate.bound_points:.2f} points, {certificate.verdict} |
-| different answers, float and quantised | {certificate.disagreement:.2%} |
+| different answers, float and quantised | {share(certificate.disagreement)} |
 {_costliest(report.sensitivity)}\
 | calibration error (ECE, 15 bins) | {certificate.calibrated_ece:.4f} (before temperature {certificate.int8_ece:.4f}) |
 | prediction sets | {_sets(report)} |
-| "I don't know" | {sets.abstained:.2%} of images; {_others(sets, n=certificate.n)} |
+| "I don't know" | {share(sets.abstained)} of images; {_others(sets, n=certificate.n)} |
 | one image, one thread | {certificate.latency_us:,.0f} µs on {certificate.machine} |
 
 ## From what
 Dataset fingerprint `{training["fingerprint"]}`; {_recipe(training)}, seed {training["seed"]};
-activation ranges read from {len(training["calibration_indices"]):,} training images; temperature, sets and
-abstention fitted on {manifest.calibration.n:,} validation images{_promise(manifest.calibration)}.
+activation ranges read from {quantity(len(training["calibration_indices"]), "training image")}; temperature, sets and
+abstention fitted on {quantity(manifest.calibration.n, "validation image")}{_promise(manifest.calibration)}.
 No test image was trained, calibrated
 or validated on: the table above and the bound on what quantisation may lose were measured on them.\
 {_taught(training)}{_left_out(training)}
@@ -102,8 +103,8 @@ def _costliest(sensitivity: Sensitivity | None) -> str:
     worst = sensitivity.layers[0]
     return (
         f"| costliest layer in int8 | `{worst.layer}` ({worst.operation}): alone in int8 it moves the logits by "
-        f"{worst.divergence.logit_error:.2%} and changes {worst.divergence.disagreement:.2%} of the answers "
-        f"({sensitivity.n:,} validation images) |\n"
+        f"{share(worst.divergence.logit_error)} and changes {share(worst.divergence.disagreement)} of the answers "
+        f"({quantity(sensitivity.n, 'validation image')}) |\n"
     )
 
 
@@ -113,8 +114,8 @@ def _sets(report: RunReport) -> str:
     if sets.coverage is None or sets.mean_size is None:
         return calibration.why_no_sets(report.calibration)
     return (
-        f"hold the true class for {sets.coverage.value:.2%} of images (promised {sets.target_coverage:.0%}), "
-        f"{sets.mean_size:.2f} classes on average{_before(report)}"
+        f"hold the true class for {share(sets.coverage.value)} of images (promised {100 * sets.target_coverage:.4g} %)"
+        f", {sets.mean_size:.2f} classes on average{_before(report)}"
     )
 
 
@@ -122,13 +123,13 @@ def _before(report: RunReport) -> str:
     if report.calibrated is None or report.calibrated.float32.sets.coverage is None:
         return ""
     sets = report.calibrated.float32.sets
-    return f"; of the float network {sets.coverage.value:.2%} and {sets.mean_size:.2f}"
+    return f"; of the float network {share(sets.coverage.value)} and {sets.mean_size:.2f}"
 
 
 def _others(sets: SetReport, *, n: int) -> str:
     """The accuracy of the images that are answered."""
     answered = n - round(n * sets.abstained)
-    return f"{sets.accuracy_when_answering:.2%} right on the other {answered:,}" if answered else "none was answered"
+    return f"{share(sets.accuracy_when_answering)} right on the other {answered:,}" if answered else "none was answered"
 
 
 def _promise(fitted: Calibration) -> str:

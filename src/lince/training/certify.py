@@ -8,6 +8,7 @@ from lince.classifier import Network
 from lince.errors import GateError
 from lince.published import Arithmetic, Certificate, Comparison
 from lince.records import Interval, Report
+from lince.sentences import share
 
 # A drop of more than both is refused, whatever the interval: 5 points are ten times the bound that ships. Where five
 # answers differ, each as likely for the better as for the worse, a net loss of three comes up 16 times in 100, of more
@@ -44,9 +45,9 @@ def certify(
         what = "int8" if arithmetic.kind == "int8" else f"The network ({arithmetic.description})"
         drop = comparison.drop_points
         raise GateError(
-            f"{what} answers {drop.value:.2f} points worse than float ({comparison.float_accuracy:.2%} → "
-            f"{comparison.int8_accuracy:.2%}, n = {comparison.n:,}, 95 % interval {drop.low:.2f} to {drop.high:.2f}). "
-            f"{expected(max_drop_points)} {advice}"
+            f"{what} answers {drop.value:.2f} points worse than float ({share(comparison.float_accuracy)} → "
+            f"{share(comparison.int8_accuracy)}, n = {comparison.n:,}, 95 % interval {drop.low:.2f} to "
+            f"{drop.high:.2f}). {expected(max_drop_points)} {advice}"
         )
     return Certificate(
         **vars(comparison),

@@ -18,6 +18,7 @@ from lince.classifier import Network
 from lince.errors import GateError
 from lince.published import Arithmetic, Attempt, Sensitivity
 from lince.records import Interval, Split
+from lince.sentences import quantity
 from lince.training import advice, certify, divergence, finished, quantize
 from lince.training.float_network import FloatNetwork
 from lince.training.ranges import Ranges
@@ -67,8 +68,9 @@ def climb(
     right = int((exact.argmax(axis=1) == images.labels).sum()) - certify.images_lost(least.drop_points, least.n)
     if certify.is_refused(least.drop_points, n=least.n, max_drop_points=options.max_drop_points):
         raise GateError(
-            f"Every rung loses more than {options.max_drop_points} points on {len(images):,} validation images: "
-            f"{'; '.join(map(_sentence, attempts))}. {certify.expected(options.max_drop_points)} "
+            f"Every rung loses more than {options.max_drop_points} points on "
+            f"{quantity(len(images), 'validation image')}: {'; '.join(map(_sentence, attempts))}. "
+            f"{certify.expected(options.max_drop_points)} "
             + advice.after_ladder(
                 least.drop_points.value,
                 options,

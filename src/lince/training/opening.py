@@ -14,6 +14,7 @@ from lince.data.splitting import hold_out
 from lince.errors import ResumeError, TrainingError
 from lince.records import ComputeDtype, Dataset, Split
 from lince.run import RunFolder, RunRecord
+from lince.sentences import quantity
 from lince.training import backend, objective, recipes
 from lince.training import model as models
 from lince.training import teacher as teachers
@@ -182,9 +183,9 @@ def _hold_out(dataset: Dataset, recipe: Recipe, *, seed: int) -> tuple[np.ndarra
     )
     if len(kept) == 0 or len(held_out) == 0:
         raise TrainingError(
-            f"{len(everything) - len(dataset.left_out):,} training images of {len(everything.classes):,} classes leave "
-            f"{len(kept):,} to train on and {len(held_out):,} to validate with. Expected at least one of each: add "
-            "images; a class that has three or more gives one to each split."
+            f"{quantity(len(everything) - len(dataset.left_out), 'training image')} of {len(everything.classes):,} "
+            f"classes leave {len(kept):,} to train on and {len(held_out):,} to validate with. Expected at least one of "
+            "each: add images; a class that has three or more gives one to each split."
         )
     return kept, held_out
 

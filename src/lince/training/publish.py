@@ -20,6 +20,7 @@ from lince.golden import Golden
 from lince.published import Arithmetic, Attempt, Manifest, RunReport, Sensitivity
 from lince.records import Calibration
 from lince.run import RunFolder
+from lince.sentences import quantity
 from lince.training import backend, comparison, finished, judging, ladder, quantize, ranges, recipes, sensitivity
 from lince.training import model as models
 from lince.training import study as studies
@@ -77,16 +78,16 @@ def publish(
     if study:
         _write_study(run, float_network, say)
     chosen = sample(run.train, options.calibration_images, seed=seed)
-    say(f"Quantising to int8 with the activation ranges of {len(chosen):,} training images …")
+    say(f"Quantising to int8 with the activation ranges of {quantity(len(chosen), 'training image')} …")
     quantised = _quantise(float_network, run, chosen, fallback=fallback, say=say)
 
-    say(f"Calibrating on {len(run.validation):,} validation images …")
+    say(f"Calibrating on {quantity(len(run.validation), 'validation image')} …")
     validation_logits = finished.logits(quantised.flatbuffer, run.validation.images)
     fitted, float_fitted = (
         _fit(logits, run) for logits in (validation_logits, comparison.logits_from(float_probabilities))
     )
     _warn_of_few(fitted, run, say)
-    say(f"Comparing with the float network on {len(run.test):,} test images …")
+    say(f"Comparing with the float network on {quantity(len(run.test), 'test image')} …")
     logits = finished.logits(quantised.flatbuffer, run.test.images)
     answers = Answers(
         validation_float=float_probabilities,
@@ -175,7 +176,8 @@ def _quantise(network: FloatNetwork, run: Run, chosen: np.ndarray, *, fallback: 
     with quantize.silenced():
         spans = ranges.span(ranges.observe(network, run.train.images[chosen]), options.ranges)
     images = run.validation.images[sample(run.validation, sensitivity.IMAGES, seed=seed)]
-    say(f"Measuring what each of {len(network.layers)} layers costs in int8, on {len(images):,} validation images …")
+    shown = quantity(len(images), "validation image")
+    say(f"Measuring what each of {len(network.layers)} layers costs in int8, on {shown} …")
     costs = sensitivity.measure(network, spans, images)
     arithmetic, attempts = Arithmetic(), ()
     if fallback:
@@ -200,9 +202,8 @@ def _warn_of_few(fitted: Calibration, run: Run, say: Say) -> None:
         return
     spread = calibration.coverage_spread_points(fitted)
     if spread > _COVERAGE_SPREAD_POINTS:
-        say(
-            f"{fitted.n:,} validation images promise the sets' coverage to within {spread:.0f} points only: add images."
-        )
+        few = quantity(fitted.n, "validation image")
+        say(f"With {few} the prediction sets keep their promise to within {spread:.0f} points only: add images.")
 
 
 def _report(

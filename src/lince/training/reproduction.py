@@ -5,6 +5,7 @@ from jaxtyping import Float32
 
 from lince import evaluate
 from lince.errors import TrainingError
+from lince.sentences import quantity, share
 from lince.training import checkpoint
 from lince.training import model as models
 from lince.training.checkpoint import Checkpoint
@@ -64,8 +65,8 @@ def _accuracy(probabilities: np.ndarray, run: Run) -> float:
 def _error(run: Run, found: float, expected: float, source: str) -> TrainingError:
     train = run.recipe.train
     return TrainingError(
-        f"The trained network is right for {found:.2%} of {len(run.validation):,} validation images, where {source} "
-        f"{expected:.2%}. Expected the same share: its numbers are too large to compute with. Nothing was published, "
-        f"and the weights are kept in {str(run.folder.path)!r}. Train anew with --set train.precision=float32, or with "
-        f"a train.learning_rate below {train.learning_rate:g}."
+        f"The trained network is right for {share(found)} of {quantity(len(run.validation), 'validation image')}, "
+        f"where {source} {share(expected)}. Expected the same share: its numbers are too large to compute with. "
+        f"Nothing was published, and the weights are kept in {str(run.folder.path)!r}. Train anew with --set "
+        f"train.precision=float32, or with a train.learning_rate below {train.learning_rate:g}."
     )

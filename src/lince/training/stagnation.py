@@ -4,6 +4,7 @@ import numpy as np
 from jaxtyping import Int64
 
 from lince.records import EpochRecord
+from lince.sentences import share
 from lince.training.recipe import Train
 from lince.training.targets import class_weights
 
@@ -48,8 +49,8 @@ class Stagnation:
             return f"The training loss had fallen and is back at {chance}: training diverged. {self._repair}"
         if _begins_to_last(only_training):
             return (
-                f"For {_PATIENCE} epochs no more than {self.accuracy:.0%} of the validation images were right, the "
-                f"largest class's share, though the training loss fell: the network's numbers may be too large. "
+                f"For {_PATIENCE} epochs no more than {share(self.accuracy, 0)} of the validation images were right, "
+                f"the largest class's share, though the training loss fell: the network's numbers may be too large. "
                 f"{self._repair}"
             )
         return None

@@ -57,10 +57,10 @@ function showLegend(labels, calibration) {
   const legend = element("legend");
   legend.hidden = calibration.n === 0; // never calibrated: the set promises nothing
   const share = percent(calibration.coverage);
-  const images = `${calibration.n.toLocaleString("en")} validation images`;
+  const images = `${calibration.n.toLocaleString("en")} validation image${calibration.n === 1 ? "" : "s"}`;
   legend.textContent = labels.length
     ? `${listed(labels)}. Such a set holds the right answer for ${share} of pictures like those the model was trained on. It was fitted on ${images}.`
-    : `No set of classes is named: ${images} are too few to promise ${share}.`;
+    : `No set of classes is named: ${images} ${calibration.n === 1 ? "is" : "are"} too few to promise ${share}.`;
 }
 
 function bar({ label, probability }, member) {
