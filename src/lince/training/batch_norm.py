@@ -7,6 +7,10 @@ import numpy as np
 from jaxtyping import Float32
 from keras import ops
 
+# Times epsilon: a variance below that is one of rounding. Of networks trained on dark pictures, 9 to 11 of 64 channels
+# had 1e-20, and all others more than 1e-3.
+_CONSTANT = 1e-3
+
 
 @keras.saving.register_keras_serializable("lince")
 class BatchNorm(keras.layers.Layer):
@@ -45,9 +49,14 @@ class BatchNorm(keras.layers.Layer):
         return normalised
 
     def affine(self) -> tuple[Float32[np.ndarray, " c"], Float32[np.ndarray, " c"]]:
-        """What it does when not training: f32[C] scale and shift, for folding."""
+        """What it does when not training: f32[C] scale and shift, for folding.
+
+        A channel that was the same everywhere, such as one behind filters that never answer, stays so, with a scale of
+        0: 1/√ε would give it weights hundreds of times those of all others, which int8 cannot hold beside them.
+        """
         bias, mean, variance = (ops.convert_to_numpy(v) for v in (self.bias, self.moving_mean, self.moving_variance))
         scale = 1 / np.sqrt(variance + np.float32(self.epsilon))
+        scale[variance < _CONSTANT * self.epsilon] = 0
         return scale, bias - mean * scale
 
     def get_config(self) -> dict[str, Any]:
