@@ -182,7 +182,7 @@ def _hold_out(dataset: Dataset, recipe: Recipe, *, seed: int) -> tuple[np.ndarra
         raise TrainingError(
             f"{len(everything) - len(dataset.left_out):,} training images of {len(everything.classes):,} classes leave "
             f"{len(kept):,} to train on and {len(held_out):,} to validate with. Expected at least one of each: add "
-            "images; a class that has three or more gives one to each split."
+            "images; a class that has three or more different ones gives one to each split."
         )
     return kept, held_out
 
