@@ -79,6 +79,7 @@ class TestLayer:
         scale, shift = layer.affine()
         assert (0, 0.25) == (scale[1], shift[1])
         np.testing.assert_allclose(constant * scale + shift, layer(constant), atol=2e-3)
+        assert (np.asarray(layer(constant + 1))[..., 1] == 0.25).all()
 
     @pytest.mark.parametrize("training", [True, False])
     def test_computes_in_the_type_of_its_input(self, inputs, training):
