@@ -150,7 +150,7 @@ class TestAfterChance:
         assert re.search(
             r"for every image, and always naming '\w+' would be right for 15 \(33 %\)\. Expected", sentence
         )
-        assert "It is right for 33% of its training images, so it has not learned them: train anew with" in sentence
+        assert "It is right for 33 % of its training images, so it has not learned them: train anew with" in sentence
         assert "--set train.repeats=10;" in sentence
         assert before == {path.name: path.read_bytes() for path in copy.path.iterdir() if path.is_file()}
         [words] = commands(sentence.replace(" publishes", ";"))
