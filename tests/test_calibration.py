@@ -155,19 +155,23 @@ class TestSets:
         assert calibration.images_for_sets(coverage) == least
         enough = calibration.fit(logits, labels, coverage=coverage)
         assert enough.set_threshold > 0
-        assert calibration.why_no_sets(enough) == ""
+        assert ("never answers" in calibration.what_is_missing(enough)) == (least < 19)
+        assert "No prediction sets" not in calibration.what_is_missing(enough)
         if least > 1:
             few = calibration.fit(logits[1:], labels[1:], coverage=coverage)
             assert few.set_threshold is None
             assert calibration.apply(logits, few).sets is None
             expected = f"{least - 1} validation images, {100 * coverage:g} % needs {least}."
-            assert calibration.why_no_sets(few) == f"No prediction sets: {expected}"
+            never = " The model never answers “I don't know”." * (least <= 19)
+            assert calibration.what_is_missing(few) == f"No prediction sets: {expected}{never}"
 
     def test_reason_is_said_of_any_file(self):
         """A network that was never calibrated, and shares that no images reach but a file may name."""
-        assert calibration.why_no_sets(Calibration()) == "No prediction sets: the model was never calibrated."
+        assert calibration.what_is_missing(Calibration()).startswith(
+            "No prediction sets: the model was never calibrated."
+        )
         for coverage in (0.0, 1.0):
-            assert "needs more than there are" in calibration.why_no_sets(Calibration(coverage=coverage, n=5))
+            assert "needs more than there are" in calibration.what_is_missing(Calibration(coverage=coverage, n=5))
 
     def test_are_small_as_soon_as_they_can_be(self):
         """19 images of a network that is mostly right: far fewer classes than all."""

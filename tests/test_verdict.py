@@ -128,8 +128,17 @@ class TestOneClass:
         fewer = (needed - 1) // 5 * 5
         assert fewer == 0 or metrics.accuracy_interval(round(share * fewer), fewer).low <= 1 / 3
 
+    def test_images_that_nobody_can_add(self):
+        """501 of 1,000 beside one half: hundreds of thousands of images, so that it is the network that must change."""
+        text = judged(answered((0, 0, 500), (1, 1, 1), (1, 0, 499)), training=0.6, validation=0.55)[1]
+        assert "with this accuracy it takes about 960,365, so train longer, or on more images" in text
+
 
 class TestOtherFaults:
+    def test_nearly_all_are_not_all(self):
+        """999 of 1,000 training images are not 100 %."""
+        assert "right for > 99 % of its training images" in judged(even(52, 100), training=0.999, validation=0.52)[1]
+
     def test_overfitted(self):
         """99 % of training images and 52 % of others: all three figures, and what to do."""
         codes, text = judged(even(520, 1000), training=0.99, validation=0.52)
@@ -204,19 +213,17 @@ class TestLeakage:
         codes, text = judged(GOOD, leakage=leaked(GOOD, look_alike=25, right=25))
         assert ["good", "some_test_images_in_training"] == codes
         assert "Of 3,000 test images 25 look like training images" in text
-        assert "it is right for 91.9 % of the others" in text
-
-    def test_one(self):
-        """Its verb is that of one."""
-        assert "images 1 is identical to training images" in judged(GOOD, leakage=leaked(GOOD, identical=1, right=1))[1]
-        assert "images 1 looks like training images" in judged(GOOD, leakage=leaked(GOOD, look_alike=1, right=1))[1]
+        assert "it is right for 91.9 % of the 2,975 others (95 % interval " in text
 
     def test_many_have_raised_the_accuracy(self):
         """It is a finding of its own, with what remains without them."""
         codes, text = judged(GOOD, leakage=leaked(GOOD, identical=600, look_alike=40, right=640))
         assert ["test_images_in_training"] == codes
         assert "600 are identical to and 40 look like training images" in text
-        assert "it is right for 89.8 % of the others, which is what to expect of new pictures" in text
+        assert (
+            "it is right for 89.8 % of the 2,360 others (95 % interval 88.5 % to 91.0 %), which is what to expect"
+            in text
+        )
         assert "lince data check" in text
 
     def test_few_images_do_not_show_it(self):
@@ -224,7 +231,15 @@ class TestLeakage:
         report = answered((0, 0, 34), (1, 1, 30), (2, 2, 30), (2, 0, 6))
         codes, text = judged(report, leakage=leaked(report, look_alike=11, right=11))
         assert ["good", "some_test_images_in_training"] == codes
-        assert "it is right for 93 % of the others" in text
+        assert "it is right for 93 % of the 89 others (95 % interval 86 % to 97 %)" in text
+
+    def test_one(self):
+        """In the singular, of one kind or of each."""
+        report = even(30, 30)
+        text = judged(report, leakage=leaked(report, look_alike=1, right=1))[1]
+        assert "Of 90 test images 1 looks like a training image (" in text
+        text = judged(report, leakage=leaked(report, identical=1, look_alike=2, right=3))[1]
+        assert "Of 90 test images 1 is identical to and 2 look like training images (" in text
 
     def test_is_told_beside_three_faults(self):
         """The third place is kept for it."""

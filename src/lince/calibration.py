@@ -135,17 +135,10 @@ def images_for_sets(coverage: float) -> int:
     return _whole(math.ceil, coverage / (1 - coverage))
 
 
-def why_no_sets(calibration: Calibration) -> str:
-    """A sentence that says why a model has no prediction sets; empty when it has."""
-    if calibration.set_threshold is not None:
-        return ""
-    if calibration.n == 0:
-        return "No prediction sets: the model was never calibrated."
-    coverage = calibration.coverage
-    needed = (
-        f"{images_for_sets(coverage):,}" if 0 < coverage < 1 else "more than there are"
-    )  # a file may name any share
-    return f"No prediction sets: {quantity(calibration.n, 'validation image')}, {100 * coverage:.4g} % needs {needed}."
+def what_is_missing(calibration: Calibration) -> str:
+    """Why a model has no prediction sets, and that it never answers "I don't know"; empty when it has both."""
+    never = "" if calibration.abstain_below > 0 else "The model never answers “I don't know”."
+    return " ".join(filter(None, (_why_no_sets(calibration), never)))
 
 
 def set_report(prediction: Prediction, labels: Int64[np.ndarray, " n"], calibration: Calibration) -> SetReport:
@@ -183,6 +176,17 @@ def coverage_spread_points(calibration: Calibration) -> float:
     """
     coverage = calibration.coverage
     return 200 * math.sqrt(coverage * (1 - coverage) / (calibration.n + 2))
+
+
+def _why_no_sets(calibration: Calibration) -> str:
+    if calibration.set_threshold is not None:
+        return ""
+    if calibration.n == 0:
+        return "No prediction sets: the model was never calibrated."
+    coverage = calibration.coverage
+    # A file may name any share.
+    needed = f"{images_for_sets(coverage):,}" if 0 < coverage < 1 else "more than there are"
+    return f"No prediction sets: {quantity(calibration.n, 'validation image')}, {100 * coverage:.4g} % needs {needed}."
 
 
 def _fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:

@@ -443,8 +443,9 @@ def predict(
 
     with native.hushed():
         classifier = Classifier.load(artifact.locate(model))
-    if no_sets := calibration.why_no_sets(classifier.manifest.calibration):
-        say(no_sets)
+    fitted = classifier.manifest.calibration
+    if fitted.set_threshold is None:
+        say(calibration.what_is_missing(fitted))
     listed = min(top or 0, len(classifier.classes))
     rows = predict_paths(classifier, paths, top=listed or _TOP_IN_JSON, logits=logits)
     failed = json_lines(rows) if as_json else (csv_rows if as_csv else text_lines)(rows, top=listed)

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from lince import metrics
 from lince.published import Certificate, Finding, Leakage, Verdict
 from lince.records import ClassScore, Interval, Report
-from lince.sentences import listed, quantity
+from lince.sentences import listed, percent, quantity
 
 # Training images that tell whether a network has learned them by heart: their accuracy to within 3 points.
 TRAINING_IMAGES = 1000
@@ -37,6 +37,9 @@ _WIDE_POINTS = 10
 # Points by which copies have raised the accuracy: as much as quantization may cost. The 85 among the 10,000 of CIFAR-10
 # cannot raise it by as much as twice that.
 _RAISED_POINTS = 0.5
+
+# As many test images as there are, times so many: few users can add more than that.
+_MANY_TIMES = 10
 
 # Of a class with as many test images and no right answer, fewer than half of all images are recognised: the upper end
 # of Wilson's interval is 49 %, and with three it is 56 %.
@@ -172,10 +175,11 @@ def _good(report: Report) -> Finding:
 
 def _not_shown_above_one_class(report: Report) -> Finding:
     needed = _images_to_show(report.accuracy.value, largest_class(report)[1] / report.n)
+    todo = "add test images" if needed <= _MANY_TIMES * report.n else "train longer, or on more images"
     return Finding(
         "not_shown_above_one_class",
         f"It is {against_one_class(report)}: too few test images to show that it is better than chance; with this "
-        f"accuracy it takes about {needed:,}, so add test images.",
+        f"accuracy it takes about {needed:,}, so {todo}.",
     )
 
 
@@ -191,17 +195,17 @@ def _few_test_images(report: Report) -> Iterator[Finding]:
 
 
 def _leaked(report: Report, leakage: Leakage) -> str:
-    identical = f"{leakage.identical:,} {'is' if leakage.identical == 1 else 'are'} identical to"
-    look_alike = f"{leakage.look_alike:,} look{'s' * (leakage.look_alike == 1)} like"
-    counts = {identical: leakage.identical, look_alike: leakage.look_alike}
-    parts = " and ".join(part for part, count in counts.items() if count)
-    without = leakage.accuracy_without
+    counts = (leakage.identical, "is identical to", "are identical to"), (leakage.look_alike, "looks like", "look like")
+    parts = " and ".join(f"{count:,} {one if count == 1 else several}" for count, one, several in counts if count)
+    what = "a training image" if _leaked_images(leakage) == 1 else "training images"
+    without, others = leakage.accuracy_without, report.n - _leaked_images(leakage)
     rest = (
-        f"it is right for {_share(without.value, report.n)} of the others, which is what to expect of new pictures"
+        f"it is right for {_share(without.value, others)} of the {others:,} others ({_range(without, others)}), "
+        "which is what to expect of new pictures"
         if without
         else "nothing is known of new pictures"
     )
-    return f"Of {quantity(report.n, 'test image')} {parts} training images (lince data check lists them): {rest}."
+    return f"Of {quantity(report.n, 'test image')} {parts} {what} (lince data check lists them): {rest}."
 
 
 def _leaked_images(leakage: Leakage) -> int:
@@ -249,10 +253,13 @@ def _images_to_show(share: float, other: float) -> int:
 
 
 def _interval(report: Report) -> str:
-    low, high = (_share(end, report.n) for end in (report.accuracy.low, report.accuracy.high))
-    return f"95 % interval {low} to {high}"
+    return _range(report.accuracy, report.n)
+
+
+def _range(share: Interval, n: int) -> str:
+    return f"95 % interval {_share(share.low, n)} to {_share(share.high, n)}"
 
 
 def _share(share: float, n: int = 0) -> str:
     """In per cent, with a digit more where there are a thousand images."""
-    return f"{100 * share:.{int(n >= 1000)}f} %"
+    return percent(share, digits=int(n >= 1000), unit=" %", counted=True)

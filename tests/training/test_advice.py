@@ -179,14 +179,13 @@ class TestAfterChance:
         assert "learned them by heart: add images, and look by lince data check 'my images' for labels" in told
 
     def test_test_images_of_one_class(self, recipe):
-        """No network is right more often than that class: nothing is said against the training."""
+        """No network can have more than all, so that training longer is not advised."""
         told = advice.after_chance(
             recipe, folder=Path("a"), source="b", training_accuracy=1.0, chance=1.0, loss=None, is_ensemble=False,
             is_timed=False,
         )  # fmt: skip
-        assert told.startswith(
-            "All test images are of one class: add images of the others to test on. What was trained is"
-        )
+        assert told.startswith("All test images are of one class, so that no network could have more: add test images")
+        assert "train anew" not in told
 
     def test_others(self, recipe):
         """An ensemble is not trained, a timed run takes no repeats, and what int8 lost is said to be int8's."""

@@ -70,6 +70,17 @@ class TestLayer:
         np.testing.assert_allclose(inputs * scale + shift, layer(inputs), rtol=1e-5, atol=1e-5)
         assert all(np.array_equal(*pair) for pair in zip(before, layer.get_weights(), strict=True))
 
+    def test_a_constant_channel_is_its_bias(self, inputs):
+        """Its weights would be 300 times all others', and int8 has one range for what they answer."""
+        layer, constant = BatchNorm(), np.where(np.arange(3) == 1, 7, inputs).astype(np.float32)
+        for _ in range(60):
+            layer(constant, training=True)
+        layer.bias.assign([0.5, 0.25, -1])
+        scale, shift = layer.affine()
+        assert (0, 0.25) == (scale[1], shift[1])
+        np.testing.assert_allclose(constant * scale + shift, layer(constant), atol=2e-3)
+        assert (np.asarray(layer(constant + 1))[..., 1] == 0.25).all()
+
     @pytest.mark.parametrize("training", [True, False])
     def test_computes_in_the_type_of_its_input(self, inputs, training):
         """bf16 in, bf16 out, near what float32 gives; weights and statistics stay float32."""

@@ -1,5 +1,6 @@
 """A model with too few validation images for prediction sets, from publishing to each place that shows sets."""
 
+import html
 import json
 import re
 import shlex
@@ -9,7 +10,7 @@ import pytest
 
 from lince.run import RunFolder
 
-SENTENCE = "No prediction sets: 15 validation images, 95 % needs 19."
+SENTENCE = "No prediction sets: 15 validation images, 95 % needs 19. The model never answers “I don't know”."
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +43,7 @@ def test_its_advice_brings_sets(few, lince, tmp_path):
     again = lince(*arguments)
     assert again.returncode == 0, again.stderr
     assert "No prediction sets" not in again.stderr
+    assert "The model never answers “I don't know”." in again.stderr
     assert RunFolder(copy).read_report().sets.coverage.value > 0
 
 
@@ -49,7 +51,9 @@ def test_card_and_report_say_it(few, lince):
     """GET /model carries the card; the page says the same."""
     folder, _ = few
     assert f"| prediction sets | {SENTENCE} |" in lince("inspect", folder.path).stdout
-    assert SENTENCE in folder.page.read_text(encoding="utf-8")
+    page = html.unescape(folder.page.read_text(encoding="utf-8"))
+    assert SENTENCE in page
+    assert "the answer is “I don't know” when" not in page
 
 
 def test_predictions_have_no_set(few, lince, images_folder):

@@ -38,6 +38,7 @@ def drawn(n: int, *, seed: int) -> dict[str, np.ndarray]:
         "icons on white": np.where(shapes[..., None], rng.integers(0, 200, (n, 1, 1, 3)), 255),
         "one in colour among grey": one_in_colour,
         "black among others": half_black,
+        "sepia": np.rint(grey[..., None] * [1.0, 0.85, 0.62]),
     }
     return in_grey | {name: images.astype(np.uint8) for name, images in in_colour.items()}
 
@@ -54,6 +55,16 @@ def test_no_filter_answers_with_rounding_errors(kind):
     variances = np.einsum("if,ij,jf->f", kernel, covariance, kernel)
     assert variances.min() > (1 / 12) / (1 / 12 + FLOOR * np.diag(covariance).mean()) - 1e-6
     assert variances.max() < 1 + 1e-3
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_sepia_has_no_more_directions_than_grey(seed):
+    """Rounded after it was given its colour: what each direction of rounding adds varies around 1/12."""
+    grey = synthetic.batch(96, seed=seed)[0].mean(axis=3).astype(np.uint8)
+    sepia = np.rint(grey[..., None] * [1.0, 0.85, 0.62]).astype(np.uint8)
+    covariance = whitening.patch_covariance(sepia)
+    kernel = whitening.filters(covariance, count=24, floor=FLOOR).reshape(12, 24)
+    assert 4 == np.linalg.matrix_rank(kernel, tol=1e-3 * abs(kernel).max())
 
 
 def test_filters_of_colour_pictures_are_the_directions_alone():

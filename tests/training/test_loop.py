@@ -381,8 +381,8 @@ class TestMistakes:
         """A step of 3e38 ruins the network: one sentence says where and what to do; no checkpoint is left."""
         with pytest.raises(
             TrainingError,
-            match=r"The loss became nan in epoch 1, batch \d, at learning_rate=3e\+38\. Expected a finite number: "
-            r"lower train\.learning_rate, or set train\.precision=float32",
+            match=r"The loss became nan in epoch 1, batch \d\. Expected a finite number: "
+            r"train anew with a train\.learning_rate below 3e\+38\.$",
         ):
             fit(learning_rate=3e38)
         assert not (tmp_path / "checkpoint.npz").exists()

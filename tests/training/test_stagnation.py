@@ -9,9 +9,19 @@ from lince.training.recipe import Train
 from lince.training.stagnation import Stagnation
 
 
-def stagnation(labels=(0, 1) * 10, *, num_classes: int = 2, **changes: object) -> Stagnation:
+def stagnation(
+    labels=(0, 1) * 10, validation=(0, 1, 1), *, num_classes: int = 2, precision: str = "bfloat16", **changes: object
+) -> Stagnation:
     recipe = Train(**{"epochs": 9, "batch_size": 8, "learning_rate": 0.1} | changes)
-    return Stagnation(np.array(labels), np.array([0, 1, 1]), num_classes=num_classes, recipe=recipe)
+    return Stagnation(
+        np.array(labels), np.array(validation), num_classes=num_classes, recipe=recipe, precision=precision
+    )
+
+
+def record(
+    number: int, *, loss: float, accuracy: float = 0.5, val_loss: float = 0.7, val_accuracy: float = 0.5
+) -> EpochRecord:
+    return EpochRecord(number, loss, accuracy, val_loss, val_accuracy, 0.1, 100.0, 1.0, 0)
 
 
 def warnings(*epochs: float | tuple[float, float], watch: Stagnation) -> list[str]:
@@ -19,7 +29,7 @@ def warnings(*epochs: float | tuple[float, float], watch: Stagnation) -> list[st
     pairs = [epoch if isinstance(epoch, tuple) else (epoch, 1.0) for epoch in epochs]
     history, said = (), []
     for number, (loss, val_accuracy) in enumerate(pairs, 1):
-        history += (EpochRecord(number, loss, 0.5, 0.7, val_accuracy, 0.1, 100.0, 1.0, 0),)
+        history += (record(number, loss=loss, val_accuracy=val_accuracy),)
         sentence = watch.warning(history) or "."
         for beginning, letter in (
             ("The training loss has been at chance (0.69) for 3 epochs", "L"),
@@ -50,11 +60,38 @@ def test_what_is_said_after_each_epoch(epochs, expected):
 
 def test_repairs_are_keys_of_a_recipe():
     """Both settings that the sentence names can be set, as it writes them."""
-    history = tuple(EpochRecord(n, 0.7, 0.5, 0.7, 0.5, 0.1, 100.0, 1.0, 0) for n in (1, 2, 3))
-    sentence = stagnation().warning(history)
-    assert sentence.endswith("Try a train.learning_rate below 0.1, or --set train.precision=float32.")
+    sentence = stagnation().warning(tuple(record(n, loss=0.7) for n in (1, 2, 3)))
+    assert sentence.endswith("Train anew with a train.learning_rate below 0.1, or with --set train.precision=float32.")
     changed = recipes.load("fast", overrides=["train.learning_rate=0.05", "train.precision=float32"])
     assert (0.05, "float32") == (changed.train.learning_rate, changed.train.precision)
+
+
+def test_float32_is_not_advised_to_those_who_have_it():
+    """It would change nothing."""
+    sentence = stagnation(precision="float32").warning(tuple(record(n, loss=0.7) for n in (1, 2, 3)))
+    assert sentence.endswith("nothing is learned. Train anew with a train.learning_rate below 0.1.")
+
+
+@pytest.mark.parametrize(
+    ("watch", "epochs"),
+    [
+        (stagnation(validation=(1, 1)), {"loss": 0.4, "val_loss": 0.1, "val_accuracy": 1.0}),
+        (stagnation((0,) * 19 + (1,), (0,) * 19 + (1,)), {"loss": 0.1, "val_loss": 0.15, "val_accuracy": 0.95}),
+        (stagnation(label_smoothing=0.95), {"loss": 0.6925, "accuracy": 0.99, "val_accuracy": 1.0}),
+        (stagnation(teacher_weight=1.0, teacher_temperature=9.0), {"loss": 0.69, "accuracy": 0.99}),
+    ],
+    ids=["one class in validation", "95 to 5", "smoothed", "soft teacher"],
+)
+def test_no_false_alarm(watch, epochs):
+    """Where the largest class is nearly all, or targets say hardly more than chance, learning looks like chance."""
+    history = tuple(record(n, **epochs) for n in (1, 2, 3))
+    assert [None] * 3 == [watch.warning(history[:n]) for n in (1, 2, 3)]
+
+
+def test_labels_may_be_the_cause():
+    """Noise is learned by heart: numbers that are too large are one of three causes."""
+    history = tuple(record(n, loss=0.3, val_accuracy=0.6) for n in (1, 2, 3))
+    assert "their labels do not follow from what they show, or the network's numbers" in stagnation().warning(history)
 
 
 @pytest.mark.parametrize(

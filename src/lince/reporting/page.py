@@ -104,7 +104,7 @@ def _environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"why_no_sets": calibration.why_no_sets, "quantity": quantity}
+    environment.filters |= {"what_is_missing": calibration.what_is_missing, "quantity": quantity}
     for name in ("percent", "percent_range", "probability", "points", "points_range", "file_size", "microseconds"):
         environment.filters[name] = getattr(formats, name)
     environment.filters["percent1"] = partial(formats.percent, digits=1)

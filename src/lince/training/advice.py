@@ -6,8 +6,9 @@ import math
 import shlex
 from pathlib import Path
 
+from lince.records import ComputeDtype
 from lince.sentences import share
-from lince.training.recipe import Quantize, Recipe
+from lince.training.recipe import Quantize, Recipe, Train
 
 # Times as many training images to read ranges from, where there are as many.
 _MORE_CALIBRATION = 5
@@ -83,6 +84,17 @@ def after_ladder(
     return f"What was trained is kept: {'; '.join(ways)}."
 
 
+def steadier(recipe: Train, *, precision: ComputeDtype) -> str:
+    """When training went astray: what to train with in place of the recipe's settings.
+
+    Args:
+        recipe: the `[train]` table in use.
+        precision: of the arithmetic in use.
+    """
+    exact = ", or with --set train.precision=float32" if precision == "bfloat16" else ""
+    return f"with a train.learning_rate below {recipe.learning_rate:g}{exact}"
+
+
 def after_chance(
     recipe: Recipe,
     *,
@@ -109,9 +121,12 @@ def after_chance(
     if loss is not None:
         return f"The float network is better than that: int8 has lost it. {loss}"
     forced = f"What was trained is kept: {_quantize(folder, '--force')} publishes it all the same."
-    learned = f"It is right for {share(training_accuracy, 0)} of its training images"
     if chance == 1:
-        return f"All test images are of one class: add images of the others to test on. {forced}"
+        return (
+            "All test images are of one class, so that no network could have more: add test images of the others, each "
+            f"of them another picture. {forced}"
+        )
+    learned = f"It is right for {share(training_accuracy, 0)} of its training images"
     if training_accuracy > (1 + chance) / 2:
         return (
             f"{learned}, so it has learned them by heart: add images, and look by "

@@ -112,7 +112,7 @@ def _sets(report: RunReport) -> str:
     """What prediction sets do, or why there are none."""
     sets = report.sets
     if sets.coverage is None or sets.mean_size is None:
-        return calibration.why_no_sets(report.calibration)
+        return calibration.what_is_missing(report.calibration)
     return (
         f"hold the true class for {share(sets.coverage.value)} of images (promised {100 * sets.target_coverage:.4g} %)"
         f", {sets.mean_size:.2f} classes on average{_before(report)}"

@@ -12,11 +12,10 @@ import numpy as np
 from lince import machine
 from lince.errors import TrainingError
 from lince.records import EpochRecord, ImageSpec, Split
-from lince.training import checkpoint
+from lince.training import advice, checkpoint, objective
 from lince.training import model as models
 from lince.training import optimizer as optimizers
 from lince.training.checkpoint import Checkpoint
-from lince.training.objective import labelled
 from lince.training.pace import ByEpochs, Pace
 from lince.training.recipe import Augment, Train
 from lince.training.teacher import Teacher
@@ -120,7 +119,7 @@ def _epoch(
     first_share = share = pace.done(epochs=epoch - 1, seconds=began)
     for batch, (turn, chosen) in enumerate(trainer.batches(epoch, rng), 1):
         step = trainer.step(chosen, share=share, turn=turn, rng=rng)
-        _require_finite(step["loss"], f"epoch {epoch}, batch {batch}", recipe)
+        _require_finite(step["loss"], f"epoch {epoch}, batch {batch}", trainer)
         total.add(step, len(chosen))
         seconds = clock() - began
         display.batch(
@@ -131,7 +130,7 @@ def _epoch(
         if share >= 1:  # by the clock, in the middle of an epoch
             break
     held_out = _validate(trainer.model, validation)
-    _require_finite(held_out.loss, f"the validation of epoch {epoch}", recipe)
+    _require_finite(held_out.loss, f"the validation of epoch {epoch}", trainer)
     return EpochRecord(
         epoch=epoch,
         loss=total.loss,
@@ -152,16 +151,16 @@ def _validate(model: keras.Model, split: Split) -> "_Mean":
         labels = split.labels[start : start + batch]
         pixels = split.images[start : start + batch].astype(np.float32)
         model.reset_metrics()
-        total.add(model.test_on_batch(pixels, labelled(labels, one_hot[labels]), return_dict=True), len(labels))
+        total.add(
+            model.test_on_batch(pixels, objective.labelled(labels, one_hot[labels]), return_dict=True), len(labels)
+        )
     return total
 
 
-def _require_finite(loss: float, where: str, recipe: Train) -> None:
+def _require_finite(loss: float, where: str, trainer: Trainer) -> None:
     if not math.isfinite(loss):
-        raise TrainingError(
-            f"The loss became {loss} in {where}, at learning_rate={recipe.learning_rate}. "
-            "Expected a finite number: lower train.learning_rate, or set train.precision=float32."
-        )
+        anew = advice.steadier(trainer.recipe, precision=objective.precision_of(trainer.model))
+        raise TrainingError(f"The loss became {loss} in {where}. Expected a finite number: train anew {anew}.")
 
 
 class _Mean:

@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Float32, Int64
 from keras import ops
 
+from lince.records import ComputeDtype
 from lince.training import optimizer as optimizers
 from lince.training.recipe import Train
 
@@ -20,9 +21,13 @@ def compile_model(model: keras.Model, recipe: Train) -> None:
     # XLA is slow at convolutions on CPUs: 72 images/s with JAX against TensorFlow's 428. JAX has nothing else.
     jit_compile = keras.backend.backend() == "jax"
     accuracy = keras.metrics.MeanMetricWrapper(_accuracy, name="accuracy")
-    is_bfloat16 = any(layer.compute_dtype == "bfloat16" for layer in model.layers)
-    optimizer = optimizers.create(recipe, precision="bfloat16" if is_bfloat16 else "float32")
+    optimizer = optimizers.create(recipe, precision=precision_of(model))
     model.compile(optimizer, _cross_entropy, metrics=[accuracy], jit_compile=jit_compile)
+
+
+def precision_of(model: keras.Model) -> ComputeDtype:
+    """What a network computes in; some of its layers are in float32 always."""
+    return "bfloat16" if any(layer.compute_dtype == "bfloat16" for layer in model.layers) else "float32"
 
 
 def labelled(labels: Int64[np.ndarray, " n"], targets: Float32[np.ndarray, "n k"]) -> Float32[np.ndarray, "n 1+k"]:

@@ -185,7 +185,7 @@ def _hold_out(dataset: Dataset, recipe: Recipe, *, seed: int) -> tuple[np.ndarra
         raise TrainingError(
             f"{quantity(len(everything) - len(dataset.left_out), 'training image')} of {len(everything.classes):,} "
             f"classes leave {len(kept):,} to train on and {len(held_out):,} to validate with. Expected at least one of "
-            "each: add images; a class that has three or more gives one to each split."
+            "each: add images; a class that has three or more different ones gives one to each split."
         )
     return kept, held_out
 

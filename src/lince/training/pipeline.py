@@ -128,7 +128,11 @@ class _Recorder:
         self.batch = display.batch
         self._display, self._folder = display, run.folder
         self._stagnation = Stagnation(
-            run.train.labels, run.validation.labels, num_classes=len(run.record.classes), recipe=run.recipe.train
+            run.train.labels,
+            run.validation.labels,
+            num_classes=len(run.record.classes),
+            recipe=run.recipe.train,
+            precision=run.record.precision,
         )
         state: Checkpoint | None = checkpoint.read(run.folder.checkpoint)
         self._history = state.history if state else ()

@@ -195,11 +195,14 @@ def _fit(logits: np.ndarray, run: Run) -> Calibration:
 
 
 def _warn_of_few(fitted: Calibration, run: Run, say: Say) -> None:
-    if no_sets := calibration.why_no_sets(fitted):
+    missing = calibration.what_is_missing(fitted)
+    if fitted.set_threshold is None:
         most = 100 * fitted.n // (fitted.n + 1) / 100
         again = shlex.join(["lince", "quantize", str(run.folder.path), "--set", f"calibrate.coverage={most}"])
-        say(f"{no_sets} Add images, or promise less: {again}")
+        say(f"{missing} Add images, or promise less: {again}")
         return
+    if missing:
+        say(missing)
     spread = calibration.coverage_spread_points(fitted)
     if spread > _COVERAGE_SPREAD_POINTS:
         few = quantity(fitted.n, "validation image")

@@ -111,8 +111,8 @@ class Augment(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         horizontal_flip: `random` mirrors half of the images in each turn through all of them; `alternating` mirrors
             each image in every other turn, so that two show all of them both ways round (Jordan 2024,
             arXiv:2404.00498).
-        cutout: side, pixels, of a square painted grey somewhere in the image (DeVries & Taylor 2017, arXiv:1708.04552);
-            0 for none.
+        cutout: side, pixels, of a square painted in the image's mean colour somewhere in it (DeVries & Taylor 2017,
+            arXiv:1708.04552); 0 for none.
         cutmix: share of the images of which a rectangle is that of another image, and as much of the target (Yun et al.
             2019, arXiv:1905.04899).
         teacher_translate: with a teacher, it is asked about the picture shifted anew by up to this many pixels each way

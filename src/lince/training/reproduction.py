@@ -6,7 +6,7 @@ from jaxtyping import Float32
 from lince import evaluate
 from lince.errors import TrainingError
 from lince.sentences import quantity, share
-from lince.training import checkpoint
+from lince.training import advice, checkpoint
 from lince.training import model as models
 from lince.training.checkpoint import Checkpoint
 from lince.training.loop import kept_epoch
@@ -42,12 +42,17 @@ def require_reproduced(run: Run, probabilities: Float32[np.ndarray, "n k"]) -> N
     trained, found, count = state.history[epoch - 1].val_accuracy, _accuracy(probabilities, run), len(run.validation)
     expected, source = trained, f"epoch {epoch}, whose weights were kept, had"
     if run.record.precision == "bfloat16":
-        if trained - found > _ROUNDED and round((trained - found) * count) > _ROUNDED_IMAGES:
+        if _is_beyond(trained - found, count, share=_ROUNDED, images=_ROUNDED_IMAGES):
             raise _error(run, found, trained, f"{source} in bfloat16")
         expected = _accuracy(_unfolded(run, state), run)
         source = "the same weights, before batch norm was multiplied into them, have"
-    if abs(found - expected) > _TOLERANCE and round(abs(found - expected) * count) > 1:
+    if _is_beyond(abs(found - expected), count, share=_TOLERANCE, images=1):
         raise _error(run, found, expected, source)
+
+
+def _is_beyond(difference: float, count: int, *, share: float, images: int) -> bool:
+    """Whether a difference of two shares is above both, in whole images of `count`: rounding decides nothing."""
+    return round(difference * count) > max(round(share * count, 9), images)
 
 
 def _unfolded(run: Run, state: Checkpoint) -> Float32[np.ndarray, "n k"]:
@@ -63,10 +68,9 @@ def _accuracy(probabilities: np.ndarray, run: Run) -> float:
 
 
 def _error(run: Run, found: float, expected: float, source: str) -> TrainingError:
-    train = run.recipe.train
+    anew = advice.steadier(run.recipe.train, precision=run.record.precision)
     return TrainingError(
         f"The trained network is right for {share(found)} of {quantity(len(run.validation), 'validation image')}, "
         f"where {source} {share(expected)}. Expected the same share: its numbers are too large to compute with. "
-        f"Nothing was published, and the weights are kept in {str(run.folder.path)!r}. Train anew with --set "
-        f"train.precision=float32, or with a train.learning_rate below {train.learning_rate:g}."
+        f"Nothing was published, and the weights are kept in {str(run.folder.path)!r}. Train anew {anew}."
     )

@@ -1,10 +1,11 @@
 """Signs, while it is trained, that a network learns nothing: what to tell the user after an epoch."""
 
 import numpy as np
-from jaxtyping import Int64
+from jaxtyping import Float64, Int64
 
-from lince.records import EpochRecord
+from lince.records import ComputeDtype, EpochRecord
 from lince.sentences import share
+from lince.training import advice
 from lince.training.recipe import Train
 from lince.training.targets import class_weights
 
@@ -22,25 +23,33 @@ class Stagnation:
         validation: i64[M], labels of validation images.
         num_classes: K.
         recipe: how targets are smoothed and weighed. A teacher's answers are taken to have the labels' mean.
+        precision: of the arithmetic.
     """
 
     def __init__(
-        self, train: Int64[np.ndarray, " n"], validation: Int64[np.ndarray, " m"], *, num_classes: int, recipe: Train
+        self,
+        train: Int64[np.ndarray, " n"],
+        validation: Int64[np.ndarray, " m"],
+        *,
+        num_classes: int,
+        recipe: Train,
+        precision: ComputeDtype = "float32",
     ):
         counts = np.bincount(train, minlength=num_classes)
         share = class_weights(counts, balance=recipe.class_balance) * counts / counts.sum()
-        target = (1 - recipe.label_smoothing) * share + recipe.label_smoothing / num_classes
-        target = target[target > 0]
-        self.loss = float(-(target * np.log(target)).sum())
-        self.accuracy = float(np.bincount(validation).max() / len(validation))
-        self._repair = f"Try a train.learning_rate below {recipe.learning_rate:g}, or --set train.precision=float32."
+        self.loss = _entropy((1 - recipe.label_smoothing) * share + recipe.label_smoothing / num_classes)
+        # Halfway from the largest class to all: targets that are much softened leave the loss near chance.
+        self._much = (1 + counts.max() / counts.sum()) / 2
+        held_out = np.bincount(validation) / len(validation)
+        self.accuracy, self._val_loss = float(held_out.max()), _entropy(held_out)
+        self._repair = f"Train anew {advice.steadier(recipe, precision=precision)}."
 
     def warning(self, history: tuple[EpochRecord, ...]) -> str | None:
         """What to tell the user after the last of at least one epoch; None when there is nothing new."""
         learned = [record.loss < _LEARNED * self.loss for record in history]
-        at_chance = [record.loss >= _AT_CHANCE * self.loss for record in history]
+        at_chance = [record.loss >= _AT_CHANCE * self.loss and record.accuracy < self._much for record in history]
         only_training = [
-            known and record.val_accuracy <= self.accuracy for known, record in zip(learned, history, strict=True)
+            known and self._is_at_chance_in_validation(record) for known, record in zip(learned, history, strict=True)
         ]
         chance = f"chance ({self.loss:.2f})"
         if _begins_to_last(at_chance) and not any(learned):
@@ -50,10 +59,21 @@ class Stagnation:
         if _begins_to_last(only_training):
             return (
                 f"For {_PATIENCE} epochs no more than {share(self.accuracy, 0)} of the validation images were right, "
-                f"the largest class's share, though the training loss fell: the network's numbers may be too large. "
-                f"{self._repair}"
+                "the largest class's share, though the training loss fell: there are too few training images, their "
+                "labels do not follow from what they show, or the network's numbers are too large. For the last: "
+                f"{self._repair[0].lower()}{self._repair[1:]}"
             )
         return None
+
+    def _is_at_chance_in_validation(self, record: EpochRecord) -> bool:
+        """Where one class is nearly all, a network that learns is right no more often for long, but its loss falls."""
+        return record.val_accuracy <= self.accuracy < 1 and record.val_loss >= _AT_CHANCE * self._val_loss
+
+
+def _entropy(shares: Float64[np.ndarray, " k"]) -> float:
+    """The cross-entropy of answering these shares to every image, in nats."""
+    shares = shares[shares > 0]
+    return float(-(shares * np.log(shares)).sum())
 
 
 def _begins_to_last(signs: list[bool]) -> bool:
