@@ -365,7 +365,7 @@ class TestReadRefusesManifests:
     def test_temperature_that_is_no_number(self, refuse_manifest, temperature):
         """JSON has no NaN and no infinity; what stands there instead is not a number."""
         refuse_manifest(
-            r"calibration\.temperature received None\. Expected a number\.", calibration=Calibration(temperature)
+            r"calibration\.temperature received null\. Expected a number\.", calibration=Calibration(temperature)
         )
 
     @pytest.mark.parametrize("field", ["coverage", "set_threshold", "abstain_below", "uniform_share"])

@@ -110,7 +110,7 @@ def test_a_threshold_of_nothing_is_no_threshold(content):
     few = Calibration(temperature=1.2, set_threshold=0.0625, abstain_below=0.0, n=1, uniform_share=0.4)
     words = Reader(html_report(replace(content, calibration=few))).words
     assert "Fitted on 1 validation image: logits are divided" in words
-    assert "“I don't know” is never answered." in words
+    assert "The model never answers “I don't know”." in words
     assert "0.0000" not in words
     assert "which is as much as 1 image can show" in words
 
