@@ -231,12 +231,17 @@ def needs(what: str, extra: str) -> Iterator[None]:
 
 def say_start(run: Any) -> None:
     """Says what an open run holds, and which files were left out."""
+    from lince.data.proportions import Proportions, measure
+
     reading = f"Folders: {run.record.reading} " if run.record.reading else ""
     say(
         f"{run.folder.path}: {len(run.train):,} images to train on, {len(run.validation):,} to validate, "
         f"{len(run.test):,} to test, {len(run.record.classes)} classes; {run.record.precision}. "
         f"{reading}{_FITTED[run.recipe.fit]} {run.recipe.image_size} × {run.recipe.image_size}."
     )
+    shapes = measure(run.train.sizes) if run.train.sizes is not None else Proportions()
+    if run.recipe.fit == "crop" and shapes.suggested != "crop":
+        say(f"{shapes.not_square:,} of {quantity(shapes.n, 'picture')} are not square; {shapes.advice}.")
     for warning in run.record.warnings:
         say(f"Warning: {warning}")
     if run.record.teacher:

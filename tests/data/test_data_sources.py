@@ -362,6 +362,11 @@ class TestPrintable:
         """Every script, and the path of another operating system."""
         assert name == printable(name)
 
+    def test_names_in_a_locale_of_ascii_are_those_of_their_bytes(self):
+        """Python then gives each byte of `avião` above 127 as half of a surrogate."""
+        assert "avião/ñ.png" == printable("avião/ñ.png".encode().decode("ascii", "surrogateescape"))
+        assert r"a\udce9" == printable("é".encode("latin-1").decode("ascii", "surrogateescape").join(["a", ""]))
+
     def test_every_end_of_a_line_is_escaped(self):
         """Nothing that `str.splitlines` breaks at is left, nor anything that is no Unicode."""
         names = [chr(code) for code in range(0x11000)]

@@ -4,6 +4,7 @@ import posixpath
 import re
 import zipfile
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol, Self
 
@@ -92,7 +93,10 @@ def printable(name: str) -> str:
 
     Returns:
         The name with escapes as Python writes them, such as `\\x1b`; of two names without a backslash, never the same.
+        Bytes that are UTF-8 are read as that, also in a locale such as C, whose names are ASCII.
     """
+    with suppress(UnicodeError):
+        name = name.encode("utf-8", "surrogateescape").decode("utf-8")
     return _HARMFUL.sub(lambda found: found[0].encode("unicode_escape").decode(), name)
 
 

@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import UInt16
 
 from lince.records import ResizeRule
+from lince.sentences import share
 
 # Shares of a picture's area. Below the first it counts as square: 20 pixels of 400. A crop that takes less than the
 # second on average is what networks for photographs are trained with.
@@ -33,6 +34,15 @@ class Proportions:
     narrowest: float = 1.0
     widest: float = 1.0
     suggested: ResizeRule = "crop"
+
+    @property
+    def advice(self) -> str:
+        """What a crop costs, and which `--fit` to think of where that is much; the end of a sentence."""
+        mean, most = share(self.cut_mean, 0), share(self.cut_most, 0)
+        cost = f"a crop to the centre cuts off {mean} of a picture on average, {most} at most"
+        if self.suggested == "crop":
+            return cost
+        return f"{cost}: where that holds what matters, train with --fit {self.suggested}"
 
 
 def measure(sizes: UInt16[np.ndarray, "n 2"]) -> Proportions:

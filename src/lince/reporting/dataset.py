@@ -8,7 +8,7 @@ from rich.text import Text
 
 from lince.data.checking import CheckReport, Copy, CopyPair
 from lince.data.proportions import Proportions
-from lince.sentences import quantity, share
+from lince.sentences import quantity
 
 # Enough to see what is going on; --json lists all.
 _LISTED = 10
@@ -83,14 +83,7 @@ def _look_alike(report: CheckReport, size: str) -> str:
 
 def _proportions(found: Proportions) -> str:
     """How many, what a crop would cut off, and which `--fit` to think of."""
-    if not found.not_square:
-        return "0"
-    mean, most = share(found.cut_mean, 0), share(found.cut_most, 0)
-    cut = f"a crop to the centre cuts off {mean} of a picture on average, {most} at most"
-    sentence = f"{found.not_square:,} of {found.n:,}; {cut}"
-    if found.suggested == "crop":
-        return sentence
-    return f"{sentence}: where that holds what matters, train with --fit {found.suggested}"
+    return f"{found.not_square:,} of {found.n:,}; {found.advice}" if found.not_square else "0"
 
 
 def _list(title: str, lines: Iterable[str]) -> Table:
