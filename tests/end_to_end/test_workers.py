@@ -260,7 +260,7 @@ def test_no_temporary_folder(workers: str):
         "tempfile.gettempdir = tempfile._gettempdir = none\n"
         "from lince.cli import main; main()"
     )
-    command = [COMMAND[0].replace("/lince", "/python"), "-c", code, "serve", "--port", "0", "--workers", workers]
+    command = [str(Path(COMMAND[0]).with_name("python")), "-c", code, "serve", "--port", "0", "--workers", workers]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         first = process.stderr.readline()
         if workers == "1":
