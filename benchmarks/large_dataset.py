@@ -37,10 +37,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from lince import data, machine
+from lince import data
 from lince.data import cache
-from lince.records import ImageSpec, Split
+from lince.system import machine
 from lince.training import recipes
+from lince.types import ImageSpec, Split
 
 _STEPS = ("decode", "epoch", "train", "check")
 _SAMPLE_S = 0.05
@@ -175,9 +176,9 @@ def _train(options: argparse.Namespace) -> dict[str, object]:
 
 def _step_times(train: Split, options: argparse.Namespace) -> dict[str, list[float]]:
     """Seconds of steps of each kind, one after the other in each round, on one model."""
+    from lince.networks import families as models
     from lince.training import backend
-    from lince.training import model as models
-    from lince.training.trainer import Trainer, initialise_from
+    from lince.training.step import Trainer, initialise_from
 
     recipe = recipes.load(options.train, [f"image_size={options.image_size}"])
     precision = backend.resolve_precision(recipe.train.precision)

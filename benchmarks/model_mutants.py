@@ -22,9 +22,9 @@ from pathlib import Path
 
 import numpy as np
 
-from lince import artifact
-from lince.classifier import Classifier
 from lince.errors import LinceError
+from lince.inference.classifier import Classifier
+from lince.model_file import artifact
 
 REFUSED, LOADED = "refused", "loaded"
 _PATIENCE_S = 120  # for one mutant

@@ -20,9 +20,9 @@ import numpy as np
 from mutation import json_mutant, mutant, with_checksums
 from ordinary_images import photo, saved
 
-from lince import data, images, remote
+from lince import client, data, images
 from lince.errors import ImageError, LinceError
-from lince.records import ImageSpec
+from lince.types import ImageSpec
 
 _SPEC = ImageSpec()
 _CLASSES = ("ant", "bee", "cat")
@@ -148,7 +148,7 @@ class Answers:
     def __call__(self, seed: int) -> None:
         self._rng = np.random.default_rng((2, seed))
         with suppress(LinceError):
-            remote.server_predict(self._url, _CLASSES, timeout_s=5)(self._images)
+            client.server_predict(self._url, _CLASSES, timeout_s=5)(self._images)
 
     def _serve(self) -> None:
         with suppress(OSError):

@@ -14,9 +14,9 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.tools import flatbuffer_utils
 
-from lince import artifact
-from lince.artifact import Artifact
-from lince.training import packing
+from lince.model_file import artifact
+from lince.model_file.artifact import Artifact
+from lince.quantization import flatbuffer_writer
 
 _CREATED = datetime(2026, 1, 1, tzinfo=UTC)
 WORDS = (0, 1, 2, 3, 4, 7, 8, 127, 255, 256, 2**16, 2**30, 2**31 - 1, -(2**31), -1, -2, -128)
@@ -107,7 +107,7 @@ def _with_other_field(flatbuffer: bytes, rng: np.random.Generator) -> bytes:
         try:
             for _ in range(rng.choice((1, 1, 2))):
                 _change(model, rng)
-            return packing.pack(model)
+            return flatbuffer_writer.pack(model)
         except Exception:  # values that have no place in a flatbuffer raise many types
             continue
 

@@ -27,7 +27,7 @@ import numpy as np
 from server_process import running_server
 
 from lince import data
-from lince.classifier import Classifier
+from lince.inference.classifier import Classifier
 
 PARTS = 16
 

@@ -32,13 +32,17 @@ from pathlib import Path
 import numpy as np
 from pareto_chart import Limit, Point, draw
 
-from lince import artifact, evaluate, golden, latency, machine, native, subject
-from lince.classifier import Network
+from lince.cli import evaluated_model
 from lince.errors import LinceError
-from lince.files import write_atomically
+from lince.evaluation import accuracy as evaluate
+from lince.inference import latency
+from lince.inference.classifier import Network
 from lince.metrics import accuracy_interval
-from lince.records import Interval
+from lince.model_file import artifact, golden
 from lince.reporting import plots
+from lince.system import machine, quiet
+from lince.system.files import write_atomically
+from lince.types import Interval
 
 # What the recipes promise. The bytes of the first two are those of MLPerf Tiny's networks for images, of which ResNet-8
 # is the smaller; the rest are round figures of our own.
@@ -76,7 +80,7 @@ def main() -> int:
     """Measures, draws, and prints."""
     options = _options()
     yardsticks = frozenset(options.yardstick)
-    with native.hushed():
+    with quiet.hushed():
         contestants = [*from_files(options.models), *map(from_record, options.recorded)]
         check(contestants, yardsticks)
         contestants = [counted(one, options.data) if one.accuracy is None else one for one in contestants]
@@ -157,8 +161,8 @@ def counted(contestant: Contestant, source: str) -> Contestant:
     Raises:
         LinceError: it cannot be measured on this source.
     """
-    found = subject.find(str(contestant.path))
-    images = subject.images(found, source, "test", progress=lambda done, total, what: None)
+    found = evaluated_model.find(str(contestant.path))
+    images = evaluated_model.images(found, source, "test", progress=lambda done, total, what: None)
     report = evaluate.evaluate(found.predict, images)
     return replace(contestant, accuracy=report.accuracy, n=report.n)
 
@@ -214,9 +218,9 @@ def _untrained(name: str) -> tuple[bytes, np.ndarray]:
     from lince.training import backend  # here, since model files are measured without the training framework
 
     backend.prepare()
-    from lince.training import model as models
+    from lince.networks import families as models
+    from lince.quantization.quantizer import quantize
     from lince.training import recipes
-    from lince.training.quantize import quantize
 
     recipe = recipes.load(name)
     model = models.build(recipe.model, spec=recipe.spec, num_classes=10, precision="float32", seed=0, folded=True)

@@ -11,8 +11,8 @@ from matplotlib.text import Annotation
 from matplotlib.ticker import FuncFormatter, LogLocator, MultipleLocator, NullFormatter
 from matplotlib.transforms import Bbox
 
-from lince.records import Interval
 from lince.reporting import formats
+from lince.types import Interval
 
 Unit = Callable[[float], str]
 

@@ -24,7 +24,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from lince import machine
+from lince.system import machine
 
 SIZE, PRODUCTS, MEASUREMENTS = 2048, 10, 15
 
@@ -55,8 +55,9 @@ def measure(options: argparse.Namespace) -> dict[str, float]:
     from lince.training import backend
 
     backend.prepare()
-    from lince.run import RunFolder
-    from lince.training import pipeline, recipes
+    from lince import pipeline
+    from lince.runs.run_folder import RunFolder
+    from lince.training import recipes
 
     recipe, watch = recipes.load(options.recipe, options.overrides), _Watch()
     with tempfile.TemporaryDirectory() as folder:

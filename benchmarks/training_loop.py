@@ -28,8 +28,9 @@ from pathlib import Path
 
 import numpy as np
 
-from lince import data, machine
-from lince.records import EpochRecord, Split
+from lince import data
+from lince.system import machine
+from lince.types import EpochRecord, Split
 
 KINDS = ("plain", "bare", "stepped", "eigen", "lince")
 VALIDATION_IMAGES = 2000
@@ -109,12 +110,15 @@ def _summary(found: dict[str, list[dict]], options: argparse.Namespace) -> dict:
 def _lince(recipe, train: Split, validation: Split, *, epochs: int) -> dict[str, float]:
     import msgspec
 
-    from lince.training import loop, model
+    from lince.networks import families
+    from lince.training import loop
     from lince.training.backend import resolve_precision
-    from lince.training.trainer import initialise_from
+    from lince.training.step import initialise_from
 
     history, precision = _History(), resolve_precision(recipe.train.precision)
-    network = model.build(recipe.model, spec=recipe.spec, num_classes=len(train.classes), precision=precision, seed=0)
+    network = families.build(
+        recipe.model, spec=recipe.spec, num_classes=len(train.classes), precision=precision, seed=0
+    )
     initialise_from(train, network, recipe.model, seed=0)
     with tempfile.TemporaryDirectory() as folder:
         loop.fit(
@@ -149,10 +153,10 @@ def _keras(recipe, train: Split, validation: Split, *, epochs: int, kind: str) -
     import keras
     from keras import layers
 
-    from lince.training import model
+    from lince.networks import families
 
     num_classes = len(train.classes)
-    network = model.build(recipe.model, spec=recipe.spec, num_classes=num_classes, precision="float32", seed=0)
+    network = families.build(recipe.model, spec=recipe.spec, num_classes=num_classes, precision="float32", seed=0)
     if kind != "bare":
         ranges = recipe.augment
         geometry = [

@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 import typer
 
-from lince.cli import app
+from lince.cli.commands import app
 from lince.schema import takes
 from lince.training.recipe import Recipe
 

@@ -33,19 +33,21 @@ from IPython.display import Markdown
 from matplotlib.figure import Figure
 from rich.console import Console
 
-from lince import calibration, evaluate
-from lince.answers import answer
-from lince.classifier import Classifier
+from lince import calibration
 from lince.data.progress import silent
+from lince.evaluation import accuracy
+from lince.inference.answers import answer
+from lince.inference.classifier import Classifier
 from lince.reporting import plots, tables
-from lince.reporting.run import write_run_report
-from lince.run import RunFolder
+from lince.reporting.run_report import write_run_report
+from lince.runs.run_folder import RunFolder
 from lince.training import backend, recipes
 
 # Keras reads its backend from the environment once, while it is imported: it is set up first, then imported.
 backend.prepare()
-from lince.training import augment, pipeline  # noqa: E402 (after prepare)
-from lince.training import model as models  # noqa: E402 (after prepare)
+from lince import pipeline  # noqa: E402 (after prepare)
+from lince.networks import families as models  # noqa: E402 (after prepare)
+from lince.training.augmentation import affine  # noqa: E402 (after prepare)
 
 # %% [markdown]
 # ## What to train on, and how
@@ -123,11 +125,11 @@ show(run.train.images[chosen], [classes[label] for label in run.train.labels[cho
 # %%
 originals = run.train.images[chosen[:3]]
 drawn = [
-    augment.augment(
+    affine.augment(
         originals,
         run.recipe.augment,
         np.random.default_rng(draw),
-        mirror=augment.mirrored(chosen[:3], run.recipe.augment, turn=draw + 1, seed=SEED),
+        mirror=affine.mirrored(chosen[:3], run.recipe.augment, turn=draw + 1, seed=SEED),
     )
     for draw in range(7)
 ]
@@ -184,7 +186,7 @@ plots.loss_curves(history, patience=run.recipe.train.patience)
 
 # %%
 float_predict = pipeline.float_predict(pipeline.trained_model(run.folder))
-float_report = evaluate.evaluate(float_predict, run.test)
+float_report = accuracy.evaluate(float_predict, run.test)
 tables.report_table(float_report, title="Float network, test images")
 
 # %% [markdown]
@@ -266,7 +268,7 @@ answer(classifier.predict(first), 0, classes, top=3)
 # What was measured is what is served: evaluating the file gives the very numbers of the report.
 
 # %%
-file_report = evaluate.evaluate(classifier.probabilities, run.test)
+file_report = accuracy.evaluate(classifier.probabilities, run.test)
 prediction = classifier.predict(run.test.images)
 file_sets = calibration.set_report(prediction, run.test.labels, classifier.manifest.calibration)
 print(f"accuracy of the model file {file_report.accuracy.value:.2%}, of the report {report.int8.accuracy.value:.2%}")

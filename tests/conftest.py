@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 import synthetic
-from lince.records import Dataset, ImageSpec
-from lince.run import RunFolder
+from lince.runs.run_folder import RunFolder
+from lince.types import Dataset, ImageSpec
 
 # Small enough to train in a second, large enough to learn `synthetic`'s classes; keys that a test leans on are named.
 RECIPE = """\
@@ -49,6 +49,8 @@ coverage = 0.8  # 15 images to validate are too few for 0.95
 """
 
 Lince = Callable[..., subprocess.CompletedProcess]
+
+pytest_plugins = ["training_fixtures"]  # for all packages of what trains
 
 
 @pytest.fixture(scope="session", autouse=True)

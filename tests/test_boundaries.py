@@ -14,8 +14,8 @@ PREDICT = """
 import sys
 from pathlib import Path
 
-from lince.classifier import Classifier
-from lince.predict import predict_paths
+from lince.inference.classifier import Classifier
+from lince.inference.folder_prediction import predict_paths
 
 [row] = predict_paths(Classifier.load(sys.argv[1]), [Path(sys.argv[2])], top=1)
 assert "label" in row, row
@@ -24,7 +24,7 @@ assert "label" in row, row
 COMMANDS = """
 import contextlib, sys
 
-from lince.cli import main
+from lince.cli.commands import main
 
 for command in (["predict", sys.argv[1], sys.argv[2]], ["inspect", sys.argv[1]], ["--help"], ["serve", "--help"]):
     sys.argv[1:], kept = command, sys.argv[1:]
@@ -38,7 +38,7 @@ MEASURE = """
 import contextlib, sys
 
 sys.modules.update(dict.fromkeys(sys.argv[3].split()))  # an import of these fails, as where they are not installed
-from lince.cli import main
+from lince.cli.commands import main
 
 model, data = sys.argv[1:3]
 for command in (["evaluate", model, data], ["data", "check", data], ["bench", model], ["evaluate", model, "--foreign"]):

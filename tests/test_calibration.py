@@ -7,7 +7,7 @@ import pytest
 
 from lince import calibration, metrics
 from lince.errors import LinceError
-from lince.records import Calibration
+from lince.types import Calibration
 
 FOUR = np.log(np.array([[8, 1, 1], [1, 7, 2], [2, 2, 6], [5, 4, 1]], np.float32))  # odds of ten
 

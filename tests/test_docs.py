@@ -15,14 +15,14 @@ import numpy as np
 import pytest
 import typer
 
-from lince import artifact
-from lince.classifier import Classifier
-from lince.cli import app
-from lince.published import Certificate, Manifest
-from lince.records import ImageSpec
-from lince.run import RunFolder
+from lince.cli.commands import app
+from lince.inference.classifier import Classifier
+from lince.model_file import artifact
+from lince.model_file.manifest import Certificate, Manifest
+from lince.runs.run_folder import RunFolder
 from lince.training import recipes
 from lince.training.recipe import Recipe
+from lince.types import ImageSpec
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -89,7 +89,9 @@ def test_decision_has_the_four_parts(page: Path):
 def test_paths_in_prose_exist(page: Path):
     """Paths of the repository, written as `src/…`, `docs/…` and so on, are there."""
     text = FENCE.sub("", page.read_text(encoding="utf-8"))
-    paths = re.findall(r"`((?:src|docs|tests|notebooks|benchmarks|requirements|training)/[\w./-]+)`", text)
+    packages = "|".join(path.name for path in (ROOT / "src/lince").iterdir() if path.is_dir())
+    named = rf"(?:src|docs|tests|notebooks|benchmarks|requirements)/[\w./-]+|(?:{packages})/[\w./-]+\.py"
+    paths = re.findall(rf"`({named})`", text)
     assert [path for path in paths if not any((top / path).exists() for top in (ROOT, ROOT / "src/lince"))] == []
 
 
@@ -168,12 +170,12 @@ def _words(text: str) -> str:
 
 
 def _tree_paths(tree: str) -> list[str]:
-    """Paths of a tree by indentation: a line's name is what stands before two spaces; names alone share a line."""
+    """Paths of a tree by indentation: names stand before two spaces, and may share a line."""
     paths, parent = [], ""
     for line in tree.splitlines():
         names = re.split(r"\s{2,}", line.strip())
         if line.startswith(" "):
-            paths.append(parent + line.split()[0])
+            paths += [parent + name for name in names if re.fullmatch(r"[\w.]+(\.py|/)", name)]
         elif names[0].endswith("/"):
             parent = names[0]
             paths.append(parent)

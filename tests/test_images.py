@@ -14,7 +14,7 @@ from lince import image_decoding
 from lince.encoded_image import Structure
 from lince.errors import ImageError
 from lince.images import decode
-from lince.records import ImageLimits, ImageSpec
+from lince.types import ImageLimits, ImageSpec
 
 SPEC = ImageSpec(height=8, width=8)
 RED, BLUE, WHITE = (255, 0, 0), (0, 0, 255), (255, 255, 255)
@@ -270,7 +270,7 @@ import io, re, sys
 from pathlib import Path
 from PIL import Image
 from lince.images import decode
-from lince.records import ImageSpec
+from lince.types import ImageSpec
 
 def peak_bytes():
     return int(re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1]) * 1024

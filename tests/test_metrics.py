@@ -7,7 +7,7 @@ import pytest
 
 from lince import metrics
 from lince.errors import LinceError
-from lince.records import ClassScore
+from lince.types import ClassScore
 
 # Row = true class: 3 cats (2 right), 2 dogs (1 right), no fox in the data and one answer "fox"; nothing ever "owl".
 CONFUSION = np.array([[2, 1, 0, 0], [0, 1, 1, 0], [0, 0, 0, 0], [0, 0, 0, 0]])

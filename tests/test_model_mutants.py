@@ -11,9 +11,9 @@ import pytest
 from ai_edge_litert.tools import flatbuffer_utils
 from mutate_model import Mutants, refit
 
-from lince import artifact
-from lince.run import RunFolder
-from lince.training import packing
+from lince.model_file import artifact
+from lince.quantization import flatbuffer_writer
+from lince.runs.run_folder import RunFolder
 
 SHIPPED = artifact.locate(artifact.SHIPPED)
 
@@ -33,7 +33,7 @@ def sum_without_multiplier(flatbuffer: bytes) -> bytes:
         one for one in graph.operators if flatbuffer_utils.opcode_to_name(model, one.opcodeIndex) == "ADD"
     ]
     graph.tensors[addition.outputs[0]].quantization.scale = [1e-9]
-    return packing.pack(model)
+    return flatbuffer_writer.pack(model)
 
 
 @pytest.fixture(scope="module", params=[first_fields_lost, sum_without_multiplier])
@@ -113,4 +113,4 @@ def test_weights_may_be_anything(run: RunFolder):
     model = flatbuffer_utils.read_model_from_bytearray(bytearray(sound.flatbuffer))
     largest = max(model.buffers, key=lambda buffer: 0 if buffer.data is None else len(buffer.data))
     largest.data = np.random.default_rng(0).integers(0, 256, len(largest.data), dtype=np.uint8)
-    assert artifact.decode(refit(sound, packing.pack(model))).manifest.name == "mutant"
+    assert artifact.decode(refit(sound, flatbuffer_writer.pack(model))).manifest.name == "mutant"

@@ -13,10 +13,10 @@ from pareto import from_files, from_record
 from pareto_chart import Limit, Point, draw
 from PIL import Image
 
-from lince import artifact
-from lince.classifier import Classifier
+from lince.inference.classifier import Classifier
 from lince.metrics import accuracy_interval
-from lince.records import Interval
+from lince.model_file import artifact
+from lince.types import Interval
 
 PROGRAM = Path(__file__).parents[1] / "benchmarks" / "pareto.py"
 

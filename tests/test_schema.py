@@ -11,10 +11,10 @@ from msgspec import Meta, Struct, inspect
 
 from lince import schema
 from lince.errors import DataError, LinceError, ResumeError
-from lince.published import Manifest, RunReport, Study
-from lince.records import EpochRecord
-from lince.run import RunFolder, RunRecord
+from lince.model_file.manifest import Manifest, RunReport, Study
+from lince.runs.run_folder import RunFolder, RunRecord
 from lince.training.recipe import Recipe
+from lince.types import EpochRecord
 
 FILES = (Recipe, RunRecord, RunReport, Study, Manifest, EpochRecord)
 """Every record that is read from a file."""

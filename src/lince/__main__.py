@@ -1,6 +1,6 @@
 """`python -m lince` is `lince`."""
 
-from lince.cli import main
+from lince.cli.commands import main
 
 if __name__ == "__main__":
     main()

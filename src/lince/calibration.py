@@ -31,8 +31,8 @@ from jaxtyping import Bool, Float32, Int64
 
 from lince import metrics
 from lince.errors import LinceError
-from lince.records import Calibration, Prediction, SetReport
-from lince.sentences import quantity
+from lince.text import quantity
+from lince.types import Calibration, Prediction, SetReport
 
 # 1 / T has the gamma distribution of shape weight + 1 and rate weight. Its mode is T = 1, the probabilities that
 # training by cross-entropy aims at; 95 % of it are T from 0.28 to 3.2. Optima of our networks were 0.58 to 2.61.

@@ -13,7 +13,7 @@
     ├── ModelFileError            a model file that is broken, foreign or tampered with
     └── ServiceError              a server that cannot start, or answers something else than Lince
 
-`cli.py` turns a LinceError into exit code 1; the server's error table turns an ImageError into a 4xx.
+`cli/commands.py` turns a LinceError into exit code 1; the server's error table turns an ImageError into a 4xx.
 """
 
 from typing import Literal

@@ -9,7 +9,7 @@ from jaxtyping import UInt8
 
 from lince import image_decoding
 from lince.encoded_image import Structure
-from lince.records import ImageLimits, ImageSpec
+from lince.types import ImageLimits, ImageSpec
 
 FORMATS = image_decoding.FORMATS
 _JPEG_EXTENSIONS = (".jpg", ".jpeg", ".jpe", ".jfif", ".jfi", ".jif", ".pjpeg", ".pjp")  # browsers save all of these

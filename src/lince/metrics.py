@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int64
 
 from lince.errors import LinceError
-from lince.records import ClassScore, Interval
+from lince.types import ClassScore, Interval
 
 Z95 = NormalDist().inv_cdf(0.975)  # 1.96: 2.5 % of a normal distribution lie on each side of ±1.96
 

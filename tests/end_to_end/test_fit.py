@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lince import artifact, images
-from lince.classifier import Classifier
-from lince.run import RunFolder
+from lince import images
+from lince.inference.classifier import Classifier
+from lince.model_file import artifact
+from lince.runs.run_folder import RunFolder
 
 WIDE = (93, 31)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lince.run import RunFolder
+from lince.runs.run_folder import RunFolder
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="Windows has neither kill -9 nor SIGINT to one process")
 

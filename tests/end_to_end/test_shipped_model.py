@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from lince import artifact
+from lince.model_file import artifact
 
 DATA = Path(__file__).parents[3] / "shared" / "data" / "cifar10-jpeg.zip"
 

@@ -19,7 +19,7 @@ import pytest
 from hostile_requests import black_png
 from server_process import COMMAND, ServerProcess, running_server
 
-from lince import artifact
+from lince.model_file import artifact
 
 pytestmark = pytest.mark.skipif(not Path("/proc").exists(), reason="finds the workers in /proc")
 
@@ -258,7 +258,7 @@ def test_no_temporary_folder(workers: str):
         "import tempfile, sys\n"
         "def none(): raise FileNotFoundError(2, 'No usable temporary directory found')\n"
         "tempfile.gettempdir = tempfile._gettempdir = none\n"
-        "from lince.cli import main; main()"
+        "from lince.cli.commands import main; main()"
     )
     command = [str(Path(COMMAND[0]).with_name("python")), "-c", code, "serve", "--port", "0", "--workers", workers]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from lince import metrics
-from lince.evaluate import report_from
-from lince.published import Certificate
-from lince.records import EpochRecord, Interval, Report, SetReport, Split
+from lince.evaluation.accuracy import report_from
+from lince.model_file.manifest import Certificate
+from lince.types import EpochRecord, Interval, Report, SetReport, Split
 
 CLASSES = ("cat", "dog [brown]", "fox & <b>cub</b>")
 

@@ -11,7 +11,7 @@ import pytest
 from app_client import AppClient, MakeClient, Png
 from PIL import Image
 
-from lince.classifier import Classifier
+from lince.inference.classifier import Classifier
 from lince.serving.app import create_app
 from lince.serving.settings import ServeSettings
 

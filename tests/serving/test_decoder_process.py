@@ -14,9 +14,9 @@ from PIL import Image
 
 from lince import images
 from lince.errors import ImageError
-from lince.records import ImageLimits, ImageSpec
 from lince.serving.decoder_process import DecoderProcess
 from lince.serving.errors import RequestError
+from lince.types import ImageLimits, ImageSpec
 
 SPEC = ImageSpec(24, 40)
 LIMITS = ImageLimits()

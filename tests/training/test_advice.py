@@ -10,13 +10,16 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import pytest
-from test_ladder import make_scaled, publish
+from tests.quantization.test_fallback import make_scaled, publish
 
-from lince import artifact, cli
+from lince import pipeline
+from lince.cli import commands as cli
 from lince.data.progress import silent
 from lince.errors import GateError
-from lince.run import RunFolder
-from lince.training import advice, judging, pipeline
+from lince.model_file import artifact
+from lince.publishing import acceptance
+from lince.runs.run_folder import RunFolder
+from lince.training import advice
 from lince.training.recipe import Quantize
 
 
@@ -237,5 +240,5 @@ class TestVerdict:
         opened = pipeline.resume(copy, progress=silent)
         report = pipeline.publish(opened, say=lambda _: None)
         flatbuffer = artifact.read(copy.model).flatbuffer
-        assert report.training_accuracy == judging._training_accuracy(flatbuffer, opened)
+        assert report.training_accuracy == acceptance._training_accuracy(flatbuffer, opened)
         assert report.training_accuracy.value > 0.9

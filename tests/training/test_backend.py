@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from lince import machine
+from lince.system import machine
 from lince.training import backend
 
 

@@ -10,12 +10,12 @@ import pytest
 
 import synthetic
 from lince.errors import ResumeError, TrainingError
-from lince.records import EpochRecord, ImageSpec
+from lince.networks import families as models
 from lince.training import checkpoint
-from lince.training import model as models
 from lince.training.checkpoint import Checkpoint
-from lince.training.optimizer import Muon
+from lince.training.optimizers import Muon
 from lince.training.recipe import Pooled, Vgg
+from lince.types import EpochRecord, ImageSpec
 
 HISTORY = (
     EpochRecord(1, 1.5, 0.25, 1.25, 0.5, 1e-3, 900.0, 1.0),

@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from lince import artifact
+from lince.model_file import artifact
 
 PROGRAM = """
 import sys
@@ -18,12 +18,12 @@ import keras
 import numpy as np
 
 from lince import data
-from lince.records import ImageSpec
+from lince.types import ImageSpec
 from lince.training import checkpoint, loop, recipes
-from lince.training import model as models
-from lince.training.augment import augment
-from lince.training.batch_norm import BatchNorm
-from lince.training.objective import compile_model
+from lince.networks import families as models
+from lince.training.augmentation.affine import augment
+from lince.networks.batch_norm import BatchNorm
+from lince.training.loss import compile_model
 
 assert keras.backend.backend() == "jax"
 model = "model={family = 'pooled', stem = 6, stages = [[8, 8]], dropout = 0.1}"

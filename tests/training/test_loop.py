@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 
 from lince.errors import RecipeError, TrainingError
-from lince.records import EpochRecord, Split
+from lince.networks import families as models
 from lince.training import checkpoint, loop
-from lince.training import model as models
 from lince.training.checkpoint import Checkpoint
 from lince.training.loop import finished, kept_epoch
-from lince.training.pace import ByEpochs, BySeconds
 from lince.training.recipe import Augment, Recipe, Train
+from lince.training.schedule import ByEpochs, BySeconds
+from lince.types import EpochRecord, Split
 
 
 def history(*val_losses: float) -> tuple[EpochRecord, ...]:

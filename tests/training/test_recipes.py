@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from lince.errors import RecipeError
-from lince.records import ImageSpec
 from lince.training import recipes
 from lince.training.recipe import Augment, Phase, Pooled, ResNet, Vgg
+from lince.types import ImageSpec
 
 MINIMAL = """
 [model]

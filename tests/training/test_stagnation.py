@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from lince.records import EpochRecord
 from lince.training import recipes
 from lince.training.recipe import Train
 from lince.training.stagnation import Stagnation
+from lince.types import EpochRecord
 
 
 def stagnation(

@@ -1,11 +1,11 @@
 """Where labelled images come from: `cifar10`, a folder or a .zip with a folder for each class.
 
-    source ─ tree, archive ─► layout ─► folder (decode) ─┐
-    cifar10 ◄─ download ─────────────────────────────────┴─► Reading ─► cache ─► Collection ─► load: splits → Dataset
-                                                                                         └───► check: CheckReport
+    sources ─► class_folders ─► image_folder (decode) ─┐
+    cifar10 ◄─ download ───────────────────────────────┴─► Reading ─► cache ─► Collection ─► load: splits → Dataset
+                                                                                       └───► check: CheckReport
 
 Every image is read by `lince.images.decode`; a file that cannot be used is left out, and listed with the reason. A
-small source is decoded into memory, and cached; a large one into the cache file, where its images stay (`stored`).
+small source is decoded into memory, and cached; a large one into the cache file, where its images stay (`pixel_file`).
 """
 
 import hashlib
@@ -17,18 +17,19 @@ from pathlib import Path
 import numpy as np
 
 from lince.data import cache as caches
-from lince.data import cifar10, folder, leakage
-from lince.data.checking import CheckReport, inspect
-from lince.data.collection import Collection, Reading, fingerprint
-from lince.data.entry import printable
+from lince.data import image_folder, leakage
+from lince.data.audit import CheckReport, inspect
+from lince.data.class_requirements import learnable, require_trainable, warnings
+from lince.data.dataset import Collection, Reading, fingerprint
+from lince.data.overlap import twins
+from lince.data.pixel_file import StoredImages
 from lince.data.progress import Progress, silent
-from lince.data.sources import open_source
-from lince.data.splitting import hold_out, stratified_split
-from lince.data.stored import StoredImages
-from lince.data.trainable import learnable, require_trainable, warnings
-from lince.data.twins import twins
+from lince.data.sources import cifar10
+from lince.data.sources.base import printable
+from lince.data.sources.encoded_images import open_source
+from lince.data.splits import hold_out, stratified_split
 from lince.errors import DataError
-from lince.records import Dataset, ImageLimits, ImageSpec, Split
+from lince.types import Dataset, ImageLimits, ImageSpec, Split
 
 __all__ = [
     "CheckReport",
@@ -83,7 +84,7 @@ def load(
             classes, and either may be empty.
 
     Returns:
-        Both splits. The fingerprint is that of the content (see `collection.fingerprint`), whichever way it was drawn.
+        Both splits. The fingerprint is that of the content (see `dataset.fingerprint`), whichever way it was drawn.
 
     Raises:
         DataError: when the source cannot be used, the disk cannot hold a large one, `strict` and a file was rejected,
@@ -250,7 +251,7 @@ def _collect(
             name=str(path.resolve()),
             stamp=opened.stamp(),
             how=asdict(spec) | asdict(limits),
-            begin=lambda: folder.FolderReading(opened, spec, limits=limits, progress=progress),
+            begin=lambda: image_folder.FolderReading(opened, spec, limits=limits, progress=progress),
         )
 
 

@@ -22,14 +22,14 @@ import numpy as np
 import platformdirs
 from jaxtyping import UInt8
 
-from lince.data.collection import Catalogue, Collection, EmptyClass, Reading, fingerprint, in_memory
+from lince.data.dataset import Catalogue, Collection, EmptyClass, Reading, fingerprint, in_memory
 from lince.data.digests import DIGEST_BYTES, digests
-from lince.data.stored import PixelFile, StoredImages, StoredNames, as_text
+from lince.data.pixel_file import PixelFile, StoredImages, StoredNames, as_text
 from lince.errors import DataError
-from lince.files import open_regular, write_atomically
-from lince.records import Rejected
+from lince.system.files import open_regular, write_atomically
+from lince.types import Rejected
 
-# Pixels up to this size are kept in memory, where a random image takes 0.3 µs instead of 2 (see `stored`): 174,762
+# Pixels up to this size are kept in memory, where a random image takes 0.3 µs instead of 2 (see `pixel_file`): 174,762
 # images of 32 × 32, 19,418 of 96 × 96. Splitting holds two copies for a moment, as much as TensorFlow takes itself.
 IN_MEMORY_BYTES = 2**29
 

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool
 
-from lince.data.copies import first_copies, is_too_small, near_pairs
+from lince.data.duplicates import first_copies, is_too_small, near_pairs
 from lince.data.progress import Progress, silent
-from lince.records import Split
+from lince.types import Split
 
 
 @dataclass(frozen=True)

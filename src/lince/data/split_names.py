@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Sequence
 from enum import Enum
 
-from lince.data.names import composed
+from lince.data.class_names import composed
 
 
 class Role(Enum):

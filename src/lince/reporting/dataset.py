@@ -6,9 +6,9 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from lince.data.checking import CheckReport, Copy, CopyPair
-from lince.data.proportions import Proportions
-from lince.sentences import quantity
+from lince.data.aspect_ratios import Proportions
+from lince.data.audit import CheckReport, Copy, CopyPair
+from lince.text import quantity
 
 # Enough to see what is going on; --json lists all.
 _LISTED = 10

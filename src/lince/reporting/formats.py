@@ -1,7 +1,7 @@
 """How numbers are written for people, the same in the terminal and on the page."""
 
-from lince import sentences
-from lince.records import Interval
+from lince import text as sentences
+from lince.types import Interval
 
 
 def percent(share: float, digits: int = 2) -> str:

@@ -15,12 +15,12 @@ from matplotlib.figure import Figure
 
 from lince import calibration
 from lince.errors import LinceError
-from lince.files import write_atomically
-from lince.published import Arithmetic, Certificate, Sensitivity, Study, Verdict
-from lince.records import Calibration, EpochRecord, Report, SetReport
-from lince.reporting import formats, plots, quantisation_plots
-from lince.reporting.quantisation import Grid
-from lince.sentences import quantity
+from lince.model_file.manifest import Arithmetic, Certificate, Sensitivity, Study, Verdict
+from lince.reporting import formats, plots, quantization_plots
+from lince.reporting.quantization import Grid
+from lince.system.files import write_atomically
+from lince.text import quantity
+from lince.types import Calibration, EpochRecord, Report, SetReport
 
 
 @dataclass(frozen=True)
@@ -119,9 +119,9 @@ def _figures(content: ReportContent) -> Iterator[tuple[str, Figure]]:
     if content.probabilities is not None and content.labels is not None:
         yield "reliability", plots.reliability_diagram(content.probabilities, content.labels)
     if content.sensitivity:
-        yield "sensitivity", quantisation_plots.sensitivity_figure(content.sensitivity)
+        yield "sensitivity", quantization_plots.sensitivity_figure(content.sensitivity)
     if content.study:
-        yield "study", quantisation_plots.study_figure(content.study)
+        yield "study", quantization_plots.study_figure(content.study)
 
 
 def _data_uri(figure: Figure) -> str:

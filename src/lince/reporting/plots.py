@@ -19,10 +19,10 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from lince import metrics
 from lince.errors import LinceError
-from lince.files import write_atomically
-from lince.records import EpochRecord, Report
 from lince.reporting.formats import percent
-from lince.sentences import quantity
+from lince.system.files import write_atomically
+from lince.text import quantity
+from lince.types import EpochRecord, Report
 
 _TRAINING, _VALIDATION = "#0072B2", "#D55E00"  # blue and vermilion. Source: Okabe and Ito 2008
 _INK, _FAINT = "#333333", "#999999"

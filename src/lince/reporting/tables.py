@@ -4,10 +4,10 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from lince.corruptions import AMOUNTS, STRENGTHS
-from lince.latency import BATCHES, Bench
-from lince.published import Arithmetic, Certificate
-from lince.records import Mistake, Report, SetReport
+from lince.evaluation.corruptions import AMOUNTS, STRENGTHS
+from lince.evaluation.robustness import CorruptionReport, ForeignReport, ForeignScore
+from lince.inference.latency import BATCHES, Bench
+from lince.model_file.manifest import Arithmetic, Certificate
 from lince.reporting.formats import (
     file_size,
     microseconds,
@@ -18,8 +18,8 @@ from lince.reporting.formats import (
     probability,
     sets_size,
 )
-from lince.robustness import CorruptionReport, ForeignReport, ForeignScore
-from lince.sentences import listed, quantity
+from lince.text import listed, quantity
+from lince.types import Mistake, Report, SetReport
 
 _UNITS = {
     "noise": "σ {} grey levels",

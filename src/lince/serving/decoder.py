@@ -16,9 +16,10 @@ import time
 import warnings
 from typing import BinaryIO
 
-from lince import image_decoding, memory
+from lince import image_decoding
 from lince.errors import ImageError
 from lince.image_spec import ImageLimits, ImageSpec
+from lince.system import memory
 
 REQUEST = struct.Struct("<II")
 """Bytes of the options and of the encoded image, which follow; the options are the JSON of `decode_options`."""

@@ -1,12 +1,13 @@
 """What the service says, as frozen dataclasses, from which FastAPI writes `/openapi.json`.
 
-An image's answer itself comes from `lince.answers`, shared with the command line; a test holds it to `ImageAnswer`.
+An image's answer itself comes from `lince.inference.answers`, shared with the command line; a test holds it to
+`ImageAnswer`.
 """
 
 from dataclasses import dataclass
 
-from lince.published import Arithmetic, Certificate, Verdict
-from lince.records import Calibration, ImageSpec
+from lince.model_file.manifest import Arithmetic, Certificate, Verdict
+from lince.types import Calibration, ImageSpec
 
 
 @dataclass(frozen=True)

@@ -9,16 +9,17 @@ import warnings
 import uvicorn
 from fastapi import FastAPI
 
-from lince import artifact, memory, native, streams
-from lince.classifier import Classifier
 from lince.errors import ModelFileError, ServiceError
+from lince.inference.classifier import Classifier
+from lince.model_file import artifact
 from lince.serving import listener as listening
 from lince.serving import metrics
 from lince.serving.app import create_app
-from lince.serving.connection import BoundedConnection
+from lince.serving.http_protocol import BoundedConnection
 from lince.serving.settings import ServeSettings
-from lince.serving.stopping import StoppableServer
+from lince.serving.shutdown import StoppableServer
 from lince.serving.workers import Link, Supervisor
+from lince.system import memory, quiet, streams
 
 _log = logging.getLogger(__name__)
 
@@ -83,7 +84,7 @@ def _metrics_folder() -> tempfile.TemporaryDirectory:
 
 
 def _load(settings: ServeSettings) -> Classifier:
-    with native.hushed():
+    with quiet.hushed():
         return Classifier.load(settings.model, sha256=settings.sha256)
 
 

@@ -13,10 +13,10 @@ from pydantic import Field, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
-from lince import artifact
 from lince.errors import ServiceError
-from lince.records import ImageLimits
+from lince.model_file import artifact
 from lince.schema import expects
+from lince.types import ImageLimits
 
 _PREFIX = "LINCE_"
 _LIST = 'a JSON list of text, such as ["example.org"]'

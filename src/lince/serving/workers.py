@@ -17,7 +17,7 @@ from multiprocessing.connection import Connection, wait
 from typing import Any
 
 from lince.errors import ServiceError
-from lince.serving.stopping import LAST_RESORT_S
+from lince.serving.shutdown import LAST_RESORT_S
 
 _BEAT_S = 1.0
 # Native code that holds Python's lock for this long is stuck: the longest known stretch was 3 s.

@@ -1,1 +1,1 @@
-"""Training: from a dataset to a model file. Begin with `pipeline.py`, which shows the whole."""
+"""Training: from images and a recipe to a float network."""

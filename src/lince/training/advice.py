@@ -6,9 +6,9 @@ import math
 import shlex
 from pathlib import Path
 
-from lince.records import ComputeDtype
-from lince.sentences import share
+from lince.text import share
 from lince.training.recipe import Quantize, Recipe, Train
+from lince.types import ComputeDtype
 
 # Times as many training images to read ranges from, where there are as many.
 _MORE_CALIBRATION = 5

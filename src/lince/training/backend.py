@@ -7,9 +7,9 @@ import platform
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from lince import machine, native
-from lince.records import ComputeDtype
+from lince.system import machine, quiet
 from lince.training.recipe import Precision
+from lince.types import ComputeDtype
 
 _RECORDED = (
     "lince",
@@ -46,7 +46,7 @@ def prepare(*, deterministic: bool = False) -> None:
     # TensorFlow logs what it exports, in a notebook even to stdout, where results belong; and it warns of every network
     # that is compiled besides the first, which a time budget measures on purpose.
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
-    with native.hushed():
+    with quiet.hushed():
         importlib.import_module("keras")
 
 

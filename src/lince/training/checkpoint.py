@@ -10,8 +10,8 @@ import numpy as np
 
 from lince import schema
 from lince.errors import ResumeError, TrainingError
-from lince.files import DAMAGED_NPZ, open_regular, reason_of, write_atomically
-from lince.records import EpochRecord
+from lince.system.files import DAMAGED_NPZ, open_regular, reason_of, write_atomically
+from lince.types import EpochRecord
 
 # How many other arrays there are: a zip whose directory was altered may have lost some without a word.
 _COUNT = "count"

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from lince.records import EpochRecord
+from lince.types import EpochRecord
 
 # The live line is redrawn this often; a redraw costs 0.1 ms, a step of `classic` 180 (two Zen 5 cores).
 _REDRAW_SECONDS = 0.2

@@ -9,17 +9,17 @@ from typing import Any, Protocol
 import keras
 import numpy as np
 
-from lince import machine
 from lince.errors import TrainingError
-from lince.records import EpochRecord, ImageSpec, Split
-from lince.training import advice, checkpoint, objective
-from lince.training import model as models
-from lince.training import optimizer as optimizers
+from lince.networks import families as models
+from lince.system import machine
+from lince.training import advice, checkpoint, optimizers
+from lince.training import loss as objective
 from lince.training.checkpoint import Checkpoint
-from lince.training.pace import ByEpochs, Pace
+from lince.training.distillation.teacher import Teacher
 from lince.training.recipe import Augment, Train
-from lince.training.teacher import Teacher
-from lince.training.trainer import Trainer
+from lince.training.schedule import ByEpochs, Pace
+from lince.training.step import Trainer
+from lince.types import EpochRecord, ImageSpec, Split
 
 
 class Display(Protocol):
@@ -52,7 +52,7 @@ def fit(
     the weights to keep: with `patience` the best, without it the last.
 
     Args:
-        model: built by `model.build`; it is compiled here.
+        model: built by `families.build`; it is compiled here.
         train, validation: images u8[N,H,W,3] and labels.
         recipe: the loop's hyper-parameters.
         augmentation: applied to training images.

@@ -1,7 +1,7 @@
 """Recipes: every hyper-parameter of an experiment, declared once; `recipes.py` reads them.
 
-A recipe has five tables. `[model]` names a family of `model.py` and its sizes, `[augment]` what happens to training
-images, `[train]` the loop, `[quantize]` and `[calibrate]` what follows.
+A recipe has five tables. `[model]` names a family of `networks/families.py` and its sizes, `[augment]` what happens to
+training images, `[train]` the loop, `[quantize]` and `[calibrate]` what follows.
 """
 
 import math
@@ -9,8 +9,8 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
-from lince.published import RangeMethod
-from lince.records import ComputeDtype, ImageSpec, ResizeRule
+from lince.model_file.manifest import RangeMethod
+from lince.types import ComputeDtype, ImageSpec, ResizeRule
 
 Positive = Annotated[int, Meta(ge=1)]
 Channels = Annotated[tuple[Positive, ...], Meta(min_length=1)]

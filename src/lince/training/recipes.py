@@ -14,7 +14,7 @@ import msgspec
 
 from lince import schema
 from lince.errors import RecipeError
-from lince.files import read_bounded
+from lince.system.files import read_bounded
 from lince.training.recipe import Recipe
 
 _TOML = "Expected lines such as [train], epochs = 5 or optimizer = 'adam', each key once."

@@ -3,11 +3,11 @@
 import numpy as np
 from jaxtyping import Float64, Int64
 
-from lince.records import ComputeDtype, EpochRecord
-from lince.sentences import share
+from lince.text import share
 from lince.training import advice
 from lince.training.recipe import Train
-from lince.training.targets import class_weights
+from lince.training.soft_targets import class_weights
+from lince.types import ComputeDtype, EpochRecord
 
 # Epochs after which it is said: the first ones, at a high step size, may yet be at chance.
 _PATIENCE = 3

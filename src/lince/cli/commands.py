@@ -1,0 +1,604 @@
+"""The command line: parse, call, and turn errors into exit codes. Stages are imported inside the commands.
+
+Exit codes: 0 done, 1 a LinceError (one sentence, no traceback), 2 usage, 3 a service that could not start,
+130 interrupted, 141 the reader of stdout has gone. Results go to stdout, everything else to stderr.
+"""
+
+import difflib
+import re
+import shlex
+import sys
+import time
+import warnings
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from msgspec import Meta
+from typer.core import TyperGroup
+
+from lince import __version__, schema
+from lince.cli import run_commands
+from lince.cli.console import csv_rows, json_lines, print_json, print_text, progress_bar, say, show, stderr, text_lines
+from lince.errors import LinceError
+from lince.system import quiet, streams
+
+
+class Verbs(TyperGroup):
+    """Commands by name; of an unknown one, the name that was meant, or all of them."""
+
+    def resolve_command(self, ctx: typer.Context, args: list[str]) -> Any:
+        """As typer does it, with other words for what it does not find."""
+        name = args[0]
+        if not name.startswith("-") and self.get_command(ctx, name) is None and not ctx.resilient_parsing:
+            inside = {
+                sub: f"{verb} {sub}" for verb, one in self.commands.items() for sub in getattr(one, "commands", ())
+            }
+            known = {verb: verb for verb in self.commands} | inside
+            near = difflib.get_close_matches(name.lower(), known, 1)
+            meant = f" Did you mean {known[near[0]]!r}?" if near else ""
+            ctx.fail(f"Received {name!r}.{meant} Expected one of {', '.join(self.commands)}.")
+        return super().resolve_command(ctx, args)
+
+
+def _number(**bounds: int) -> dict[str, Any]:
+    """What makes an option a whole number, in words of ours where it is none; bounds as `msgspec.Meta` has them."""
+    kind = Annotated[int, Meta(**bounds)] if bounds else int
+
+    def parse(text: str) -> int:
+        try:
+            return schema.convert(int(text), kind)
+        except ValueError as error:
+            raise typer.BadParameter(f"Received {str(text)!r}. Expected {schema.expects(kind)}.") from error
+
+    return {"parser": parse, "metavar": "NUMBER"}
+
+
+def _choice(*words: str) -> dict[str, Any]:
+    """What makes an option one of a few words, in words of ours where it is none."""
+
+    def parse(text: str) -> str:
+        if text not in words:
+            raise typer.BadParameter(f"{text!r} is not one of {', '.join(map(repr, words))}.")
+        return text
+
+    return {"parser": parse, "metavar": "|".join(words), "autocompletion": lambda: list(words)}
+
+
+app = typer.Typer(
+    cls=Verbs,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    help="From labelled images to a small, fast, honest classifier in production: train, evaluate, quantise, serve.",
+)
+data_app = typer.Typer(cls=Verbs, no_args_is_help=True, help="Look at a dataset.")
+app.add_typer(data_app, name="data")
+
+DATA_HELP = (
+    "cifar10, a folder with a folder of images per class, or a .zip of one. JPEG, PNG, WebP, BMP, GIF, TIFF and AVIF "
+    "are read."
+)
+Run = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, for example runs/classic.")]
+MODEL_HELP = "A model file (.tflite), a run folder, or cifar10, the model that ships."
+ModelFile = Annotated[str, typer.Argument(metavar="MODEL", help=MODEL_HELP)]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Change the recipe, e.g. train.epochs=5; see docs/recipes.md."),
+]
+Seed = Annotated[int, typer.Option(**_number(ge=0, le=2**32 - 1), help="Seed of every random choice.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+Strict = Annotated[bool, typer.Option("--strict", help="Stop when a file cannot be read; otherwise it is left out.")]
+Force = Annotated[
+    bool,
+    typer.Option(
+        "--force", help="Publish although int8 loses too much, or the model is no better than one class; recorded."
+    ),
+]
+Fallback = Annotated[
+    bool,
+    typer.Option(
+        "--fallback",
+        help="When int8 loses more than the bound: the worst layers in float, 16-bit activations, then dynamic "
+        "ranges; recorded.",
+    ),
+]
+
+# Keys of a recipe that only a run with a teacher heeds.
+_TEACHER_KEY = re.compile(r"\s*(train|augment)\.teacher_")
+
+# Keys of a recipe that only --fallback heeds.
+_FALLBACK_KEY = re.compile(r"\s*quantize\.(fallback|max_float_layers)\s*=")
+
+_MOST_HOURS = 1000  # of a time budget: six weeks, in which no count of epochs overflows
+
+_TOP_IN_JSON = 5  # as the service's `top`
+
+# What a run was begun with, and goes on with.
+_FIXED_BY_THE_RUN = (
+    *("recipe", "overrides", "time_budget", "name", "runs", "seed", "deterministic", "strict"),
+    *("teacher", "leave_out", "fit"),
+)
+
+
+def main() -> None:
+    """The `lince` program."""
+    streams.prepare()
+    warnings.filterwarnings("ignore", module="PIL")  # one damaged picture can cause 100,000 lines
+    if "" in sys.argv[1:]:  # a variable that is not set; as a path it would be the folder one is in
+        _fail(LinceError("Received an empty text ('') among the arguments. Expected a name or a path in it."), code=2)
+    try:
+        try:
+            app(prog_name="lince")
+        finally:
+            sys.stdout.flush()
+    except LinceError as error:
+        _fail(error, code=1)
+    except OSError as error:
+        what = repr(error.filename) if error.filename else "A file"
+        message = f"{what} could not be read or written ({error.strerror}). Files from before are intact: "
+        _fail(LinceError(message + "make room, or correct path and permissions, and try again."), code=1)
+
+
+@app.callback(invoke_without_command=True)
+def _version(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+    if version:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.command(short_help="Train on DATA and publish a model, into runs/NAME/.")
+def train(
+    context: typer.Context,
+    source: Annotated[str | None, typer.Argument(metavar="DATA", help=DATA_HELP)] = None,
+    recipe: Annotated[
+        str,
+        typer.Option(
+            help="A recipe that ships, or the path of a TOML file. default, best, fast, small and tiny are for small "
+            "images, photos is for photographs of your own, classic and resnet8 are for comparison. --time-budget "
+            "picks one, unless you name one."
+        ),
+    ] = "default",
+    overrides: Overrides = None,
+    name: Annotated[
+        str | None, typer.Option(help="Name of the run folder.  [default: the recipe's, or the time budget]")
+    ] = None,
+    fit: Annotated[
+        str | None,
+        typer.Option(
+            **_choice("crop", "pad", "stretch"),
+            help="How pictures become squares, in training and afterwards: crop cuts out the centre, pad keeps the "
+            "whole on grey, stretch ignores proportions. Short for --set fit=….  [default: the recipe's, crop]",
+        ),
+    ] = None,
+    runs: Annotated[Path, typer.Option(help="Folder in which run folders are made.")] = Path("runs"),
+    time_budget: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DURATION",
+            help="Train and publish within this time (90s, 20m, 2h): picks the recipe and how long to train; with "
+            "--recipe, only how long.",
+        ),
+    ] = None,
+    resume: Annotated[
+        Path | None, typer.Option(metavar="RUN", help="Continue a run from its last finished epoch.")
+    ] = None,
+    seed: Seed = 0,
+    deterministic: Annotated[bool, typer.Option("--deterministic", help="Give the same bits on every run.")] = False,
+    teacher: Annotated[
+        str | None, typer.Option(metavar="MODEL", help="Also learn from the answers of this model (distillation).")
+    ] = None,
+    leave_out: Annotated[
+        str | None,
+        typer.Option(
+            metavar="OTHER",
+            help="Keep images that OTHER, a folder or .zip, has too (the same CLASS/NAME) out of training and "
+            "validation, so that OTHER can be tested on.",
+        ),
+    ] = None,
+    tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Also write TensorBoard logs.")] = False,
+    until: Annotated[str, typer.Option(**_choice("train", "report"), help="Last stage to run.")] = "report",
+    strict: Strict = False,
+    fallback: Fallback = False,
+    force: Force = False,
+    as_json: Json = False,
+) -> None:
+    """Train on DATA, quantise, calibrate, certify and report, into runs/NAME/."""
+    began = time.perf_counter()
+    if (source is None) == (resume is None):
+        raise typer.BadParameter("Expected either DATA or --resume RUN.")
+    if resume is not None:
+        _refuse_with_resume(context, *_FIXED_BY_THE_RUN)
+    if until == "train":
+        _refuse_without_effect(
+            context, "fallback", "force", "as_json", where="with --until train: nothing is published"
+        )
+    if teacher is None and (given := [one for one in overrides or () if _TEACHER_KEY.match(one)]):
+        raise typer.BadParameter(
+            f"--set {given[0]} has no effect without --teacher MODEL. Add it, or leave the key out."
+        )
+    if time_budget is not None and deterministic:
+        raise typer.BadParameter(
+            "Expected --time-budget or --deterministic, not both: no two runs by the clock are equal."
+        )
+    if time_budget is not None and fallback:
+        raise typer.BadParameter(
+            "Expected --time-budget or --fallback, not both: how long the ladder takes is not known before. Go down it "
+            "afterwards, by lince quantize RUN --fallback."
+        )
+    _refuse_force_and_fallback(force=force, fallback=fallback)
+    overrides = _with_fit(overrides or [], fit)
+    seconds = None if time_budget is None else _seconds(time_budget)
+    named = seconds is None or _given(context, "recipe")
+    if resume is None:
+        chosen, folder, limit = run_commands.request(
+            source,
+            recipe=recipe if named else None,
+            overrides=overrides,
+            runs=runs,
+            name=time_budget if name is None and not named else name,
+            teacher=teacher,
+            leave_out=leave_out,
+            seconds=seconds,
+            began=began,
+        )
+    pipeline = run_commands.pipeline(deterministic=deterministic, run=resume, trains=True)
+    with progress_bar(stderr()) as progress:
+        if resume is not None:
+            run = pipeline.resume(pipeline.RunFolder(resume), progress=progress)
+        else:
+            run = pipeline.start(
+                source,
+                chosen,
+                folder,
+                seed=seed,
+                deterministic=deterministic,
+                strict=strict,
+                progress=progress,
+                teacher=teacher,
+                leave_out=leave_out,
+                limit=limit,
+            )
+    run_commands.say_start(run)
+    flags = {
+        "--tensorboard": tensorboard,
+        "--until=train": until == "train",
+        "--fallback": fallback,
+        "--force": force,
+        "--json": as_json,
+    }
+    given = [flag for flag, is_given in flags.items() if is_given]
+    going_on = shlex.join(["lince", "train", "--resume", str(run.folder.path), *given])
+    with run_commands.interruptible(going_on), pipeline.watch(stderr(), run, tensorboard=tensorboard) as display:
+        pipeline.train_model(run, display, resume=resume is not None)
+    if until == "report":
+        run_commands.publish(
+            run.folder.path, name=None, overrides=(), force=force, fallback=fallback, as_json=as_json, opened=run
+        )
+    run_commands.say_cost(time.perf_counter() - began)
+
+
+@app.command(short_help="Quantise, calibrate and certify RUN's network.")
+def quantize(
+    run: Run,
+    name: Annotated[str | None, typer.Option(help="Name of the model.  [default: the run's]")] = None,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Change the recipe's [quantize] or [calibrate]."),
+    ] = None,
+    about: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Markdown for the model's card: origin and licence of the data, limits."),
+    ] = None,
+    fallback: Fallback = False,
+    study: Annotated[
+        bool, typer.Option("--study", help="Also try other calibration sizes and methods, and plot what they cost.")
+    ] = False,
+    force: Force = False,
+    as_json: Json = False,
+) -> None:
+    """Quantise, calibrate and certify the trained network of RUN, into RUN/model.tflite."""
+    _refuse_force_and_fallback(force=force, fallback=fallback)
+    if not fallback and (given := [one for one in overrides or () if _FALLBACK_KEY.match(one)]):
+        raise typer.BadParameter(f"--set {given[0]} has no effect without --fallback. Add it, or leave the key out.")
+    run_commands.publish(
+        run,
+        name=name,
+        overrides=tuple(overrides or ()),
+        force=force,
+        fallback=fallback,
+        study=study,
+        about=about,
+        as_json=as_json,
+    )
+
+
+@app.command(short_help="Publish the mean of several runs' networks as one.")
+def ensemble(
+    members: Annotated[list[Path], typer.Argument(metavar="RUN", help="Two or more run folders.")],
+    name: Annotated[str, typer.Option(help="Name of the new run folder and of the model.")] = "ensemble",
+    runs: Annotated[Path, typer.Option(help="Folder in which run folders are made.")] = Path("runs"),
+    force: Force = False,
+    fallback: Fallback = False,
+    as_json: Json = False,
+) -> None:
+    """Publish several trained networks as one model, which answers with the mean of their logits.
+
+    It is usually more accurate than each of them, and takes as long as all of them together. The runs must hold out the
+    same images of the same DATA. They may differ in recipe, or be of one recipe with --set train.replicate=1, 2 and so
+    on.
+    """
+    _refuse_force_and_fallback(force=force, fallback=fallback)
+    folder = run_commands.combine(members, runs=runs, name=name)
+    run_commands.publish(folder, name=None, overrides=(), force=force, fallback=fallback, as_json=as_json)
+
+
+@app.command(short_help="Measure a network, a model file or a running server.")
+def evaluate(
+    context: typer.Context,
+    model: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODEL",
+            help="A model file (.tflite), a run folder, cifar10 (the model that ships), a run's model.keras, or the "
+            "address of a running server.",
+        ),
+    ],
+    source: Annotated[str | None, typer.Argument(metavar="DATA", help=DATA_HELP + "  [default: the run's own]")] = None,
+    split: Annotated[
+        str, typer.Option(**_choice("test", "validation", "train", "all"), help="Which images of DATA.")
+    ] = "test",
+    corruptions: Annotated[
+        bool,
+        typer.Option(
+            "--corruptions",
+            help="Also measure on degraded images: noise, blur, contrast, JPEG, pixelate; 5 strengths each.",
+        ),
+    ] = False,
+    foreign: Annotated[
+        bool,
+        typer.Option(
+            "--foreign", help="Also measure on generated pictures of none of the classes; without DATA, on these alone."
+        ),
+    ] = False,
+    foreign_images: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--foreign-images",
+            metavar="PATH",
+            help="As --foreign, and also on this folder or .zip of such pictures; repeatable.",
+        ),
+    ] = None,
+    seed: Seed = 0,
+    as_json: Json = False,
+) -> None:
+    """Measure a float model, a model file or a running server on labelled images.
+
+    With --foreign: how often the model says "I don't know" to pictures of none of its classes. It was not trained on
+    such pictures, and what it answers to these says little about others.
+    """
+    foreign = foreign or bool(foreign_images)
+    labelled = source is not None or corruptions or not foreign
+    if not labelled:
+        _refuse_without_effect(context, "split", where="with --foreign alone: no labelled image is read")
+    if not corruptions and not foreign:
+        _refuse_without_effect(context, "seed", where="without --corruptions or --foreign: nothing is drawn")
+    with run_commands.needs("Evaluating", "train"):
+        from lince.cli import evaluated_model
+        from lince.evaluation import robustness
+
+        with quiet.hushed():
+            found = evaluated_model.find(model)
+    result = dict.fromkeys(("report", "sets", "corruptions", "foreign"))
+    with progress_bar(stderr()) as progress:
+        if labelled:
+            images = evaluated_model.images(found, source, split, progress=progress)
+            result["report"], result["sets"] = evaluated_model.measure(
+                found, images, progress=lambda done, total: progress(done, total, "evaluating")
+            )
+        if corruptions:
+            result["corruptions"] = robustness.corruption_report(
+                found.predict, images, thresholds=found.thresholds, seed=seed, progress=progress
+            )
+        if foreign:
+            result["foreign"] = robustness.foreign_report(
+                found.predict,
+                found.spec,
+                num_classes=len(found.classes),
+                thresholds=found.thresholds,
+                folders=foreign_images or (),
+                seed=seed,
+                progress=progress,
+            )
+    if as_json:
+        print_json({"model": model, "split": split if labelled else None, **result})
+        return
+    from lince.reporting import tables
+
+    show(*tables.evaluation_tables(**result))
+
+
+@app.command()
+def predict(
+    model: ModelFile,
+    paths: Annotated[
+        list[Path],
+        typer.Argument(metavar="PATH", help="Images (JPEG, PNG, WebP, BMP, GIF, TIFF, AVIF), folders, .zip files."),
+    ],
+    top: Annotated[
+        int | None,
+        typer.Option(
+            **_number(ge=1), help="List the most probable classes of each image.  [default: 5 with --json, else none]"
+        ),
+    ] = None,
+    logits: Annotated[bool, typer.Option("--logits", help="Add the network's raw output; with --json only.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="A header and one row an image.")] = False,
+) -> None:
+    """Classify images; exit code 1 when one of them could not be read."""
+    if as_json and as_csv:
+        raise typer.BadParameter("Expected --json or --csv, not both.")
+    if logits and not as_json:
+        raise typer.BadParameter("--logits has a place in --json only. Add --json.")
+    from lince import calibration
+    from lince.inference.classifier import Classifier
+    from lince.inference.folder_prediction import predict_paths
+    from lince.model_file import artifact
+
+    with quiet.hushed():
+        classifier = Classifier.load(artifact.locate(model))
+    fitted = classifier.manifest.calibration
+    if fitted.set_threshold is None:
+        say(calibration.what_is_missing(fitted))
+    listed = min(top or 0, len(classifier.classes))
+    rows = predict_paths(classifier, paths, top=listed or _TOP_IN_JSON, logits=logits)
+    failed = json_lines(rows) if as_json else (csv_rows if as_csv else text_lines)(rows, top=listed)
+    if failed:
+        say(f"Files that could not be read: {failed:,}.")
+        sys.exit(1)
+
+
+@app.command()
+def inspect(model: ModelFile, as_json: Json = False) -> None:
+    """Verify a model file, and show its card."""
+    from lince.inference.classifier import Classifier
+    from lince.model_file import artifact
+
+    with quiet.hushed():
+        classifier = Classifier.load(artifact.locate(model))
+    if as_json:
+        print_json(classifier.manifest)
+    else:
+        print_text(classifier.card)
+
+
+@app.command(short_help="Time a model file: latency and throughput.")
+def bench(model: ModelFile, as_json: Json = False) -> None:
+    """Time a model file on this machine: latency and throughput, on one thread and on all."""
+    from lince.inference import latency
+    from lince.model_file import artifact
+
+    read = artifact.read(artifact.locate(model))
+    with quiet.hushed():
+        measured = latency.bench(read)
+    if as_json:
+        print_json(measured)
+        return
+    from lince.reporting import tables
+
+    show(*tables.bench_tables(measured))
+
+
+@app.command()
+def report(run: Run, as_json: Json = False) -> None:
+    """Write the plots and the HTML report of RUN again."""
+    from lince.runs.run_folder import RunFolder
+
+    folder = RunFolder(run)
+    folder.read_record()
+    run_commands.write_report(run)
+    if as_json:
+        print_json(folder.read_report())
+
+
+@data_app.command("check", short_help="Report counts, broken files and duplicates.")
+def data_check(
+    source: Annotated[str, typer.Argument(metavar="DATA", help=DATA_HELP)],
+    strict: Strict = False,
+    as_json: Json = False,
+) -> None:
+    """Report class counts, unreadable files, duplicates, and duplicates across train and test."""
+    with run_commands.needs("Reading datasets", "train"):
+        from lince import data
+        from lince.reporting import dataset
+
+    with progress_bar(stderr()) as progress:
+        found = data.check(source, progress=progress)
+    if as_json:
+        print_json(found)
+    else:
+        show(*dataset.check_tables(found))
+    if strict and (unusable := len(found.rejected) + len(found.empty)):
+        what = f"Files or class folders of {source!r} that cannot be used"
+        raise LinceError(f"{what}: {unusable:,}. Repair or remove them.")
+
+
+@app.command()
+def serve(
+    model: Annotated[str | None, typer.Argument(metavar="MODEL", help=MODEL_HELP + "  [default: cifar10]")] = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on.  [default: 127.0.0.1]")] = None,
+    port: Annotated[int | None, typer.Option(**_number(), help="Port; 0 takes a free one.  [default: 8000]")] = None,
+    workers: Annotated[
+        int | None, typer.Option(**_number(), help="Number of processes that answer.  [default: 1]")
+    ] = None,
+    sha256: Annotated[
+        str | None,
+        typer.Option(metavar="HEX", help="Refuse the model file unless its SHA-256 is HEX."),
+    ] = None,
+) -> None:
+    """Serve a model over HTTP, with a page at /. More settings: LINCE_... in the environment, see docs/http-api.md."""
+    from lince.model_file import artifact
+
+    with run_commands.needs("Serving", "serve"):
+        from lince.serving.server import serve as run
+        from lince.serving.settings import ServeSettings
+    try:
+        chosen = artifact.locate(model) if model else None
+        run(ServeSettings.read(model=chosen, host=host, port=port, workers=workers, sha256=sha256))
+    except LinceError as error:
+        _fail(error, code=3)
+
+
+def _seconds(duration: str) -> float:
+    """Seconds of a text like 90s, 20m, 1.5h or 1h30m."""
+    found = re.fullmatch(r"(?:([\d.]+)h)?(?:([\d.]+)m)?(?:([\d.]+)s)?", duration)
+    try:
+        seconds = sum(float(part or 0) * unit for part, unit in zip(found.groups(), (3600, 60, 1), strict=True))
+    except (AttributeError, ValueError):
+        seconds = 0
+    if not 0 < seconds <= _MOST_HOURS * 3600:
+        raise typer.BadParameter(
+            f"Received --time-budget {duration!r}. Expected a time such as 90s, 20m, 2h or 1h30m, at most "
+            f"{_MOST_HOURS:,} hours."
+        )
+    return seconds
+
+
+def _with_fit(overrides: list[str], fit: str | None) -> list[str]:
+    if fit is None:
+        return overrides
+    if given := [override for override in overrides if override.partition("=")[0].strip() == "fit"]:
+        raise typer.BadParameter(f"Expected --fit or --set fit=…, not both; received --fit {fit} and --set {given[0]}.")
+    return [*overrides, f"fit={fit}"]
+
+
+def _refuse_force_and_fallback(*, force: bool, fallback: bool) -> None:
+    if fallback and force:
+        raise typer.BadParameter("Expected --fallback, which keeps the bound, or --force, which does not; not both.")
+
+
+def _given(context: typer.Context, parameter: str) -> bool:
+    return context.get_parameter_source(parameter).name == "COMMANDLINE"
+
+
+def _refuse_with_resume(context: typer.Context, *parameters: str) -> None:
+    """A run goes on as it began: options that would change it are refused, not ignored."""
+    for parameter in parameters:
+        if _given(context, parameter):
+            option = "--set" if parameter == "overrides" else f"--{parameter.replace('_', '-')}"
+            raise typer.BadParameter(
+                f"{option} cannot be combined with --resume: a run goes on as it began. Leave it out."
+            )
+
+
+def _refuse_without_effect(context: typer.Context, *parameters: str, where: str) -> None:
+    """An option that would change nothing is refused, not ignored."""
+    for parameter in parameters:
+        if _given(context, parameter):
+            name = parameter.removeprefix("as_").replace("_", "-")
+            raise typer.BadParameter(f"--{name} has no effect {where}. Leave it out.")
+
+
+def _fail(error: LinceError, *, code: int) -> None:
+    say(f"Error: {error}")
+    sys.exit(code)

@@ -1,0 +1,160 @@
+"""What the command line writes: results to stdout, everything else to stderr.
+
+JSON and CSV are UTF-8 whatever the locale says. Text for people is in the locale's encoding; `streams` replaces what
+that lacks.
+"""
+
+import csv
+import io
+import unicodedata
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import msgspec
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from lince.text import percent
+
+_LEAST_WIDTH = 80  # columns that the tables are made for; in fewer, words are cut, and in none nothing is printed
+_CSV_COLUMNS = ("path", "label", "index", "probability", "abstain", "prediction_set", "error")
+
+Row = dict[str, Any]
+"""One image's answer, as `lince.inference.folder_prediction` yields it: with `error` when there is none."""
+
+
+def stderr() -> Console:
+    """A console on the error stream."""
+    return Console(stderr=True, emoji=False)  # `:cat:` in a name is no picture of a cat
+
+
+def say(text: str) -> None:
+    """A line of news, on stderr."""
+    stderr().print(harmless(text), soft_wrap=True, highlight=False, markup=False)
+
+
+def print_text(text: str) -> None:
+    """Text, on stdout."""
+    typer.echo(harmless(text))
+
+
+def harmless(text: str) -> str:
+    """Text without the control characters by which names and messages of strangers could steer a terminal."""
+    return "".join("\ufffd" if unicodedata.category(one) in ("Cc", "Cf") and one not in "\n\t" else one for one in text)
+
+
+def show(*renderables: Any) -> None:
+    """Tables, on stdout; a remark under one is kept apart from the next."""
+    console = Console(emoji=False)
+    console.width = max(console.width, _LEAST_WIDTH)
+    for renderable in renderables:
+        console.print(renderable)
+        if getattr(renderable, "caption", None):
+            console.print()
+
+
+def print_json(result: Any) -> None:
+    """A record or plain data as one line of JSON, on stdout. A byte of a path that is not UTF-8 is escaped."""
+    try:
+        line = msgspec.json.encode(result)
+    except UnicodeEncodeError:
+        line = msgspec.json.encode(_escaped(msgspec.to_builtins(result)))
+    typer.echo(line)
+
+
+def json_lines(rows: Iterable[Row]) -> int:
+    """One JSON object a row; returns how many rows are errors."""
+    return _write(rows, print_json)
+
+
+def csv_rows(rows: Iterable[Row], *, top: int = 0) -> int:
+    """A header and a row an image; the prediction set's labels are joined by "|", and its field is
+    empty where there is none.
+
+    Args:
+        rows: one for each image.
+        top: adds the columns label_1, probability_1 and so on up to this number.
+
+    Returns:
+        How many rows are errors.
+    """
+    listed = [f"{what}_{place}" for place in range(1, top + 1) for what in ("label", "probability")]
+
+    def write(values: Iterable[Any]) -> None:
+        line = io.StringIO()
+        csv.writer(line, lineterminator="\n").writerow(values)
+        typer.echo(line.getvalue().encode("utf-8", "backslashreplace"), nl=False)
+
+    def write_row(row: Row) -> None:
+        cells = row | {"prediction_set": "|".join(_set_of(row))}
+        best = [value for one in row.get("top", ()) for value in (one["label"], one["probability"])]
+        write([*(cells.get(column, "") for column in _CSV_COLUMNS), *best[: len(listed)]])
+
+    write([*_CSV_COLUMNS, *listed])
+    return _write(rows, write_row)
+
+
+def text_lines(rows: Iterable[Row], *, top: int = 0) -> int:
+    """A line an image, for people, errors on stderr; returns how many rows are errors.
+
+    Args:
+        rows: one for each image.
+        top: adds this many classes, the most probable first, with their probabilities.
+    """
+    return _write(rows, lambda row: _text_line(row, top=top))
+
+
+@contextmanager
+def progress_bar(console: Console) -> Iterator[Callable[[int, int, str], None]]:
+    """A callback `(done, total, what)` that draws a bar per `what`; silent where there is no terminal."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as progress:
+        tasks: dict[str, Any] = {}
+
+        def update(done: int, total: int, what: str) -> None:
+            if what not in tasks:
+                tasks[what] = progress.add_task(what, total=total)
+            progress.update(tasks[what], completed=done, total=total)
+
+        yield update
+
+
+def _write(rows: Iterable[Row], write: Callable[[Row], object]) -> int:
+    failed = 0
+    for row in rows:
+        failed += "error" in row
+        write(row)
+    return failed
+
+
+def _text_line(row: Row, *, top: int) -> None:
+    if "error" in row:
+        say(f"{row['path']}: {row['error']}")
+    else:
+        best = ", ".join(f"{one['label']} {percent(one['probability'])}" for one in row["top"][:top])
+        print_text(f"{row['path']}: {_sentence(row)}{f'; top {top}: {best}' if best else ''}")
+
+
+def _escaped(value: Any) -> Any:
+    """Plain data whose texts can all be written as UTF-8."""
+    match value:
+        case str():
+            return value.encode("utf-8", "backslashreplace").decode()
+        case dict():
+            return {_escaped(key): _escaped(one) for key, one in value.items()}
+        case list() | tuple():
+            return [_escaped(one) for one in value]
+    return value
+
+
+def _sentence(row: Row) -> str:
+    others = [label for label in _set_of(row) if label != row["label"]]
+    unsure = "I don't know; perhaps " if row["abstain"] else ""
+    return f"{unsure}{row['label']} {percent(row['probability'])}{', or ' if others else ''}{', '.join(others)}"
+
+
+def _set_of(row: Row) -> Sequence[str]:
+    """The prediction set; empty for an error, and for a model without sets."""
+    return row.get("prediction_set") or ()

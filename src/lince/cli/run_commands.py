@@ -1,0 +1,317 @@
+"""The stages of a run as the command line runs them: imported late, said aloud, interruptible."""
+
+import os
+import shlex
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from lince.cli.console import print_json, print_text, progress_bar, say, show, stderr
+from lince.errors import LinceError, ResumeError
+from lince.system import machine
+from lince.system.files import read_bounded
+from lince.text import quantity
+
+# Enough to see what is wrong; the run folder lists all.
+_REJECTED_SHOWN = 5
+
+# Half of what a model file may hold as its card, whose other half says how it was trained.
+_MAX_CARD_BYTES = 2**19
+
+# Times the smallest class, above which the user is told: a network that always names the larger of two such classes is
+# right for two thirds of the images.
+_UNEVEN = 2
+
+
+_FITTED = {
+    "crop": "Each image is cut to its centre square and brought to",
+    "pad": "Each image is scaled to fit, as a whole, into the middle of a grey square of",
+    "stretch": "Each image is stretched, as a whole, to",
+}
+
+
+def request(
+    source: str,
+    *,
+    recipe: str | None,
+    overrides: Sequence[str],
+    runs: Path,
+    name: str | None,
+    teacher: str | None,
+    leave_out: str | None,
+    seconds: float | None,
+    began: float,
+) -> tuple[Any, Any, Any]:
+    """What a training was asked for, read before a framework is imported: a mistake is told at once.
+
+    Args:
+        source, teacher, leave_out: are opened and, but for the teacher, not read.
+        recipe: name or path, or None for any that the time is enough for.
+        overrides: `key=value` for the recipe.
+        runs, name: where the run is to be; the recipe's name when there is no other.
+        seconds, began: the time it is given, from when on, or None.
+
+    Returns:
+        The recipe, or one to read the images by; the new run's folder; and the limit of a run that is given a time.
+
+    Raises:
+        LinceError: nothing at a path, no archive, no model for these images, no such recipe, key or value, or a run of
+            that name.
+    """
+    from lince import data
+    from lince.model_file import artifact
+    from lince.runs.run_folder import new_folder
+    from lince.training import recipes
+    from lince.training.distillation import teacher as teachers
+    from lince.training.time_budget import limits
+
+    limit = None if seconds is None else limits.limit(seconds, began=began, recipe=recipe, overrides=overrides)
+    chosen = limit.recipe if limit else recipes.load(recipe, overrides)
+    folder = new_folder(runs, chosen.name if name is None else name)
+    data.probe(source, leave_out=leave_out)
+    if teacher is not None:
+        teachers.read(artifact.locate(teacher), chosen.spec)
+    if seconds is not None:
+        say(f"Reading the images, then measuring what this machine can train in {seconds:.0f} s …")
+    return chosen, folder, limit
+
+
+def pipeline(*, deterministic: bool = False, run: Path | None = None, trains: bool = False) -> Any:
+    """`lince.pipeline`, imported once the backend has been told what the run, if there is one, wants.
+
+    Args:
+        deterministic: of a new run; what is recorded of an old one.
+        run: an old run's folder.
+        trains: that run is to be trained further, which only the backend that it began with can do.
+
+    Raises:
+        ResumeError: it is no run's folder; or it is to be trained, and the environment names another backend.
+        TrainingError: it is to be trained, and is an ensemble.
+    """
+    from lince.runs.run_folder import RunFolder
+
+    if run is not None:
+        record = RunFolder(run).read_record()
+        deterministic = record.deterministic
+        if trains:
+            RunFolder(run).require_one_network(record)
+            _take_backend(record.environment["backend"])
+    with needs("Training", "train"):
+        from lince.training import backend
+
+        backend.prepare(deterministic=deterministic)
+        from lince import pipeline as module
+    return module
+
+
+def _take_backend(recorded: str) -> None:
+    """That of the run, where the environment names none."""
+    given = os.environ.setdefault("KERAS_BACKEND", recorded)
+    if given != recorded:
+        raise ResumeError(
+            f"Received KERAS_BACKEND={given} in the environment for a run that {recorded} trains. Expected the same: "
+            f"KERAS_BACKEND={recorded}, or none."
+        )
+
+
+def combine(members: Sequence[Path], *, runs: Path, name: str) -> Path:
+    """Makes the run folder of an ensemble, to be published, and returns it.
+
+    Raises:
+        LinceError: the members do not go together, or the name is taken.
+    """
+    from lince.runs.run_folder import RunFolder, new_folder
+
+    folder = new_folder(runs, name)
+    for member in members:
+        RunFolder(member).read_record()  # a mistaken path is told before a framework is imported
+    with needs("Training", "train"):
+        from lince.training import backend
+
+        backend.prepare()
+        from lince.publishing import ensemble
+    record = ensemble.combine([RunFolder(member) for member in members], folder)
+    say(f"{folder.path}: the mean of {', '.join(member.name for member in record.members)}.")
+    if record.teacher_knows_validation:
+        say(
+            "A teacher of theirs has learned from some of the validation images: judge the ensemble by its test images."
+        )
+    return folder.path
+
+
+def publish(
+    run: Path,
+    *,
+    name: str | None,
+    overrides: tuple[str, ...],
+    force: bool,
+    as_json: bool,
+    fallback: bool = False,
+    study: bool = False,
+    about: Path | None = None,
+    opened: Any = None,
+) -> None:
+    """Publishes and reports; in a process of its own with other backends, since only TensorFlow exports to LiteRT."""
+    from lince.runs.run_folder import RunFolder, check_name
+
+    if name is not None:
+        check_name(name, of="model")
+    options = [f"--set={override}" for override in overrides]
+    options += [f"{option}={given}" for option, given in {"--name": name, "--about": about}.items() if given]
+    flags = {"--force": force, "--fallback": fallback, "--study": study, "--json": as_json}
+    arguments = [str(run), *options, *(flag for flag, given in flags.items() if given)]
+    if os.environ.get("KERAS_BACKEND", "tensorflow") != "tensorflow":
+        _publish_elsewhere(arguments)
+        return
+    module = pipeline(run=run)
+    with interruptible(shlex.join(["lince", "quantize", *arguments])):
+        if opened is None:
+            with progress_bar(stderr()) as progress:
+                opened = module.resume(module.RunFolder(run), overrides=overrides, progress=progress)
+            module.settle(opened)
+        published = module.publish(
+            opened, name=name, force=force, fallback=fallback, study=study, about=_text(about), say=say
+        )
+    write_report(run)
+    say(f"Model: {run / 'model.tflite'}. Try: lince serve {run}")
+    if as_json:
+        print_json(published)
+        return
+    from lince.reporting import quantization, tables
+
+    show(tables.report_table(published.int8), tables.sets_table(published.sets, n=published.int8.n))
+    show(tables.certificate_table(published.certificate, published.arithmetic))
+    show(*quantization.report_tables(published, RunFolder(run).read_study()))
+    print_text(f"Verdict: {published.verdict.text}")
+
+
+def _text(path: Path | None) -> str | None:
+    if path is None:
+        return None
+    try:
+        return read_bounded(path, _MAX_CARD_BYTES).decode()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", "it is not text")
+        message = (
+            f"{str(path)!r} cannot be read ({reason}). Expected Markdown in UTF-8, {_MAX_CARD_BYTES:,} bytes at most."
+        )
+        raise LinceError(message) from error
+
+
+def _publish_elsewhere(arguments: Sequence[str]) -> None:
+    program = [sys.executable, "-m", "lince", "quantize", *arguments]
+    done = subprocess.run(program, env=os.environ | {"KERAS_BACKEND": "tensorflow"}, check=False)
+    if done.returncode:
+        sys.exit(done.returncode)
+
+
+@contextmanager
+def interruptible(command: str) -> Iterator[None]:
+    """Says how to go on when the user interrupts."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        say(f"Stopped. Go on with: {command}")
+        sys.exit(130)
+
+
+@contextmanager
+def needs(what: str, extra: str) -> Iterator[None]:
+    """Names the extra that brings a package which is missing."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise LinceError(
+            f"{what} needs {error.name!r}, which is not installed: pip install '.[{extra}]', or make {extra}."
+        ) from error
+
+
+def say_start(run: Any) -> None:
+    """Says what an open run holds, and which files were left out."""
+    from lince.data.aspect_ratios import Proportions, measure
+
+    reading = f"Folders: {run.record.reading} " if run.record.reading else ""
+    say(
+        f"{run.folder.path}: {len(run.train):,} images to train on, {len(run.validation):,} to validate, "
+        f"{len(run.test):,} to test, {len(run.record.classes)} classes; {run.record.precision}. "
+        f"{reading}{_FITTED[run.recipe.fit]} {run.recipe.image_size} × {run.recipe.image_size}."
+    )
+    shapes = measure(run.train.sizes) if run.train.sizes is not None else Proportions()
+    if run.recipe.fit == "crop" and shapes.suggested != "crop":
+        say(f"{shapes.not_square:,} of {quantity(shapes.n, 'picture')} are not square; {shapes.advice}.")
+    for warning in run.record.warnings:
+        say(f"Warning: {warning}")
+    if run.record.teacher:
+        say(f"Taught by {run.record.teacher}, version {run.record.teacher_version}.")
+    if run.record.teacher_knows_validation:
+        say(
+            "The teacher has learned from some of the validation images: judge this run by its test images. The same "
+            "--seed, --leave-out and train.validation_fraction as the teacher's would hold out the same ones."
+        )
+    from lince.training.time_budget.recipe_choice import suited
+    from lince.training.time_budget.step_timing import LEAST_STEPS
+
+    if run.record.budget is not None:
+        _say_budget(run.recipe, run.record.budget)
+    elif (steps := _steps(run)) < LEAST_STEPS:
+        repeats, batch_size = 20 * run.recipe.train.repeats, suited(run.recipe, len(run.train)).train.batch_size
+        say(
+            f"{quantity(len(run.train), 'image')} for {quantity(steps, 'step')} of training in all, which is few: try "
+            f"--time-budget 5m, or --set train.repeats={repeats} --set train.batch_size={batch_size}."
+        )
+    fewest, most = _class_counts(run)
+    if most > _UNEVEN * fewest and run.recipe.train.class_balance == 0:
+        say(
+            f"Classes are uneven, {fewest:,} to {most:,} images to train on, and each image counts alike: a run with "
+            "--set train.class_balance=1 gives those of the rare ones more weight."
+        )
+    for rejected in run.record.rejected[:_REJECTED_SHOWN]:
+        say(f"Left out: {rejected.path}: {rejected.reason}")
+    if run.record.rejected:
+        say(f"Left out {quantity(len(run.record.rejected), 'file')} in all: see {run.folder.record}.")
+
+
+def _class_counts(run: Any) -> tuple[int, int]:
+    """Images of the smallest and of the largest class to train on."""
+    counts = Counter(run.train.labels.tolist())
+    per_class = [counts[label] for label in range(len(run.train.classes))]
+    return min(per_class), max(per_class)
+
+
+def _steps(run: Any) -> int:
+    options = run.recipe.train
+    return options.epochs * options.repeats * options.steps_in_a_turn(len(run.train))
+
+
+def _say_budget(recipe: Any, budget: Any) -> None:
+    times = {"in all": budget.seconds, "to train": budget.training_seconds, "to publish": budget.publishing_seconds}
+    parts = ", ".join(f"{timedelta(seconds=round(seconds))} {what}" for what, seconds in times.items())
+    short = f"; too short for {', '.join(budget.rejected)}" if budget.rejected else ""
+    turns = recipe.train.epochs * recipe.train.repeats
+    often = f"about {turns:,} times" if turns > 1 else "about once, as far as the time goes,"
+    say(
+        f"Time: {parts}. Recipe {recipe.name}, {often} through the images in batches of "
+        f"{recipe.train.batch_size:,}{short}."
+    )
+
+
+def say_cost(seconds: float) -> None:
+    """Says how long the program ran, and the most memory that it held, or the child that published for it."""
+    peak = max(machine.peak_memory_bytes() or 0, machine.peak_memory_bytes(children=True) or 0)
+    memory = f", peak memory {peak / 1e9:.1f} GB" if peak else ""
+    say(f"Done in {seconds / 60:.1f} minutes{memory}.")
+
+
+def write_report(run: Path) -> None:
+    """Draws the plots and the HTML report of a published run."""
+    with needs("A report", "train"):
+        from lince.reporting.run_report import write_run_report
+    from lince.runs.run_folder import RunFolder
+
+    write_run_report(RunFolder(run))
+    say(f"Report: {run / 'report.html'}")

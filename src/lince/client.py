@@ -1,0 +1,239 @@
+"""A running server as a `Predict`, so that the service is evaluated by the same code as the model file.
+
+Images travel as PNG, which loses nothing: the server sees the same pixels. What a server answers is not trusted: its
+bytes, its time, and every type and range are bounded.
+"""
+
+import io
+import math
+import secrets
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Annotated
+
+import numpy as np
+from jaxtyping import Float32, UInt8
+from msgspec import Meta
+from PIL import Image
+
+from lince.errors import ServiceError
+from lince.system import http_exchange
+from lince.text import brief
+from lince.types import Calibration, ImageSpec, Predict, ResizeRule
+
+_PARTS_PER_REQUEST = 16  # keeps a request small, and the time to its answer short, whatever the server would take
+_MODEL_LIMIT_BYTES = 16 * 2**20  # twice a model file's largest manifest
+_ANSWER_LIMIT_BYTES = 32 * 2**20  # 16 answers over 10,000 classes at 100 bytes each, twice; nobody's endless stream
+_SUM_TOLERANCE = 1e-2  # of 10,000 float32 probabilities
+
+_Side = Annotated[int, Meta(ge=1, le=1024)]  # of a model file's images
+_Share = Annotated[float, Meta(ge=0, le=1)]
+_Name = Annotated[str, Meta(min_length=1, max_length=1000)]
+
+
+@dataclass(frozen=True)
+class _Image:
+    height: _Side
+    width: _Side
+    resize: ResizeRule
+
+
+@dataclass(frozen=True)
+class _Limits:
+    max_parts: Annotated[int, Meta(ge=1, le=2**20)]
+
+
+@dataclass(frozen=True)
+class _Calibration:
+    """`records.Calibration`, with ranges."""
+
+    temperature: Annotated[float, Meta(gt=0, lt=1e6)]
+    coverage: _Share
+    set_threshold: _Share | None
+    abstain_below: _Share
+    n: Annotated[int, Meta(ge=0, le=2**62)]
+    uniform_share: _Share = 0.0
+
+
+@dataclass(frozen=True)
+class _Model:
+    """The part of `GET /model` that is read."""
+
+    name: _Name
+    version: _Name
+    classes: Annotated[tuple[_Name, ...], Meta(min_length=2, max_length=2**16)]
+    image: _Image
+    limits: _Limits
+    calibration: _Calibration
+
+
+@dataclass(frozen=True)
+class _Entry:
+    label: str
+    probability: Annotated[float, Meta(ge=0, le=1.0001)]  # float32's rounding may exceed one
+
+
+@dataclass(frozen=True)
+class _Failure:
+    message: str
+
+
+@dataclass(frozen=True)
+class _Prediction:
+    """`error` is there in place of `top` for an image of a form that the server could not read."""
+
+    top: tuple[_Entry, ...] = ()
+    error: _Failure | None = None
+
+
+@dataclass(frozen=True)
+class _Answer:
+    """The part of an answer of `POST /predict` that is read."""
+
+    predictions: tuple[_Prediction, ...]
+
+
+@dataclass(frozen=True)
+class ServedModel:
+    """What a server says it serves.
+
+    Attributes:
+        max_parts: images it takes in one request.
+        calibration: what its probabilities are read with: prediction sets, "I don't know".
+    """
+
+    name: str
+    version: str
+    classes: tuple[str, ...]
+    image: ImageSpec
+    max_parts: int
+    calibration: Calibration
+
+
+def served_model(url: str, *, timeout_s: float) -> ServedModel:
+    """Asks a server what it serves.
+
+    Args:
+        url: address of the service, such as http://127.0.0.1:8000.
+        timeout_s: seconds to wait for it to connect, and for its whole answer.
+
+    Raises:
+        ServiceError: when nothing answers there, or not as Lince does.
+    """
+    content = http_exchange.ask(url, "GET", "/model", limit_bytes=_MODEL_LIMIT_BYTES, timeout_s=timeout_s)
+    model = http_exchange.decode(url, "/model", content, _Model)
+    if len(set(model.classes)) < len(model.classes):
+        raise http_exchange.foreign(url, "/model", "it names a class twice")
+    return ServedModel(
+        name=model.name,
+        version=model.version,
+        classes=model.classes,
+        image=ImageSpec(model.image.height, model.image.width, model.image.resize),
+        max_parts=model.limits.max_parts,
+        calibration=Calibration(**vars(model.calibration)),
+    )
+
+
+def server_predict(url: str, classes: tuple[str, ...], *, timeout_s: float) -> Predict:
+    """Makes the address of a running server a `Predict`.
+
+    Args:
+        url: address of the service, such as http://127.0.0.1:8000.
+        classes: K names, in the order wanted for the columns; the server must serve just these, in any order.
+        timeout_s: seconds to wait for it to connect, and for each whole answer.
+
+    Returns:
+        A function u8[n,H,W,3] → f32[n,K], with H and W those of the served model: nothing is resized on the way.
+        It keeps no connection open, and raises ServiceError as this function does.
+
+    Raises:
+        ServiceError: when nothing answers there, or not as Lince does, or other classes are served.
+    """
+    served = served_model(url, timeout_s=timeout_s)
+    _check_classes(url, served.classes, classes)
+    columns = {label: column for column, label in enumerate(classes)}
+    step = max(1, min(_PARTS_PER_REQUEST, served.max_parts))
+
+    def predict(images: UInt8[np.ndarray, "n h w 3"]) -> Float32[np.ndarray, "n k"]:
+        _check_size(url, served.image, images)
+        probabilities = np.zeros((len(images), len(classes)), np.float32)
+        for start in range(0, len(images), step):
+            batch = images[start : start + step]
+            answer = _post_images(url, batch, top=len(classes), timeout_s=timeout_s)
+            try:
+                probabilities[start : start + step] = _rows(answer, columns, len(batch))
+            except ValueError as error:
+                raise http_exchange.foreign(url, "/predict", str(error)) from error
+        return probabilities
+
+    return predict
+
+
+def _check_classes(url: str, served: tuple[str, ...], wanted: tuple[str, ...]) -> None:
+    if sorted(served) != sorted(wanted):
+        raise ServiceError(
+            f"{url} serves a model for {len(served)} classes ({brief(served, unlike=wanted)}). Expected those of the "
+            f"data, {len(wanted)} ({brief(wanted, unlike=served)}): serve a model that was trained on this data."
+        )
+
+
+def _check_size(url: str, image: ImageSpec, images: np.ndarray) -> None:
+    if images.shape[1:] != image.shape:
+        height, width = images.shape[1:3]
+        raise ServiceError(
+            f"Received images of {width} × {height} pixels for {url}, whose model sees {image.width} × {image.height}. "
+            "Expected this size: read the data for that model."
+        )
+
+
+def _post_images(url: str, images: np.ndarray, *, top: int, timeout_s: float) -> _Answer:
+    boundary = secrets.token_hex(16)
+    body = _multipart((_png(image) for image in images), boundary)
+    content = http_exchange.ask(
+        url,
+        "POST",
+        f"/predict?top={top}",
+        body=body,
+        content_type=f"multipart/form-data; boundary={boundary}",
+        limit_bytes=_ANSWER_LIMIT_BYTES,
+        timeout_s=timeout_s,
+    )
+    return http_exchange.decode(url, "/predict", content, _Answer)
+
+
+def _png(image: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(image).save(
+        file, "PNG", compress_level=1
+    )  # levels above 1 save few bytes and cost most of the time
+    return file.getvalue()
+
+
+def _multipart(files: Iterable[bytes], boundary: str) -> bytes:
+    """A form with every file under the name `file`. Source: RFC 7578."""
+    pieces = []
+    for index, content in enumerate(files):
+        head = f'Content-Disposition: form-data; name="file"; filename="{index}.png"\r\nContent-Type: image/png\r\n\r\n'
+        pieces += [f"--{boundary}\r\n{head}".encode(), content, b"\r\n"]
+    return b"".join([*pieces, f"--{boundary}--\r\n".encode()])
+
+
+def _rows(answer: _Answer, columns: dict[str, int], count: int) -> Float32[np.ndarray, "n k"]:
+    """Reads a row of probabilities from each prediction's `top`, which must name every class once."""
+    predictions = answer.predictions
+    if len(predictions) != count:
+        raise ValueError(f"{len(predictions)} predictions for {count} images")
+    rows = np.zeros((count, len(columns)), np.float32)
+    for row, prediction in zip(rows, predictions, strict=True):
+        if prediction.error is not None:
+            raise ServiceError(f"The server refused an image: {http_exchange.shown(prediction.error.message)}")
+        named = {entry.label: entry.probability for entry in prediction.top}
+        if len(named) != len(columns) or len(prediction.top) != len(columns):
+            raise ValueError(f"{len(prediction.top)} classes, {len(named)} different ones, for ?top={len(columns)}")
+        if unknown := named.keys() - columns.keys():
+            raise ValueError(f"the class {http_exchange.shown(repr(min(unknown)))}, which is not in /model")
+        if not math.isclose(total := math.fsum(named.values()), 1, abs_tol=_SUM_TOLERANCE):
+            raise ValueError(f"probabilities that add up to {total:.4g}")
+        for label, probability in named.items():
+            row[columns[label]] = probability
+    return rows

@@ -1,0 +1,70 @@
+"""How far the pictures of a source are from square, and what a crop to the centre would cut off."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import UInt16
+
+from lince.text import share
+from lince.types import ResizeRule
+
+# Shares of a picture's area. Below the first it counts as square: 20 pixels of 400. A crop that takes less than the
+# second on average is what networks for photographs are trained with.
+_SQUARE, _LITTLE = 0.05, 0.1
+_ALIKE = 1.25  # the widest shape over the narrowest, up to which all are stretched by about the same
+
+
+@dataclass(frozen=True)
+class Proportions:
+    """What the shapes of the pictures mean for `--fit`.
+
+    Attributes:
+        n: pictures whose size is known.
+        not_square: of them, those of which a crop to the centre square cuts off more than a twentieth.
+        cut_mean, cut_most: share of a picture's area that it cuts off, over all of them and of the worst.
+        narrowest, widest: width over height.
+        suggested: the `--fit` to think of: `crop` where it cuts off little, `stretch` where all pictures have about the
+            same shape, `pad` otherwise.
+    """
+
+    n: int = 0
+    not_square: int = 0
+    cut_mean: float = 0.0
+    cut_most: float = 0.0
+    narrowest: float = 1.0
+    widest: float = 1.0
+    suggested: ResizeRule = "crop"
+
+    @property
+    def advice(self) -> str:
+        """What a crop costs, and which `--fit` to think of where that is much; the end of a sentence."""
+        mean, most = share(self.cut_mean, 0), share(self.cut_most, 0)
+        cost = f"a crop to the centre cuts off {mean} of a picture on average, {most} at most"
+        if self.suggested == "crop":
+            return cost
+        return f"{cost}: where that holds what matters, train with --fit {self.suggested}"
+
+
+def measure(sizes: UInt16[np.ndarray, "n 2"]) -> Proportions:
+    """Looks at the sizes of pictures.
+
+    Args:
+        sizes: u16[N,2], width and height as they are seen; 0 where they are not known.
+
+    Returns:
+        What they mean.
+    """
+    known = sizes[sizes.min(axis=1, initial=1) > 0].astype(float)
+    if len(known) == 0:
+        return Proportions()
+    shapes, cut = known[:, 0] / known[:, 1], 1 - known.min(axis=1) / known.max(axis=1)
+    suggested = "pad" if shapes.max() > _ALIKE * shapes.min() else "stretch"
+    return Proportions(
+        n=len(known),
+        not_square=int((cut > _SQUARE).sum()),
+        cut_mean=round(float(cut.mean()), 4),
+        cut_most=round(float(cut.max()), 4),
+        narrowest=round(float(shapes.min()), 4),
+        widest=round(float(shapes.max()), 4),
+        suggested="crop" if cut.mean() < _LITTLE else suggested,
+    )

@@ -1,0 +1,187 @@
+"""What makes a labelled source worse than it seems: rejected files, imbalance, copies, copies across train and test."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from jaxtyping import Int64
+
+from lince.data.aspect_ratios import Proportions, measure
+from lince.data.class_requirements import warnings
+from lince.data.dataset import Collection, EmptyClass
+from lince.data.duplicates import exact_groups, is_too_small, near_pairs
+from lince.data.progress import Progress, silent
+from lince.types import Rejected
+
+
+@dataclass(frozen=True)
+class Copy:
+    """One of several images that are the same; `split` is `train` or `test`."""
+
+    name: str
+    split: str
+    label: str
+
+
+@dataclass(frozen=True)
+class CopyPair:
+    """Two images that look alike; `distance` is that of `similarity.differences`, 0 at least.
+
+    Attributes:
+        is_identical: whether all pixels are equal, too.
+    """
+
+    first: Copy
+    second: Copy
+    distance: float
+    is_identical: bool = False
+
+
+@dataclass(frozen=True)
+class CheckReport:
+    """What was found; `dataclasses.asdict` makes it JSON.
+
+    Attributes:
+        source, fingerprint: what was looked at.
+        height, width: pixels at which images were compared.
+        n: images that can be used.
+        classes: names, in index order.
+        drawn_seed: None for a source with a test split of its own; else the seed that drew the one looked at here.
+        counts: images by split of the source's own (`train` and `test`, or `all`) and class.
+        imbalance: the largest class over the smallest, in `train` or `all`; 1 is balanced.
+        reading: how the source's folders were read, a sentence; empty for one without folders.
+        warnings: what may not be meant so, a sentence each.
+        exact_copies: groups with the same pixels, at the size at which they are compared.
+        near_copies: pairs that look alike but are not identical, closest first; each exact group takes part once.
+        num_too_small: images of fewer than 16 pixels a side, among which no such pairs are searched for.
+        near_copies_capped: true when the search for such pairs stopped, and there may be more.
+        across_splits: an image of `train`, and one of `test` that is an exact or near copy of it: the test accuracy is
+            flattered by each. Every such test image once, with its closest.
+        conflicting_labels: exact groups, then near pairs, whose images carry different classes.
+        rejected: files that were left out.
+        empty: class folders without a usable image.
+        proportions: of the pictures as they came.
+    """
+
+    source: str
+    fingerprint: str
+    height: int
+    width: int
+    n: int
+    classes: tuple[str, ...]
+    drawn_seed: int | None
+    counts: dict[str, dict[str, int]]
+    imbalance: float
+    reading: str
+    warnings: tuple[str, ...]
+    exact_copies: tuple[tuple[Copy, ...], ...]
+    near_copies: tuple[CopyPair, ...]
+    near_copies_capped: bool
+    num_too_small: int
+    across_splits: tuple[CopyPair, ...]
+    conflicting_labels: tuple[tuple[Copy, ...], ...]
+    rejected: tuple[Rejected, ...]
+    empty: tuple[EmptyClass, ...]
+    proportions: Proportions = field(default_factory=Proportions)
+
+
+def inspect(
+    collection: Collection,
+    *,
+    test_indices: Int64[np.ndarray, " m"],
+    drawn_seed: int | None,
+    source: str,
+    identity: str,
+    progress: Progress = silent,
+) -> CheckReport:
+    """Looks through a collection.
+
+    Args:
+        collection: any.
+        test_indices: i64[M], its test split.
+        drawn_seed: what drew them; None where they are the source's own.
+        source: what to call it in the report.
+        identity: its fingerprint.
+        progress: told about images and rounds of comparing.
+
+    Returns:
+        The findings.
+    """
+    counts = _counts(collection)
+    per_class = [count for count in counts.get("train", counts.get("all")).values() if count]
+    copy = _copier(collection, test_indices)
+    groups = exact_groups(collection.images)
+    exact = tuple(tuple(map(copy, group)) for group in groups)
+    near, is_capped = _near_copies(collection, copy, groups, progress=progress)
+    every_set = (*exact, *((pair.first, pair.second) for pair in near))
+    return CheckReport(
+        source=source,
+        fingerprint=identity,
+        height=collection.images.shape[1],
+        width=collection.images.shape[2],
+        n=len(collection.labels),
+        classes=collection.classes,
+        drawn_seed=drawn_seed,
+        counts=counts,
+        imbalance=max(per_class) / min(per_class),
+        reading=collection.reading,
+        warnings=warnings(collection),
+        exact_copies=exact,
+        near_copies=near,
+        near_copies_capped=is_capped,
+        num_too_small=int(is_too_small(collection.sizes).sum()),
+        across_splits=_across_splits(exact, near),
+        conflicting_labels=tuple(same for same in every_set if len({copy.label for copy in same}) > 1),
+        rejected=collection.rejected,
+        empty=collection.empty,
+        proportions=measure(collection.sizes),
+    )
+
+
+def _counts(collection: Collection) -> dict[str, dict[str, int]]:
+    counts = {}
+    for split, where in collection.splits.items():
+        per_class = np.bincount(collection.labels[where], minlength=len(collection.classes))
+        counts[split] = dict(zip(collection.classes, per_class.tolist(), strict=True))
+    return counts
+
+
+def _copier(collection: Collection, test_indices: Int64[np.ndarray, " m"]) -> Callable[[int], Copy]:
+    """What makes an index the image's name, split and class."""
+    is_test = np.zeros(len(collection.labels), bool)
+    is_test[test_indices] = True
+
+    def copy(index: int) -> Copy:
+        label = collection.classes[collection.labels[index]]
+        return Copy(collection.names[index], "test" if is_test[index] else "train", label)
+
+    return copy
+
+
+def _near_copies(
+    collection: Collection, copy: Callable[[int], Copy], groups: Sequence[Sequence[int]], *, progress: Progress
+) -> tuple[tuple[CopyPair, ...], bool]:
+    """Near pairs among distinct images, so that a group of k exact copies does not answer k times."""
+    is_compared = ~is_too_small(collection.sizes)
+    is_compared[[index for _, *others in groups for index in others]] = False
+    distinct = np.flatnonzero(is_compared)
+    images = collection.images if is_compared.all() else collection.images.take(distinct, axis=0)
+    pairs = near_pairs(images, progress=progress)
+    found = zip(distinct[pairs.first], distinct[pairs.second], pairs.distance.tolist(), strict=True)
+    return tuple(CopyPair(copy(one), copy(two), round(apart, 3)) for one, two, apart in found), pairs.is_capped
+
+
+def _across_splits(exact: Sequence[Sequence[Copy]], near: Sequence[CopyPair]) -> tuple[CopyPair, ...]:
+    """Each test image that has a copy in train, with the closest; a near pair speaks for the exact groups of both."""
+    group_of = {group[0]: group for group in exact}  # the first took part in the search for near pairs
+    meetings = [(group, group, 0.0, True) for group in exact]
+    for pair in near:  # closest first
+        first, second = (group_of.get(copy, (copy,)) for copy in (pair.first, pair.second))
+        meetings += [(first, second, pair.distance, False), (second, first, pair.distance, False)]
+    closest: dict[Copy, CopyPair] = {}
+    for here, there, distance, is_identical in meetings:
+        source = next((copy for copy in here if copy.split == "train"), None)
+        for copy in there:
+            if source and copy.split == "test":
+                closest.setdefault(copy, CopyPair(source, copy, distance, is_identical))
+    return tuple(closest.values())

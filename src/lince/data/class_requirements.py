@@ -1,0 +1,92 @@
+"""What the classes of a source must be to train on them, and what is left out where they are not."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from lince.data.class_names import similarity_warnings
+from lince.data.dataset import Catalogue, EmptyClass
+from lince.errors import DataError
+from lince.text import listed
+from lince.types import Split
+
+
+def require_trainable(catalogue: Catalogue, *, name: str) -> None:
+    """Refuses classes that cannot be learnt or compared.
+
+    A class whose folder holds no usable image is not refused: it is left out, and listed.
+
+    Args:
+        catalogue: of the source.
+        name: of the source, for messages.
+
+    Raises:
+        DataError: fewer than two classes have images to train on, none has any to test on, or one of the source's own
+            splits has no folder for a class of the other.
+    """
+    if catalogue.num_train is not None:
+        _require_comparable(catalogue, name=name)
+    train = _populated(catalogue, "train")
+    if len(train) < 2:
+        read = f" It was read so: {catalogue.reading}" if catalogue.reading else ""
+        raise DataError(
+            f"{name!r} holds one class only, {listed(sorted(train))}. Expected two or more, with a folder for each."
+            f"{read}{_first_empty(catalogue)}"
+        )
+
+
+def _require_comparable(catalogue: Catalogue, *, name: str) -> None:
+    found = {split: _populated(catalogue, split) for split in ("train", "test")}
+    empty = {(one.split, one.label) for one in catalogue.empty}
+    for split, tree in zip(found, catalogue.trees, strict=True):
+        if not found[split]:
+            raise DataError(
+                f"{name!r} has no image in {tree}/ that can be used. Expected images in both splits: add some."
+                f"{_first_empty(catalogue)}"
+            )
+    for split, other, (tree, other_tree) in (
+        ("test", "train", catalogue.trees[::-1]),
+        ("train", "test", catalogue.trees),
+    ):
+        if absent := [label for label in sorted(found[other] - found[split]) if (split, label) not in empty]:
+            alike = "".join(f" {sentence}" for sentence in similarity_warnings(sorted(found["train"] | found["test"])))
+            raise DataError(
+                f"{name!r} has no images of {listed(absent)} in {tree}/, but has in {other_tree}/. Expected the same "
+                f"classes in both: add the images, or remove the class.{alike}"
+            )
+
+
+def warnings(catalogue: Catalogue) -> tuple[str, ...]:
+    """What may not be meant so: a sentence each, class folders without a usable image among them."""
+    untested = _populated(catalogue, "train") - _populated(catalogue, "test")
+    return (
+        *catalogue.warnings,
+        *similarity_warnings(catalogue.classes),
+        *(_about(one, is_learnt=one.split == "test" and one.label in untested) for one in catalogue.empty),
+    )
+
+
+def learnable(train: Split, test: Split) -> tuple[Split, Split]:
+    """Both splits without the classes that have no image to train on."""
+    counts = np.bincount(train.labels, minlength=len(train.classes))
+    if counts.all():
+        return train, test
+    index_of = np.cumsum(counts > 0) - 1
+    kept = test.take(np.flatnonzero(counts[test.labels] > 0))
+    classes = tuple(label for label, count in zip(train.classes, counts, strict=True) if count)
+    return tuple(replace(one, labels=index_of[one.labels], classes=classes) for one in (train, kept))
+
+
+def _populated(catalogue: Catalogue, split: str) -> set[str]:
+    """The classes with images in a split; those of `all` are to train on."""
+    where = catalogue.splits.get(split, catalogue.splits.get("all"))
+    return {catalogue.classes[index] for index in np.unique(catalogue.labels[where]).tolist()}
+
+
+def _first_empty(catalogue: Catalogue) -> str:
+    return f" {_about(catalogue.empty[0])}" if catalogue.empty else ""
+
+
+def _about(one: EmptyClass, *, is_learnt: bool = False) -> str:
+    effect = ", so the class is trained on and not tested" if is_learnt else ""
+    return f"No image in {one.path!r} can be used{effect}: {one.reason[0].lower()}{one.reason[1:]}"

@@ -1,0 +1,176 @@
+"""All images of one source, decoded, before any split is drawn: what the cache keeps, and what reading makes."""
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from jaxtyping import Int64, UInt8, UInt16
+
+from lince.data.class_names import composed
+from lince.data.digests import digests
+from lince.data.pixel_file import as_text
+from lince.types import Images, Rejected, Split
+
+
+@dataclass(frozen=True)
+class EmptyClass:
+    """A class folder without a usable image.
+
+    Attributes:
+        path: of the folder, inside the source.
+        reason: why it has none, a sentence.
+        split: `train` or `test`; `all` where the source has no splits of its own.
+        label: the class.
+    """
+
+    path: str
+    reason: str
+    split: str
+    label: str
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """What is known of the images of a source, without their pixels.
+
+    Attributes:
+        labels: i64[N], an index into `classes`.
+        classes: names of those that have an image, composed (NFC) and sorted (for `cifar10`: as published).
+        names: paths inside the source, in the order of the images.
+        sizes: u16[N,2], width and height of each picture as it came, upright; 0 where they are not known.
+        num_train: how many of them are the source's own train split; `None` for a source without splits of its own.
+        rejected: files that were left out.
+        empty: class folders without a usable image.
+        trees: what messages call the source's own splits.
+        reading: how the source's folders were read, a sentence; empty for one without folders.
+        warnings: what may not be meant so, a sentence each.
+        is_final: false when a file could not be reached (and not: was bad), so that the next start has to look again.
+    """
+
+    labels: Int64[np.ndarray, " n"]
+    classes: tuple[str, ...]
+    names: Sequence[str]
+    sizes: UInt16[np.ndarray, "n 2"]
+    num_train: int | None
+    rejected: tuple[Rejected, ...] = ()
+    empty: tuple[EmptyClass, ...] = ()
+    trees: tuple[str, str] = ("train", "test")
+    reading: str = ""
+    warnings: tuple[str, ...] = ()
+    is_final: bool = True
+
+    @property
+    def splits(self) -> dict[str, slice]:
+        """Where each split of the source's own lies: `train` and `test`, or `all`."""
+        if self.num_train is None:
+            return {"all": slice(None)}
+        return {"train": slice(self.num_train), "test": slice(self.num_train, None)}
+
+
+class Reading(Protocol):
+    """A source about to be decoded, once: first all `blocks`, then the `catalogue`.
+
+    Attributes:
+        total: the most images that there can be.
+        image_shape: (H, W, 3).
+    """
+
+    total: int
+    image_shape: tuple[int, int, int]
+
+    def blocks(self) -> Iterator[UInt8[np.ndarray, "n h w 3"]]:
+        """The images that can be used, in order, a few at a time.
+
+        Raises:
+            DataError: when the source turns out to be unusable.
+        """
+
+    def catalogue(self) -> Catalogue:
+        """What they are.
+
+        Raises:
+            DataError: when what was left out leaves too little.
+        """
+
+
+@dataclass(frozen=True, kw_only=True)
+class Collection(Catalogue):
+    """Labelled images in the order of their names, those of the train tree first.
+
+    Attributes:
+        images: u8[N,H,W,3], RGB pixels 0..255; an array, or in a file.
+        digests: u8[N,16], of each image's pixels.
+    """
+
+    images: Images
+    digests: UInt8[np.ndarray, "n 16"]
+
+    def split(self, where: slice) -> Split:
+        """The images at `where`; no pixel is copied."""
+        images = self.images
+        part = images[where] if isinstance(images, np.ndarray) else images.take(np.arange(len(images))[where])
+        return Split(part, self.labels[where], self.classes, self.names[where], self.sizes[where])
+
+
+def in_memory(reading: Reading) -> Collection:
+    """Decodes a source into an array."""
+    images, count = np.empty((reading.total, *reading.image_shape), np.uint8), 0
+    for block in reading.blocks():
+        images[count : count + len(block)] = block
+        count += len(block)
+    images = images[:count]
+    return Collection(**vars(reading.catalogue()), images=images, digests=digests(images))
+
+
+def fingerprint(
+    catalogue: Catalogue,
+    *,
+    image_shape: tuple[int, int, int],
+    digests: UInt8[np.ndarray, "n 16"],
+    within_wrapper: bool = True,
+) -> str:
+    """Identifies the content itself: pixels (so size and resize rule too), labels, names, classes, splits, and which
+    files were rejected (not why: the wording is that of the libraries).
+
+    The same images as a folder and as a .zip have the same fingerprint, whether the archive wraps them in that folder
+    or not; in which form of Unicode names are written makes no difference. Pixels count by their digests, so that a
+    million images are identified without being read.
+
+    Args:
+        catalogue: any; a collection too.
+        image_shape: (H, W, 3).
+        digests: u8[N,16], of each image's pixels.
+        within_wrapper: leave out the folders that all names begin with; models of before 2026-11-26 have them in.
+
+    Returns:
+        SHA-256, 64 hex digits.
+    """
+    names, rejected = _composed_text(as_text(catalogue.names)), [composed(one.path) for one in catalogue.rejected]
+    if within_wrapper:
+        wrapper = _wrapper(names)
+        names = (b"\n" + names).replace(b"\n" + wrapper, b"\n")[1:]
+        rejected = [path.removeprefix(wrapper.decode()) for path in rejected]
+    head = [len(digests), image_shape, catalogue.classes, catalogue.num_train, rejected]
+    digest = hashlib.sha256(json.dumps(head).encode())
+    digest.update(names)
+    digest.update(catalogue.labels.astype("<i8").data)
+    digest.update(np.ascontiguousarray(digests).reshape(-1).data)
+    return digest.hexdigest()
+
+
+def _wrapper(names: bytes) -> bytes:
+    """The folders that all of these lines begin with, such as `data/`; empty where there are none."""
+    lines, *folders = names.count(b"\n"), *names[: names.find(b"\n")].split(b"/")[:-1]
+    for depth in range(len(folders), 0, -1):
+        found = b"".join(folder + b"/" for folder in folders[:depth])
+        if (b"\n" + names).count(b"\n" + found) == lines:
+            return found
+    return b""
+
+
+def _composed_text(text: bytes) -> bytes:
+    """Lines in composed form; a line feed joins no character, so all are composed at once."""
+    return text if text.isascii() else composed(text.decode()).encode()

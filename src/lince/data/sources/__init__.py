@@ -1,0 +1,1 @@
+"""Where encoded images lie: directories, zip files, CIFAR-10's archive."""

@@ -1,0 +1,116 @@
+"""A folder tree as a source of images."""
+
+import hashlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Self
+
+from lince.data.sources.base import Entry, is_litter, printable, too_large
+from lince.errors import DataError
+from lince.system.files import open_regular
+
+# Deeper than any dataset, and far below Python's recursion limit (1,000 calls).
+_MAX_DEPTH = 64
+
+
+class Tree:
+    """The files below a folder. Symbolic links are followed, but never back into a folder that they lie in."""
+
+    def __init__(self, root: Path):
+        self.name = printable(str(root))
+        self._root = root
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        """Nothing is held open."""
+
+    def walk(self) -> Iterator[Entry]:
+        """Every entry but litter, sorted by name within its folder."""
+        yield from _walk(str(self._root), prefix="", above=())
+
+    def read(self, entry: Entry, limit_bytes: int) -> bytes:
+        """The content of one file; see `Source`."""
+        if entry.problem:
+            raise DataError(entry.problem)
+        return read_file(Path(entry.key), limit_bytes)
+
+    def stamp(self) -> str:
+        """SHA-256 (hex) over path, size and modification time of every entry."""
+        digest = hashlib.sha256()
+        for entry in self.walk():
+            digest.update(f"{entry.path}\0{_state(entry)}\0".encode())
+        return digest.hexdigest()
+
+
+def read_file(path: Path, limit_bytes: int) -> bytes:
+    """Reads one file whole.
+
+    Args:
+        path: a regular file, or a link to one.
+        limit_bytes: the most that it may have; not one byte more than limit + 1 is read.
+
+    Returns:
+        Its content.
+
+    Raises:
+        ImageError: when it is larger (`image_too_large`).
+        DataError: when it cannot be read.
+    """
+    try:
+        with open_regular(path) as file:
+            data = file.read(limit_bytes + 1)
+    except OSError as error:
+        reason = getattr(error, "strerror", None) or error
+        raise DataError(f"It cannot be read ({reason}). Check that it exists, and its permissions.") from error
+    if len(data) > limit_bytes:
+        raise too_large(limit_bytes)
+    return data
+
+
+def _walk(folder: str, *, prefix: str, above: tuple[tuple[int, int], ...]) -> Iterator[Entry]:
+    """Entries below `folder`; `above` identifies the folders that it lies in, to see a loop."""
+    try:
+        identity = _identity(folder)
+        children = _children(folder)
+    except OSError as error:
+        problem = f"The folder cannot be listed ({error.strerror}). Check its permissions."
+        yield Entry(prefix.rstrip("/") or ".", folder, problem, is_folder=True)
+        return
+    for child in children:
+        path, key = prefix + printable(child.name), child.path
+        if not _is_folder(child):
+            yield Entry(path, key)
+        elif len(above) >= _MAX_DEPTH:
+            yield Entry(path, key, f"The folder lies more than {_MAX_DEPTH} folders deep.", is_folder=True)
+        elif not (child.is_symlink() and _identity(key) in (*above, identity)):
+            yield Entry(path, key, is_folder=True)
+            yield from _walk(key, prefix=f"{path}/", above=(*above, identity))
+
+
+def _children(folder: str) -> list[os.DirEntry[str]]:
+    with os.scandir(folder) as found:
+        return sorted((child for child in found if not is_litter(child.name)), key=lambda child: child.name)
+
+
+def _is_folder(child: os.DirEntry[str]) -> bool:
+    """Costs a system call for links alone. `DirEntry.is_dir` raises on a link to itself, where `isdir` says no."""
+    return os.path.isdir(child.path) if child.is_symlink() else child.is_dir()
+
+
+def _identity(folder: str) -> tuple[int, int]:
+    status = os.stat(folder)
+    return status.st_dev, status.st_ino
+
+
+def _state(entry: Entry) -> str:
+    """What changes when the file does. A folder's own time does not count: litter changes it."""
+    if entry.is_folder:
+        return str(entry.problem)
+    try:
+        status = os.stat(entry.key)
+    except OSError as error:
+        return str(error.errno)
+    return f"{status.st_size} {status.st_mtime_ns}"

@@ -1,0 +1,288 @@
+"""Downloads a large file once: resumable, bounded, and verified before anybody may use it.
+
+NAME            verified, ready to use
+NAME.part       what has arrived so far, with NAME.part.json: from where, and which version of the file
+NAME.wrong      a file that was not the expected one, kept for whoever wants to know what it is
+
+One process at a time downloads into a folder; another one waits, and then finds the file.
+"""
+
+import hashlib
+import http.client
+import json
+import logging
+import os
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from lince.data.progress import Progress, silent
+from lince.errors import DownloadError
+from lince.system.files import open_regular, read_bounded
+
+try:
+    import fcntl
+except ModuleNotFoundError:  # Windows
+    fcntl = None
+
+_log = logging.getLogger(__name__)
+
+_SCHEMES = ("http", "https", "file")
+_CHUNK_BYTES = 2**18  # at most this much in one step of progress: 650 of them for CIFAR-10's 170 MB
+_MAX_NOTE_BYTES = 2**16  # an address and a validator, each a line of a header
+_TRY_AGAIN = frozenset({408, 425, 429, 500, 502, 503, 504})  # by their definition, another attempt may succeed
+
+
+def download(
+    url: str,
+    path: Path,
+    *,
+    checksum: str,
+    limit_bytes: int,
+    progress: Progress = silent,
+    attempts: int = 5,
+    timeout_s: float = 30.0,
+    pause_s: float = 0.5,
+) -> Path:
+    """Gets a file, unless it is there already; either way, its checksum is verified now.
+
+    What arrives is kept, so that the next attempt, in this call or a later one, asks for the rest only.
+
+    Args:
+        url: http, https or file.
+        path: where the file goes.
+        checksum: SHA-256, 64 hex digits.
+        limit_bytes: the most that is taken from the server.
+        progress: told about bytes.
+        attempts: how often to try.
+        timeout_s: seconds without a single byte that end an attempt; a slow download that moves is left alone.
+        pause_s: seconds before the second attempt; doubled before each further one.
+
+    Returns:
+        `path`.
+
+    Raises:
+        DownloadError: when the file cannot be had, or is not the one expected.
+    """
+    transfer = _Transfer(url, path, limit_bytes, progress, attempts, timeout_s, pause_s)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with _alone_in(path.parent):
+            _get(transfer, checksum)
+    except OSError as error:
+        message = f"Cannot keep the download at {str(path)!r} ({error.strerror or error})."
+        raise DownloadError(f"{message} Free the disk, or set LINCE_CACHE to another folder.") from error
+    return path
+
+
+@contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """Waits for other processes that download into the folder; the system lets go of the lock when one is killed."""
+    if fcntl is None:
+        yield
+        return
+    descriptor = os.open(folder, os.O_RDONLY)  # the folder itself, because a lock file could never be removed safely
+    try:
+        with suppress(OSError):  # some network file systems cannot lock a folder; there, as without fcntl
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                _log.warning("Another process is downloading into %s: waiting for it.", folder)
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _get(transfer: "_Transfer", checksum: str) -> None:
+    path = transfer.path
+    if path.exists():
+        if _sha256(path) == checksum:
+            return
+        _log.warning("%s does not have its checksum: it is kept as %s, and got anew.", path, _set_aside(path, path))
+    transfer.finish()
+    if transfer.was_resumed and _sha256(transfer.part) != checksum:
+        # The file may have become another one on the server since its first part came: judge a whole one.
+        transfer.forget()
+        transfer.finish()
+    _publish(transfer, checksum)
+
+
+def _sha256(path: Path) -> str:
+    with open_regular(path) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _set_aside(file: Path, path: Path) -> Path:
+    wrong = path.with_name(f"{path.name}.wrong")
+    file.replace(wrong)
+    return wrong
+
+
+def _publish(transfer: "_Transfer", checksum: str) -> None:
+    received, size = _sha256(transfer.part), transfer.size
+    if received != checksum:
+        wrong = _set_aside(transfer.part, transfer.path)
+        transfer.forget()
+        raise DownloadError(
+            f"{transfer.url} sent another file than expected: {size:,} bytes with SHA-256 {received}, expected "
+            f"{checksum}. It is kept as {str(wrong)!r} and not used. Check the address and your network (a login "
+            "page?), then try again."
+        )
+    with transfer.part.open("rb+") as file:
+        os.fsync(file.fileno())
+    transfer.part.replace(transfer.path)
+    transfer.forget()
+
+
+class _TransferError(Exception):
+    """An attempt ended early. Another one may mend it, so nobody outside sees this."""
+
+
+class _PartError(_TransferError):
+    """What came before is of no use: the next attempt begins with nothing."""
+
+
+@dataclass
+class _Transfer:
+    """One download on its way. `was_resumed` says that some of it came earlier than the last answer."""
+
+    url: str
+    path: Path
+    limit_bytes: int
+    progress: Progress
+    attempts: int
+    timeout_s: float
+    pause_s: float
+    was_resumed: bool = False
+
+    @property
+    def part(self) -> Path:
+        return self.path.with_name(f"{self.path.name}.part")
+
+    @property
+    def note(self) -> Path:
+        return self.path.with_name(f"{self.path.name}.part.json")
+
+    @property
+    def size(self) -> int:
+        return self.part.stat().st_size if self.part.exists() else 0
+
+    def forget(self) -> None:
+        self.part.unlink(missing_ok=True)
+        self.note.unlink(missing_ok=True)
+
+    def finish(self) -> None:
+        """Completes `part`, in several attempts if need be."""
+        if urllib.parse.urlsplit(self.url).scheme not in _SCHEMES:
+            raise DownloadError(f"Cannot download from {self.url!r}. Expected an address that begins with https://.")
+        reason = ""
+        for attempt in range(self.attempts):
+            if attempt:
+                time.sleep(self.pause_s * 2 ** (attempt - 1))
+            try:
+                self._attempt()
+                return
+            except _TransferError as error:
+                reason = str(error)
+                if isinstance(error, _PartError):
+                    self.forget()
+        raise DownloadError(
+            f"Cannot download {self.url} ({reason}; {self.attempts} attempts). The {self.size:,} bytes that arrived "
+            "are kept: check your network, then run the same command to go on."
+        )
+
+    def _attempt(self) -> None:
+        note = self._read_note()
+        start = self.size
+        self.was_resumed = start > 0
+        if start and start == note.get("total"):
+            return
+        with _answer(self.url, start=start, validator=note.get("validator"), timeout_s=self.timeout_s) as response:
+            if start and response.status == 206:
+                total = self._total_of_rest(response, start)
+            else:
+                start, self.was_resumed = 0, False
+                length = response.headers.get("Content-Length") or ""
+                total = int(length) if length.isdecimal() else 0
+                self._write_note({"url": self.url, "validator": _validator(response), "total": total})
+            self._receive(response, start=start, total=total)
+
+    def _receive(self, response: http.client.HTTPResponse, *, start: int, total: int) -> None:
+        done, what = start, f"Downloading {self.path.name} (bytes)"
+        with self.part.open("ab" if start else "wb") as file:
+            self.progress(done, total, what)
+            for chunk in _chunks(response):
+                done += len(chunk)
+                if max(done, total) > self.limit_bytes:
+                    self.forget()
+                    message = f"{self.url} sends more than the {self.limit_bytes:,} bytes expected. Check the address."
+                    raise DownloadError(message)
+                file.write(chunk)
+                self.progress(done, total, what)
+        if done < total:
+            raise _TransferError(f"the connection ended after {done:,} of {total:,} bytes")
+
+    def _total_of_rest(self, response: http.client.HTTPResponse, start: int) -> int:
+        """The size of the whole file, of `Content-Range: bytes START-END/TOTAL` (RFC 9110, section 14.4)."""
+        unit, _, content = response.headers.get("Content-Range", "").partition(" ")
+        span, _, total = content.partition("/")
+        if unit != "bytes" or not span.startswith(f"{start}-") or not total.isdecimal():
+            raise _PartError("the server sent another part than the one asked for")
+        return int(total)
+
+    def _read_note(self) -> dict:
+        """What is known about `part`; one that came from elsewhere, or without a note, is dropped."""
+        try:
+            note = json.loads(read_bounded(self.note, _MAX_NOTE_BYTES))
+            if note["url"] == self.url:
+                return note
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
+            pass
+        self.forget()
+        return {}
+
+    def _write_note(self, note: dict) -> None:
+        self.note.write_text(json.dumps(note), encoding="utf-8")
+
+
+def _answer(url: str, *, start: int, validator: str | None, timeout_s: float) -> http.client.HTTPResponse:
+    headers = {"User-Agent": "lince"}
+    if start:
+        headers["Range"] = f"bytes={start}-"
+        if validator:  # a file that has changed since is then sent whole (RFC 9110, section 13.1.5)
+            headers["If-Range"] = validator
+    try:
+        return urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=timeout_s)
+    except urllib.error.HTTPError as error:
+        error.close()
+        if error.code == 416 and start:  # nothing follows: the part is whole already, or of another version
+            raise _PartError("the server has no more than the part that came before") from error
+        if error.code in _TRY_AGAIN:
+            raise _TransferError(f"the server answered {error.code} {error.reason}") from error
+        message = f"{url} answered {error.code} {error.reason}. Check the address."
+        raise DownloadError(message) from error
+    except (OSError, http.client.HTTPException, ValueError) as error:  # URLError is an OSError
+        raise _TransferError(str(getattr(error, "reason", error))) from error
+
+
+def _chunks(response: http.client.HTTPResponse) -> Iterator[bytes]:
+    while True:
+        try:
+            chunk = response.read1(_CHUNK_BYTES)
+        except (OSError, http.client.HTTPException) as error:
+            raise _TransferError(str(error) or type(error).__name__) from error
+        if not chunk:
+            return
+        yield chunk
+
+
+def _validator(response: http.client.HTTPResponse) -> str | None:
+    """What `If-Range` may hold: a strong entity tag, or a date."""
+    tag = response.headers.get("ETag")
+    return tag if tag and not tag.startswith("W/") else response.headers.get("Last-Modified")

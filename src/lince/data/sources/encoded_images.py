@@ -1,0 +1,79 @@
+"""Encoded images, wherever they lie: files, folder trees, .zip archives."""
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+from lince.data.sources.base import Source, printable
+from lince.data.sources.directory import Tree, read_file
+from lince.data.sources.zip_file import Archive
+from lince.errors import DataError, LinceError
+from lince.images import EXTENSIONS
+from lince.types import ImageLimits
+
+
+def open_source(path: Path) -> Source:
+    """Opens a folder, or a file as a zip archive.
+
+    Args:
+        path: a folder, or a .zip file.
+
+    Returns:
+        The source, to be used in a `with` statement.
+
+    Raises:
+        DataError: when there is nothing at `path`, or it is neither a folder nor a zip archive.
+    """
+    try:
+        if path.is_dir():
+            return Tree(path)
+        path.stat()
+    except (OSError, ValueError) as error:  # ValueError: a null character in the path
+        reason = getattr(error, "strerror", None) or error
+        message = f"Cannot read {printable(str(path))!r} ({reason})."
+        raise DataError(f"{message} Expected a folder or a .zip of images, or the word 'cifar10'.") from error
+    return Archive(path)
+
+
+def iter_images(
+    paths: Iterable[Path], *, limit_bytes: int = ImageLimits().max_bytes
+) -> Iterator[tuple[str, bytes | LinceError]]:
+    """Reads the images of files, folders (recursively) and .zip archives, one at a time, in constant memory.
+
+    A file named itself is always read; inside folders and archives, what is no picture by its name is passed over.
+
+    Args:
+        paths: files, folders and archives, in the order wanted.
+        limit_bytes: the most that one encoded image may have.
+
+    Yields:
+        The path to show (for an archive `archive.zip/inner/path`), and the encoded bytes, or the error that says why
+        there are none.
+    """
+    for path in paths:
+        name = printable(str(path))
+        if os.path.isdir(path) or path.suffix.lower() == ".zip":
+            yield from _inside(path, name=name, limit_bytes=limit_bytes)
+        else:
+            yield name, _attempt(read_file, path, limit_bytes)
+
+
+def _inside(path: Path, *, name: str, limit_bytes: int) -> Iterator[tuple[str, bytes | LinceError]]:
+    found = False
+    try:
+        with open_source(path) as source:
+            for entry in filter(lambda entry: entry.is_wanted, source.walk()):
+                found = True
+                yield f"{name}/{entry.path}", _attempt(source.read, entry, limit_bytes)
+    except DataError as error:
+        yield name, error
+    else:
+        if not found:
+            yield name, DataError(f"{name!r} holds no images. Expected files named {', '.join(sorted(EXTENSIONS))}.")
+
+
+def _attempt(read: Callable[..., bytes], *arguments: object) -> bytes | LinceError:
+    try:
+        return read(*arguments)
+    except LinceError as error:
+        return error

@@ -1,0 +1,262 @@
+"""How a model behaves on what it was not made for: worse images of its classes, and pictures of none of them."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import UInt8
+
+from lince import calibration
+from lince.data.sources.encoded_images import iter_images
+from lince.errors import DataError, LinceError
+from lince.evaluation import accuracy as evaluate
+from lince.evaluation import corruptions, ood
+from lince.images import decode
+from lince.types import Calibration, ImageSpec, Predict, Split
+
+Progress = Callable[[int, int, str], None]
+"""Called now and then with (done, in all, what)."""
+
+FOREIGN_IMAGES = 500  # of each generated kind: the standard error of a share is then at most 2.2 points
+SURE = 0.9  # a probability that most people would act upon
+
+_BATCH = 256  # as `evaluate`: memory beyond the images themselves
+
+
+@dataclass(frozen=True)
+class CorruptionScore:
+    """Accuracy under one corruption at one strength.
+
+    Attributes:
+        kind, strength, amount: as in `corruptions.AMOUNTS`.
+        abstained: share of "I don't know"; None for a model without a threshold for it.
+    """
+
+    kind: str
+    strength: int
+    amount: float
+    accuracy: float
+    abstained: float | None
+
+
+@dataclass(frozen=True)
+class CorruptionReport:
+    """Accuracy under all corruptions, on the same `n` images.
+
+    Attributes:
+        clean_accuracy, clean_abstained: of the images as they are.
+        mean_accuracy, mean_abstained: over all kinds and strengths.
+        scores: kind by kind, the strengths in order.
+    """
+
+    n: int
+    seed: int
+    clean_accuracy: float
+    clean_abstained: float | None
+    mean_accuracy: float
+    mean_abstained: float | None
+    scores: tuple[CorruptionScore, ...]
+
+
+@dataclass(frozen=True)
+class ForeignScore:
+    """Answers for pictures of none of the classes.
+
+    Attributes:
+        name: a kind of `foreign.KINDS`, or the folder.
+        sure: share of answers with a probability above `SURE`.
+        abstained, mean_set_size: share of "I don't know", classes a set; None for a model without that threshold.
+        unread: files that could not be read.
+    """
+
+    name: str
+    n: int
+    sure: float
+    abstained: float | None
+    mean_set_size: float | None
+    unread: int = 0
+
+
+@dataclass(frozen=True)
+class ForeignReport:
+    """What a model made of pictures of none of its classes.
+
+    Attributes:
+        mean: over the generated kinds.
+        generated: kind by kind.
+        folders: the user's own.
+    """
+
+    seed: int
+    num_classes: int
+    mean: ForeignScore
+    generated: tuple[ForeignScore, ...]
+    folders: tuple[ForeignScore, ...]
+
+
+def corruption_report(
+    predict: Predict,
+    split: Split,
+    *,
+    thresholds: Calibration | None = None,
+    seed: int = 0,
+    progress: Progress = lambda done, total, what: None,
+) -> CorruptionReport:
+    """Lets `predict` answer every image as it is, and once for every corruption and strength.
+
+    Args:
+        predict: u8[n,H,W,3] → probabilities f32[n,K].
+        split: labelled images, at least 1.
+        thresholds: what the answers are read with; None if the model has none.
+        seed: of the noise.
+        progress: told of images answered.
+
+    Raises:
+        LinceError: as `accuracy.evaluate`.
+    """
+    steps = [(kind, strength) for kind in corruptions.AMOUNTS for strength in corruptions.STRENGTHS]
+    changes = [partial(corruptions.corrupt, kind=kind, strength=strength, seed=seed) for kind, strength in steps]
+    found = []
+    for change in (_as_they_are, *changes):
+        found.append(_accuracy_and_abstained(predict, split, change, thresholds))
+        progress(len(found) * len(split), (1 + len(steps)) * len(split), "corrupting")
+    (clean_accuracy, clean_abstained), *shares = found
+    scores = tuple(
+        CorruptionScore(kind, strength, corruptions.AMOUNTS[kind][strength - 1], accuracy, abstained)
+        for (kind, strength), (accuracy, abstained) in zip(steps, shares, strict=True)
+    )
+    return CorruptionReport(
+        n=len(split),
+        seed=seed,
+        clean_accuracy=clean_accuracy,
+        clean_abstained=clean_abstained,
+        mean_accuracy=float(np.mean([score.accuracy for score in scores])),
+        mean_abstained=_mean([score.abstained for score in scores]),
+        scores=scores,
+    )
+
+
+def foreign_report(
+    predict: Predict,
+    spec: ImageSpec,
+    *,
+    num_classes: int,
+    thresholds: Calibration | None = None,
+    folders: Sequence[Path] = (),
+    seed: int = 0,
+    progress: Progress = lambda done, total, what: None,
+) -> ForeignReport:
+    """Lets `predict` answer generated pictures of none of its classes, and those of folders.
+
+    Args:
+        predict: u8[n,H,W,3] → probabilities f32[n,K].
+        spec: the images it wants.
+        num_classes: K.
+        thresholds: what the answers are read with; None if the model has none.
+        folders: folders, .zip files and images that show none of the classes; what folders inside are called means
+            nothing. Read in constant memory.
+        seed: of the drawing.
+        progress: told of kinds and folders done.
+
+    Raises:
+        DataError: a folder holds no image that can be read.
+        LinceError: `predict` returns something other than probabilities.
+    """
+    sources = [(kind, partial(_drawn, kind, spec, seed)) for kind in ood.KINDS]
+    sources += [(str(folder), partial(_read, folder, spec)) for folder in folders]
+    scores = []
+    for name, pictures in sources:
+        scores.append(_foreign_score(name, pictures(), predict, num_classes=num_classes, thresholds=thresholds))
+        progress(len(scores), len(sources), "foreign pictures")
+    generated, own = tuple(scores[: len(ood.KINDS)]), tuple(scores[len(ood.KINDS) :])
+    return ForeignReport(seed, num_classes, _mean_score(generated), generated, own)
+
+
+def _as_they_are(images: UInt8[np.ndarray, "n h w 3"], *, first: int) -> UInt8[np.ndarray, "n h w 3"]:
+    return images
+
+
+def _accuracy_and_abstained(
+    predict: Predict, split: Split, change: Callable[..., np.ndarray], thresholds: Calibration | None
+) -> tuple[float, float | None]:
+    if len(split) == 0:
+        raise LinceError("Received a split without images. Expected at least 1 to evaluate on.")
+    right, abstained = 0, 0
+    for start in range(0, len(split), _BATCH):
+        images, labels = split.images[start : start + _BATCH], split.labels[start : start + _BATCH]
+        answers = evaluate.ask(predict, change(images, first=start), num_classes=len(split.classes))
+        right += int((answers.argmax(axis=1) == labels).sum())
+        if thresholds:
+            abstained += int(calibration.decide(answers, answers.argmax(axis=1), calibration=thresholds)[1].sum())
+    return right / len(split), abstained / len(split) if thresholds else None
+
+
+def _drawn(kind: str, spec: ImageSpec, seed: int) -> Iterator[np.ndarray]:
+    for index in range(FOREIGN_IMAGES):
+        yield ood.draw(kind, index, spec=spec, seed=seed)
+
+
+def _read(folder: Path, spec: ImageSpec) -> Iterator[np.ndarray | LinceError]:
+    for _, data in iter_images([folder]):
+        try:
+            yield data if isinstance(data, LinceError) else decode(data, spec)
+        except LinceError as error:
+            yield error
+
+
+def _foreign_score(
+    name: str,
+    pictures: Iterator[np.ndarray | LinceError],
+    predict: Predict,
+    *,
+    num_classes: int,
+    thresholds: Calibration | None,
+) -> ForeignScore:
+    count, sure, abstained, members = 0, 0, 0, 0
+    unread: list[LinceError] = []
+    for batch in _batches(pictures, unread):
+        answers = evaluate.ask(predict, batch, num_classes=num_classes)
+        count += len(answers)
+        sure += int((answers.max(axis=1) > SURE).sum())
+        if thresholds:
+            sets, unsure = calibration.decide(answers, answers.argmax(axis=1), calibration=thresholds)
+            abstained, members = abstained + int(unsure.sum()), members + (0 if sets is None else int(sets.sum()))
+    if count == 0:
+        raise DataError(f"{name!r} has no picture that can be read: {unread[0]}") from unread[0]
+    has_sets = thresholds is not None and thresholds.set_threshold is not None
+    return ForeignScore(
+        name=name,
+        n=count,
+        sure=sure / count,
+        abstained=abstained / count if thresholds else None,
+        mean_set_size=members / count if has_sets else None,
+        unread=len(unread),
+    )
+
+
+def _batches(pictures: Iterator[np.ndarray | LinceError], unread: list[LinceError]) -> Iterator[np.ndarray]:
+    """Pictures stacked; errors are put aside."""
+    held: list[np.ndarray] = []
+    for picture in pictures:
+        (unread if isinstance(picture, LinceError) else held).append(picture)
+        if len(held) == _BATCH:
+            yield np.stack(held)
+            held.clear()
+    if held:
+        yield np.stack(held)
+
+
+def _mean_score(scores: Sequence[ForeignScore]) -> ForeignScore:
+    return ForeignScore(
+        name="all generated",
+        n=sum(score.n for score in scores),
+        sure=float(np.mean([score.sure for score in scores])),
+        abstained=_mean([score.abstained for score in scores]),
+        mean_set_size=_mean([score.mean_set_size for score in scores]),
+    )
+
+
+def _mean(shares: Sequence[float | None]) -> float | None:
+    return None if None in shares else float(np.mean(shares))

@@ -1,0 +1,1 @@
+"""A model file becomes answers, with LiteRT and NumPy alone."""

@@ -1,0 +1,39 @@
+"""A prediction as the plain data that the command line and the service both answer with."""
+
+from typing import Any
+
+from lince.types import Prediction
+
+
+def answer(
+    prediction: Prediction, index: int, classes: tuple[str, ...], *, top: int, logits: bool = False
+) -> dict[str, Any]:
+    """One image's answer, ready for JSON.
+
+    Args:
+        prediction: of a batch.
+        index: which image of it.
+        classes: K labels, in index order.
+        top: how many classes to list, most probable first, the lower index on a tie; at most K.
+        logits: add the network's raw output, in class order.
+
+    Returns:
+        `label`, `index`, `probability`, `top`, `prediction_set` (None for a model without sets), `abstain`, and
+        `logits` when asked for.
+    """
+    probabilities, sets = prediction.probabilities[index], prediction.sets
+    order = (-prediction.logits[index]).argsort(kind="stable")
+    listed = [_entry(int(k), classes, probabilities) for k in order[:top]]
+    found = {
+        **_entry(int(prediction.indices[index]), classes, probabilities),
+        "top": listed,
+        "prediction_set": None if sets is None else [classes[k] for k in order if sets[index, k]],
+        "abstain": bool(prediction.abstain[index]),
+    }
+    if logits:
+        found["logits"] = [float(value) for value in prediction.logits[index]]
+    return found
+
+
+def _entry(k: int, classes: tuple[str, ...], probabilities: Any) -> dict[str, Any]:
+    return {"label": classes[k], "index": k, "probability": float(probabilities[k])}

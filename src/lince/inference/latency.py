@@ -1,0 +1,137 @@
+"""How fast a model file answers on this machine: one image at a time, and as many as it can."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from ai_edge_litert.interpreter import Interpreter
+from jaxtyping import UInt8
+
+from lince.inference.classifier import Network
+from lince.model_file.artifact import Artifact
+from lince.system import machine
+from lince.system.machine import Machine
+from lince.types import Latency
+
+BATCHES = (1, 8, 32, 128)
+
+# Five repetitions of this many, idle, two Zen 5 cores, the model that ships: medians of 338.4 to 340.3 µs.
+_RUNS = 300
+_WARM_UP_RUNS = 20  # the first runs pack weights and warm the caches
+# Each batch size gets this long: long enough for a thousand answers of the model that ships.
+_THROUGHPUT_S = 0.5
+
+
+@dataclass(frozen=True)
+class Throughput:
+    """Images a second through one interpreter, without decoding.
+
+    Attributes:
+        batch: images handed over at once, the best of those tried.
+        tried: images a second by batch size; sizes that the network does not take are left out.
+    """
+
+    threads: int
+    batch: int
+    images_per_second: float
+    tried: dict[int, float]
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Everything that `bench` measures, one latency and one throughput for each number of threads."""
+
+    name: str
+    version: str
+    flatbuffer_bytes: int
+    machine: Machine
+    latencies: tuple[Latency, ...]
+    throughputs: tuple[Throughput, ...]
+
+
+def bench(model: Artifact) -> Bench:
+    """Measures a model file on one thread, and on as many as this process may use.
+
+    Args:
+        model: read by `artifact.read`.
+    """
+    threads = sorted({1, machine.cores()})
+    return Bench(
+        name=model.manifest.name,
+        version=model.manifest.version,
+        flatbuffer_bytes=model.manifest.flatbuffer_bytes,
+        machine=machine.read(),
+        latencies=tuple(measure(model, threads=count) for count in threads),
+        throughputs=tuple(throughput(model, threads=count) for count in threads),
+    )
+
+
+def measure(model: Artifact, *, threads: int) -> Latency:
+    """Times one image at a time through the network of a model file, without decoding.
+
+    Args:
+        model: read by `artifact.read`.
+        threads: of the interpreter.
+    """
+    return time_network(Network(model.flatbuffer, threads=threads), model.golden.images[:1], threads=threads)
+
+
+def time_network(network: Network, image: UInt8[np.ndarray, "1 h w 3"], *, threads: int) -> Latency:
+    """Times one image at a time; `threads` is recorded only."""
+    for _ in range(_WARM_UP_RUNS):
+        network.run(image)
+    times = np.empty(_RUNS)
+    for index in range(_RUNS):
+        began = time.perf_counter()
+        network.run(image)
+        times[index] = time.perf_counter() - began
+    median, p95 = np.quantile(times, (0.5, 0.95)) * 1e6
+    return Latency(threads, float(median), float(p95), images_per_second=_RUNS / float(times.sum()), runs=_RUNS)
+
+
+def throughput(model: Artifact, *, threads: int, batches: tuple[int, ...] = BATCHES) -> Throughput:
+    """Tries batch sizes and keeps the fastest.
+
+    `Classifier`, and so the service, hands over one image at a time whatever comes out here (decision 0002).
+
+    Args:
+        model: read by `artifact.read`.
+        threads: of the interpreter.
+        batches: sizes to try; 1 always is.
+    """
+    tried = {}
+    for batch in sorted({1, *batches}):
+        run = _batch_runner(model, batch, threads)
+        if run is not None:
+            tried[batch] = _images_per_second(run, batch)
+    best = max(tried, key=lambda batch: tried[batch])
+    return Throughput(threads, best, tried[best], tried)
+
+
+def _batch_runner(model: Artifact, batch: int, threads: int) -> Callable[[], np.ndarray] | None:
+    """A function that answers `batch` images at once; None for a network that is made for one."""
+    interpreter = Interpreter(model_content=model.flatbuffer, num_threads=threads)
+    [source], [result] = interpreter.get_input_details(), interpreter.get_output_details()
+    images = np.resize(model.golden.images, (batch, *model.golden.images.shape[1:]))
+
+    def run() -> np.ndarray:
+        interpreter.set_tensor(source["index"], images)
+        interpreter.invoke()
+        return interpreter.get_tensor(result["index"])
+
+    try:
+        interpreter.resize_tensor_input(source["index"], images.shape)
+        interpreter.allocate_tensors()
+        return run if len(run()) == batch else None
+    except (ValueError, RuntimeError):  # a shape is written into the network
+        return None
+
+
+def _images_per_second(run: Callable[[], np.ndarray], batch: int) -> float:
+    run()
+    done, began = 0, time.perf_counter()
+    while (passed := time.perf_counter() - began) < _THROUGHPUT_S:
+        run()
+        done += batch
+    return done / passed

@@ -1,0 +1,276 @@
+"""The model file: a LiteRT flatbuffer followed by a zip archive that says what it is. See `docs/model-file.md`.
+
+    ┌────────────────────┬───────────────────────────────────────────────────────────┐
+    │ flatbuffer         │ zip: manifest.json  labels.txt  golden.npz  CARD.md        │
+    └────────────────────┴───────────────────────────────────────────────────────────┘
+
+Reading trusts nothing: sizes are bounded before a byte is unpacked, nothing is executed, every part is checked
+against the others.
+"""
+
+import hashlib
+import io
+import zipfile
+from dataclasses import dataclass
+from datetime import datetime
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from lince import schema
+from lince.errors import ModelFileError
+from lince.model_file import archive as zips
+from lince.model_file import golden as golden_images
+from lince.model_file import network
+from lince.model_file.golden import Golden
+from lince.model_file.manifest import Arithmetic, Certificate, Manifest, Verdict
+from lince.system.files import read_bounded, write_atomically
+from lince.types import Calibration, ImageSpec
+
+FORMAT = 1
+SHIPPED = "cifar10"
+MEMBERS = ("manifest.json", "labels.txt", "golden.npz", "CARD.md")
+
+# A model here is at most a few megabytes; a gigabyte bounds what a hostile file can make us read.
+_MAX_FILE_BYTES = 2**30
+# 32 images of 1024 × 1024 pixels, the largest a recipe allows, are 96 MiB; the other members are text.
+_MAX_MEMBER_BYTES = {"manifest.json": 2**23, "labels.txt": 2**20, "golden.npz": 2**27, "CARD.md": 2**20}
+_MAX_DEPTH = 32  # of `training`, which is free-form; what Lince writes there is 5 deep
+_FLATBUFFER_IDENTIFIER = b"TFL3"  # bytes 4 to 8 of every LiteRT flatbuffer
+_EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time a zip can hold: the same content gives the same bytes
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A model file, read and verified."""
+
+    flatbuffer: bytes
+    manifest: Manifest
+    golden: Golden
+    card: str
+
+
+def locate(name: str) -> Path:
+    """The model file that a user named: a path, a run folder, or `cifar10`, the model that ships.
+
+    Raises:
+        ModelFileError: a folder without a model.
+    """
+    path = Path(name)
+    if name == SHIPPED and not path.exists():
+        return Path(str(resources.files("lince") / "models" / f"{SHIPPED}.tflite"))
+    if not path.is_dir():
+        return path
+    model = path / "model.tflite"
+    if not model.exists():
+        raise ModelFileError(
+            f"{name!r} holds no model.tflite. Expected a model file, a run folder that was published "
+            f"(lince train --resume {name}; lince quantize {name} once it is trained), or {SHIPPED!r}, which ships."
+        )
+    return model
+
+
+def describe(
+    *,
+    name: str,
+    flatbuffer: bytes,
+    created: datetime,
+    classes: tuple[str, ...],
+    image: ImageSpec,
+    calibration: Calibration,
+    certificate: Certificate | None,
+    training: dict[str, Any],
+    arithmetic: Arithmetic = Arithmetic(),
+    verdict: Verdict | None = None,
+) -> Manifest:
+    """The manifest of a network: what the caller knows, and its hash."""
+    digest = hashlib.sha256(flatbuffer).hexdigest()
+    return Manifest(
+        name=name,
+        version=digest[:12],
+        created=created.isoformat(timespec="seconds"),
+        classes=classes,
+        image=image,
+        calibration=calibration,
+        flatbuffer_sha256=digest,
+        flatbuffer_bytes=len(flatbuffer),
+        certificate=certificate,
+        arithmetic=arithmetic,
+        verdict=verdict,
+        training=training,
+        format=FORMAT,
+    )
+
+
+def write(path: Path, artifact: Artifact) -> None:
+    """Writes a model file in one step: a crash leaves the old file or the new one.
+
+    Raises:
+        OSError: when the disk is full or the folder cannot be written; the old file is still there.
+    """
+    write_atomically(path, encode(artifact))
+
+
+def encode(artifact: Artifact) -> bytes:
+    """The bytes of a model file; the same artifact gives the same bytes."""
+    arrays = io.BytesIO()
+    np.savez_compressed(arrays, images=artifact.golden.images, logits=artifact.golden.logits)
+    contents = {
+        "manifest.json": msgspec.json.format(msgspec.json.encode(artifact.manifest), indent=2),
+        "labels.txt": "".join(f"{label}\n" for label in artifact.manifest.classes).encode(),
+        "golden.npz": arrays.getvalue(),
+        "CARD.md": artifact.card.encode(),
+    }
+    file = io.BytesIO(artifact.flatbuffer)
+    with zipfile.ZipFile(file, "a", zipfile.ZIP_DEFLATED) as archive:
+        for name in MEMBERS:
+            info = zipfile.ZipInfo(name, _EPOCH)
+            info.compress_type, info.external_attr = zipfile.ZIP_DEFLATED, 0o644 << 16
+            archive.writestr(info, contents[name])
+    return file.getvalue()
+
+
+def read(path: Path, *, sha256: str | None = None) -> Artifact:
+    """Reads and verifies a model file; the golden images are checked by `Classifier.load`, which can run them.
+
+    Args:
+        path: of the file.
+        sha256: what the whole file must hash to, hex digits; the bytes that are hashed are those that are used.
+
+    Raises:
+        ModelFileError: the file is missing, foreign, damaged, of an unknown format, or its parts do not agree.
+    """
+    try:
+        data = _bytes(path)
+        _require_digest(data, sha256)
+        return decode(data)
+    except ModelFileError as error:
+        raise ModelFileError(f"Model file {str(path)!r}: {error}") from error
+
+
+def decode(data: bytes) -> Artifact:
+    """Verifies the bytes of a model file; see `read`."""
+    if data[4:8] != _FLATBUFFER_IDENTIFIER:
+        raise ModelFileError("this is not a LiteRT flatbuffer. Expected a .tflite file written by lince.")
+    members, archive_start = _members(data)
+    manifest = _manifest(members["manifest.json"])
+    if manifest.flatbuffer_bytes != archive_start:
+        raise ModelFileError(
+            f"the archive begins at byte {archive_start:,}, the manifest says {manifest.flatbuffer_bytes:,}. "
+            "Expected no gap between network and archive: the file was altered, export it again."
+        )
+    flatbuffer = data[:archive_start]
+    digest = hashlib.sha256(flatbuffer).hexdigest()
+    if digest != manifest.flatbuffer_sha256 or manifest.version != digest[:12]:
+        raise ModelFileError(
+            f"the network's SHA-256 is {digest[:12]}…, the manifest says {manifest.flatbuffer_sha256[:12]}…. "
+            "The file is damaged or was altered: export it again."
+        )
+    network.verify(flatbuffer)
+    if members["labels.txt"].decode("utf-8", "replace").splitlines() != list(manifest.classes):
+        raise ModelFileError("labels.txt and the manifest name different classes. Export the file again.")
+    golden = _golden(members["golden.npz"], manifest)
+    return Artifact(flatbuffer, manifest, golden, members["CARD.md"].decode("utf-8", "replace"))
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        return read_bounded(path, _MAX_FILE_BYTES)
+    except OSError as error:
+        raise ModelFileError(
+            f"cannot be read ({error.strerror}). Expected a .tflite file, a run folder or 'cifar10'."
+        ) from error
+
+
+def _require_digest(data: bytes, expected: str | None) -> None:
+    if expected is None:
+        return
+    digest = hashlib.sha256(data).hexdigest()
+    if digest != expected.lower():
+        raise ModelFileError(
+            f"its SHA-256 is {digest}, asked for was {expected.lower()}. Expected the file that was pinned: "
+            "put it back, or pin this one if you trust it."
+        )
+
+
+def _members(data: bytes) -> tuple[dict[str, bytes], int]:
+    """The archive's members and the offset at which it begins."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            entries = archive.infolist()
+            found = tuple(entry.filename for entry in entries)
+            if sorted(found) != sorted(MEMBERS) or archive.comment:
+                raise ModelFileError(f"its archive holds {list(found)!r}. Expected exactly {list(MEMBERS)!r}.")
+            for entry in entries:
+                zips.require_bounded(entry)
+                limit = _MAX_MEMBER_BYTES[entry.filename]
+                if entry.file_size > limit:
+                    raise ModelFileError(f"{entry.filename} has {entry.file_size:,} bytes. Expected at most {limit:,}.")
+            start = min(entry.header_offset for entry in entries)
+            zips.require_no_holes(entries, len(data) - start)
+            return {entry.filename: archive.read(entry) for entry in entries}, start
+    except ModelFileError:
+        raise
+    except Exception as error:  # zipfile and its decompressors raise many types on hostile bytes: zlib.error, …
+        message = "no readable archive follows the network. Expected a .tflite file written by lince."
+        raise ModelFileError(message) from error
+
+
+def _manifest(data: bytes) -> Manifest:
+    try:
+        version = schema.from_json(data, dict[str, Any]).get("format")
+        if version != FORMAT:
+            raise ModelFileError(f"format {version!r}. Expected {FORMAT}: update lince, or export the file again.")
+        manifest = schema.from_json(data, Manifest)
+    except schema.MisfitError as error:
+        raise ModelFileError(f"its manifest is not valid. {error} Export the file again.") from error
+    _check(manifest)
+    if _deeper(manifest.training, _MAX_DEPTH):
+        raise ModelFileError(f"its manifest is nested more than {_MAX_DEPTH} deep. Export the file again.")
+    return manifest
+
+
+def _deeper(value: Any, depth: int) -> bool:
+    """Whether lists and objects of JSON are nested deeper: whoever writes them again needs as much of the stack."""
+    if not isinstance(value, dict | list):
+        return False
+    inner = value.values() if isinstance(value, dict) else value
+    return depth == 0 or any(_deeper(one, depth - 1) for one in inner)
+
+
+def _check(manifest: Manifest) -> None:
+    """What types cannot say."""
+    image, calibration = manifest.image, manifest.calibration
+    if len(manifest.classes) < 2 or len(set(manifest.classes)) < len(manifest.classes):
+        raise ModelFileError(f"classes {manifest.classes!r}. Expected two or more, all different.")
+    if any(len(label.splitlines()) != 1 for label in manifest.classes):
+        raise ModelFileError(f"classes {manifest.classes!r}. Expected labels of one line, none empty.")
+    if not (1 <= image.height <= 1024 and 1 <= image.width <= 1024):
+        raise ModelFileError(f"images of {image.width} × {image.height}. Expected 1 to 1024 pixels a side.")
+    shares = [calibration.coverage, calibration.set_threshold or 0.0, calibration.abstain_below]
+    shares.append(calibration.uniform_share)
+    if not (0 < calibration.temperature < 1e6 and all(0 <= share <= 1 for share in shares)):
+        raise ModelFileError(f"{calibration!r}. Expected a positive temperature and shares between 0 and 1.")
+    if (manifest.arithmetic.kind == "mixed") != bool(manifest.arithmetic.float_layers):
+        raise ModelFileError(f"{manifest.arithmetic!r}. Expected layers in float for 'mixed', and for nothing else.")
+
+
+def _golden(data: bytes, manifest: Manifest) -> Golden:
+    count, classes = golden_images.COUNT, len(manifest.classes)
+    answers = np.int8 if manifest.arithmetic.kind == "int8" else np.float32
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            for entry in archive.infolist():
+                zips.require_bounded(entry)
+            if archive.namelist() != ["images.npy", "logits.npy"]:
+                raise ValueError(f"it holds {archive.namelist()!r}, expected images.npy and logits.npy")
+            images = zips.array(archive, "images.npy", (count, *manifest.image.shape), np.uint8)
+            logits = zips.array(archive, "logits.npy", (count, classes), answers)
+            if not np.isfinite(logits).all():
+                raise ValueError("its logits are not all finite")
+    except Exception as error:  # zipfile, zlib and NumPy's header parser raise many types on hostile bytes
+        raise ModelFileError(f"golden.npz cannot be read ({error}). Export the file again.") from error
+    return Golden(images, logits)

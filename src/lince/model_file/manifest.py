@@ -1,0 +1,322 @@
+"""Records of a published model: what it computes in, what that cost, how good it is, and how it came to be.
+
+As in `types.py`, they are frozen, and made of plain data.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from lince.text import quantity
+from lince.types import Calibration, ImageSpec, Interval, Report, SetReport
+
+ArithmeticKind = Literal["int8", "mixed", "int16", "dynamic"]
+RangeMethod = Literal["min_max", "moving_average", "q99", "q99.9"]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two networks on the same images, paired: the half of a `Certificate` that is computed from answers.
+
+    The attributes are the certificate's: `Certificate(**vars(comparison), split=…, flatbuffer_bytes=…, …)`.
+    """
+
+    n: int
+    float_accuracy: float
+    int8_accuracy: float
+    drop_points: Interval
+    disagreement: float
+    worst_class: str
+    worst_class_drop_points: float
+    float_ece: float
+    int8_ece: float
+    calibrated_ece: float
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """Float against int8 on the same images, paired.
+
+    Attributes:
+        n: images compared, all of one split.
+        float_accuracy, int8_accuracy: 0..1.
+        drop_points: float minus int8 accuracy in percentage points, with its paired 95 % interval.
+        disagreement: share of images on which the two answer differently.
+        worst_class, worst_class_drop_points: the class whose recall fell most.
+        float_ece, int8_ece, calibrated_ece: float model, int8 model before and after temperature.
+        flatbuffer_bytes: size of the int8 network.
+        latency_us: median of one image on one thread, microseconds, on the machine named in `machine`.
+        bound_points: publishing is refused when the interval shows a larger drop, or when the drop is a large one; see
+            `quantization/certificate.py`.
+        forced: true when it was refused for its drop, and published all the same with `--force`.
+    """
+
+    split: str
+    n: int
+    float_accuracy: float
+    int8_accuracy: float
+    drop_points: Interval
+    disagreement: float
+    worst_class: str
+    worst_class_drop_points: float
+    float_ece: float
+    int8_ece: float
+    calibrated_ece: float
+    flatbuffer_bytes: int
+    latency_us: float
+    machine: str
+    bound_points: float
+    forced: bool = False
+
+    @property
+    def fallen(self) -> str:
+        """Whose recall fell most, in words."""
+        return f"recall of {self.worst_class}" if self.worst_class_drop_points > 0 else "no recall fell"
+
+    @property
+    def verdict(self) -> str:
+        """In words, whether the drop is shown to be within the bound."""
+        if self.forced:
+            return "not passed, published with --force"
+        if self.drop_points.high <= self.bound_points:
+            return "passed"
+        few = f"{quantity(self.n, 'image')} {'is' if self.n == 1 else 'are'} too few"
+        return f"not shown to be within the bound, for which {few}"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that a user must know of a published model.
+
+    Attributes:
+        code: for programs; `evaluation/verdict.py` lists them.
+        sentence: for people: what was found, and what to do.
+    """
+
+    code: str
+    sentence: str
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What to make of a published model, the most important first: one finding to three."""
+
+    findings: tuple[Finding, ...]
+
+    @property
+    def text(self) -> str:
+        """The sentences."""
+        return " ".join(finding.sentence for finding in self.findings)
+
+
+@dataclass(frozen=True)
+class Leakage:
+    """Test images that are among the training or validation images, too.
+
+    Attributes:
+        identical: have the pixels of one of them.
+        look_alike: differ from one of them by little.
+        accuracy_without: of the model file on all other test images; None where there are none.
+    """
+
+    identical: int
+    look_alike: int
+    accuracy_without: Interval | None
+
+
+@dataclass(frozen=True)
+class Arithmetic:
+    """What a published network computes in. Weights are int8 in all of them, but for layers kept in float.
+
+    Attributes:
+        kind: `int8`: activations are int8 too, and nothing is in float; `mixed`: int8, but for `float_layers`;
+            `int16`: activations of 16 bits; `dynamic`: activations in float, brought to int8 as they come.
+        float_layers: names of the layers that `mixed` leaves in float.
+    """
+
+    kind: ArithmeticKind = "int8"
+    float_layers: tuple[str, ...] = ()
+
+    @property
+    def description(self) -> str:
+        """In words."""
+        return {
+            "int8": "int8 throughout",
+            "mixed": f"int8, with {', '.join(self.float_layers)} in float",
+            "int16": "int8 weights, 16-bit activations",
+            "dynamic": "int8 weights, activations in float, brought to int8 as they come",
+        }[self.kind]
+
+
+@dataclass(frozen=True)
+class Divergence:
+    """How far a quantised network's logits are from the float network's, on the same images.
+
+    Attributes:
+        kl: mean Kullback–Leibler divergence of its softmax from the float network's, in nats.
+        logit_error: root mean square of the difference of the logits, each row centred, over that of the float logits.
+        disagreement: share of images answered differently.
+    """
+
+    kl: float
+    logit_error: float
+    disagreement: float
+
+
+@dataclass(frozen=True)
+class LayerCost:
+    """What int8 costs when one layer alone computes in it and all others in float.
+
+    Attributes:
+        layer: its name, also that of its output's tensor in the flatbuffer.
+        operation: such as `CONV_2D`.
+        weights: how many numbers it holds, biases apart; 0 for an addition.
+    """
+
+    layer: str
+    operation: str
+    weights: int
+    divergence: Divergence
+
+
+@dataclass(frozen=True)
+class Sensitivity:
+    """What each layer costs, costliest (by KL) first, on `n` validation images; `whole` is int8 throughout."""
+
+    n: int
+    layers: tuple[LayerCost, ...]
+    whole: Divergence
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """A rung of the fallback ladder: a network that was tried, judged on `n` validation images.
+
+    Attributes:
+        drop_points: float minus quantised accuracy, percentage points, with its paired 95 % interval.
+        latency_us: mean of one image on one thread, microseconds.
+        passed: it was chosen; see `quantization/fallback.py`.
+    """
+
+    arithmetic: Arithmetic
+    n: int
+    drop_points: Interval
+    divergence: Divergence
+    flatbuffer_bytes: int
+    latency_us: float
+    passed: bool
+
+
+@dataclass(frozen=True)
+class StudyPoint:
+    """One quantised network of a study: ranges by a method, from so many images, the draw'th choice of them."""
+
+    method: RangeMethod
+    images: int
+    draw: int
+    divergence: Divergence
+    accuracy: float
+
+
+@dataclass(frozen=True)
+class Study:
+    """`study.json` of a run: what the choice of activation ranges costs, on `n` validation images.
+
+    Attributes:
+        float_accuracy: of the float network on those images.
+        method, images: the choice in use.
+    """
+
+    n: int
+    float_accuracy: float
+    method: RangeMethod
+    images: int
+    points: tuple[StudyPoint, ...]
+
+
+@dataclass(frozen=True)
+class CalibratedAnswers:
+    """One network's answers, calibrated on the validation images through itself, measured on the test images."""
+
+    temperature: float
+    nll: float
+    ece: float
+    sets: SetReport
+
+
+@dataclass(frozen=True)
+class CalibrationComparison:
+    """Calibrated answers before and after quantisation, and how far apart they are on the same images.
+
+    Attributes:
+        coverage_drop_points: coverage of the float network's sets minus that of the file's, percentage points, paired.
+        set_size_growth: classes that a set of the file holds more, on average. Both None without sets.
+    """
+
+    float32: CalibratedAnswers
+    int8: CalibratedAnswers
+    coverage_drop_points: Interval | None
+    set_size_growth: float | None
+
+
+@dataclass(frozen=True)
+class RunReport:
+    """`report.json` of a run: everything measured about its model, on the test split unless said otherwise.
+
+    Attributes:
+        float32: the float model.
+        int8: the model file as it is served, calibrated.
+        sets: its prediction sets and abstentions.
+        validation_accuracy: of the model file on the validation split.
+        training_accuracy: of the model file on training images as they are, a sample of them.
+        leakage: what of the test split is in the others, too; None when it was not looked for.
+        verdict: what to make of the model.
+        arithmetic: of the model file; the fields named `int8` are of this file, whatever it computes in.
+        sensitivity: what each layer costs.
+        calibrated: answers before and after quantisation, each network with a calibration of its own.
+        ladder: what `--fallback` tried, in order; empty without it.
+    """
+
+    name: str
+    version: str
+    classes: tuple[str, ...]
+    float32: Report
+    int8: Report
+    sets: SetReport
+    validation_accuracy: Interval
+    calibration: Calibration
+    certificate: Certificate
+    arithmetic: Arithmetic = Arithmetic()
+    sensitivity: Sensitivity | None = None
+    calibrated: CalibrationComparison | None = None
+    ladder: tuple[Attempt, ...] = ()
+    training_accuracy: Interval | None = None
+    leakage: Leakage | None = None
+    verdict: Verdict | None = None
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """`manifest.json` of a model file; see `docs/model-file.md`.
+
+    Attributes:
+        version: first 12 hex digits of the flatbuffer's SHA-256.
+        flatbuffer_sha256, flatbuffer_bytes: of the network that precedes the archive.
+        created: UTC, ISO 8601.
+        arithmetic: what the network computes in; int8 unless a fallback was asked for.
+        verdict: what to make of the model; None in files that were written before there was one.
+        training: recipe, seed, dataset fingerprint, calibration indices, package versions, backend. Free-form JSON.
+    """
+
+    name: str
+    version: str
+    created: str
+    classes: tuple[str, ...]
+    image: ImageSpec
+    calibration: Calibration
+    flatbuffer_sha256: str
+    flatbuffer_bytes: int
+    certificate: Certificate | None = None
+    arithmetic: Arithmetic = Arithmetic()
+    verdict: Verdict | None = None
+    training: dict[str, Any] = field(default_factory=dict)
+    format: int = 1

@@ -1,0 +1,5 @@
+"""The network of a model file, verified before LiteRT reads it: see `docs/model-file.md`, "What a reader checks"."""
+
+from lince.model_file.network.verification import verify
+
+__all__ = ["verify"]

@@ -1,0 +1,238 @@
+"""What a LiteRT flatbuffer holds, in records: tensors and operations, every index and every size checked.
+
+Slots and codes are those of LiteRT's schema (tensorflow/lite/schema/schema.fbs, version 3). What Lince never writes
+has no slot here, and so is refused: custom operations, variables, sparsity, buffers outside the flatbuffer, metadata,
+control flow.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from math import prod
+
+import numpy as np
+
+from lince.model_file.network.tables import OFFSET, Slots, Table, refusal, root
+
+FLOAT32, INT32, UINT8, INT64, INT16, INT8 = 0, 2, 3, 4, 7, 9
+_DTYPES = {FLOAT32: "<f4", INT32: "<i4", UINT8: "u1", INT64: "<i8", INT16: "<i2", INT8: "i1"}
+# What zero points can be, by type: int16 and the constants are symmetric.
+_ZERO_POINTS = {UINT8: (0, 255), INT8: (-128, 127), INT16: (0, 0), INT32: (0, 0), INT64: (0, 0)}
+
+# `best` has 42 tensors and 19 operations; an ensemble has the sum of its members'.
+_MOST = 2**13
+# 1024 × 1024 pixels, the most a recipe allows, of 128 channels in float are 512 MB.
+_MAX_TENSOR_BYTES = 2**30
+_MOST_SCALES = 2**16  # one a channel
+_SCHEMA_VERSION = 3
+_NO_SCALES, _NO_ZERO_POINTS = np.empty(0, np.float32), np.empty(0, np.int64)
+_SCALES = (1e-30, 1e30)  # their products and quotients, two of each, are finite and not 0 in double precision
+
+_MODEL: Slots = {
+    "version": (0, "I"),
+    "operator codes": (1, OFFSET),
+    "subgraphs": (2, OFFSET),
+    "buffers": (4, OFFSET),
+    "signatures": (7, OFFSET),
+}
+_CODE: Slots = {"deprecated code": (0, "b"), "version": (2, "i"), "code": (3, "i")}
+_GRAPH: Slots = {
+    "tensors": (0, OFFSET),
+    "inputs": (1, OFFSET),
+    "outputs": (2, OFFSET),
+    "operators": (3, OFFSET),
+    "name": (4, OFFSET),
+}
+_TENSOR: Slots = {
+    "shape": (0, OFFSET),
+    "type": (1, "b"),
+    "buffer": (2, "I"),
+    "name": (3, OFFSET),
+    "quantization": (4, OFFSET),
+    "shape signature": (7, OFFSET),
+    "has rank": (8, "B"),
+}
+_QUANTIZATION: Slots = {"scale": (2, OFFSET), "zero point": (3, OFFSET), "dimension": (6, "i")}
+_BUFFER: Slots = {"data": (0, OFFSET)}
+_OPERATOR: Slots = {
+    "code": (0, "I"),
+    "inputs": (1, OFFSET),
+    "outputs": (2, OFFSET),
+    "options type": (3, "B"),
+    "options": (4, OFFSET),
+}
+_SIGNATURE: Slots = {"inputs": (0, OFFSET), "outputs": (1, OFFSET), "key": (2, OFFSET), "subgraph": (4, "I")}
+_END: Slots = {"name": (0, OFFSET), "tensor": (1, "I")}
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """Attributes: type, one of LiteRT's; shape; data of a constant, else None; scales and zero_points, maybe none."""
+
+    type: int
+    shape: tuple[int, ...]
+    data: np.ndarray | None
+    scales: np.ndarray
+    zero_points: np.ndarray
+
+    @property
+    def bytes(self) -> int:
+        """What its values take."""
+        return _size(self.type, self.shape)
+
+
+@dataclass(frozen=True)
+class Operator:
+    """Attributes: code, LiteRT's; inputs and outputs, indices of tensors, -1 for none; table, its options not read."""
+
+    code: int
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    table: Table
+
+
+@dataclass(frozen=True)
+class Graph:
+    """Attributes: tensors; operators in the order they run in; pixels and logits, indices of the two ends."""
+
+    tensors: tuple[Tensor, ...]
+    operators: tuple[Operator, ...]
+    pixels: int
+    logits: int
+
+
+def read(flatbuffer: bytes) -> Graph:
+    """Reads a network.
+
+    Raises:
+        ModelFileError: it leads out of bounds, contradicts itself, or has what Lince never writes.
+    """
+    model = root(flatbuffer, _MODEL, "the model")
+    if model.number("version") != _SCHEMA_VERSION:
+        raise refusal(f"it is of schema version {model.number('version')}, not {_SCHEMA_VERSION}")
+    graphs = model.tables("subgraphs", _GRAPH, "subgraph", most=_MOST)
+    if len(graphs) != 1:
+        raise refusal(f"it has {len(graphs)} subgraphs, not one")
+    [graph] = graphs
+    graph.text("name")
+    buffers = [_buffer(table) for table in model.tables("buffers", _BUFFER, "buffer", most=_MOST)]
+    # Once for each buffer: thousands of tensors may share one.
+    is_finite = cache(lambda index: bool(np.isfinite(buffers[index].view(np.float32)).all()))
+    tensors = tuple(
+        _tensor(table, buffers, is_finite, f"tensor {index}")
+        for index, table in enumerate(graph.tables("tensors", _TENSOR, "tensor", most=_MOST))
+    )
+    codes = [_code(table) for table in model.tables("operator codes", _CODE, "operator code", most=_MOST)]
+    operators = tuple(
+        _operator(table, codes, len(tensors), f"operator {index}")
+        for index, table in enumerate(graph.tables("operators", _OPERATOR, "operator", most=_MOST))
+    )
+    pixels, logits = (_end(graph, name, len(tensors)) for name in ("inputs", "outputs"))
+    _check_signatures(model, pixels, logits)
+    return Graph(tensors, operators, pixels, logits)
+
+
+def _buffer(table: Table) -> np.ndarray | None:
+    data = table.numbers("data", "u1")
+    return None if data is None or not len(data) else data
+
+
+def _tensor(table: Table, buffers: list[np.ndarray | None], is_finite: Callable[[int], bool], what: str) -> Tensor:
+    kind, shape = table.number("type"), _shape(table, what)
+    if kind not in _DTYPES:
+        raise refusal(f"{what} is of type {kind}")
+    buffer = table.number("buffer")
+    if buffer >= len(buffers):
+        raise refusal(f"{what} lies in buffer {buffer:,} of {len(buffers):,}")
+    size, data = _size(kind, shape), buffers[buffer]
+    if size > _MAX_TENSOR_BYTES:
+        raise refusal(f"{what} needs {size:,} bytes, more than {_MAX_TENSOR_BYTES:,}")
+    if data is not None and len(data) != size:
+        raise refusal(f"{what} needs {size:,} bytes, its buffer has {len(data):,}")
+    table.text("name")
+    values = None if data is None else data.view(_DTYPES[kind]).reshape(shape)
+    if kind == FLOAT32 and values is not None and not is_finite(buffer):
+        raise refusal(f"{what} holds what is not a finite number")
+    return Tensor(kind, shape, values, *_quantization(table, kind, shape, what))
+
+
+def _size(kind: int, shape: tuple[int, ...]) -> int:
+    return prod(shape) * np.dtype(_DTYPES[kind]).itemsize
+
+
+def _shape(table: Table, what: str) -> tuple[int, ...]:
+    """One to four dimensions of 1 or more; the signature, where there is one, may leave the first of them open."""
+    shape, signature = (table.numbers(name, "<i4") for name in ("shape", "shape signature"))
+    if shape is None or not 1 <= len(shape) <= 4 or shape.min() < 1:
+        raise refusal(f"{what} has no shape of one to four positive dimensions")
+    dimensions = tuple(shape.tolist())
+    if signature is not None and tuple(signature.tolist()) not in {dimensions, (-1, *dimensions[1:])}:
+        raise refusal(f"{what} has another shape than its signature")
+    return dimensions
+
+
+def _quantization(table: Table, kind: int, shape: tuple[int, ...], what: str) -> tuple[np.ndarray, np.ndarray]:
+    """Scales, one or one for each place along a dimension, and as many zero points."""
+    quantization = table.table("quantization", _QUANTIZATION, f"the quantization of {what}")
+    if quantization is None:
+        return _NO_SCALES, _NO_ZERO_POINTS
+    scales, zero_points = quantization.numbers("scale", "<f4"), quantization.numbers("zero point", "<i8")
+    scales = _NO_SCALES if scales is None else scales
+    zero_points = _NO_ZERO_POINTS if zero_points is None else zero_points
+    dimension = quantization.number("dimension")
+    if dimension != 0 or len(zero_points) != len(scales) or len(scales) not in {0, 1, shape[0]}:
+        raise refusal(f"{what} has {len(scales):,} scales and {len(zero_points):,} zero points along {dimension}")
+    if len(scales) > _MOST_SCALES:
+        raise refusal(f"{what} has {len(scales):,} scales, more than {_MOST_SCALES:,}")
+    if not len(scales):
+        return scales, zero_points
+    low, high = _ZERO_POINTS.get(kind, (1, 0))
+    if low > zero_points.min() or zero_points.max() > high:
+        raise refusal(f"{what} has zero points that its type does not allow")
+    if not (np.isfinite(scales).all() and _SCALES[0] < scales.min() and scales.max() < _SCALES[1]):
+        raise refusal(f"{what} has scales that are not positive numbers")
+    return scales, zero_points
+
+
+def _code(table: Table) -> int:
+    """LiteRT takes the larger of the two numbers; the older one holds 127 at most, and may be left out."""
+    code, deprecated = table.number("code"), table.number("deprecated code")
+    if deprecated not in {0, code} or not 1 <= table.number("version", 1) < 2**7:
+        raise refusal(f"it has an operation of codes {code} and {deprecated}")
+    return code
+
+
+def _operator(table: Table, codes: list[int], tensors: int, what: str) -> Operator:
+    index = table.number("code")
+    if index >= len(codes):
+        raise refusal(f"{what} has code {index:,} of {len(codes):,}")
+    inputs, outputs = _indices(table, "inputs"), _indices(table, "outputs")
+    if any(not -1 <= index < tensors for index in inputs) or any(not 0 <= index < tensors for index in outputs):
+        raise refusal(f"{what} reads or writes a tensor that is not there")
+    return Operator(codes[index], inputs, outputs, table)
+
+
+def _indices(table: Table, name: str) -> tuple[int, ...]:
+    """Tensors by their places; no operation here has more than three."""
+    indices = table.numbers(name, "<i4")
+    if indices is None or not 1 <= len(indices) <= 3:
+        raise refusal(f"it has other {name} than one to three")
+    return tuple(indices.tolist())
+
+
+def _end(graph: Table, name: str, tensors: int) -> int:
+    indices = _indices(graph, name)
+    if len(indices) != 1 or not 0 <= indices[0] < tensors:
+        raise refusal(f"it has other {name} than one")
+    return indices[0]
+
+
+def _check_signatures(model: Table, pixels: int, logits: int) -> None:
+    """Names for the two ends; LiteRT looks them up by index."""
+    signatures = model.tables("signatures", _SIGNATURE, "signature", most=1)
+    for signature in signatures:
+        ends = [signature.tables(name, _END, f"signature's {name}", most=1) for name in ("inputs", "outputs")]
+        found = [[end.number("tensor") for end in side] for side in ends]
+        names = [end.text("name") for side in ends for end in side]
+        if found != [[pixels], [logits]] or None in names or not signature.text("key") or signature.number("subgraph"):
+            raise refusal("its signature names other ends than its own")

@@ -1,0 +1,256 @@
+"""The operations that Lince writes, and what makes one of them sound: types, shapes to the last element, scales.
+
+LiteRT checks much of this when it prepares an operation, and ends the process where it does not, as when a quotient of
+scales is one that no multiplier can express. Here every result's shape is computed and compared.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import prod
+
+from lince.model_file.network.graph import FLOAT32, INT8, INT16, INT32, INT64, UINT8, Tensor
+from lince.model_file.network.tables import OFFSET, Slots, Table, refusal
+
+# The kernels of LiteRT count the elements of a patch matrix in 32 bits, and XNNPACK takes a pointer for each pixel of
+# each window: 3 × 3 of 1024 × 1024 are 9.4 million.
+_MOST_PATCH_ELEMENTS, _MOST_WINDOW_PIXELS = 2**31 - 1, 2**25
+_MAX_STEP = 1024  # strides and sides of filters: no picture is larger
+# LiteRT shifts by up to 30 places to the left (quantization_util.cc), and asserts that sums need none.
+_MAX_MULTIPLIER, _MAX_SUM_MULTIPLIER = 2.0**30, 2.0**14
+
+_CONVOLUTION: Slots = {
+    "padding": (0, "b"),
+    "stride width": (1, "i"),
+    "stride height": (2, "i"),
+    "activation": (3, "b"),
+    "dilation width": (4, "i"),
+    "dilation height": (5, "i"),
+}
+_POOLING: Slots = {
+    "padding": (0, "b"),
+    "stride width": (1, "i"),
+    "stride height": (2, "i"),
+    "filter width": (3, "i"),
+    "filter height": (4, "i"),
+    "activation": (5, "b"),
+}
+_DENSE: Slots = {"activation": (0, "b"), "keep dimensions": (2, "B")}
+_ADDITION: Slots = {"activation": (0, "b"), "powers of two": (1, "B")}
+_RESHAPE: Slots = {"shape": (0, OFFSET)}
+_MEAN: Slots = {"keep dimensions": (0, "B")}
+
+# Types of activations, weights and biases that go together; float activations over int8 weights are `dynamic`.
+_WEIGHTED = {(INT8, INT8, INT32), (INT16, INT8, INT64), (FLOAT32, INT8, FLOAT32), (FLOAT32, FLOAT32, FLOAT32)}
+_ACTIVATIONS = {INT8, INT16, FLOAT32}
+_QUANTIZING = {(UINT8, INT8), (FLOAT32, INT8), (FLOAT32, INT16), (INT8, INT8)}
+_DEQUANTIZING = {(UINT8, FLOAT32), (INT8, FLOAT32), (INT16, FLOAT32)}
+
+
+def _convolve(options: Table, operands: list[Tensor], output: Tensor, what: str) -> int:
+    pixels, kernel, bias = operands
+    if len(pixels.shape) != 4 or len(kernel.shape) != 4 or kernel.shape[3] != pixels.shape[3]:
+        raise _unfit(what)
+    _check_weights(pixels, kernel, bias, output, what)
+    filters, height, width, _ = kernel.shape
+    if (options.number("dilation height", 1), options.number("dilation width", 1)) != (1, 1):
+        raise refusal(f"{what} has a dilation")
+    windows = _windows(options, pixels, (height, width), what)
+    _require_shape(output, (1, *windows, filters), what)
+    elements = prod(windows) * prod(kernel.shape[1:])
+    if elements > _MOST_PATCH_ELEMENTS:
+        raise refusal(f"{what} reads {elements:,} numbers, more than {_MOST_PATCH_ELEMENTS:,}")
+    return elements * filters
+
+
+def _pool(options: Table, operands: list[Tensor], output: Tensor, what: str) -> int:
+    [pixels] = operands
+    if len(pixels.shape) != 4:
+        raise _unfit(what)
+    _require_same_steps(pixels, output, what)
+    sides = options.number("filter height"), options.number("filter width")
+    _require_shape(output, (1, *_windows(options, pixels, sides, what), pixels.shape[3]), what)
+    return prod(output.shape) * prod(sides)
+
+
+def _windows(options: Table, pixels: Tensor, sides: tuple[int, int], what: str) -> tuple[int, int]:
+    """How many windows fit, down and across: padding 0 fills up at the edges, 1 does not."""
+    strides = options.number("stride height"), options.number("stride width")
+    padding = options.number("padding")
+    if not all(1 <= step <= _MAX_STEP for step in (*sides, *strides)) or padding not in {0, 1}:
+        raise refusal(f"{what} has windows of {sides}, strides of {strides} and padding {padding}")
+    spare = [0, 0] if padding == 0 else [side - 1 for side in sides]
+    down, across = (
+        -(-(extent - less) // stride) for extent, less, stride in zip(pixels.shape[1:3], spare, strides, strict=True)
+    )
+    if down * across * prod(sides) > _MOST_WINDOW_PIXELS:
+        raise refusal(f"{what} has {down:,} × {across:,} windows of {sides}")
+    return down, across
+
+
+def _connect(options: Table, operands: list[Tensor | None], output: Tensor, what: str) -> int:
+    features, kernel, bias = operands
+    if len(kernel.shape) != 2 or prod(features.shape) != kernel.shape[1]:
+        raise _unfit(what)
+    _check_weights(features, kernel, bias, output, what)
+    kept = features.shape[:-1] if options.number("keep dimensions") else (1,)
+    if prod(kept) != 1:
+        raise _unfit(what)
+    _require_shape(output, (*kept, kernel.shape[0]), what)
+    return prod(kernel.shape)
+
+
+def _check_weights(features: Tensor, kernel: Tensor, bias: Tensor | None, output: Tensor, what: str) -> None:
+    """Types that go together, a scale for each filter or one for all, and a bias for each filter."""
+    last = {types[2] for types in _WEIGHTED if types[:2] == (features.type, kernel.type)}
+    if not last or output.type != features.type or (bias is not None and bias.type not in last):
+        raise refusal(f"{what} mixes types {features.type}, {kernel.type} and {output.type}")
+    if bias is not None and bias.shape != (kernel.shape[0],):
+        raise _unfit(what)
+    if (kernel.type == INT8) != bool(len(kernel.scales)) or kernel.zero_points.any():
+        raise _unscaled(what)
+    if features.type == FLOAT32:
+        return
+    _require_one_scale(what, features, output)
+    if bias is not None and len(bias.scales) != len(kernel.scales):
+        raise _unscaled(what)
+    for scale in (float(kernel.scales.min()), float(kernel.scales.max())):
+        _require_multiplier(float(features.scales[0]) * scale / float(output.scales[0]), what)
+
+
+def _add(_: Table, operands: list[Tensor], output: Tensor, what: str) -> int:
+    """Two of the same shape, or one that lacks the batch: what an ensemble of reshaped logits comes to."""
+    if len({output.type, *(operand.type for operand in operands)}) != 1 or output.type not in _ACTIVATIONS:
+        raise refusal(f"{what} mixes types")
+    longer, shorter = sorted(operands, key=lambda operand: len(operand.shape), reverse=True)
+    if longer.shape[-len(shorter.shape) :] != shorter.shape or prod(longer.shape) != prod(shorter.shape):
+        raise _unfit(what)
+    _require_shape(output, longer.shape, what)
+    if output.type != FLOAT32:
+        _require_one_scale(what, *operands, output)
+        widest = max(float(operand.scales[0]) for operand in operands)
+        if widest / float(output.scales[0]) >= _MAX_SUM_MULTIPLIER:
+            raise _unscaled(what)
+    return prod(output.shape)
+
+
+def _reshape(options: Table | None, operands: list[Tensor], output: Tensor, what: str) -> int:
+    features, shape = operands
+    _require_same_steps(features, output, what)
+    if shape.type != INT32 or len(shape.shape) != 1 or prod(features.shape) != prod(output.shape):
+        raise _unfit(what)
+    wanted = tuple(shape.data.tolist())
+    again = None if options is None else options.numbers("shape", "<i4")
+    if again is not None and tuple(again.tolist()) != wanted:
+        raise _unfit(what)
+    if wanted not in {output.shape, (-1, *output.shape[1:])}:
+        raise _unfit(what)
+    return 0
+
+
+def _average(options: Table, operands: list[Tensor], output: Tensor, what: str) -> int:
+    """Over height and width, which are left out of the result."""
+    pixels, axes = operands
+    if (
+        len(pixels.shape) != 4
+        or axes.type != INT32
+        or axes.data.tolist() != [1, 2]
+        or options.number("keep dimensions")
+    ):
+        raise _unfit(what)
+    _require_shape(output, (1, pixels.shape[3]), what)
+    if pixels.type not in _ACTIVATIONS or output.type != pixels.type:
+        raise refusal(f"{what} mixes types")
+    if pixels.type != FLOAT32:
+        _require_one_scale(what, pixels, output)
+        _require_multiplier(float(pixels.scales[0]) / float(output.scales[0]), what)
+    return prod(pixels.shape)
+
+
+def _quantize(_: Table | None, operands: list[Tensor], output: Tensor, what: str) -> int:
+    [features] = operands
+    if (features.type, output.type) not in _QUANTIZING:
+        raise refusal(f"{what} makes type {output.type} of {features.type}")
+    _require_shape(output, features.shape, what)
+    quantized = [tensor for tensor in (features, output) if tensor.type != FLOAT32]
+    _require_one_scale(what, *quantized)
+    if len(quantized) == 2:
+        _require_multiplier(float(features.scales[0]) / float(output.scales[0]), what)
+    return 0
+
+
+def _dequantize(_: Table | None, operands: list[Tensor], output: Tensor, what: str) -> int:
+    [features] = operands
+    if (features.type, output.type) not in _DEQUANTIZING:
+        raise refusal(f"{what} makes type {output.type} of {features.type}")
+    _require_shape(output, features.shape, what)
+    _require_one_scale(what, features)
+    return 0
+
+
+def _require_same_steps(features: Tensor, output: Tensor, what: str) -> None:
+    """Type and steps pass through unchanged."""
+    if features.type != output.type or features.type not in _ACTIVATIONS:
+        raise refusal(f"{what} makes type {output.type} of {features.type}")
+    if features.type != FLOAT32:
+        _require_one_scale(what, features, output)
+
+
+def _require_shape(output: Tensor, expected: tuple[int, ...], what: str) -> None:
+    if output.shape != expected:
+        raise refusal(f"{what} writes {expected} into a tensor of {output.shape}")
+
+
+def _require_one_scale(what: str, *tensors: Tensor) -> None:
+    if any(len(tensor.scales) != 1 for tensor in tensors):
+        raise _unscaled(what)
+
+
+def _require_multiplier(multiplier: float, what: str) -> None:
+    if multiplier >= _MAX_MULTIPLIER:
+        raise _unscaled(what)
+
+
+def _unfit(what: str) -> Exception:
+    return refusal(f"{what} has operands that do not fit together")
+
+
+def _unscaled(what: str) -> Exception:
+    return refusal(f"{what} has scales that LiteRT cannot compute with")
+
+
+Rule = Callable[[Table | None, list[Tensor | None], Tensor, str], int]
+"""Options, operands, result and the words for the operation; refuses, or tells how often it multiplies."""
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One that Lince writes.
+
+    Attributes:
+        name: LiteRT's.
+        options: number of their type in LiteRT's schema.
+        slots: of the options.
+        operands: what each is: `activation`, `constant`, or a constant that is `optional`.
+        rule: what else must hold.
+        bare: whether it is also written without options.
+    """
+
+    name: str
+    options: int
+    slots: Slots
+    operands: tuple[str, ...]
+    rule: Rule
+    bare: bool = False
+
+
+OPERATIONS: dict[int, Operation] = {
+    0: Operation("ADD", 11, _ADDITION, ("activation", "activation"), _add),
+    3: Operation("CONV_2D", 1, _CONVOLUTION, ("activation", "constant", "constant"), _convolve),
+    6: Operation("DEQUANTIZE", 38, {}, ("activation",), _dequantize, bare=True),
+    9: Operation("FULLY_CONNECTED", 8, _DENSE, ("activation", "constant", "optional"), _connect),
+    17: Operation("MAX_POOL_2D", 5, _POOLING, ("activation",), _pool),
+    22: Operation("RESHAPE", 17, _RESHAPE, ("activation", "constant"), _reshape, bare=True),
+    40: Operation("MEAN", 27, _MEAN, ("activation", "constant"), _average),
+    114: Operation("QUANTIZE", 89, {}, ("activation",), _quantize, bare=True),
+}
+"""By LiteRT's number."""

@@ -1,0 +1,116 @@
+"""Refuses a network that LiteRT could not read, prepare and run without harm, and one that costs beyond measure."""
+
+from collections.abc import Iterator
+from math import prod
+
+from lince.model_file.network import graph
+from lince.model_file.network.graph import FLOAT32, INT8, UINT8, Graph, Operator, Tensor
+from lince.model_file.network.operations import OPERATIONS, Operation
+from lince.model_file.network.tables import Table, refusal
+
+_ACTIVATIONS = {0, 1}  # none, ReLU
+# At 1024 × 1024 pixels, the most a recipe allows, `best` in float has two results of 0.5 GB at a time; its weights are
+# 6.3 million. XNNPACK keeps a copy of its own for each operation that reads them.
+_MAX_LIVE_BYTES, _MOST_WEIGHTS = 2**31, 2**28
+# `best` multiplies 315,000 times a pixel. What is allowed, on small images, takes a second or so.
+_MOST_MULTIPLICATIONS_A_PIXEL, _FEWEST_PIXELS, _MOST_MULTIPLICATIONS = 2**24, 32**2, 2**42
+
+
+def verify(flatbuffer: bytes) -> None:
+    """Checks a network before LiteRT reads it.
+
+    Args:
+        flatbuffer: LiteRT's, not trusted.
+
+    Raises:
+        ModelFileError: the first thing that is wrong with it.
+    """
+    network = graph.read(flatbuffer)
+    _check_ends(network)
+    written, multiplications = {network.pixels}, 0
+    for index, operator in enumerate(network.operators):
+        multiplications += _check(operator, network, written, f"operator {index}")
+        written.add(operator.outputs[0])
+    if network.logits not in written:
+        raise refusal("nothing writes its output")
+    _check_cost(network, multiplications)
+
+
+def _check_ends(network: Graph) -> None:
+    pixels, logits = network.tensors[network.pixels], network.tensors[network.logits]
+    if (pixels.type, len(pixels.shape), pixels.shape[0]) != (UINT8, 4, 1) or pixels.data is not None:
+        raise refusal(f"it reads tensors of type {pixels.type} and shape {pixels.shape}, not uint8[1,H,W,3]")
+    if logits.type not in {INT8, FLOAT32} or len(logits.shape) != 2:
+        raise refusal(f"it answers with type {logits.type} and shape {logits.shape}, not int8[1,K] or float32[1,K]")
+
+
+def _check(operator: Operator, network: Graph, written: set[int], what: str) -> int:
+    """Checks one operation, which may read what was written; returns how often it multiplies."""
+    operation = OPERATIONS.get(operator.code)
+    if operation is None:
+        raise refusal(f"{what} is LiteRT's number {operator.code}, which Lince never writes")
+    what = f"{what} ({operation.name})"
+    if len(operator.outputs) != 1 or len(operator.inputs) != len(operation.operands):
+        raise refusal(f"{what} has {len(operator.inputs)} inputs and {len(operator.outputs)} outputs")
+    [output] = operator.outputs
+    if output in written or network.tensors[output].data is not None:
+        raise refusal(f"{what} writes a constant, or what was written before")
+    kinds = zip(operator.inputs, operation.operands, strict=True)
+    operands = [_operand(index, network, written, kind, what) for index, kind in kinds]
+    return operation.rule(_options(operator, operation, what), operands, network.tensors[output], what)
+
+
+def _operand(index: int, network: Graph, written: set[int], kind: str, what: str) -> Tensor | None:
+    """An activation that was written, or a constant; None for an optional one that is left out."""
+    if index < 0 and kind == "optional":
+        return None
+    tensor = network.tensors[index] if index >= 0 else None
+    if tensor is None or (index not in written if kind == "activation" else tensor.data is None):
+        raise refusal(f"{what} reads what has no value, or a constant in the place of one")
+    return tensor
+
+
+def _options(operator: Operator, operation: Operation, what: str) -> Table | None:
+    """The options, which are of the operation's own type."""
+    found = operator.table.number("options type")
+    options = operator.table.table("options", operation.slots, f"the options of {what}")
+    if operation.bare and found == 0 and options is None:
+        return None
+    if found != operation.options or options is None:
+        raise refusal(f"{what} has options of type {found}")
+    if "activation" in operation.slots and options.number("activation") not in _ACTIVATIONS:
+        raise refusal(f"{what} has activation {options.number('activation')}")
+    return options
+
+
+def _check_cost(network: Graph, multiplications: int) -> None:
+    pixels = max(_FEWEST_PIXELS, prod(network.tensors[network.pixels].shape[1:3]))
+    allowed = min(_MOST_MULTIPLICATIONS, _MOST_MULTIPLICATIONS_A_PIXEL * pixels)
+    if multiplications > allowed:
+        raise refusal(f"it multiplies {multiplications:,} times an image, more than {allowed:,}")
+    weights = sum(tensor.data.size for tensor in _read(network) if tensor.data is not None)
+    if weights > _MOST_WEIGHTS:
+        raise refusal(f"its operations read {weights:,} weights, more than {_MOST_WEIGHTS:,}")
+    live = max(_live_bytes(network), default=0)
+    if live > _MAX_LIVE_BYTES:
+        raise refusal(f"its results take {live:,} bytes at a time, more than {_MAX_LIVE_BYTES:,}")
+
+
+def _read(network: Graph) -> Iterator[Tensor]:
+    for operator in network.operators:
+        yield from (network.tensors[index] for index in operator.inputs if index >= 0)
+
+
+def _live_bytes(network: Graph) -> Iterator[int]:
+    """While each operation runs: what it writes, and all that was written and is still to be read."""
+    last = {index: place for place, operator in enumerate(network.operators) for index in operator.inputs}
+    live = {network.pixels: network.tensors[network.pixels].bytes}
+    total = sum(live.values())
+    for place, operator in enumerate(network.operators):
+        [output] = operator.outputs
+        live[output] = network.tensors[output].bytes
+        total += live[output]
+        yield total
+        for index in {output, *operator.inputs} & live.keys():
+            if last.get(index, place) <= place and index != network.logits:
+                total -= live.pop(index)

@@ -1,0 +1,1 @@
+"""Network families: from a recipe's `[model]` to a Keras model."""

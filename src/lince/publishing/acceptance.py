@@ -1,0 +1,160 @@
+"""What a quantised network is worth: certificate, refusals and verdict, from its answers and the float network's."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float32
+
+from lince import data, metrics
+from lince.data.sampling import sample
+from lince.evaluation import accuracy, verdict
+from lince.model_file.manifest import Arithmetic, Certificate, Comparison, Leakage, Verdict
+from lince.quantization import certificate as certify
+from lince.quantization import fallback, flatbuffer_inference
+from lince.training import advice
+from lince.training.session import Run
+from lince.types import Interval, Prediction, Report
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What was answered about the validation and the test images.
+
+    Attributes:
+        validation_float, validation_quantised: f32[N,K] of both networks; probabilities, or anything in their order.
+        float_probabilities, quantised_probabilities: f32[M,K] of both networks on the test images.
+        prediction: of the model file on the test images.
+    """
+
+    validation_float: Float32[np.ndarray, "n k"]
+    validation_quantised: Float32[np.ndarray, "n k"]
+    float_probabilities: Float32[np.ndarray, "m k"]
+    quantised_probabilities: Float32[np.ndarray, "m k"]
+    prediction: Prediction
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """Of a model that may be published; `test` is the report on its answers to the test images."""
+
+    test: Report
+    training_accuracy: Interval
+    certificate: Certificate
+    leakage: Leakage | None
+    verdict: Verdict
+
+
+def judge(
+    run: Run,
+    flatbuffer: bytes,
+    answers: Answers,
+    *,
+    arithmetic: Arithmetic,
+    is_fallback: bool,
+    force: bool,
+    say: Callable[[str], None],
+) -> Judgement:
+    """Passes or refuses a quantised network, and says what to make of it.
+
+    Args:
+        run: open.
+        flatbuffer: the quantised network.
+        answers: its own, and those of the float network.
+        arithmetic: what it computes in.
+        is_fallback: the ladder has chosen that.
+        force: publish what would be refused; the verdict says so.
+        say: told what is being done.
+
+    Raises:
+        GateError: it lost too much, or is right no more often than one that always names the largest class.
+    """
+    test = accuracy.report_from(answers.prediction.probabilities, run.test)
+    learned = _training_accuracy(flatbuffer, run)
+    after_loss = _after_loss(run, answers, test, is_fallback=is_fallback)
+    certificate = certify.certify(
+        _comparison(run, answers),
+        flatbuffer,
+        run.test.images[:1],
+        max_drop_points=run.recipe.quantize.max_drop_points,
+        force=force,
+        advice=after_loss,
+        arithmetic=arithmetic,
+    )
+    after_chance = _after_chance(run, certificate, test, learned, after_loss=after_loss)
+    certify.require_above_one_class(test, force=force, advice=after_chance)
+    say("Looking for test images among the training images …")
+    leakage = _leakage(run, answers.prediction)
+    found = verdict.judge(
+        verdict.Evidence(
+            test=test,
+            training_accuracy=learned,
+            validation_accuracy=_accuracy(answers.validation_quantised, run.validation.labels),
+            certificate=certificate,
+            leakage=leakage,
+        )
+    )
+    return Judgement(test, learned, certificate, leakage, found)
+
+
+def _comparison(run: Run, answers: Answers) -> Comparison:
+    return accuracy.paired_certificate_numbers(
+        answers.float_probabilities,
+        answers.quantised_probabilities,
+        calibrated_probabilities=answers.prediction.probabilities,
+        labels=run.test.labels,
+        classes=run.test.classes,
+    )
+
+
+def _training_accuracy(flatbuffer: bytes, run: Run) -> Interval:
+    """On training images as they are: that of the history is on pictures that were made harder."""
+    images = run.train.take(sample(run.train, verdict.TRAINING_IMAGES, seed=run.record.seed))
+    return _accuracy(flatbuffer_inference.logits(flatbuffer, images.images), images.labels)
+
+
+def _accuracy(answers: np.ndarray, labels: np.ndarray) -> Interval:
+    return metrics.accuracy_interval(int((answers.argmax(axis=1) == labels).sum()), len(labels))
+
+
+def _after_loss(run: Run, answers: Answers, test: Report, *, is_fallback: bool) -> str:
+    options, labels = run.recipe.quantize, run.validation.labels
+    exact_right, right = (
+        one.argmax(axis=1) == labels for one in (answers.validation_float, answers.validation_quantised)
+    )
+    drop = metrics.points(metrics.paired_difference(exact_right, right))
+    float_right = int((answers.float_probabilities.argmax(axis=1) == run.test.labels).sum())
+    lost = 100 * (float_right / test.n - test.accuracy.value)
+    return advice.after_loss(
+        lost,
+        options,
+        folder=run.folder.path,
+        num_train=len(run.train),
+        is_fallback=is_fallback,
+        ladder_leaves_int8=not fallback.suffices(drop, n=len(labels), max_drop_points=options.max_drop_points),
+        is_above_one_class=verdict.is_above_one_class(test),
+    )
+
+
+def _after_chance(run: Run, certificate: Certificate, test: Report, learned: Interval, *, after_loss: str) -> str:
+    chance = verdict.largest_class(test)[1] / test.n
+    return advice.after_chance(
+        run.recipe,
+        folder=run.folder.path,
+        source=run.record.source,
+        training_accuracy=learned.value,
+        chance=chance,
+        loss=after_loss if certificate.float_accuracy > chance else None,
+        is_ensemble=bool(run.record.members),
+        is_timed=run.record.budget is not None,
+    )
+
+
+def _leakage(run: Run, prediction: Prediction) -> Leakage | None:
+    found = data.leaked(run.test, train=run.train, validation=run.validation)
+    if found is None:
+        return None
+    others = ~(found.identical | found.look_alike)
+    right = prediction.indices == run.test.labels
+    without = metrics.accuracy_interval(int(right[others].sum()), int(others.sum())) if others.any() else None
+    return Leakage(int(found.identical.sum()), int(found.look_alike.sum()), accuracy_without=without)

@@ -1,0 +1,139 @@
+"""The model card inside a model file: what it is, how good, from what, for what, and where it ends."""
+
+from typing import Any
+
+from lince import calibration
+from lince.model_file.manifest import Arithmetic, Manifest, RunReport, Sensitivity
+from lince.text import quantity, share
+from lince.types import Calibration, SetReport
+
+
+def write_card(manifest: Manifest, report: RunReport, *, about: str | None = None) -> str:
+    """Markdown, a page; every number comes from the manifest or the report.
+
+    Args:
+        manifest, report: of the model.
+        about: what only its author knows, Markdown: the data's origin and licence, other measurements, limits.
+    """
+    certificate, sets = report.certificate, report.sets
+    training, accuracy = manifest.training, report.int8.accuracy
+    return f"""# {manifest.name}, version {manifest.version}
+
+Classifies an image into one of {len(manifest.classes)} classes: {", ".join(manifest.classes)}.
+{_arithmetic(manifest.arithmetic)}
+The network has {certificate.flatbuffer_bytes:,} bytes; pixels in, logits out; written {manifest.created}.
+
+## Verdict
+{report.verdict.text if report.verdict else "None was given."}
+
+## How good
+On the test split of its dataset, {certificate.n:,} images, one view, the file as it is served:
+
+| | |
+|---|---|
+| accuracy | {share(accuracy.value)} (95 % interval {share(accuracy.low)} to {share(accuracy.high)}) |
+| accuracy of the float network | {share(certificate.float_accuracy)} |
+| lost to quantisation | {certificate.drop_points.value:+.2f} points \
+({certificate.drop_points.low:+.2f} to {certificate.drop_points.high:+.2f}); \
+bound {certificate.bound_points:.2f} points, {certificate.verdict} |
+| different answers, float and quantised | {share(certificate.disagreement)} |
+{_costliest(report.sensitivity)}\
+| calibration error (ECE, 15 bins) | {certificate.calibrated_ece:.4f} (before temperature {certificate.int8_ece:.4f}) |
+| prediction sets | {_sets(report)} |
+| "I don't know" | {share(sets.abstained)} of images; {_others(sets, n=certificate.n)} |
+| one image, one thread | {certificate.latency_us:,.0f} µs on {certificate.machine} |
+
+## From what
+Dataset fingerprint `{training["fingerprint"]}`; {_recipe(training)}, seed {training["seed"]};
+activation ranges read from {quantity(len(training["calibration_indices"]), "training image")}; temperature, sets and
+abstention fitted on {quantity(manifest.calibration.n, "validation image")}{_promise(manifest.calibration)}.
+No test image was trained, calibrated
+or validated on: the table above and the bound on what quantisation may lose were measured on them.\
+{_taught(training)}{_left_out(training)}
+
+## For what, and where it ends
+For pictures like those it was trained on. It always names one of its classes, also for a picture of none of them:
+read the probability, the set and "I don't know". Other cameras, sizes or compressions lower the accuracy; measure it on
+pictures of your own with `lince evaluate` before you rely on it.
+{_section(about)}"""
+
+
+def _section(about: str | None) -> str:
+    return f"\n## From its author\n{about.strip()}\n" if about else ""
+
+
+def _recipe(training: dict[str, Any]) -> str:
+    members = [
+        f"`{member['recipe']['name']}`" + (f" (taught by {member['teacher']})" if member["teacher"] else "")
+        for member in training["members"]
+    ]
+    if members:
+        return f"the mean of the logits of {len(members)} networks, of recipes {', '.join(members)}"
+    return f"recipe `{training['recipe']['name']}`"
+
+
+def _taught(training: dict[str, Any]) -> str:
+    version = training["teacher"]
+    learned = f" Besides labels, the network learned from the answers of the model of version {version}."
+    knows = (
+        " Its teacher had learned from some of the validation images, on which temperature, sets and abstention were "
+        "fitted: they may promise a little too much. The table says what they held on test images."
+    )
+    return (learned if version else "") + (knows if training["teacher_knows_validation"] else "")
+
+
+def _left_out(training: dict[str, Any]) -> str:
+    name = training["leave_out"]
+    return f" No image that `{name}` holds too (by class and file name) was trained or validated on." if name else ""
+
+
+def _arithmetic(arithmetic: Arithmetic) -> str:
+    if arithmetic.kind == "int8":
+        return "Computes in int8 throughout."
+    return (
+        f"Not int8 throughout: {arithmetic.description}. int8 alone lost too much accuracy on validation images; "
+        "this was asked for by --fallback."
+    )
+
+
+def _costliest(sensitivity: Sensitivity | None) -> str:
+    """A row of the table, with its line end, or nothing."""
+    if sensitivity is None or not sensitivity.layers:
+        return ""
+    worst = sensitivity.layers[0]
+    return (
+        f"| costliest layer in int8 | `{worst.layer}` ({worst.operation}): alone in int8 it moves the logits by "
+        f"{share(worst.divergence.logit_error)} and changes {share(worst.divergence.disagreement)} of the answers "
+        f"({quantity(sensitivity.n, 'validation image')}) |\n"
+    )
+
+
+def _sets(report: RunReport) -> str:
+    """What prediction sets do, or why there are none."""
+    sets = report.sets
+    if sets.coverage is None or sets.mean_size is None:
+        return calibration.what_is_missing(report.calibration)
+    return (
+        f"hold the true class for {share(sets.coverage.value)} of images (promised {100 * sets.target_coverage:.4g} %)"
+        f", {sets.mean_size:.2f} classes on average{_before(report)}"
+    )
+
+
+def _before(report: RunReport) -> str:
+    if report.calibrated is None or report.calibrated.float32.sets.coverage is None:
+        return ""
+    sets = report.calibrated.float32.sets
+    return f"; of the float network {share(sets.coverage.value)} and {sets.mean_size:.2f}"
+
+
+def _others(sets: SetReport, *, n: int) -> str:
+    """The accuracy of the images that are answered."""
+    answered = n - round(n * sets.abstained)
+    return f"{share(sets.accuracy_when_answering)} right on the other {answered:,}" if answered else "none was answered"
+
+
+def _promise(fitted: Calibration) -> str:
+    """How exactly so many images promise the coverage; nothing when they promise none."""
+    if fitted.set_threshold is None:
+        return ""
+    return f", which promise the sets' coverage to within\n{calibration.coverage_spread_points(fitted):.1f} points"

@@ -1,0 +1,289 @@
+"""From a trained network to a model file: quantise, calibrate, certify, write."""
+
+import io
+import shlex
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import keras
+import msgspec
+import numpy as np
+
+from lince import calibration, metrics
+from lince.data.sampling import sample
+from lince.errors import TrainingError
+from lince.evaluation import accuracy
+from lince.inference.classifier import Network
+from lince.model_file import artifact, golden
+from lince.model_file.artifact import Artifact
+from lince.model_file.golden import Golden
+from lince.model_file.manifest import Arithmetic, Attempt, Manifest, RunReport, Sensitivity
+from lince.networks import families as models
+from lince.networks.families import float_predict
+from lince.publishing import acceptance
+from lince.publishing.acceptance import Answers, Judgement
+from lince.publishing.model_card import write_card
+from lince.publishing.reproduction import require_reproduced
+from lince.quantization import activation_ranges, comparison, flatbuffer_inference, layer_sensitivity, quantizer
+from lince.quantization import fallback as ladder
+from lince.quantization import range_study as studies
+from lince.quantization.export import FloatNetwork, export
+from lince.runs.run_folder import RunFolder
+from lince.system.files import open_regular, reason_of, write_atomically
+from lince.text import quantity
+from lince.training import backend, recipes
+from lince.training.session import Run
+from lince.types import Calibration
+
+Say = Callable[[str], None]
+
+# Above which the user is told.
+_COVERAGE_SPREAD_POINTS = 2
+
+# Of the validation split. The ladder compares shares of right answers, which need more than a study of divergences;
+# 16-bit activations take `classic` 46 ms an image.
+_STUDY_IMAGES, _LADDER_IMAGES = 1000, 4000
+
+
+def publish(
+    run: Run,
+    *,
+    name: str | None = None,
+    force: bool = False,
+    fallback: bool = False,
+    study: bool = False,
+    about: str | None = None,
+    say: Say,
+) -> RunReport:
+    """Quantises the trained network, calibrates its answers, certifies it and writes the model file.
+
+    Args:
+        run: with a `model.keras`.
+        name: of the model; the run's when None.
+        force: publish although the gate refuses it: int8 lost too much, or the network is no better than one class.
+        fallback: when int8 loses more than the bound on validation images, compute in what the recipe's
+            `quantize.fallback` lists.
+        about: see `model_card.write_card`.
+        study: try other calibration sizes and methods first, and write `study.json`; the choice stays the recipe's.
+        say: told what is being done.
+
+    Raises:
+        QuantizationError: an operation is left in float, or (GateError) too much was lost, or the network is right no
+            more often than one that always names the largest class; no model is written then.
+        TrainingError: there is no trained network yet, or it does not answer as it did while it was trained.
+    """
+    model, batch = trained_model(run.folder), models.images_at_once(run.recipe.spec)
+    predict, options, seed = float_predict(model), run.recipe.quantize, run.record.seed
+    float_probabilities = accuracy.probabilities(predict, run.validation, batch_size=batch)
+    require_reproduced(run, float_probabilities)
+    with quantizer.silenced():
+        float_network = export(model)
+    if study:
+        _write_study(run, float_network, say)
+    chosen = sample(run.train, options.calibration_images, seed=seed)
+    say(f"Quantising to int8 with the activation ranges of {quantity(len(chosen), 'training image')} …")
+    quantised = _quantise(float_network, run, chosen, fallback=fallback, say=say)
+
+    say(f"Calibrating on {quantity(len(run.validation), 'validation image')} …")
+    validation_logits = flatbuffer_inference.logits(quantised.flatbuffer, run.validation.images)
+    fitted, float_fitted = (
+        _fit(logits, run) for logits in (validation_logits, comparison.logits_from(float_probabilities))
+    )
+    _warn_of_few(fitted, run, say)
+    say(f"Comparing with the float network on {quantity(len(run.test), 'test image')} …")
+    logits = flatbuffer_inference.logits(quantised.flatbuffer, run.test.images)
+    answers = Answers(
+        validation_float=float_probabilities,
+        validation_quantised=metrics.softmax(validation_logits),
+        float_probabilities=accuracy.probabilities(predict, run.test, batch_size=batch),
+        quantised_probabilities=metrics.softmax(logits),
+        prediction=calibration.apply(logits, fitted),
+    )
+    judgement = acceptance.judge(
+        run,
+        quantised.flatbuffer,
+        answers,
+        arithmetic=quantised.arithmetic,
+        is_fallback=fallback,
+        force=force,
+        say=say,
+    )
+    manifest = artifact.describe(
+        name=name or run.record.name,
+        flatbuffer=quantised.flatbuffer,
+        created=datetime.now(UTC),
+        classes=run.record.classes,
+        image=run.recipe.spec,
+        calibration=fitted,
+        certificate=judgement.certificate,
+        arithmetic=quantised.arithmetic,
+        verdict=judgement.verdict,
+        training=_training_record(run, chosen),
+    )
+    report = _report(manifest, answers, quantised, run, float_fitted=float_fitted, judgement=judgement)
+    _write(run, manifest, quantised.flatbuffer, report, answers, about=about)
+    return report
+
+
+def trained_model(folder: RunFolder) -> keras.Model:
+    """The float model of a run, with the weights that were kept.
+
+    Raises:
+        TrainingError: the run has none yet, or its file is damaged.
+    """
+    try:
+        open_regular(folder.keras_model).close()  # Keras would wait for a pipe
+        return keras.models.load_model(folder.keras_model, compile=False, safe_mode=True)
+    except (OSError, ValueError) as error:
+        raise TrainingError(
+            f"{str(folder.keras_model)!r} cannot be read ({reason_of(error)}). Expected the model of a run that "
+            f"finished an epoch: train it by lince train --resume {folder.path}, or make an ensemble anew."
+        ) from error
+
+
+def save_trained(model: keras.Model, folder: RunFolder) -> None:
+    """Writes the float model of a run, whole or not at all; raises OSError when it cannot."""
+    temporary = folder.path / ".model.tmp.keras"
+    try:
+        model.save(temporary)
+        write_atomically(folder.keras_model, temporary.read_bytes())
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@dataclass(frozen=True)
+class _Quantised:
+    """The network to publish, and how it came to be chosen."""
+
+    flatbuffer: bytes
+    arithmetic: Arithmetic
+    costs: Sensitivity
+    ladder: tuple[Attempt, ...]
+
+
+def _write_study(run: Run, network: FloatNetwork, say: Say) -> None:
+    validation = run.validation.take(sample(run.validation, _STUDY_IMAGES, seed=run.record.seed))
+    found = studies.run(
+        network,
+        train=run.train,
+        validation=validation,
+        options=run.recipe.quantize,
+        seed=run.record.seed,
+        say=say,
+    )
+    write_atomically(run.folder.study, msgspec.json.format(msgspec.json.encode(found), indent=2))
+
+
+def _quantise(network: FloatNetwork, run: Run, chosen: np.ndarray, *, fallback: bool, say: Say) -> _Quantised:
+    options, seed = run.recipe.quantize, run.record.seed
+    with quantizer.silenced():
+        spans = activation_ranges.span(activation_ranges.observe(network, run.train.images[chosen]), options.ranges)
+    images = run.validation.images[sample(run.validation, layer_sensitivity.IMAGES, seed=seed)]
+    shown = quantity(len(images), "validation image")
+    say(f"Measuring what each of {len(network.layers)} layers costs in int8, on {shown} …")
+    costs = layer_sensitivity.measure(network, spans, images)
+    arithmetic, attempts = Arithmetic(), ()
+    if fallback:
+        judges = run.validation.take(sample(run.validation, _LADDER_IMAGES, seed=seed))
+        arithmetic, attempts = ladder.climb(
+            network, spans, costs=costs, images=judges, options=options, folder=run.folder.path, say=say
+        )
+    with quantizer.silenced():
+        return _Quantised(quantizer.to_arithmetic(network, spans, arithmetic), arithmetic, costs, attempts)
+
+
+def _fit(logits: np.ndarray, run: Run) -> Calibration:
+    options = run.recipe.calibrate
+    return calibration.fit(logits, run.validation.labels, coverage=options.coverage, abstain=options.abstain)
+
+
+def _warn_of_few(fitted: Calibration, run: Run, say: Say) -> None:
+    missing = calibration.what_is_missing(fitted)
+    if fitted.set_threshold is None:
+        most = 100 * fitted.n // (fitted.n + 1) / 100
+        again = shlex.join(["lince", "quantize", str(run.folder.path), "--set", f"calibrate.coverage={most}"])
+        say(f"{missing} Add images, or promise less: {again}")
+        return
+    if missing:
+        say(missing)
+    spread = calibration.coverage_spread_points(fitted)
+    if spread > _COVERAGE_SPREAD_POINTS:
+        few = quantity(fitted.n, "validation image")
+        say(f"With {few} the prediction sets keep their promise to within {spread:.0f} points only: add images.")
+
+
+def _report(
+    manifest: Manifest,
+    answers: Answers,
+    quantised: _Quantised,
+    run: Run,
+    *,
+    float_fitted: Calibration,
+    judgement: Judgement,
+) -> RunReport:
+    float_logits = comparison.logits_from(answers.float_probabilities)
+    calibrated = comparison.compare(
+        calibration.apply(float_logits, float_fitted),
+        answers.prediction,
+        float_fitted=float_fitted,
+        fitted=manifest.calibration,
+        images=run.test,
+    )
+    return RunReport(
+        name=manifest.name,
+        version=manifest.version,
+        classes=manifest.classes,
+        float32=accuracy.report_from(answers.float_probabilities, run.test),
+        int8=judgement.test,
+        sets=calibrated.int8.sets,
+        validation_accuracy=accuracy.report_from(answers.validation_quantised, run.validation).accuracy,
+        calibration=manifest.calibration,
+        certificate=manifest.certificate,
+        arithmetic=quantised.arithmetic,
+        sensitivity=quantised.costs,
+        calibrated=calibrated,
+        ladder=quantised.ladder,
+        training_accuracy=judgement.training_accuracy,
+        leakage=judgement.leakage,
+        verdict=judgement.verdict,
+    )
+
+
+def _training_record(run: Run, calibration_images: np.ndarray) -> dict[str, Any]:
+    """What the manifest says of how the model came to be; indices are into the source's training images."""
+    record = run.record
+    return {
+        "recipe": recipes.to_table(run.recipe),
+        "seed": record.seed,
+        "fingerprint": record.fingerprint,
+        "precision": record.precision,
+        "deterministic": record.deterministic,
+        "epochs": len(run.folder.read_history()),
+        "teacher": record.teacher_version,
+        "teacher_knows_validation": record.teacher_knows_validation,
+        "leave_out": record.left_out_name,
+        "members": msgspec.to_builtins(record.members),
+        "images": {"train": len(run.train), "validation": len(run.validation), "test": len(run.test)},
+        "calibration_indices": run.folder.read_splits()["train"][calibration_images].tolist(),
+        **record.environment,
+        "published_with": backend.describe()["versions"],
+    }
+
+
+def _write(
+    run: Run, manifest: Manifest, flatbuffer: bytes, report: RunReport, answers: Answers, *, about: str | None
+) -> None:
+    """The model file last: while it is the old one, its report may be the new one, which names its version."""
+    images = golden.draw_images(manifest.image, seed=0)
+    model = Artifact(
+        flatbuffer, manifest, Golden(images, Network(flatbuffer).run(images)), write_card(manifest, report, about=about)
+    )
+    encoded = artifact.encode(model)
+    artifact.decode(encoded)  # what a reader would refuse is refused here, with the old file still in its place
+    arrays = io.BytesIO()
+    np.savez_compressed(arrays, probabilities=answers.prediction.probabilities, labels=run.test.labels)
+    write_atomically(run.folder.answers, arrays.getvalue())
+    write_atomically(run.folder.report, msgspec.json.format(msgspec.json.encode(report), indent=2))
+    write_atomically(run.folder.model, encoded)

@@ -1,0 +1,76 @@
+"""Whether the network that is to be published answers as it did while it was trained."""
+
+import numpy as np
+from jaxtyping import Float32
+
+from lince.errors import TrainingError
+from lince.evaluation import accuracy
+from lince.networks import families as models
+from lince.text import quantity, share
+from lince.training import advice, checkpoint
+from lince.training.checkpoint import Checkpoint
+from lince.training.loop import kept_epoch
+from lince.training.session import Run, build_for
+
+# Share of the validation images that folding may change: the bound on what int8 may lose. One image always may.
+_TOLERANCE = 0.005
+
+# Share by which bfloat16 may have answered better than float32 with the same weights. bfloat16 has 8 bits of mantissa,
+# which turn answers that are close; three images always may turn.
+_ROUNDED, _ROUNDED_IMAGES = 0.05, 3
+
+
+def require_reproduced(run: Run, probabilities: Float32[np.ndarray, "n k"]) -> None:
+    """Refuses a network whose answers to the validation images are not those of the epoch that was kept.
+
+    The network that is published has no batch norm: `families.fold` multiplies it into the convolutions, which is exact
+    as long as the numbers are of ordinary size. Where training diverged they are not. A run in bfloat16 is compared
+    with the network as it was trained, but in float32. An ensemble has no epochs, and is not compared.
+
+    Args:
+        run: open.
+        probabilities: f32[N,K] of the folded network, on the validation images.
+
+    Raises:
+        TrainingError: the accuracy differs by more than 0.5 points and one image; or the epoch's own, in bfloat16, is
+            higher by more than 5 points and three images. ResumeError: the checkpoint is damaged.
+    """
+    state = checkpoint.read(run.folder.checkpoint)
+    if state is None:  # an ensemble, or a checkpoint that was put away
+        return
+    epoch = kept_epoch(state.history, run.recipe.train)
+    trained, found, count = state.history[epoch - 1].val_accuracy, _accuracy(probabilities, run), len(run.validation)
+    expected, source = trained, f"epoch {epoch}, whose weights were kept, had"
+    if run.record.precision == "bfloat16":
+        if _is_beyond(trained - found, count, share=_ROUNDED, images=_ROUNDED_IMAGES):
+            raise _error(run, found, trained, f"{source} in bfloat16")
+        expected = _accuracy(_unfolded(run, state), run)
+        source = "the same weights, before batch norm was multiplied into them, have"
+    if _is_beyond(abs(found - expected), count, share=_TOLERANCE, images=1):
+        raise _error(run, found, expected, source)
+
+
+def _is_beyond(difference: float, count: int, *, share: float, images: int) -> bool:
+    """Whether a difference of two shares is above both, in whole images of `count`: rounding decides nothing."""
+    return round(difference * count) > max(round(share * count, 9), images)
+
+
+def _unfolded(run: Run, state: Checkpoint) -> Float32[np.ndarray, "n k"]:
+    """What the network answers as it was trained, but in float32."""
+    model = build_for(run, precision="float32")
+    model.set_weights(state.kept_weights)
+    batch = models.images_at_once(run.recipe.spec)
+    return accuracy.probabilities(models.float_predict(model), run.validation, batch_size=batch)
+
+
+def _accuracy(probabilities: np.ndarray, run: Run) -> float:
+    return float((probabilities.argmax(axis=1) == run.validation.labels).mean())
+
+
+def _error(run: Run, found: float, expected: float, source: str) -> TrainingError:
+    anew = advice.steadier(run.recipe.train, precision=run.record.precision)
+    return TrainingError(
+        f"The trained network is right for {share(found)} of {quantity(len(run.validation), 'validation image')}, "
+        f"where {source} {share(expected)}. Expected the same share: its numbers are too large to compute with. "
+        f"Nothing was published, and the weights are kept in {str(run.folder.path)!r}. Train anew {anew}."
+    )

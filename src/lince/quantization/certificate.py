@@ -1,0 +1,110 @@
+"""The certificate: float against int8, on the same images, and the gate that a model must pass to be published."""
+
+import numpy as np
+from jaxtyping import UInt8
+
+from lince.errors import GateError
+from lince.evaluation import verdict
+from lince.inference import latency
+from lince.inference.classifier import Network
+from lince.model_file.manifest import Arithmetic, Certificate, Comparison
+from lince.system import machine
+from lince.text import share
+from lince.types import Interval, Report
+
+# A drop of more than both is refused, whatever the interval: 5 points are ten times the bound that ships. Where five
+# answers differ, each as likely for the better as for the worse, a net loss of three comes up 16 times in 100, of more
+# than three 3 times.
+_LARGE_DROP_POINTS, _FEW_IMAGES = 5, 3
+
+
+def certify(
+    comparison: Comparison,
+    flatbuffer: bytes,
+    image: UInt8[np.ndarray, "1 h w 3"],
+    *,
+    max_drop_points: float,
+    force: bool,
+    advice: str,
+    arithmetic: Arithmetic = Arithmetic(),
+) -> Certificate:
+    """Judges a comparison of float and quantised network on the test split, and adds size and latency.
+
+    Args:
+        comparison: both networks' answers, paired.
+        flatbuffer: the quantised network; its latency is measured here, on one thread.
+        image: what to measure the latency with; its content does not matter.
+        max_drop_points: the bound on what it may lose, percentage points; see `is_refused`.
+        force: publish all the same, and say so in the certificate.
+        advice: what to do when it is refused; see `advice.after_loss`.
+        arithmetic: what the network computes in; another than int8 was chosen because it passed on validation images.
+
+    Raises:
+        GateError: too much was lost, and `force` is off.
+    """
+    refused = is_refused(comparison.drop_points, n=comparison.n, max_drop_points=max_drop_points)
+    if refused and not force:
+        what = "int8" if arithmetic.kind == "int8" else f"The network ({arithmetic.description})"
+        drop = comparison.drop_points
+        raise GateError(
+            f"{what} answers {drop.value:.2f} points worse than float ({share(comparison.float_accuracy)} → "
+            f"{share(comparison.int8_accuracy)}, n = {comparison.n:,}, 95 % interval {drop.low:.2f} to "
+            f"{drop.high:.2f}). {expected(max_drop_points)} {advice}"
+        )
+    return Certificate(
+        **vars(comparison),
+        split="test",
+        flatbuffer_bytes=len(flatbuffer),
+        latency_us=latency.time_network(Network(flatbuffer), image, threads=1).median_us,
+        machine=machine.describe(),
+        bound_points=max_drop_points,
+        forced=refused,
+    )
+
+
+def require_above_one_class(report: Report, *, force: bool, advice: str) -> None:
+    """Raises GateError when a model is right no more often than one that always names the largest class.
+
+    Args:
+        report: of the model file on the test split.
+        force: publish all the same; the verdict says so.
+        advice: what to do when it is refused; see `advice.after_chance`.
+    """
+    if not force and not verdict.is_above_one_class(report):
+        raise GateError(
+            f"The network is {verdict.against_one_class(report)}. Expected more right answers than that. {advice}"
+        )
+
+
+def is_refused(drop: Interval, *, n: int, max_drop_points: float) -> bool:
+    """Whether a network fails the gate: it is shown to lose more than the bound, or was seen to lose much more.
+
+    What a few images cannot show either way is let through, and the certificate says that it is not shown.
+
+    Args:
+        drop: by how much it answers worse than float, percentage points, with its paired interval.
+        n: images compared.
+        max_drop_points: the bound.
+    """
+    is_shown = drop.low > max_drop_points
+    is_large = is_above(drop, n, max(_LARGE_DROP_POINTS, max_drop_points)) and images_lost(drop, n) > _FEW_IMAGES
+    return is_shown or is_large
+
+
+def is_above(drop: Interval, n: int, points: float) -> bool:
+    """Whether the drop that was seen is more than so many points, counted in images: rounding decides nothing."""
+    return 100 * images_lost(drop, n) > points * n
+
+
+def images_lost(drop: Interval, n: int) -> int:
+    """How many images fewer were answered rightly, of n."""
+    return round(drop.value * n / 100)
+
+
+def expected(max_drop_points: float) -> str:
+    """What the gate asks for, as a sentence."""
+    large = max(_LARGE_DROP_POINTS, max_drop_points)
+    return (
+        f"Expected a drop that is not shown to exceed {max_drop_points} points, and that is at most {large:g} points "
+        f"or {_FEW_IMAGES} images."
+    )

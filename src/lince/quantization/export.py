@@ -1,0 +1,126 @@
+"""The trained network as LiteRT exports it, in float, with operations that are called what Keras calls the layers."""
+
+import re
+import tempfile
+from collections.abc import Set
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+from ai_edge_litert import schema_py_generated as schema
+from ai_edge_litert.tools import flatbuffer_utils
+
+from lince.networks.families import LOGITS, normalised_to_logits
+
+INPUT = "pixels"
+
+# What has weights or a scale of its own, so that int8 can cost something; the rest passes on what it reads.
+_LAYERS = frozenset({"CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV", "FULLY_CONNECTED", "ADD", "SUB", "MUL"})
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One operation of the graph.
+
+    Attributes:
+        name: also that of the tensor it writes; no two are the same.
+        kind: LiteRT's, such as `CONV_2D`.
+        weights: how many numbers it holds, biases apart.
+        reads: names of the operations whose results it reads.
+    """
+
+    name: str
+    kind: str
+    weights: int
+    reads: tuple[str, ...]
+
+    @property
+    def is_layer(self) -> bool:
+        """Whether int8 can cost something here."""
+        return self.kind in _LAYERS
+
+
+@dataclass(frozen=True)
+class FloatNetwork:
+    """Attributes: flatbuffer, normalised f32[1,H,W,3] → logits f32[1,K]; operations, in the order they run in."""
+
+    flatbuffer: bytes
+    operations: tuple[Operation, ...]
+
+    @property
+    def layers(self) -> tuple[Operation, ...]:
+        """The operations in which int8 can cost something."""
+        return tuple(operation for operation in self.operations if operation.is_layer)
+
+
+def export(model: keras.Model) -> FloatNetwork:
+    """Exports the part of a model that is quantised.
+
+    Args:
+        model: built by `families.build`, float32.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "float.tflite"
+        signature = [keras.InputSpec(shape=(1, *model.input_shape[1:]), dtype="float32", name=INPUT)]
+        normalised_to_logits(model).export(path, format="litert", verbose=False, input_signature=signature)
+        content = flatbuffer_utils.read_model_from_bytearray(bytearray(path.read_bytes()))
+    _name_tensors(content, {layer.name for layer in model.layers})
+    graph = content.subgraphs[0]
+    writers: dict[int, str] = {}
+    operations = []
+    for operator in graph.operators:
+        [output] = operator.outputs
+        name = graph.tensors[output].name.decode()
+        reads = tuple(writers[index] for index in operator.inputs if index in writers)
+        operations.append(Operation(name, kind_of(content, operator), _weights(content, operator), reads))
+        writers[output] = name
+    return FloatNetwork(bytes(flatbuffer_utils.convert_object_to_bytearray(content)), tuple(operations))
+
+
+def kind_of(content: Any, operator: Any) -> str:
+    """LiteRT's name of what an operator of a parsed flatbuffer does."""
+    return flatbuffer_utils.opcode_to_name(content, operator.opcodeIndex)
+
+
+def _name_tensors(content: Any, layer_names: Set[str]) -> None:
+    """Short names for all, and different ones: the quantiser tells tensors, and operations, apart by their names."""
+    graph = content.subgraphs[0]
+    taken: set[str] = {INPUT, LOGITS}
+    for position, operator in enumerate(graph.operators):
+        tensor = graph.tensors[operator.outputs[0]]
+        if operator.outputs[0] in graph.outputs:
+            tensor.name = LOGITS.encode()
+            continue
+        found = _layer_name(tensor.name.decode(), layer_names)
+        name = found or f"{kind_of(content, operator).lower()}_{position}"
+        while name in taken:  # several operations of one layer
+            name += "+"
+        taken.add(name)
+        tensor.name = name.encode()
+    written = {index for operator in graph.operators for index in operator.outputs}
+    for index, tensor in enumerate(graph.tensors):
+        if index not in written:
+            tensor.name = INPUT.encode() if index in graph.inputs else f"constant_{index}".encode()
+
+
+def _layer_name(tensor_name: str, layer_names: Set[str]) -> str | None:
+    """The Keras layer behind a tensor: of `net_1/re_lu_1/Relu;net_1/conv2d_1/convolution` it is `conv2d`.
+
+    Fused operations are listed from the last to the first; each layer's scope is its name and a number.
+    """
+    for scope in reversed(tensor_name.split(";")):
+        for part in reversed(scope.split("/")):
+            for candidate in (re.sub(r"_\d+$", "", part), part):
+                if candidate in layer_names:
+                    return candidate
+    return None
+
+
+def _weights(content: Any, operator: Any) -> int:
+    """Numbers in the constants of at least two dimensions: kernels, not biases."""
+    tensors = (content.subgraphs[0].tensors[index] for index in operator.inputs if index >= 0)
+    kernels = [
+        tensor.buffer for tensor in tensors if len(tensor.shape) > 1 and tensor.type == schema.TensorType.FLOAT32
+    ]
+    return sum(len(data) // 4 for data in (content.buffers[buffer].data for buffer in kernels) if data is not None)

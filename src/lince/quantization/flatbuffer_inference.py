@@ -1,0 +1,22 @@
+"""A finished network, asked: what a flatbuffer answers, whatever it computes in."""
+
+import numpy as np
+from jaxtyping import Float32, UInt8
+
+from lince.inference.classifier import Network
+from lince.system import machine, quiet
+
+
+def logits(flatbuffer: bytes, images: UInt8[np.ndarray, "n h w 3"]) -> Float32[np.ndarray, "n k"]:
+    """Real logits of images, on all cores.
+
+    Args:
+        flatbuffer: of `quantize`: `pixels` u8[N,H,W,3] → `logits`.
+        images: u8[N,H,W,3].
+
+    Raises:
+        ModelFileError: LiteRT cannot run it.
+    """
+    with quiet.hushed():
+        network = Network(flatbuffer, threads=machine.cores())
+    return network.dequantize(network.run(images))

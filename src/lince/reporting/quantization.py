@@ -1,0 +1,163 @@
+"""What quantisation cost, as tables, declared once for the terminal and the page."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from rich import box
+from rich.table import Table
+
+from lince.model_file.manifest import Attempt, CalibrationComparison, Divergence, RunReport, Sensitivity, Study
+from lince.reporting.formats import file_size, microseconds, percent, percent_range, points, points_range, sets_size
+from lince.text import quantity
+
+# Layers in a table for the terminal and the page; the plot and report.json have all.
+_LAYERS_SHOWN = 10
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A table: the first column is text, the others are numbers as text."""
+
+    name: str
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    remark: str = ""
+
+
+def grids(report: RunReport, study: Study | None = None) -> tuple[Grid, ...]:
+    """Everything that a run knows of its quantisation; what was not measured is left out."""
+    found = []
+    if report.sensitivity:
+        found.append(sensitivity_grid(report.sensitivity))
+    if report.ladder:
+        found.append(ladder_grid(report.ladder))
+    if report.calibrated:
+        found.append(calibrated_grid(report.calibrated, n=report.int8.n))
+    if study:
+        found.append(study_grid(study))
+    return tuple(found)
+
+
+def report_tables(report: RunReport, study: Study | None = None) -> tuple[Table, ...]:
+    """The same for the terminal."""
+    return tuple(_table(grid) for grid in grids(report, study))
+
+
+def sensitivity_grid(sensitivity: Sensitivity) -> Grid:
+    """What each layer costs when it alone computes in int8."""
+    rows = [
+        (cost.layer, cost.operation, f"{cost.weights:,}", *_divergence(cost.divergence))
+        for cost in sensitivity.layers[:_LAYERS_SHOWN]
+    ]
+    rows.append(("all layers", "", "", *_divergence(sensitivity.whole)))
+    hidden = len(sensitivity.layers) - _LAYERS_SHOWN
+    return Grid(
+        name="sensitivity",
+        title=f"What each layer costs: alone in int8, {quantity(sensitivity.n, 'validation image')}",
+        columns=("layer", "operation", "weights", "KL, nats", "logits off by", "different answers"),
+        rows=tuple(rows),
+        remark=f"{hidden} layers that cost less are in report.json. " if hidden > 0 else "",
+    )
+
+
+def ladder_grid(attempts: tuple[Attempt, ...]) -> Grid:
+    """What was tried in place of int8, and what it lost."""
+    rows = tuple(
+        (
+            attempt.arithmetic.description,
+            f"{points(attempt.drop_points.value)} ({points_range(attempt.drop_points)})",
+            percent(attempt.divergence.disagreement),
+            file_size(attempt.flatbuffer_bytes),
+            microseconds(attempt.latency_us),
+            "chosen" if attempt.passed else "lost too much",
+        )
+        for attempt in attempts
+    )
+    return Grid(
+        name="ladder",
+        title=f"The fallback ladder, {quantity(attempts[0].n, 'validation image')}",
+        columns=("computes in", "points lost", "different answers", "size", "one image", ""),
+        rows=rows,
+        remark="The choice was made on validation images; the certificate is of the test images.",
+    )
+
+
+def calibrated_grid(calibrated: CalibrationComparison, *, n: int) -> Grid:
+    """Calibrated answers before and after quantisation, on `n` test images."""
+    before, after = calibrated.float32, calibrated.int8
+    error = f"{points(100 * (after.ece - before.ece))} points"
+    abstained = f"{points(100 * (after.sets.abstained - before.sets.abstained))} points"
+    right = f"{points(100 * (after.sets.accuracy_when_answering - before.sets.accuracy_when_answering))} points"
+    rows = (
+        ("temperature", *(f"{one.temperature:.3f}" for one in (before, after)), ""),
+        ("calibration error, ECE", percent(before.ece), percent(after.ece), error),
+        ("negative log-likelihood", f"{before.nll:.4f}", f"{after.nll:.4f}", points(after.nll - before.nll, 4)),
+        *_sets_rows(calibrated),
+        ("“I don't know”", percent(before.sets.abstained), percent(after.sets.abstained), abstained),
+        ("accuracy of the rest", *(percent(one.sets.accuracy_when_answering) for one in (before, after)), right),
+    )
+    drop = calibrated.coverage_drop_points
+    lost = "" if drop is None else f" Coverage lost: {points_range(drop)} points, paired 95 % interval."
+    return Grid(
+        name="calibrated",
+        title=f"Calibrated answers before and after quantisation, {quantity(n, 'test image')}",
+        columns=("", "float", "as served", "difference"),
+        rows=rows,
+        remark=f"Each network has a calibration of its own, from the same validation images.{lost}",
+    )
+
+
+def _sets_rows(calibrated: CalibrationComparison) -> tuple[tuple[str, ...], ...]:
+    """Coverage and size of the sets; no rows when there are none."""
+    drop, growth = calibrated.coverage_drop_points, calibrated.set_size_growth
+    if drop is None or growth is None:
+        return ()
+    sets = (calibrated.float32.sets, calibrated.int8.sets)
+    coverages = (f"{percent(one.coverage.value)} ({percent_range(one.coverage)})" for one in sets)
+    sizes = (sets_size(one.mean_size, 3) for one in sets)
+    return (
+        ("sets that hold the true class", *coverages, f"{points(-drop.value)} points"),
+        ("classes a set, on average", *sizes, points(growth, 3)),
+    )
+
+
+def study_grid(study: Study) -> Grid:
+    """Divergence from float by method and number of calibration images, over the draws."""
+    sizes = sorted({point.images for point in study.points})
+    methods = dict.fromkeys(point.method for point in study.points)
+    rows = []
+    for method in methods:
+        cells = []
+        for size in sizes:
+            found = [point.divergence for point in study.points if (point.method, point.images) == (method, size)]
+            kl = [1000 * one.kl for one in found]
+            mark = " ←" if (method, size) == (study.method, study.images) else ""
+            differing = percent(float(np.mean([one.disagreement for one in found])))
+            cells.append(f"{np.mean(kl):.2f} ± {np.std(kl, ddof=min(1, len(kl) - 1)):.2f}, {differing}{mark}")
+        rows.append((method, *cells))
+    draws = 1 + max(point.draw for point in study.points)
+    return Grid(
+        name="study",
+        title="Activation ranges: KL from float in millinats, and different answers, "
+        f"{quantity(study.n, 'validation image')}",
+        columns=("ranges", *(f"from {size:,} images" for size in sizes)),
+        rows=tuple(rows),
+        remark=f"Mean ± standard deviation of {draws} draws. ← is the choice in use.",
+    )
+
+
+def _divergence(divergence: Divergence) -> tuple[str, str, str]:
+    return f"{divergence.kl:.2e}", percent(divergence.logit_error), percent(divergence.disagreement)
+
+
+def _table(grid: Grid) -> Table:
+    table = Table(
+        title=grid.title, caption=grid.remark or None, box=box.SIMPLE_HEAD, title_justify="left", title_style="bold",
+        caption_justify="left",
+    )  # fmt: skip
+    for number, column in enumerate(grid.columns):
+        table.add_column(column, justify="right" if number else "left")
+    for row in grid.rows:
+        table.add_row(*(cell.replace("[", r"\[") for cell in row))
+    return table

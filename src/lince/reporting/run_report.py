@@ -1,0 +1,92 @@
+"""The last stage: plots and HTML report of a run folder."""
+
+from pathlib import Path
+from typing import Any
+
+from lince.model_file import artifact
+from lince.reporting import page, plots, quantization, quantization_plots
+from lince.reporting.page import ReportContent
+from lince.runs.run_folder import RunFolder, RunRecord
+from lince.text import quantity
+
+
+def write_run_report(folder: RunFolder) -> None:
+    """Writes `plots/*.png` and `report.html` from what the run folder holds.
+
+    Raises:
+        DataError, ModelFileError: the run was not published yet, or a file of it is damaged.
+    """
+    report, record, history = folder.read_report(), folder.read_record(), folder.read_history()
+    probabilities, labels = folder.read_answers()
+    splits, study = folder.read_splits(), folder.read_study()
+    training = artifact.read(folder.model).manifest.training
+    patience = record.recipe["train"]["patience"]
+    folder.plots.mkdir(exist_ok=True)
+    if history:  # of an ensemble each member has its own
+        plots.save_png(plots.accuracy_curves(history, patience=patience), folder.plots / "accuracy.png")
+        plots.save_png(plots.loss_curves(history, patience=patience), folder.plots / "loss.png")
+    plots.save_png(plots.confusion_figure(report.int8, report.classes), folder.plots / "confusion.png")
+    plots.save_png(plots.reliability_diagram(probabilities, labels), folder.plots / "reliability.png")
+    if report.sensitivity:
+        plots.save_png(quantization_plots.sensitivity_figure(report.sensitivity), folder.plots / "sensitivity.png")
+    if study:
+        plots.save_png(quantization_plots.study_figure(study), folder.plots / "study.png")
+    content = ReportContent(
+        title=record.name,
+        split="test",
+        classes=report.classes,
+        report=report.int8,
+        probabilities=probabilities,
+        labels=labels,
+        history=history,
+        patience=patience,
+        verdict=report.verdict,
+        certificate=report.certificate,
+        calibration=report.calibration,
+        sets=report.sets,
+        arithmetic=report.arithmetic,
+        quantisation=quantization.grids(report, study),
+        sensitivity=report.sensitivity,
+        study=study,
+        recipe=_recipe(training),
+        versions=_versions(training),
+        facts={
+            "model": f"{report.name} {report.version}",
+            "begun": record.created,
+            "data": f"{Path(record.source).name}, fingerprint {record.fingerprint[:12]}",
+            "images": f"{len(splits['train']):,} to train, {len(splits['validation']):,} to validate",
+            "unreadable": quantity(len(record.rejected), "file"),
+            "left out": f"images of {record.left_out_name}" if record.leave_out else "none",
+            "teacher": _teachers(record),
+            "seed": str(record.seed),
+            "precision": record.precision,
+            "machine": record.environment["machine"],
+        },
+    )
+    page.write_html_report(folder.page, content)
+
+
+def _teachers(record: RunRecord) -> str:
+    versions = [member.teacher for member in record.members] or [record.teacher_version]
+    return ", ".join(f"version {version}" if version else "none" for version in versions)
+
+
+def _versions(training: dict[str, Any]) -> dict[str, str]:
+    """Of the packages that trained and published; where the two differ, both."""
+    trained, published = training.get("versions", {}), training.get("published_with", {})
+    differing = {
+        name: f"{version}, published with {published[name]}"
+        for name, version in trained.items()
+        if published.get(name, version) != version
+    }
+    return published | trained | differing
+
+
+def _recipe(training: dict[str, Any]) -> dict[str, Any]:
+    """What the network was trained and published by; of an ensemble, how each member was trained."""
+    recipe, members = training["recipe"], training.get("members")
+    if not members:
+        return recipe
+    trained = [{key: one["recipe"][key] for key in ("name", "model", "augment", "train")} for one in members]
+    shared = {key: recipe[key] for key in ("image_size", "quantize", "calibrate")}
+    return shared | {f"member{number}": table for number, table in enumerate(trained, 1)}

@@ -1,0 +1,204 @@
+"""Bytes of images to answers behind a bounded line, in two lanes, so that the event loop never waits.
+
+Small ordinary pictures are decoded in a few threads. Large and unusual ones, and forms of many, are decoded in a
+process of their own, one picture at a time, under a limit of CPU time and memory (`decoder_process.py`).
+"""
+
+import asyncio
+import itertools
+import time
+from collections.abc import Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+
+from lince import encoded_image, images
+from lince.encoded_image import Structure
+from lince.errors import ImageError
+from lince.inference import answers
+from lince.inference.classifier import Classifier
+from lince.serving import decoder_process
+from lince.serving.decoder_process import DecoderProcess
+from lince.serving.errors import RequestError
+from lince.serving.metrics import Metrics
+from lince.serving.schemas import ErrorAnswer, Failure
+from lince.serving.settings import ServeSettings
+
+Answer = dict[str, Any] | ErrorAnswer
+"""For one image: the fields of `lince.inference.answers.answer`, or why there are none."""
+
+Decoded = np.ndarray | ImageError
+
+# What all images of a request in the lane of threads may be together, in pixels of a PNG: 10 ms of decoding.
+_SMALL_PIXELS = 500_000
+_WEIGHTS = {"JPEG": 0.25, "WEBP": 2}  # of a pixel: a JPEG is scaled down while it is decoded; WebP also holds the lock
+_SMALL_BYTES = 2 * 2**20  # encoded: empty blocks of deflate take 0.07 µs a byte, whatever the pixels
+_SCANS_PER_WEIGHT = 5  # scans of a JPEG that cost as much as decoding a PNG of its size
+_MAX_LARGE = 16  # requests that wait for the process: some 5 s of 25-megapixel pictures
+_FORM_IMAGES = 2  # a form may take as much CPU time as so many images
+
+
+class Inference:
+    """Answers requests with one classifier. Used from one event loop; `close` ends its threads and its process."""
+
+    def __init__(self, classifier: Classifier, settings: ServeSettings, metrics: Metrics):
+        self._classifier = classifier
+        self._metrics = metrics
+        self._limits = settings.image_limits
+        self._decode_cpu_s = settings.decode_cpu_s
+        self._max_waiting = settings.max_waiting
+        self._waiting: dict[object, float] = {}  # since when, the oldest request first
+        self._large = 0
+        self._closed = False
+        self._last_answer_s = time.monotonic()
+        self._decoder = DecoderProcess(classifier.image_spec, self._limits)
+        self._threads = ThreadPoolExecutor(settings.threads, thread_name_prefix="inference")
+        self._decoder_thread = ThreadPoolExecutor(1, thread_name_prefix="decoder")
+
+    def close(self) -> None:
+        """Drops the requests that wait; ends within some 100 ms, whatever is being decoded."""
+        self._closed = True
+        self._decoder.close()
+        self._decoder_thread.shutdown(cancel_futures=True)
+        self._threads.shutdown(cancel_futures=True)
+
+    @property
+    def full(self) -> bool:
+        """Whether as many requests wait as may."""
+        return len(self._waiting) >= self._max_waiting
+
+    @property
+    def stalled_s(self) -> float:
+        """Seconds for which a request has waited while none was answered; 0 when none waits."""
+        oldest_s = next(iter(self._waiting.values()), None)
+        return 0.0 if oldest_s is None else time.monotonic() - max(oldest_s, self._last_answer_s)
+
+    def check_room(self) -> None:
+        """Raises: RequestError: when the line is full."""
+        if self.full:
+            raise RequestError(
+                "overloaded", f"{len(self._waiting)} requests are waiting already. Try again in a second."
+            )
+
+    async def answer(self, encoded: Sequence[bytes], *, top: int, logits: bool) -> list[Answer]:
+        """Answers for the images of one request, in their order.
+
+        Args:
+            encoded: bytes of each image.
+            top: how many classes to list.
+            logits: whether to add the network's output.
+
+        Returns:
+            One answer an image; an image that cannot be read has an error in its place.
+
+        Raises:
+            ImageError: when none of the images can be read; the first one's.
+            RequestError: when the line is full, or the service stops.
+        """
+        self.check_room()
+        place = object()
+        self._waiting[place] = time.monotonic()
+        try:
+            self._metrics.count_images(len(encoded))
+            found = await self._run(self._threads, self._answer_small, encoded, top, logits)
+            if found is None:
+                decoded = await self._decode_large(encoded)
+                found = await self._run(self._threads, self._answer, decoded, top, logits)
+        except RequestError:  # a refusal is no answer
+            raise
+        except Exception:  # an error is an answer, too; a cancellation, which is no Exception, is none
+            self._last_answer_s = time.monotonic()
+            raise
+        finally:
+            del self._waiting[place]
+        self._last_answer_s = time.monotonic()
+        return found
+
+    async def _run(self, executor: Executor, function: Any, *arguments: Any) -> Any:
+        try:
+            return await asyncio.get_running_loop().run_in_executor(executor, function, *arguments)
+        except (asyncio.CancelledError, RuntimeError):  # dropped from the line, or too late for it
+            if self._closed and not asyncio.current_task().cancelling():
+                raise decoder_process.stopping() from None
+            raise
+
+    def _answer_small(self, encoded: Sequence[bytes], top: int, logits: bool) -> list[Answer] | None:
+        """The answers, or None when the request belongs to the other lane."""
+        if sum(map(len, encoded)) > _SMALL_BYTES:
+            return None
+        structures = [_inspect(data) for data in encoded]
+        if not _are_small(structures):
+            return None
+        return self._answer([*map(self._decode_small, encoded, structures)], top, logits)
+
+    def _decode_small(self, data: bytes, structure: Structure | ImageError) -> Decoded:
+        if isinstance(structure, ImageError):
+            return structure
+        try:
+            return images.decode(data, self._classifier.image_spec, self._limits, structure)
+        except ImageError as error:
+            return error
+
+    async def _decode_large(self, encoded: Sequence[bytes]) -> list[Decoded]:
+        """One picture after the other; those of several requests take turns."""
+        if self._large >= _MAX_LARGE:
+            message = f"{self._large} requests with large pictures are waiting already. Try again in a second."
+            raise RequestError("overloaded", message)
+        self._large += 1
+        try:
+            left_s, decoded = _FORM_IMAGES * self._decode_cpu_s, []
+            for data in encoded:
+                cpu_s = min(left_s, self._decode_cpu_s)
+                image, spent_s = await self._run(self._decoder_thread, self._decode_in_process, data, cpu_s)
+                left_s -= spent_s
+                decoded.append(image)
+            return decoded
+        finally:
+            self._large -= 1
+
+    def _decode_in_process(self, data: bytes, cpu_s: float) -> tuple[Decoded, float]:
+        if cpu_s <= 0:  # the images before this one took it all
+            return decoder_process.timeout(self._decode_cpu_s * _FORM_IMAGES), 0.0
+        return self._decoder.decode(data, cpu_s=cpu_s)
+
+    def _answer(self, decoded: Sequence[Decoded], top: int, logits: bool) -> list[Answer]:
+        failures = [image for image in decoded if isinstance(image, ImageError)]
+        for failure in failures:
+            self._metrics.count_failure(failure.code)
+        if len(failures) == len(decoded):
+            raise _none_of(failures)
+        prediction = self._classifier.predict(np.stack([image for image in decoded if isinstance(image, np.ndarray)]))
+        rows = itertools.count()
+        return [
+            ErrorAnswer(Failure(image.code, str(image)))
+            if isinstance(image, ImageError)
+            else answers.answer(prediction, next(rows), self._classifier.classes, top=top, logits=logits)
+            for image in decoded
+        ]
+
+
+def _inspect(data: bytes) -> Structure | ImageError:
+    try:
+        return encoded_image.inspect(data)
+    except ImageError as error:
+        return error
+
+
+def _are_small(structures: Sequence[Structure | ImageError]) -> bool:
+    """Whether decoding them all is so little work that a thread may do it, which nothing can stop."""
+    pixels = 0.0
+    for found in structures:
+        if isinstance(found, ImageError):
+            continue
+        if found.slow:
+            return False
+        pixels += found.pixels * max(1, found.passes / _SCANS_PER_WEIGHT) * _WEIGHTS.get(found.format, 1)
+    return pixels <= _SMALL_PIXELS
+
+
+def _none_of(errors: Sequence[ImageError]) -> ImageError:
+    first = errors[0]
+    if len(errors) == 1:
+        return first
+    return ImageError(first.code, f"None of the {len(errors)} images can be read. The first: {first}")

@@ -1,0 +1,151 @@
+"""What every request passes on its way in and out: hosts and origins, HEAD, headers for browsers, the counting."""
+
+import asyncio
+import time
+
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from lince.serving.errors import error_response
+from lince.serving.metrics import Metrics
+from lince.serving.settings import ServeSettings
+
+PAGE_FILES = "/page"
+ROUTES = frozenset({"/", "/predict", "/model", "/livez", "/readyz", "/metrics", "/docs", "/openapi.json"})
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+_RANGES = frozenset({b"range", b"if-range"})
+_READING = frozenset({"GET", "HEAD"})
+
+REFUSED = "lince.refused"
+"""Key of a scope: the status with which `http_protocol.py` has answered in the app's place."""
+OVERLOADED = "lince.overloaded"
+"""Key of a scope, set when /predict has answered 503, for `http_protocol.py`."""
+
+_ALWAYS = [(b"x-content-type-options", b"nosniff")]
+# The page loads its own files only, shows pictures that the visitor chose (blob:) and cannot be framed.
+_DOCUMENT = [
+    (
+        b"content-security-policy",
+        b"default-src 'self'; img-src 'self' blob:; object-src 'none'; base-uri 'none'; form-action 'none'; "
+        b"frame-ancestors 'none'",
+    ),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-opener-policy", b"same-origin"),
+]
+_PREFLIGHT = {
+    "access-control-allow-methods": "GET, HEAD, POST",
+    "access-control-allow-headers": "content-type",
+    "access-control-max-age": "600",
+}
+
+
+class Gate:
+    """ASGI middleware around the whole app."""
+
+    def __init__(self, app: ASGIApp, *, settings: ServeSettings, metrics: Metrics):
+        self._app = app
+        self._settings = settings
+        self._hosts = settings.hosts
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        start, status = time.perf_counter(), 0
+        is_head = scope["method"] == "HEAD"
+        extra = self._cross_origin_headers(scope)
+
+        async def send_with_headers(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [*_told(status, message["headers"]), *_extra_headers(message["headers"]), *extra]
+            elif is_head:
+                message = {**message, "body": b""}
+            await send(message)
+
+        try:
+            # The page's files are small: ranges of them are not served (RFC 9110, section 14.2).
+            scope["headers"] = [header for header in scope["headers"] if header[0] not in _RANGES]
+            app = self._refusal(scope) or self._app
+            # HEAD is answered as GET is, whoever answers; the body stays behind.
+            await app({**scope, "method": "GET"} if is_head else scope, receive, send_with_headers)
+        except asyncio.CancelledError:  # by uvicorn, when a stop has waited long enough
+            if not status:
+                message = "The server stops, and this request took too long. Try again in a second."
+                await error_response("shutting_down", message)(scope, receive, send_with_headers)
+        finally:
+            self._count(scope, status or 500, time.perf_counter() - start)  # 500: the app raised before it answered
+
+    def _count(self, scope: Scope, status: int, seconds: float) -> None:
+        route = _route(scope["path"])
+        if status == 503 and route == "/predict":
+            scope[OVERLOADED] = True
+        method = scope["method"] if scope["method"] in _METHODS else "other"
+        status = scope.get(REFUSED, status)
+        self._metrics.count_request(path=route, method=method, status=status, seconds=seconds)
+
+    def _refusal(self, scope: Scope) -> ASGIApp | None:
+        return self._refuse_host(scope) or self._answer_other_site(scope)
+
+    def _refuse_host(self, scope: Scope) -> ASGIApp | None:
+        """Against DNS rebinding: a web site that gives its name our loopback address could read what we answer."""
+        if self._hosts is None:
+            return None
+        received = _header(scope, b"host")
+        name, _, port = received.lower().rpartition(":")
+        if not port.isdecimal():
+            name = received.lower()
+        if not received or name in self._hosts:  # every browser sends one; without it there is no browser to protect
+            return None
+        message = f"Received Host {received[:100]!r}. Expected one of {', '.join(sorted(self._hosts))}; "
+        return error_response(
+            "unknown_host", message + "whoever runs this server can add names in LINCE_ALLOWED_HOSTS."
+        )
+
+    def _answer_other_site(self, scope: Scope) -> ASGIApp | None:
+        """Any page of the web can make its visitor's browser post pictures here, and keep this machine busy.
+
+        Browsers say `cross-site` of that; other clients say nothing. `same-site` passes: it is another port of this
+        machine, or another name of the same owner, and either could ask without a browser.
+        """
+        if scope["method"] in _READING:
+            return None
+        if self._settings.allowed_origins and self._settings.allows_origin(_header(scope, b"origin")):
+            is_preflight = scope["method"] == "OPTIONS" and _header(scope, b"access-control-request-method")
+            return Response(status_code=204, headers=_PREFLIGHT) if is_preflight else None
+        if not any(name == b"sec-fetch-site" and b"cross-site" in value.lower() for name, value in scope["headers"]):
+            return None
+        message = f"A page of {_header(scope, b'origin')[:100] or 'another site'!r} may not ask; "
+        return error_response("cross_site", message + "whoever runs this server can add it in LINCE_ALLOWED_ORIGINS.")
+
+    def _cross_origin_headers(self, scope: Scope) -> list[tuple[bytes, bytes]]:
+        """What a browser needs to let a page of an allowed origin read the answer."""
+        if not self._settings.allowed_origins:
+            return []
+        origin = _header(scope, b"origin")
+        allow = [(b"access-control-allow-origin", origin.encode("latin-1"))]
+        return [(b"vary", b"Origin"), *(allow if origin and self._settings.allows_origin(origin) else [])]
+
+
+def _header(scope: Scope, name: bytes) -> str:
+    return next((value for key, value in scope["headers"] if key == name), b"").decode("latin-1")
+
+
+def _told(status: int, headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    """Headers of an answer; where GET is allowed, HEAD is."""
+    if status != 405:
+        return headers
+    return [(name, b"GET, HEAD" if (name, value) == (b"allow", b"GET") else value) for name, value in headers]
+
+
+def _extra_headers(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    is_document = any(name == b"content-type" and value.startswith(b"text/html") for name, value in headers)
+    return _ALWAYS + _DOCUMENT if is_document else _ALWAYS
+
+
+def _route(path: str) -> str:
+    if path in ROUTES:
+        return path
+    return PAGE_FILES if path.startswith(PAGE_FILES + "/") else "other"

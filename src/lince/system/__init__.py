@@ -1,0 +1,1 @@
+"""The machine below: files, memory, containers, standard streams, native libraries kept quiet."""

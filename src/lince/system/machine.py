@@ -1,0 +1,140 @@
+"""The machine: what a figure was measured on, what a process may use of it, and what it has used."""
+
+import math
+import os
+import platform
+import re
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from lince.system import cgroup
+
+# What decides by how much kernels differ on two processors of one name, by their Linux names; Arm's come last.
+_INT8_DOT_PRODUCTS = ("avx_vnni", "avx512_vnni", "amx_int8", "asimddp", "i8mm")
+_INSTRUCTIONS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "bf16", *_INT8_DOT_PRODUCTS)
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What a figure was measured on.
+
+    Attributes:
+        processor: its name.
+        instructions: those of its instruction sets that int8 and bfloat16 gain from, by their Linux names; empty where
+            it has none of them, or the system does not say.
+        cores: that this process may use, as of `cores`.
+        installed_cores: that the system has, logical ones.
+        cpu_quota: cores' worth of time that the container may use; None where there is no quota.
+        memory_bytes: that this process may use: what is installed, or the container's limit if that is lower.
+        system, python: kernel with its version and architecture; interpreter's version.
+    """
+
+    processor: str
+    instructions: tuple[str, ...]
+    cores: int
+    installed_cores: int
+    cpu_quota: float | None
+    memory_bytes: int | None
+    system: str
+    python: str
+
+    @property
+    def has_avx2_alone(self) -> bool:
+        """Whether this is an x86 processor with AVX2 and nothing later, where int8 was hardly quicker than float."""
+        return self.instructions == ("avx2",)
+
+
+def read() -> Machine:
+    """Describes the machine, and this process's share of it."""
+    limits = [size for size in (_installed_memory_bytes(), cgroup.memory_limit()) if size is not None]
+    return Machine(
+        processor=_processor(),
+        instructions=_instructions(),
+        cores=cores(),
+        installed_cores=os.cpu_count() or 1,
+        cpu_quota=cgroup.cpu_quota(),
+        memory_bytes=min(limits, default=None),
+        system=f"{platform.system()} {platform.release()} {platform.machine()}",
+        python=platform.python_version(),
+    )
+
+
+def describe() -> str:
+    """One line: processor and its instructions, cores this process may use, system."""
+    system, instructions = f"{platform.system()} {platform.machine()}", ", ".join(_instructions())
+    processor = f"{_processor()} ({instructions})" if instructions else _processor()
+    return f"{processor}, {cores()} cores, {system}, Python {platform.python_version()}"
+
+
+def cores(root: Path = Path("/")) -> int:
+    """Cores that this process may use: those it may run on, and no more than its container has time for.
+
+    A quota of 1.5 cores keeps two threads busy three quarters of the time, so a fraction rounds up.
+
+    Args:
+        root: where `proc` and the control groups are found; another than / in tests.
+
+    Returns:
+        At least 1.
+    """
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    quota = cgroup.cpu_quota(root)
+    return allowed if quota is None else max(1, min(allowed, math.ceil(quota)))
+
+
+def peak_memory_bytes(*, children: bool = False) -> int | None:
+    """The most memory that was resident at a time.
+
+    Linux starts a process's `ru_maxrss` at what its parent held when it was started (measured: a child that needs 12 MB
+    and whose parent holds 411 says 411), so that for this process `VmHWM`, which has no such memory, is read instead
+    where there is one. For children there is nothing else: read it as an upper bound.
+
+    Args:
+        children: of the largest child that has ended and was waited for, 0 if there was none, instead of this process.
+
+    Returns:
+        Bytes; None on systems that do not say.
+    """
+    if not children and (found := re.search(r"^VmHWM:\s+(\d+) kB$", _text("/proc/self/status"), re.MULTILINE)):
+        return int(found[1]) * 1024
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN if children else resource.RUSAGE_SELF)
+    return usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)  # macOS counts bytes, others KiB
+
+
+def processor_flags() -> set[str]:
+    """The processor's features by their Linux names; empty on other systems."""
+    for line in _text("/proc/cpuinfo").splitlines():
+        if line.startswith(("flags", "Features")):  # x86, Arm
+            return set(line.partition(":")[2].split())
+    return set()
+
+
+def _instructions() -> tuple[str, ...]:
+    flags = processor_flags()
+    return tuple(name for name in _INSTRUCTIONS if name in flags)
+
+
+def _processor() -> str:
+    for line in _text("/proc/cpuinfo").splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def _installed_memory_bytes() -> int | None:
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):  # Windows, or a system that does not say
+        return None
+
+
+def _text(path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8", errors="replace")
+    except OSError:  # not Linux
+        return ""

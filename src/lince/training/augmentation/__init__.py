@@ -1,0 +1,1 @@
+"""What the network sees instead of the image itself."""

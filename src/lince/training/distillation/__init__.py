@@ -1,0 +1,1 @@
+"""Learning from a trained model, the teacher."""

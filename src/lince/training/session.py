@@ -1,0 +1,203 @@
+"""A run, opened: a new folder, or an old one again, with its images in memory."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import keras
+import msgspec
+import numpy as np
+
+from lince import data
+from lince.data.splits import hold_out
+from lince.errors import ResumeError, TrainingError
+from lince.model_file import artifact
+from lince.networks import families as models
+from lince.runs.run_folder import RunFolder, RunRecord
+from lince.text import quantity
+from lince.training import backend, loss, recipes
+from lince.training.distillation import teacher as teachers
+from lince.training.recipe import Recipe
+from lince.training.time_budget.limits import Limit
+from lince.training.time_budget.recipe_choice import choose
+from lince.training.time_budget.step_timing import Counts
+from lince.types import ComputeDtype, Dataset, Split
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run folder and what is in memory for it."""
+
+    folder: RunFolder
+    record: RunRecord
+    recipe: Recipe
+    train: Split
+    validation: Split
+    test: Split
+
+    @property
+    def training_seed(self) -> int:
+        """Of weights, order and augmentation: the run's own, or for another replicate one that follows from it."""
+        replicate = self.recipe.train.replicate
+        if replicate == 0:
+            return self.record.seed
+        return int(np.random.SeedSequence([self.record.seed, replicate]).generate_state(1)[0])
+
+
+def start(
+    source: str,
+    recipe: Recipe,
+    folder: RunFolder,
+    *,
+    seed: int,
+    deterministic: bool,
+    strict: bool,
+    progress: data.Progress,
+    teacher: str | None = None,
+    leave_out: str | None = None,
+    limit: Limit | None = None,
+) -> Run:
+    """Reads the dataset, sets the validation split aside and opens the run folder.
+
+    What can be refused without the images is refused before they are read, and the folder is made last.
+
+    Args:
+        source: `cifar10`, a folder or a `.zip`.
+        recipe: resolved; with a `limit` any of its candidates, to read the images by.
+        folder: a new one.
+        seed: of every random choice of the run, 0 to 2³² − 1.
+        deterministic: recorded; `backend.prepare` must have been called with the same.
+        strict: stop at the first file that cannot be read.
+        progress: told of images read.
+        teacher: a model file to learn from; see `teacher.load`.
+        leave_out: a folder or .zip to test on, of which no image is to be trained or validated on; see `data.load`.
+        limit: a time, in which the run is to be published; the recipe and its length are chosen for it.
+
+    Raises:
+        DataError: the dataset cannot be used.
+        RecipeError: Keras does not know what the recipe names, or the teacher is not for this run.
+        TrainingError: the folder is taken or cannot be written, or the limit is too short.
+        ModelFileError: the teacher is not a model file.
+    """
+    folder.require_new()
+    loss.compile_model(build(recipe, num_classes=2, precision="float32", seed=seed), recipe.train)
+    source = _absolute(source)
+    leave_out = _absolute(leave_out) if leave_out else None
+    taught_by = artifact.locate(teacher).resolve() if teacher else None
+    master = teachers.read(taught_by, recipe.spec) if taught_by else None
+    dataset = data.load(source, recipe.spec, seed=seed, strict=strict, leave_out=leave_out, progress=progress)
+    kept, held_out = _hold_out(dataset, recipe, seed=seed)
+    precision = backend.resolve_precision(recipe.train.precision)
+    record = RunRecord(
+        name=folder.path.name,
+        recipe=recipes.to_table(recipe),
+        seed=seed,
+        source=source,
+        fingerprint=dataset.fingerprint,
+        classes=dataset.train.classes,
+        precision=precision,
+        deterministic=deterministic,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        environment=backend.describe(),
+        rejected=dataset.rejected,
+        reading=dataset.reading,
+        warnings=dataset.warnings,
+        teacher=str(taught_by) if taught_by else None,
+        teacher_version=master.manifest.version if master else None,
+        leave_out=leave_out,
+    )
+    if master is not None:
+        theirs = master.manifest.training.get("fingerprint")
+        known = msgspec.structs.replace(record, fingerprint=theirs) if dataset.has_fingerprint(theirs) else record
+        teachers.check(master.manifest, known, test_is_drawn=bool(dataset.test_indices))
+        knows = teachers.knows_validation(master.manifest, known)
+        record = msgspec.structs.replace(record, teacher_knows_validation=knows)
+    if limit is not None:
+        recipe, budget = choose(
+            limit, dataset.train, images=Counts(len(kept), len(held_out), len(dataset.test)), precision=precision,
+            seed=seed, teacher=teachers.in_int8(master) if master else None,
+        )  # fmt: skip
+        record = msgspec.structs.replace(record, recipe=recipes.to_table(recipe), budget=budget)
+    folder.create(
+        record,
+        teacher=artifact.encode(master) if master else None,
+        train=kept,
+        validation=held_out,
+        test=np.asarray(dataset.test_indices, np.int64),
+    )
+    return _run(folder, record, recipe, dataset)
+
+
+def resume(folder: RunFolder, *, overrides: Sequence[str] = (), progress: data.Progress) -> Run:
+    """Reopens a run folder with the same images, recipe and splits.
+
+    Args:
+        folder: a run's.
+        overrides: `key=value` for the recipe's `[quantize]` and `[calibrate]`, which come after training.
+        progress: told of images read.
+
+    Raises:
+        RecipeError: an override of something else.
+        ResumeError: it is not a run folder, or the dataset has changed since.
+    """
+    record = folder.read_record()
+    recipe = recipes.from_table(record.recipe, source=str(folder.record))
+    recipe = recipes.override(recipe, overrides, tables=("quantize", "calibrate"))
+    dataset = data.load(record.source, recipe.spec, seed=record.seed, progress=progress)
+    recorded = tuple(folder.read_splits()["test"].tolist())
+    if not dataset.has_fingerprint(record.fingerprint) or dataset.test_indices != recorded:
+        raise ResumeError(
+            f"The images of {record.source!r} are not those of the run (fingerprint {dataset.fingerprint[:12]}, was "
+            f"{record.fingerprint[:12]}). Expected the same files, read by the same versions of lince and Pillow "
+            f"({folder.record} names them): put them back, or start a new run."
+        )
+    return _run(folder, record, recipe, dataset)
+
+
+def build(recipe: Recipe, *, num_classes: int, precision: ComputeDtype, seed: int) -> keras.Model:
+    """The network that a recipe describes, with fresh weights; see `families.build`."""
+    return models.build(recipe.model, spec=recipe.spec, num_classes=num_classes, precision=precision, seed=seed)
+
+
+def build_for(run: Run, *, precision: ComputeDtype, folded: bool = False) -> keras.Model:
+    """The network of a run, with fresh weights; see `families.build`."""
+    return models.build(
+        run.recipe.model,
+        spec=run.recipe.spec,
+        num_classes=len(run.record.classes),
+        precision=precision,
+        seed=run.training_seed,
+        folded=folded,
+    )
+
+
+def _absolute(source: str) -> str:
+    return source if source == data.cifar10.NAME else str(Path(source).resolve())
+
+
+def _hold_out(dataset: Dataset, recipe: Recipe, *, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Indices i64 into the training images: to train on and to validate with."""
+    everything, fraction = dataset.train, recipe.train.validation_fraction
+    kept, held_out = hold_out(
+        everything.images, everything.labels, fraction=fraction, seed=seed, leave_out=dataset.left_out
+    )
+    if len(kept) == 0 or len(held_out) == 0:
+        raise TrainingError(
+            f"{quantity(len(everything) - len(dataset.left_out), 'training image')} of {len(everything.classes):,} "
+            f"classes leave {len(kept):,} to train on and {len(held_out):,} to validate with. Expected at least one of "
+            "each: add images; a class that has three or more different ones gives one to each split."
+        )
+    return kept, held_out
+
+
+def _run(folder: RunFolder, record: RunRecord, recipe: Recipe, dataset: Dataset) -> Run:
+    splits = folder.read_splits()
+    return Run(
+        folder=folder,
+        record=record,
+        recipe=recipe,
+        train=dataset.train.take(splits["train"]),
+        validation=dataset.train.take(splits["validation"]),
+        test=dataset.test.take(np.arange(len(dataset.test))),  # a view of all images would keep them in memory twice
+    )

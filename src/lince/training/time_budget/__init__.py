@@ -1,0 +1,1 @@
+"""A time instead of a number of epochs: which recipe, and how much of it."""

@@ -1,0 +1,251 @@
+"""Frozen records that cross borders between rooms. Data only: no I/O, no computing.
+
+Shapes are written in one shorthand: `u8[N,H,W,3]` is a uint8 array of N RGB images, `f32[N,K]` a float32
+array with a row per image and a column per class.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+import numpy as np
+from jaxtyping import Bool, Float32, Int64, UInt8, UInt16
+
+from lince.image_spec import ImageLimits as ImageLimits
+from lince.image_spec import ImageSpec as ImageSpec
+from lince.image_spec import ResizeRule as ResizeRule
+
+ComputeDtype = Literal["bfloat16", "float32"]
+
+Predict = Callable[[UInt8[np.ndarray, "n h w 3"]], Float32[np.ndarray, "n k"]]
+"""The one seam that evaluation shares with everything that answers: pixels in, probabilities out.
+
+A float Keras model, an int8 model file and the address of a running server all become a `Predict`.
+"""
+
+
+class Images(Protocol):
+    """u8[N,H,W,3], RGB pixels 0..255: an array in memory, or `lince.data.pixel_file.StoredImages` in a file.
+
+    Indexed by a slice, an index array or a mask of images it gives an array of those (by a number, of one), not to be
+    written to; `images[:]` is all of them.
+    """
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: Any) -> UInt8[np.ndarray, "..."]: ...
+
+    def take(self, indices: Int64[np.ndarray, " m"], axis: int) -> "Images":
+        """The images at `indices`; `axis` is 0. An array copies them, a file is not read."""
+
+
+@dataclass(frozen=True)
+class Split:
+    """Labelled images.
+
+    Attributes:
+        images: u8[N,H,W,3], RGB pixels 0..255; more than memory may hold, so to be taken a batch at a time.
+        labels: i64[N], an index into `classes`.
+        classes: names, in index order.
+        names: where each image came from (a path inside the source), in the order of `images`; a tuple, or packed.
+        sizes: u16[N,2], width and height of each picture as it came, upright, 0 where not known; None: of none.
+    """
+
+    images: Images
+    labels: Int64[np.ndarray, " n"]
+    classes: tuple[str, ...]
+    names: Sequence[str]
+    sizes: UInt16[np.ndarray, "n 2"] | None = None
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def take(self, indices: Int64[np.ndarray, " m"]) -> "Split":
+        """The images at `indices`, in that order."""
+        names = self.names
+        names = tuple(names[i] for i in indices) if isinstance(names, tuple) else names[indices]
+        sizes = None if self.sizes is None else self.sizes[indices]
+        return Split(self.images.take(indices, axis=0), self.labels[indices], self.classes, names, sizes)
+
+
+@dataclass(frozen=True)
+class Rejected:
+    """A file that was left out, and why, in one sentence."""
+
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Two splits of one source.
+
+    Attributes:
+        train: everything that training may see; the validation split is taken from it later.
+        test: read by `lince evaluate` and the certificate only.
+        fingerprint: SHA-256 (hex) over the source's content and how it was read.
+        rejected: files that were left out.
+        test_indices: for a source without its own test split, the indices (into all its images sorted by name)
+            that were set aside, so that the run folder can write them down; empty otherwise.
+        left_out: indices into `train` of images neither to train on nor to validate on, because they are in the source
+            that is to be tested on; see `leave_out` of `data.load`.
+        reading: how the source's folders were read, a sentence; empty for one without folders.
+        warnings: what may not be meant so, a sentence each.
+        former_fingerprint: the same as models of before 2026-11-26 state it; see `dataset.fingerprint`.
+    """
+
+    train: Split
+    test: Split
+    fingerprint: str
+    rejected: tuple[Rejected, ...] = ()
+    test_indices: tuple[int, ...] = ()
+    left_out: tuple[int, ...] = ()
+    reading: str = ""
+    warnings: tuple[str, ...] = ()
+    former_fingerprint: str = ""
+
+    def has_fingerprint(self, other: str | None) -> bool:
+        """Whether it is what a model or a run says it was trained on, whenever that was."""
+        return bool(other) and other in (self.fingerprint, self.former_fingerprint)
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What turns logits into honest probabilities; fitted on validation images through the int8 model.
+
+    Attributes:
+        temperature: logits are divided by it before the softmax.
+        coverage: the share of images whose true class the prediction set should hold, 0..1.
+        set_threshold: a class is in the set when its probability is at least this; the top class always is. None: there
+            are no sets, as `n` images are too few to promise the coverage.
+        abstain_below: the answer is "I don't know" when the top probability is below this.
+        n: validation images it was fitted on; 0 means never fitted (temperature 1).
+        uniform_share: the softmax is mixed with at most this share of the uniform distribution: with as much as gives
+            an image's least probable class uniform_share / K.
+    """
+
+    temperature: float = 1.0
+    coverage: float = 0.95
+    set_threshold: float | None = None
+    abstain_below: float = 0.0
+    n: int = 0
+    uniform_share: float = 0.0
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """Answers for a batch.
+
+    Attributes:
+        logits: f32[N,K], the network's dequantised output.
+        probabilities: f32[N,K], calibrated; rows sum to 1.
+        indices: i64[N], the top class: argmax of the logits, the lowest index on a tie.
+        sets: bool[N,K], the prediction set; never empty. None for a model without sets.
+        abstain: bool[N], true for "I don't know".
+    """
+
+    logits: Float32[np.ndarray, "n k"]
+    probabilities: Float32[np.ndarray, "n k"]
+    indices: Int64[np.ndarray, " n"]
+    sets: Bool[np.ndarray, "n k"] | None
+    abstain: Bool[np.ndarray, " n"]
+
+
+@dataclass(frozen=True)
+class Interval:
+    """An estimate with its 95 % confidence interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class ClassScore:
+    """One class's scores; each 0..1. `support` counts its images."""
+
+    label: str
+    precision: float
+    recall: float
+    f1: float
+    support: int
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """A wrong answer, and how sure it was."""
+
+    name: str
+    label: str
+    predicted: str
+    probability: float
+
+
+@dataclass(frozen=True)
+class Report:
+    """What `evaluate` found on one split.
+
+    Attributes:
+        accuracy: share of right answers, with its Wilson interval.
+        nll: mean negative log-likelihood of the true class, in nats.
+        ece: expected calibration error of the top probability, 15 equal-width bins, 0..1.
+        confusion: counts, `confusion[true][predicted]`.
+        mistakes: the wrong answers with the highest probability, worst first.
+    """
+
+    n: int
+    accuracy: Interval
+    balanced_accuracy: float
+    macro_f1: float
+    nll: float
+    ece: float
+    per_class: tuple[ClassScore, ...]
+    confusion: tuple[tuple[int, ...], ...]
+    mistakes: tuple[Mistake, ...]
+
+
+@dataclass(frozen=True)
+class SetReport:
+    """How the prediction sets and abstentions of a model behaved on a split; coverage and size None without sets."""
+
+    target_coverage: float
+    coverage: Interval | None
+    mean_size: float | None
+    abstained: float
+    accuracy_when_answering: float
+
+
+@dataclass(frozen=True)
+class Latency:
+    """One image at a time through an int8 network: median and 95th percentile in microseconds, over `runs` runs."""
+
+    threads: int
+    median_us: float
+    p95_us: float
+    images_per_second: float
+    runs: int
+
+
+@dataclass(frozen=True)
+class EpochRecord:
+    """One finished epoch of training, counted from 1.
+
+    Attributes:
+        learning_rate: of its first step.
+        images_per_second: while training, validation apart.
+        seconds: of training, validation and what came before it: the checkpoint of the epoch before.
+        peak_memory_bytes: the most that the process held up to then; 0 where the system does not say.
+    """
+
+    epoch: int
+    loss: float
+    accuracy: float
+    val_loss: float
+    val_accuracy: float
+    learning_rate: float
+    images_per_second: float
+    seconds: float
+    peak_memory_bytes: int = 0

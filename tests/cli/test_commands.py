@@ -1,0 +1,591 @@
+"""The program as people and scripts meet it: exit codes, stdout for results alone, JSON and CSV that parse."""
+
+import csv
+import io
+import json
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import typer
+from PIL import Image
+from server_process import running_server
+
+import lince as package
+from lince import images
+from lince.cli.commands import app
+from lince.inference.classifier import Classifier
+from lince.runs.run_folder import RunFolder
+from lince.types import ImageSpec
+
+VERBS = [
+    *("train", "quantize", "ensemble", "evaluate", "predict", "serve", "report", "inspect", "bench"),
+    *("data", "data check"),
+]
+
+
+def one_sentence(stderr: str) -> str:
+    """What the program says when it fails: one line that begins with "Error:", and no traceback."""
+    assert "Traceback" not in stderr
+    [line] = [line for line in stderr.splitlines() if line.startswith("Error: ")]
+    return line
+
+
+@pytest.fixture(scope="module")
+def picture(images_folder: Path) -> Path:
+    """One test image."""
+    return sorted(images_folder.glob("test/square/*.png"))[0]
+
+
+@pytest.fixture
+def mixed(images_folder: Path, tmp_path: Path) -> Path:
+    """A folder of two pictures, one file that only pretends, and one that is none of ours."""
+    folder = tmp_path / "mixed"
+    folder.mkdir()
+    for number, path in enumerate(sorted(images_folder.glob("test/*/*.png"))[:2]):
+        shutil.copy(path, folder / f"{number}.png")
+    (folder / "broken.jpg").write_bytes(b"\xff\xd8\xff no picture")
+    (folder / "notes.txt").write_text("no picture by its name")
+    return folder
+
+
+class TestProgram:
+    def test_version(self, lince):
+        """The package's version, on stdout."""
+        done = lince("--version")
+        assert (0, f"{package.__version__}\n", "") == (done.returncode, done.stdout, done.stderr)
+
+    def test_every_verb_is_listed(self):
+        """The verbs of the design are those of the program; a new one needs its line here."""
+        program = typer.main.get_command(app)
+        found = [*program.commands, *(f"data {name}" for name in program.commands["data"].commands)]
+        assert sorted(VERBS) == sorted(found)
+
+    @pytest.mark.parametrize("verb", VERBS)
+    def test_help(self, verb):
+        """Every verb explains itself, and each of its options."""
+        from typer.testing import CliRunner
+
+        done = CliRunner().invoke(app, [*verb.split(), "--help"])
+        assert 0 == done.exit_code
+        assert done.stdout.startswith("\n Usage:") or done.stdout.startswith("Usage:")
+        command = typer.main.get_command(app)
+        for name in verb.split():
+            command = command.commands[name]
+        assert command.help
+        if verb != "data":
+            assert [] == [
+                parameter.name for parameter in command.params if parameter.name != "help" and not parameter.help
+            ]
+
+    @pytest.mark.parametrize("group", [[], ["data"]])
+    def test_help_fits_a_narrow_terminal(self, group):
+        """No verb's line is cut at 80 columns."""
+        from typer.testing import CliRunner
+
+        _, verbs = CliRunner().invoke(app, [*group, "--help"], env={"COLUMNS": "80"}).stdout.split("Commands:")
+        assert verbs.strip()
+        assert "..." not in verbs
+
+    def test_without_a_verb_it_helps(self, lince):
+        """Nothing to do: usage, and the exit code of usage."""
+        done = lince()
+        assert 2 == done.returncode
+        assert "Usage:" in done.stdout + done.stderr
+
+    @pytest.mark.parametrize(
+        "arguments",
+        [
+            ["fly"],
+            ["predict"],
+            ["predict", "model.tflite"],
+            ["train"],
+            ["train", "cifar10", "--resume", "runs/x"],
+            ["train", "cifar10", "--seed", "-1"],
+            ["train", "cifar10", "--until", "noon"],
+            ["predict", "model.tflite", "x.png", "--json", "--csv"],
+            ["predict", "model.tflite", "x.png", "--top", "0"],
+            ["evaluate", "model.tflite", "--split", "half"],
+            ["predict", "model.tflite", "x.png", "--logits"],
+            ["predict", "model.tflite", "x.png", "--logits", "--csv"],
+        ],
+        ids=" ".join,
+    )
+    def test_usage(self, lince, arguments):
+        """What cannot be meant: exit code 2, nothing on stdout, no traceback."""
+        done = lince(*arguments)
+        assert (2, "") == (done.returncode, done.stdout)
+        assert "Traceback" not in done.stderr
+
+    @pytest.mark.parametrize(
+        ("arguments", "match"),
+        [
+            (["train", "x", "--until", "train", "--force"], "--force has no effect with --until train"),
+            (["train", "x", "--until", "train", "--fallback"], "--fallback has no effect with --until train"),
+            (["train", "x", "--until", "train", "--json"], "--json has no effect with --until train"),
+            (["train", "x", "--set", "train.teacher_weight=1"], "has no effect without --teacher"),
+            (["train", "x", "--set", "augment.teacher_translate=1"], "has no effect without --teacher"),
+            (["quantize", "x", "--set", "quantize.max_float_layers=2"], "has no effect without --fallback"),
+            (["quantize", "x", "--set", "quantize.fallback=['int16']"], "has no effect without --fallback"),
+            (["evaluate", "cifar10", "--foreign", "--split", "all"], "--split has no effect with --foreign alone"),
+            (["evaluate", "cifar10", "x", "--seed", "3"], "--seed has no effect without --corruptions or --foreign"),
+        ],
+        ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+    )
+    def test_option_without_effect(self, lince, arguments, match):
+        """An option that would change nothing is refused, and not ignored."""
+        done = lince(*arguments)
+        assert (2, "") == (done.returncode, done.stdout)
+        assert match in " ".join(done.stderr.split())
+
+    @pytest.mark.parametrize(
+        ("arguments", "meant"),
+        [
+            (["trian"], "train"),
+            (["PREDICT"], "predict"),
+            (["check"], "data check"),
+            (["data", "chek"], "check"),
+            (["data", "CHECK"], "check"),
+            (["train", "--recip", "fast"], "--recipe"),
+            (["train", "x", "--recipe", "photo"], "photos"),
+            (["train", "x", "--recipe", "Fast"], "fast"),
+            (["train", "x", "--set", "train.epoch=3"], "train.epochs"),
+            (["train", "x", "--set", "epochs=3"], "train.epochs"),
+            (["train", "x", "--set", "epoch=3"], "train.epochs"),
+            (["train", "x", "--set", "train.EPOCHS=3"], "train.epochs"),
+            (["train", "x", "--set", "model.famly=vgg"], "model.family"),
+        ],
+        ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+    )
+    def test_what_was_meant(self, lince, arguments, meant):
+        """A verb, an option, a recipe or a key that is almost right is answered by the right one."""
+        stderr = " ".join(lince(*arguments).stderr.split())
+        assert f"Did you mean '{meant}'?" in stderr or meant in stderr.partition("Possible options: ")[2]
+
+    @pytest.mark.parametrize(
+        ("arguments", "match"),
+        [
+            (["train", "x", "--seed", "abc"], "Received 'abc'. Expected a whole number ≥ 0, ≤ 4294967295."),
+            (["train", "x", "--seed", "-1"], "Received '-1'. Expected a whole number ≥ 0, ≤ 4294967295."),
+            (["train", "x", "--fit", "squeeze"], "'squeeze' is not one of 'crop', 'pad', 'stretch'."),
+            (["train", "x", "--until", "noon"], "'--until': 'noon' is not one of 'train', 'report'."),
+            (["predict", "x", "y", "--top", "1.5"], "Received '1.5'. Expected a whole number ≥ 1."),
+            (["evaluate", "x", "--split", "tset"], "'tset' is not one of 'test', 'validation', 'train', 'all'."),
+            (["serve", "--port", "http"], "Received 'http'. Expected a whole number."),
+            (["train", "x", "--time-budget", "9999999999999h"], "or 1h30m, at most 1,000 hours."),
+            (["help"], "Received 'help'. Expected one of train, quantize,"),
+            (["train", ""], "Received an empty text"),
+            (["evaluate", "cifar10", ""], "Received an empty text"),
+        ],
+        ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+    )
+    def test_usage_in_our_own_words(self, lince, arguments, match):
+        """What was received and what was expected, whichever extras are installed."""
+        done = lince(*arguments)
+        assert (2, "") == (done.returncode, done.stdout)
+        assert match in " ".join(done.stderr.split())
+
+    def test_as_a_module(self):
+        """`python -m lince` is the program, under its name."""
+        done = subprocess.run([sys.executable, "-m", "lince", "--help"], capture_output=True, text=True, check=True)
+        assert done.stdout.startswith("Usage: lince [OPTIONS] COMMAND")
+
+    @pytest.mark.parametrize("name", ["", "e\x1b[31m", "caf\udce9", "a/b", "a\nb"])
+    def test_name_of_a_model(self, lince, run, name):
+        """What no file of JSON holds, and what steers a terminal, is no name."""
+        done = lince("quantize", run.path, f"--name={name}", errors="surrogateescape")
+        assert (1, "") == (done.returncode, done.stdout)
+        assert f"Received the model's name {name!r}. Expected letters" in one_sentence(done.stderr)
+
+    @pytest.mark.parametrize("host", ["caf\udce9", "a..b", "a" * 70])
+    def test_host_that_is_none(self, lince, host):
+        """A name that cannot be looked up is a sentence, to serve and to measure."""
+        served = lince("serve", "--host", host, "--port", "0")
+        assert (3, f"Error: Setting 'host' received {host!r}. Expected an address or a name of this machine.") == (
+            served.returncode,
+            one_sentence(served.stderr),
+        )
+        measured = lince("evaluate", f"http://{host}", "x")
+        assert (1, "") == (measured.returncode, measured.stdout)
+        assert "Expected the address of a server" in one_sentence(measured.stderr)
+
+    @pytest.mark.parametrize(
+        ("arguments", "match"),
+        [
+            (["predict", "nowhere.tflite", "x.png"], "Model file 'nowhere.tflite'"),
+            (["inspect", "nowhere.tflite"], "Model file 'nowhere.tflite'"),
+            (["evaluate", "nowhere.tflite", "nowhere"], "Model file 'nowhere.tflite'"),
+            (["train", "--resume", "nowhere"], "'nowhere' is not a run folder"),
+            (["quantize", "nowhere"], "'nowhere' is not a run folder"),
+            (["report", "nowhere"], "nowhere"),
+            (["data", "check", "nowhere"], "Cannot read 'nowhere'"),
+        ],
+        ids=lambda value: value[0] if isinstance(value, list) else "",
+    )
+    def test_what_is_not_there(self, lince, tmp_path, arguments, match):
+        """One sentence that names it, exit code 1, nothing on stdout."""
+        done = lince(*arguments, cwd=tmp_path)
+        assert (1, "") == (done.returncode, done.stdout)
+        assert match in one_sentence(done.stderr)
+
+    def test_model_that_is_damaged(self, lince, run, picture, tmp_path):
+        """A tampered model file answers nothing."""
+        path = tmp_path / "damaged.tflite"
+        data = bytearray(run.model.read_bytes())
+        data[1000] ^= 1
+        path.write_bytes(data)
+        done = lince("predict", path, picture)
+        assert (1, "") == (done.returncode, done.stdout)
+        assert "damaged or was altered" in one_sentence(done.stderr)
+
+
+class TestTrain:
+    def test_result_is_one_json_object(self, trained):
+        """stdout holds the report and nothing else; it is report.json."""
+        run, done = trained
+        [line] = done.stdout.splitlines()
+        assert json.loads(run.report.read_text()) == json.loads(line)
+
+    def test_progress_goes_to_stderr(self, trained):
+        """Without a terminal: what it begins with, a line an epoch, and what follows; no control characters."""
+        run, done = trained
+        assert "60 images to train on, 15 to validate, 45 to test, 3 classes; float32" in done.stderr
+        epochs = [line for line in done.stderr.splitlines() if line.startswith("epoch ")]
+        assert len(run.read_history()) == len(epochs)
+        assert "Quantising to int8 with the activation ranges of 24 training images" in done.stderr
+        assert "\x1b" not in done.stderr
+        assert "WARNING" not in done.stderr.upper().replace("WARNINGS", "")
+
+    def test_recipe_that_is_not_valid(self, lince, images_folder, recipe_file, tmp_path):
+        """A mistake in a recipe costs no folder and no waiting."""
+        arguments = ["--recipe", recipe_file, "--runs", tmp_path / "runs", "--set", "train.epoch=5"]
+        done = lince("train", images_folder, *arguments)
+        assert (1, "") == (done.returncode, done.stdout)
+        assert "train.epoch is not known. Did you mean 'train.epochs'?" in one_sentence(done.stderr)
+        assert not (tmp_path / "runs").exists()
+
+
+class TestPredict:
+    def test_text(self, lince, run, picture):
+        """A line for people: path, label, probability."""
+        done = lince("predict", run.model, picture)
+        assert (0, "") == (
+            done.returncode,
+            done.stderr.replace("INFO: Created TensorFlow Lite XNNPACK delegate for CPU.\n", ""),
+        )
+        [line] = done.stdout.splitlines()
+        label = Classifier.load(run.model).predict(images.decode(picture.read_bytes(), ImageSpec())[None]).indices[0]
+        assert line.startswith(f"{picture}: {('disc', 'square', 'stripes')[label]} ")
+        assert "%" in line
+
+    def test_text_of_a_file_that_cannot_be_read(self, lince, run, mixed):
+        """Its error goes to stderr, answers alone to stdout."""
+        done = lince("predict", run.model, mixed)
+        assert 1 == done.returncode
+        assert [f"{mixed}/0.png", f"{mixed}/1.png"] == [line.partition(": ")[0] for line in done.stdout.splitlines()]
+        assert f"{mixed}/broken.jpg: " in done.stderr
+
+    def test_json(self, lince, run, mixed):
+        """An object a line in a fixed order; the bad file has its error, and the exit code says so."""
+        done = lince("predict", run.model, mixed, "--json", "--top", 2)
+        assert 1 == done.returncode
+        rows = [json.loads(line) for line in done.stdout.splitlines()]
+        assert [f"{mixed}/{name}" for name in ("0.png", "1.png", "broken.jpg")] == [row["path"] for row in rows]
+        for row in rows[:2]:
+            assert {"path", "label", "index", "probability", "top", "prediction_set", "abstain"} == row.keys()
+            assert 2 == len(row["top"])
+            assert {key: row[key] for key in ("label", "index", "probability")} == row["top"][0]
+            assert row["label"] in row["prediction_set"]
+        assert {"path", "error"} == rows[2].keys()
+        assert "Files that could not be read: 1." in done.stderr
+        assert "could not be read" in done.stderr
+
+    def test_csv(self, lince, run, mixed):
+        """A header and a row an image, the same answers as in JSON."""
+        done = lince("predict", run.model, mixed, "--csv")
+        assert 1 == done.returncode
+        rows = list(csv.DictReader(io.StringIO(done.stdout)))
+        objects = [json.loads(line) for line in lince("predict", run.model, mixed, "--json").stdout.splitlines()]
+        assert ["path", "label", "index", "probability", "abstain", "prediction_set", "error"] == list(rows[0])
+        for row, expected in zip(rows[:2], objects[:2], strict=True):
+            assert (expected["path"], expected["label"], str(expected["index"])) == (
+                row["path"],
+                row["label"],
+                row["index"],
+            )
+            assert expected["probability"] == float(row["probability"])
+            assert "" == row["error"]
+        assert objects[2]["error"] == rows[2]["error"]
+        assert "" == rows[2]["label"]
+
+    def test_top(self, lince, run, mixed):
+        """In text, CSV and JSON alike: so many classes, the most probable first; never more than there are."""
+        text, table, lines = (lince("predict", run.model, mixed, "--top", 2, *o) for o in ((), ("--csv",), ("--json",)))
+        best = [row["top"] for row in map(json.loads, lines.stdout.splitlines()) if "top" in row]
+        said = [", ".join(f"{one['label']} {one['probability']:.1%}" for one in top) for top in best]
+        assert said == [line.partition("; top 2: ")[2] for line in text.stdout.splitlines()]
+        rows = list(csv.DictReader(io.StringIO(table.stdout)))
+        for place in (1, 2):
+            assert [top[place - 1]["label"] for top in best] == [row[f"label_{place}"] for row in rows[:2]]
+            found = [float(row[f"probability_{place}"]) for row in rows[:2]]
+            assert [top[place - 1]["probability"] for top in best] == found
+        assert not rows[2]["label_1"]
+        many = lince("predict", run.model, mixed, "--top", 99, "--csv")
+        assert "label_3" in many.stdout
+        assert "label_4" not in many.stdout
+
+    def test_zip(self, lince, run, mixed, tmp_path):
+        """The same pictures in an archive, read in place, give the same answers."""
+        archive = tmp_path / "mixed.zip"
+        with zipfile.ZipFile(archive, "w") as file:
+            for path in sorted(mixed.iterdir()):
+                file.write(path, path.name)
+        found = lince("predict", run.model, archive, "--json")
+        expected = lince("predict", run.model, mixed, "--json")
+        assert 1 == found.returncode
+        rows = [[json.loads(line) for line in done.stdout.splitlines()] for done in (found, expected)]
+        assert [f"{archive}/{name}" for name in ("0.png", "1.png", "broken.jpg")] == [row["path"] for row in rows[0]]
+        assert [{**row, "path": None} for row in rows[1]] == [{**row, "path": None} for row in rows[0]]
+
+    def test_missing_file(self, lince, run, picture):
+        """A path that leads nowhere is a row with its error; the others are answered."""
+        done = lince("predict", run.model, "nowhere.png", picture, "--json")
+        assert 1 == done.returncode
+        first, second = map(json.loads, done.stdout.splitlines())
+        assert ("nowhere.png", "error") == (first["path"], list(first)[1])
+        assert "label" in second
+
+    def test_logits(self, lince, run, picture):
+        """On request the network's raw output, in the order of the classes: that of the runtime, exactly."""
+        done = lince("predict", run.model, picture, "--json", "--logits")
+        classifier = Classifier.load(run.model)
+        expected = classifier.logits(images.decode(picture.read_bytes(), classifier.image_spec)[None])[0]
+        assert 0 == done.returncode
+        np.testing.assert_array_equal(expected, np.float32(json.loads(done.stdout)["logits"]))
+
+    def test_any_size_and_format(self, lince, run, tmp_path):
+        """A large grey JPEG is as good as a small PNG."""
+        path = tmp_path / "large.jpeg"
+        Image.new("L", (640, 480), 128).save(path)
+        assert 0 == lince("predict", run.model, path, "--json").returncode
+
+
+class TestInspect:
+    def test_card(self, lince, run):
+        """The model card, for people."""
+        done = lince("inspect", run.model)
+        assert 0 == done.returncode
+        assert Classifier.load(run.model).card.strip() == done.stdout.strip()
+
+    def test_json(self, lince, run):
+        """The manifest, for programs."""
+        done = lince("inspect", run.model, "--json")
+        manifest = json.loads(done.stdout)
+        assert 0 == done.returncode
+        assert ("tiny", ["disc", "square", "stripes"], 1) == (manifest["name"], manifest["classes"], manifest["format"])
+        assert "certificate" in manifest
+
+
+@pytest.fixture(scope="module")
+def reports(lince, run) -> dict[str, dict]:
+    """Float and int8 on the run's test images."""
+    found = {}
+    for name in ("model.keras", "model.tflite"):
+        done = lince("evaluate", run.path / name, "--json")
+        assert 0 == done.returncode, done.stderr
+        [line] = done.stdout.splitlines()
+        found[name] = json.loads(line)["report"]
+    return found
+
+
+class TestEvaluate:
+    def test_model_file(self, reports, run):
+        """Evaluated again, the published file gives the figures of report.json."""
+        assert json.loads(run.report.read_text())["int8"] == reports["model.tflite"]
+
+    def test_float_model(self, reports, run):
+        """So does the float model; the two hardly differ."""
+        expected = json.loads(run.report.read_text())["float32"]
+        assert expected["confusion"] == reports["model.keras"]["confusion"]
+        assert expected["nll"] == pytest.approx(reports["model.keras"]["nll"], rel=1e-4)
+        accuracies = [reports[name]["accuracy"]["value"] for name in reports]
+        assert abs(accuracies[0] - accuracies[1]) <= 0.1
+
+    def test_other_data_and_splits(self, lince, run, images_folder):
+        """A run folder stands for its model file; DATA may be named; validation is the run's own."""
+        named = lince("evaluate", run.path, images_folder, "--json")
+        assert json.loads(run.report.read_text())["int8"] == json.loads(named.stdout)["report"]
+        held_out = json.loads(lince("evaluate", run.path, "--split", "validation", "--json").stdout)
+        assert (15, "validation") == (held_out["report"]["n"], held_out["split"])
+        expected = json.loads(run.report.read_text())["validation_accuracy"]
+        assert expected == held_out["report"]["accuracy"]
+
+    def test_tables(self, lince, run):
+        """For people: accuracy with its interval, and every class."""
+        done = lince("evaluate", run.model)
+        assert 0 == done.returncode
+        assert "95 % interval" in done.stdout
+        assert all(label in done.stdout for label in ("disc", "square", "stripes"))
+
+    def test_other_classes(self, lince, run, images_folder, tmp_path):
+        """Data of other classes cannot be measured with this model."""
+        source = Path(shutil.copytree(images_folder, tmp_path / "images"))
+        for split in ("train", "test"):
+            (source / split / "stripes").rename(source / split / "zebra")
+        done = lince("evaluate", run.model, source)
+        assert (1, "") == (done.returncode, done.stdout)
+        sentence = one_sentence(done.stderr)
+        assert (
+            f"'{source}' holds a class that the model '{run.model}' does not know: 'zebra'. Expected some" in sentence
+        )
+        assert "Expected some of its 3 (disc, square, stripes): rename the folder, leave it out, or train" in sentence
+
+    def test_some_of_the_classes(self, lince, run, images_folder, tmp_path):
+        """They are found by name, in whatever order; those that are not there are named, and not measured."""
+        source = Path(shutil.copytree(images_folder, tmp_path / "images"))
+        for split in ("train", "test"):
+            shutil.rmtree(source / split / "disc")
+        found = json.loads(lince("evaluate", run.model, source, "--json").stdout)["report"]
+        expected = json.loads(lince("evaluate", run.model, images_folder, "--json").stdout)["report"]
+        assert (30, [0, 15, 15]) == (found["n"], [score["support"] for score in found["per_class"]])
+        assert expected["confusion"][1:] == found["confusion"][1:]
+        shown = lince("evaluate", run.model, source).stdout
+        assert "No images of 'disc': not measured." in shown
+
+    @pytest.mark.parametrize("split", ["test", "all"])
+    def test_one_class(self, lince, run, images_folder, tmp_path, split):
+        """Is enough to measure; a test split alone, too."""
+        source = tmp_path / "images"
+        shutil.copytree(images_folder / "test" / "stripes", source / "test" / "stripes")
+        done = lince("evaluate", run.model, source, "--split", split, "--json")
+        assert 0 == done.returncode, done.stderr
+        assert [0, 0, 15] == [score["support"] for score in json.loads(done.stdout)["report"]["per_class"]]
+
+    def test_split_without_images(self, lince, run, images_folder, tmp_path):
+        """What has none is named, and what to ask for instead."""
+        shutil.copytree(images_folder / "test", tmp_path / "images" / "test")
+        done = lince("evaluate", run.model, tmp_path / "images", "--split", "train")
+        assert 1 == done.returncode
+        assert "has no image in its train split. Expected some: --split all measures on every" in one_sentence(
+            done.stderr
+        )
+
+    def test_corruptions(self, lince, run, images_folder):
+        """25 times worse images beside the clean ones; the same seed, the same figures."""
+        found = [
+            json.loads(lince("evaluate", run.model, images_folder, "--corruptions", "--seed", 3, "--json").stdout)
+            for _ in range(2)
+        ]
+        assert found[0] == found[1]
+        corruptions = found[0]["corruptions"]
+        assert found[0]["report"]["accuracy"]["value"] == corruptions["clean_accuracy"]
+        assert (25, 3) == (len(corruptions["scores"]), corruptions["seed"])
+        assert corruptions["mean_abstained"] is not None
+        assert found[0]["foreign"] is None
+
+    def test_corruptions_as_tables(self, lince, run):
+        """For people: a line a corruption, and what the strengths are."""
+        done = lince("evaluate", run.path, "--corruptions")
+        assert 0 == done.returncode, done.stderr
+        assert all(kind in done.stdout for kind in ("noise", "blur", "contrast", "jpeg", "pixelate", "mean of all"))
+
+    def test_foreign_alone_needs_no_data(self, lince, run, tmp_path):
+        """Generated pictures, and a folder of one's own; nothing labelled is measured."""
+        Image.new("RGB", (50, 40), "red").save(tmp_path / "red.png")
+        done = lince("evaluate", run.model, "--foreign-images", tmp_path, "--json")
+        assert 0 == done.returncode, done.stderr
+        found = json.loads(done.stdout)
+        assert [None] * 4 == [found[key] for key in ("split", "report", "sets", "corruptions")]
+        assert [(str(tmp_path), 1)] == [(score["name"], score["n"]) for score in found["foreign"]["folders"]]
+        assert 7 == len(found["foreign"]["generated"])
+
+    def test_foreign_beside_data(self, lince, run, images_folder):
+        """Both are shown where DATA is named; the table says what it cannot tell."""
+        done = lince("evaluate", run.model, images_folder, "--foreign")
+        assert 0 == done.returncode, done.stderr
+        assert "balanced accuracy" in done.stdout
+        assert "knows nothing" in " ".join(done.stdout.split())
+
+    def test_float_model_has_no_thresholds(self, lince, run):
+        """Its answers are measured all the same; of abstention nothing is said."""
+        done = lince("evaluate", run.path / "model.keras", "--corruptions", "--foreign", "--json")
+        assert 0 == done.returncode, done.stderr
+        found = json.loads(done.stdout)
+        assert found["corruptions"]["mean_accuracy"] > 0
+        assert found["corruptions"]["mean_abstained"] is found["foreign"]["mean"]["abstained"] is None
+
+    def test_running_server(self, lince, run, images_folder):
+        """A server is measured by the same code: its figures are those of the file that it serves."""
+        arguments = [images_folder, "--corruptions", "--foreign", "--json"]
+        with running_server(model=run.model) as server:
+            served = lince("evaluate", server.url, *arguments)
+        assert 0 == served.returncode, served.stderr
+        found, expected = json.loads(served.stdout), json.loads(lince("evaluate", run.model, *arguments).stdout)
+        assert expected["corruptions"] == found["corruptions"]
+        assert expected["foreign"] == found["foreign"]
+
+
+class TestReport:
+    def test_draws_it_anew(self, lince, run, tmp_path):
+        """The page and its plots, from what the run folder holds."""
+        copy = RunFolder(Path(shutil.copytree(run.path, tmp_path / "tiny")))
+        shutil.rmtree(copy.plots)
+        copy.page.unlink()
+        done = lince("report", copy.path)
+        assert 0 == done.returncode, done.stderr
+        assert copy.page.stat().st_size > 10_000
+        assert {path.name for path in run.plots.iterdir()} == {path.name for path in copy.plots.iterdir()}
+
+
+class TestDataCheck:
+    def test_json(self, lince, images_folder, tmp_path):
+        """Counts, rejected files and copies, as one object."""
+        source = Path(shutil.copytree(images_folder, tmp_path / "images"))
+        (source / "train" / "disc" / "broken.png").write_bytes(b"no image")
+        shutil.copy(sorted(source.glob("train/disc/*.png"))[0], source / "test" / "disc" / "copy.png")
+        done = lince("data", "check", source, "--json")
+        assert 0 == done.returncode, done.stderr
+        [line] = done.stdout.splitlines()
+        assert "broken.png" in line
+        assert "copy.png" in line
+        assert isinstance(json.loads(line), dict)
+
+    def test_strict(self, lince, images_folder, tmp_path):
+        """With --strict a broken file is exit code 1, after the findings were shown."""
+        source = Path(shutil.copytree(images_folder, tmp_path / "images"))
+        assert 0 == lince("data", "check", source, "--strict").returncode
+        (source / "train" / "disc" / "broken.png").write_bytes(b"no image")
+        done = lince("data", "check", source, "--strict")
+        assert 1 == done.returncode
+        assert "that cannot be used: 1." in one_sentence(done.stderr)
+        assert "broken.png" in done.stdout
+
+    def test_empty_class_folder(self, lince, images_folder, tmp_path):
+        """Is listed; with --strict it is exit code 1."""
+        source = Path(shutil.copytree(images_folder, tmp_path / "images"))
+        (source / "train" / "owl").mkdir()
+        done = lince("data", "check", source)
+        assert 0 == done.returncode, done.stderr
+        assert "No image in 'train/owl' can be used" in " ".join(done.stdout.split())
+        assert 1 == lince("data", "check", source, "--strict").returncode
+
+
+class TestBench:
+    def test_json(self, lince, run):
+        """One object: the machine, and what was measured on it."""
+        done = lince("bench", run.model, "--json")
+        assert 0 == done.returncode, done.stderr
+        found = json.loads(done.stdout)
+        assert found["latencies"][0]["median_us"] > 0
+        assert found["throughputs"][0]["images_per_second"] > 0
+        assert {"processor", "cores", "cpu_quota", "memory_bytes", "system"} <= found["machine"].keys()
+
+    def test_table(self, lince, run):
+        """For people: the machine, and a line for each number of threads."""
+        done = lince("bench", run.model)
+        assert 0 == done.returncode, done.stderr
+        assert all(word in done.stdout for word in ("processor", "cores", "threads", "in batches of"))

@@ -1,0 +1,90 @@
+"""What `lince train` makes of its options, before anything is read."""
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from lince.cli import commands, run_commands
+from lince.errors import LinceError
+
+
+class TestTimeBudget:
+    @pytest.mark.parametrize(
+        ("text", "seconds"),
+        [("90s", 90), ("20m", 1200), ("2h", 7200), ("1h30m", 5400), ("1.5h", 5400), ("1m30s", 90), ("1h1m1s", 3661)],
+    )
+    def test_durations(self, text, seconds):
+        """Hours, minutes and seconds, or some of them."""
+        assert seconds == commands._seconds(text)
+
+    @pytest.mark.parametrize("text", ["", "20", "m", "-3m", "0s", "0h0m", "20 m", "30m1h", "1.2.3s", ".s", "soon"])
+    def test_what_is_no_duration(self, text):
+        """It is quoted, with what would be one."""
+        with pytest.raises(typer.BadParameter, match=r"Received --time-budget '.*'\. Expected a time such as 90s, 20m"):
+            commands._seconds(text)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["DATA", "--time-budget", "soon"], "such as 90s, 20m, 2h or 1h30m"),
+        (["DATA", "--time-budget", "20m", "--deterministic"], "no two runs by the clock are equal"),
+        (["DATA", "--time-budget", "20m", "--fallback"], "how long the ladder takes is not known before"),
+        (["DATA", "--force", "--fallback"], "which keeps the bound"),
+        (["--resume", "runs/x", "--time-budget", "20m"], "--time-budget cannot be combined with --resume"),
+        (["--resume", "runs/x", "--leave-out", "other"], "--leave-out cannot be combined with --resume"),
+        (["--resume", "runs/x", "--teacher", "cifar10"], "--teacher cannot be combined with --resume"),
+        (["--resume", "runs/x", "--fit", "pad"], "--fit cannot be combined with --resume"),
+        (["DATA", "--fit", "pad", "--set", "fit=crop"], "received --fit pad and --set fit=crop"),
+        (["DATA", "--fit", "contain"], "is not one of 'crop', 'pad', 'stretch'"),
+        (["--resume", "runs/x", "--set", "train.epochs=3"], "--set cannot be combined with --resume"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_options_that_contradict_each_other(options, message):
+    """They are refused as a mistake of usage, and nothing is read."""
+    done = CliRunner().invoke(commands.app, ["train", *options], env={"COLUMNS": "300"})
+    assert 2 == done.exit_code
+    assert message in " ".join(done.output.replace("│", " ").split())
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["nowhere"], r"Cannot read 'nowhere' \(No such file or directory\)\."),
+        ([".", "--leave-out", "nowhere"], r"Cannot read 'nowhere'"),
+        ([".", "--leave-out", "cifar10"], r"Received 'cifar10' to leave out, whose images are no files with names"),
+        (["cifar10", "--leave-out", "."], r"'\.' to leave out of 'cifar10', whose images are no files with names"),
+        (
+            [".", "--recipe", "classical"],
+            r"Received recipe 'classical'\. Did you mean 'classic'\? Expected one of best, classic",
+        ),
+        ([".", "--set", "train.epoch=3"], r"train\.epoch is not known\. Did you mean 'train\.epochs'\?"),
+        ([".", "--teacher", "nowhere"], r"'nowhere'.*Expected a \.tflite file, a run folder or 'cifar10'"),
+        (
+            [".", "--teacher", "cifar10", "--recipe", "photos"],
+            r"trained for images of 32 .* of the run, images of 96",
+        ),
+        (
+            [".", "--teacher", "cifar10", "--fit", "pad"],
+            r"pixels \(crop\)\. Expected those of the run, images of 32 × 32 pixels \(pad\): train a teacher",
+        ),
+        ([".", "--set", "fit=contain"], r"fit received 'contain'\. Expected 'crop', 'pad' or 'stretch'\."),
+        ([".", "--name", "a/b"], r"Received the run's name 'a/b'"),
+        ([".", "--runs", "{runs}", "--name", "done"], r"done' holds a run already"),
+        (
+            [".", "--time-budget", "5m", "--set", "train.epoch=3"],
+            r"train\.epoch is not known\. Did you mean 'train\.epochs'\?",
+        ),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_mistakes_are_told_at_once(options, message, monkeypatch, tmp_path):
+    """Before TensorFlow is imported, which takes seconds."""
+    (tmp_path / "done").mkdir()
+    (tmp_path / "done" / "run.json").write_text("{}")
+    monkeypatch.setattr(run_commands, "pipeline", lambda **_: pytest.fail("The pipeline was imported first."))
+    with pytest.raises(LinceError, match=message):
+        CliRunner().invoke(
+            commands.app, ["train", *(text.format(runs=tmp_path) for text in options)], catch_exceptions=False
+        )

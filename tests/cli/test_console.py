@@ -1,0 +1,63 @@
+"""What predict prints of an answer."""
+
+from typing import Any
+
+import pytest
+from rich.table import Table
+
+from lince.cli import console
+from lince.reporting import tables
+from lince.types import Mistake
+
+
+def row(**changed: Any) -> dict[str, Any]:
+    answer = {"path": "a.png", "label": "cat", "index": 0, "probability": 0.93, "abstain": False, "top": []}
+    return answer | {"prediction_set": ["cat", "dog"]} | changed
+
+
+@pytest.mark.parametrize(
+    ("changed", "expected"),
+    [
+        ({}, "a.png: cat 93.0%, or dog"),
+        ({"prediction_set": None}, "a.png: cat 93.0%"),
+        ({"probability": 1.0, "prediction_set": ["cat"]}, "a.png: cat >99.9%"),
+        ({"abstain": True, "probability": 0.31, "prediction_set": None}, "a.png: I don't know; perhaps cat 31.0%"),
+    ],
+)
+def test_text_names_a_set_and_no_certainty(capsys, changed, expected):
+    """Without a set the answer alone; nothing is 100 %."""
+    assert console.text_lines([row(**changed)]) == 0
+    assert capsys.readouterr().out == f"{expected}\n"
+
+
+def test_a_remark_is_kept_apart_from_the_next_table(capsys):
+    """A blank line follows it, as the table itself ends by one."""
+    console.show(Table("a wide column", title="first", caption="A remark."), Table("b", title="second", box=None))
+    lines = [line.strip() for line in capsys.readouterr().out.splitlines()]
+    assert "" == lines[lines.index("A remark.") + 1]
+
+
+def test_csv_without_a_set_is_an_empty_field(capsys):
+    """As of an image that could not be read."""
+    console.csv_rows([row(prediction_set=None), row()])
+    assert [line.split(",")[5] for line in capsys.readouterr().out.splitlines()[1:]] == ["", "cat|dog"]
+
+
+@pytest.mark.parametrize("columns", ["0", "1", "20", "nonsense"])
+def test_a_narrow_terminal_gets_whole_tables(capsys, monkeypatch, columns):
+    """Nothing is cut, and nothing left out."""
+    monkeypatch.setenv("COLUMNS", columns)
+    table = Table()
+    table.add_row("negative log-likelihood", "0.0239", "nats an image, on average")
+    console.show(table)
+    assert "negative log-likelihood │ 0.0239 │ nats an image, on average" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", [":cat:.png", "[red].png", "[/].png", r"a\[/b].png", "[link=x]y[/link]"])
+def test_names_are_shown_as_they_are(capsys, name):
+    """Neither as a picture nor as a style."""
+    console.say(f"Left out: {name}")
+    console.show(tables.mistakes_table((Mistake(name, "is", "answered", 0.5),)))
+    shown = capsys.readouterr()
+    assert f"Left out: {name}\n" == shown.err
+    assert f"  {name} " in shown.out

@@ -1,0 +1,104 @@
+"""The int8 network's public face: uint8 pixels in, int8 logits out, any batch size, and nothing heavy left in float."""
+
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import residual
+from ai_edge_litert.interpreter import Interpreter
+from ai_edge_quantizer import quantizer
+from ai_edge_quantizer import recipe as quantizer_recipes
+
+import synthetic
+from lince.errors import QuantizationError
+from lince.networks.families import normalised_to_logits
+from lince.quantization import flatbuffer
+from lince.quantization.export import export
+
+
+@pytest.fixture(scope="module")
+def float_network(trained_model: keras.Model, tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """The tests' network as a float flatbuffer, as Keras exports it."""
+    path: Path = tmp_path_factory.mktemp("float") / "float.tflite"
+    signature = [keras.InputSpec(shape=(1, 32, 32, 3), dtype="float32", name="pixels")]
+    normalised_to_logits(trained_model).export(path, format="litert", verbose=False, input_signature=signature)
+    return path.read_bytes()
+
+
+def run(network: bytes, images: np.ndarray) -> np.ndarray:
+    """All images as one batch."""
+    interpreter = Interpreter(model_content=network)
+    [pixels], [logits] = interpreter.get_input_details(), interpreter.get_output_details()
+    interpreter.resize_tensor_input(pixels["index"], images.shape)
+    interpreter.allocate_tensors()
+    interpreter.set_tensor(pixels["index"], images)
+    interpreter.invoke()
+    return interpreter.get_tensor(logits["index"])
+
+
+class TestFinish:
+    def test_ends(self, int8):
+        """`pixels` u8[N,H,W,3] in, `logits` i8[N,K] out, the batch size free; the signature says the same."""
+        interpreter = Interpreter(model_content=int8)
+        [pixels], [logits] = interpreter.get_input_details(), interpreter.get_output_details()
+        assert ("pixels", np.uint8) == (pixels["name"], pixels["dtype"])
+        assert ("logits", np.int8) == (logits["name"], logits["dtype"])
+        assert [-1, 32, 32, 3] == pixels["shape_signature"].tolist()
+        assert [-1, 3] == logits["shape_signature"].tolist()
+        [(_, ends)] = interpreter.get_signature_list().items()
+        assert {"inputs": ["pixels"], "outputs": ["logits"]} == ends
+
+    def test_input_is_the_pixel_minus_128(self, int8):
+        """The first operation turns each of the 256 pixel values into that value minus 128, and rounds nothing."""
+        interpreter = Interpreter(model_content=int8, experimental_preserve_all_tensors=True)
+        interpreter.allocate_tensors()
+        [pixels] = interpreter.get_input_details()
+        first = interpreter._get_ops_details()[0]
+        assert ("QUANTIZE", [pixels["index"]]) == (first["op_name"], first["inputs"].tolist())
+        image = np.resize(np.arange(256, dtype=np.uint8), (1, 32, 32, 3))
+        interpreter.set_tensor(pixels["index"], image)
+        interpreter.invoke()
+        inner = interpreter.get_tensor(first["outputs"][0])
+        np.testing.assert_array_equal(image.astype(int) - 128, inner)
+
+    @pytest.mark.parametrize("n", [1, 2, 7, 32])
+    def test_any_batch_gives_the_same_logits(self, int8, n):
+        """A batch of any size gives, to the step, what its images give one by one."""
+        images, _ = synthetic.batch(n, seed=8)
+        expected = np.concatenate([run(int8, images[index : index + 1]) for index in range(n)])
+        np.testing.assert_array_equal(expected, run(int8, images))
+
+    def test_refuses_another_input(self, trained_model, float_network, splits):
+        """An input range read from what happened to be seen would round pixels: the sentence says what is needed."""
+        engine = quantizer.Quantizer(float_network, quantizer_recipes.static_wi8_ai8())
+        [(signature, ends)] = Interpreter(model_content=float_network).get_signature_list().items()
+        dim = np.full((1, 32, 32, 3), 0.25, np.float32)
+        ranges = engine.calibrate({signature: [{ends["inputs"][0]: dim}]})
+        narrow = bytes(engine.quantize(ranges, enable_progress_report=False).quantized_model)
+        with pytest.raises(QuantizationError, match=r"has scale 0\.00\d+ and zero point -?\d+\. Expected 1/128 and 0"):
+            flatbuffer.finish(narrow)
+
+
+class TestFloatOperations:
+    def test_none_in_int8(self, int8):
+        """Every operation of the finished network computes in int8, pooling and additions too."""
+        assert [] == flatbuffer.float_operations(int8)
+        assert [] == flatbuffer.float_weights(int8)
+
+    def test_all_in_float(self, float_network):
+        """In a float network each of them is found, by name."""
+        found = flatbuffer.float_operations(float_network)
+        assert len(found) == len(set(found))
+        assert 4 == len(flatbuffer.float_weights(float_network)) < len(found)
+
+    def test_weights_alone_are_not_enough(self, float_network):
+        """Int8 weights under float activations still compute in float."""
+        engine = quantizer.Quantizer(float_network, quantizer_recipes.dynamic_wi8_afp32())
+        network = bytes(engine.quantize(enable_progress_report=False).quantized_model)
+        assert [] == flatbuffer.float_weights(network)
+        assert flatbuffer.float_operations(float_network) == flatbuffer.float_operations(network)
+
+    def test_additions_count(self):
+        """A shortcut that adds in float is found, like a convolution."""
+        assert "shortcut" in flatbuffer.float_operations(export(residual.build()).flatbuffer)

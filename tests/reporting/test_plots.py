@@ -1,0 +1,136 @@
+"""Figures show the numbers they are given, and can be written as files."""
+
+import io
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from lince.errors import LinceError
+from lince.evaluation.accuracy import report_from
+from lince.reporting import plots
+from lince.types import Split
+
+
+def report_on(classes: tuple[str, ...], confusion: np.ndarray):
+    """A report with exactly this confusion matrix."""
+    labels, predicted = (np.repeat(index, confusion.ravel()) for index in np.indices(confusion.shape).reshape(2, -1))
+    images = np.zeros((len(labels), 1, 1, 3), np.uint8)
+    probabilities = np.eye(len(classes), dtype=np.float32)[predicted]
+    return report_from(probabilities, Split(images, labels, classes, tuple(map(str, range(len(labels))))))
+
+
+class TestCurves:
+    @pytest.mark.parametrize(
+        ("draw", "fields", "patience", "kept"),
+        [
+            (plots.accuracy_curves, ("accuracy", "val_accuracy"), 2, "kept: epoch 3 (70.0 %)"),
+            (plots.accuracy_curves, ("accuracy", "val_accuracy"), 0, "kept: epoch 5 (71.0 %)"),
+            (plots.loss_curves, ("loss", "val_loss"), 2, "kept: epoch 3 (0.700)"),
+            (plots.loss_curves, ("loss", "val_loss"), 0, "kept: epoch 5 (0.950)"),
+        ],
+    )
+    def test_draw_the_history_and_mark_the_kept_epoch(self, history, draw, fields, patience, kept):
+        """With patience that of the lowest validation loss, also among accuracies; without it the last."""
+        (axes,) = draw(history, patience=patience).axes
+        lines = {line.get_label(): line for line in axes.lines}
+        for label, field in zip(("training", "validation"), fields, strict=True):
+            np.testing.assert_array_equal([record.epoch for record in history], lines[label].get_xdata())
+            np.testing.assert_array_equal([getattr(record, field) for record in history], lines[label].get_ydata())
+        assert list(lines[kept].get_xdata()) == [3 if patience else 5]
+        assert {"training", "validation", kept} == {text.get_text() for text in axes.get_legend().get_texts()}
+        assert axes.get_xlabel() == "epoch"
+
+    @pytest.mark.parametrize("spread", [0.003, 0.02, 0.15, 0.6])
+    def test_ticks_are_what_they_say(self, history, spread):
+        """None is rounded: 32.5 % is not called 32 %."""
+        values = np.linspace(0.3, 0.3 + spread, len(history))
+        changed = [replace(record, accuracy=one, val_accuracy=one) for record, one in zip(history, values, strict=True)]
+        (axes,) = plots.accuracy_curves(changed, patience=0).axes
+        axes.figure.draw_without_rendering()
+        shown = [float(label.get_text().removesuffix(" %")) for label in axes.get_yticklabels()]
+        np.testing.assert_allclose(shown, 100 * axes.get_yticks(), atol=1e-9)
+
+    def test_show_a_single_epoch(self, history):
+        """One point has no line; it gets a marker."""
+        (axes,) = plots.loss_curves(history[:1], patience=0).axes
+        assert axes.lines[0].get_marker() == "o"
+
+    def test_refuse_an_empty_history(self):
+        """There is nothing to draw before the first epoch has ended."""
+        for draw in (plots.accuracy_curves, plots.loss_curves):
+            with pytest.raises(LinceError, match=r"Received a history without epochs\. Expected at least 1"):
+                draw((), patience=0)
+
+
+class TestConfusionFigure:
+    def test_colours_rows_and_counts_images(self):
+        """Colour is the share of the row; cells without images have no number; an absent class is no error."""
+        classes = ("a", "b", "c")
+        counts = np.array([[3, 1, 0], [0, 2, 0], [0, 0, 0]])
+        figure = plots.confusion_figure(report_on(classes, counts), classes)
+        axes = figure.axes[0]
+        expected = [[0.75, 0.25, 0], [0, 1, 0], [0, 0, 0]]
+        np.testing.assert_allclose(expected, axes.images[0].get_array())
+        assert {text.get_position(): text.get_text() for text in axes.texts} == {(0, 0): "3", (1, 0): "1", (1, 1): "2"}
+        assert list(classes) == [tick.get_text() for tick in axes.get_yticklabels()]
+
+    @pytest.mark.parametrize(("k", "numbers", "names"), [(20, True, True), (21, False, True), (61, False, False)])
+    def test_leaves_out_what_cannot_be_read(self, k, numbers, names):
+        """Numbers up to 20 classes, names up to 60."""
+        classes = tuple(f"class {i}" for i in range(k))
+        axes = plots.confusion_figure(report_on(classes, np.eye(k, dtype=int)), classes).axes[0]
+        assert numbers == bool(axes.texts)
+        assert names == (axes.get_yticklabels()[0].get_text() == "class 0")
+
+    def test_takes_names_of_any_kind(self):
+        """A formula, a long name and another script: shown as they are, shortened, and without a warning."""
+        classes = (r"$\frac$", "a" * 40, "ねこ")
+        figure = plots.confusion_figure(report_on(classes, np.eye(3, dtype=int)), classes)
+        names = [tick.get_text() for tick in figure.axes[0].get_yticklabels()]
+        assert names == [r"$\frac$", "a" * 21 + "…", "ねこ"]
+        svg = plots.svg_bytes(figure).decode()
+        assert r"$\frac$" in svg
+        assert "ねこ" in svg
+
+
+class TestReliabilityDiagram:
+    def test_shows_bins_that_hold_images(self):
+        """Two images of 0.95 with one right, one of 0.5 right: two points, and shares 2/3 and 1/3 below."""
+        probabilities = np.array([[0.95, 0.05], [0.95, 0.05], [0.5, 0.5]], np.float32)
+        above, below = plots.reliability_diagram(probabilities, np.array([0, 1, 0])).axes
+        (points,) = [line for line in above.lines if line.get_marker() == "o"]
+        np.testing.assert_allclose([[0.5, 1], [0.95, 0.5]], points.get_xydata(), rtol=1e-6)
+        np.testing.assert_allclose([1 / 3, 2 / 3], sorted(bar.get_height() for bar in below.patches)[-2:])
+        assert len(below.patches) == 15
+        assert above.get_title() == "Reliability of 3 answers (calibration error 46.67 %)"
+
+    def test_refuses_no_image(self):
+        """Nothing can be said about nothing."""
+        with pytest.raises(LinceError, match="Received 0 images"):
+            plots.reliability_diagram(np.zeros((0, 2), np.float32), np.zeros(0, np.int64))
+
+
+class TestFiles:
+    def test_png_is_a_picture(self, history, tmp_path):
+        """Written whole, wide enough to read, and nothing left beside it."""
+        path = tmp_path / "loss.png"
+        plots.save_png(plots.loss_curves(history, patience=0), path)
+        with Image.open(io.BytesIO(path.read_bytes())) as image:
+            assert image.format == "PNG"
+            assert image.width > 800
+        assert [path] == list(tmp_path.iterdir())
+
+    @pytest.mark.parametrize("render", [plots.png_bytes, plots.svg_bytes])
+    def test_same_figure_gives_same_bytes(self, history, render):
+        """No date and no random identifier inside."""
+        first, second = (plots.accuracy_curves(history, patience=0) for _ in range(2))
+        assert render(first) == render(second)
+
+    def test_pyplot_is_not_loaded(self):
+        """pyplot keeps state, and may ask for a window."""
+        code = "import sys, lince.reporting.plots; sys.exit('matplotlib.pyplot' in sys.modules)"
+        assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,0 +1,152 @@
+"""What quantisation cost, in tables and pictures, for the terminal and the page."""
+
+import io
+from dataclasses import replace
+
+import pytest
+from rich.console import Console
+
+from lince.model_file.manifest import (
+    Arithmetic,
+    Attempt,
+    CalibratedAnswers,
+    CalibrationComparison,
+    Divergence,
+    LayerCost,
+    Sensitivity,
+    Study,
+    StudyPoint,
+)
+from lince.reporting import quantization, quantization_plots
+from lince.reporting.page import ReportContent, html_report
+from lince.reporting.plots import png_bytes, svg_bytes
+from lince.reporting.tables import certificate_table
+from lince.types import Interval
+
+COST = Divergence(kl=2e-3, logit_error=0.015, disagreement=0.01)
+
+
+@pytest.fixture
+def sensitivity() -> Sensitivity:
+    """Fourteen layers, one of them with a name that rich and HTML would both misread."""
+    names = ["a [b] <i>", *(f"conv{number}" for number in range(13))]
+    costs = tuple(
+        LayerCost(name, "CONV_2D", 1000, replace(COST, kl=1e-3 / (1 + place))) for place, name in enumerate(names)
+    )
+    return Sensitivity(256, costs, COST)
+
+
+@pytest.fixture
+def study() -> Study:
+    """Two methods, two sizes, two draws."""
+    points = tuple(
+        StudyPoint(method, size, draw, replace(COST, kl=1e-3 * (1 + draw)), 0.8)
+        for method in ("q99", "min_max")
+        for size in (50, 1000)
+        for draw in range(2)
+    )
+    return Study(1000, 0.81, "q99", 1000, points)
+
+
+@pytest.fixture
+def ladder() -> tuple[Attempt, ...]:
+    """int8 refused, one layer in float chosen."""
+    first = Attempt(Arithmetic(), 400, Interval(3.0, 2.0, 4.0), COST, 90_000, 80.0, passed=False)
+    mixed = Arithmetic("mixed", ("conv1",))
+    return first, replace(first, arithmetic=mixed, drop_points=Interval(0.25, -0.1, 0.6), passed=True)
+
+
+@pytest.fixture
+def calibrated(sets) -> CalibrationComparison:
+    """Hardly different."""
+    before = CalibratedAnswers(1.4, 0.49, 0.0175, sets)
+    after = replace(before, ece=0.0151, sets=replace(sets, mean_size=1.9))
+    return CalibrationComparison(before, after, Interval(0.02, -0.1, 0.14), 0.08)
+
+
+def text_of(grid: quantization.Grid) -> str:
+    console = Console(file=io.StringIO(), width=200)
+    console.print(quantization._table(grid))
+    return console.file.getvalue()
+
+
+class TestGrids:
+    def test_sensitivity(self, sensitivity):
+        """The costliest ten by name as it is, then the whole network, and how many are not shown."""
+        grid = quantization.sensitivity_grid(sensitivity)
+        assert ["a [b] <i>", "conv0"] == [row[0] for row in grid.rows[:2]]
+        assert ("all layers", "", "", "2.00e-03", "1.50 %", "1.00 %") == grid.rows[-1]
+        assert grid.remark.startswith("4 layers that cost less")
+        assert "a [b] <i>" in text_of(grid)
+
+    def test_ladder(self, ladder):
+        """What was tried, what it lost, what was chosen."""
+        grid = quantization.ladder_grid(ladder)
+        assert ("int8 throughout", "+3.00 (+2.00 to +4.00)") == grid.rows[0][:2]
+        assert ("int8, with conv1 in float", "chosen") == (grid.rows[1][0], grid.rows[1][-1])
+
+    def test_calibrated(self, calibrated):
+        """Float beside what is served, and the difference with its sign."""
+        rows = {row[0]: row[1:] for row in quantization.calibrated_grid(calibrated, n=10_000).rows}
+        assert ("1.75 %", "1.51 %", "−0.24 points") == rows["calibration error, ECE"]
+        assert ("1.820", "1.900", "+0.080") == rows["classes a set, on average"]
+        assert "−0.02 points" == rows["sets that hold the true class"][-1]
+        assert quantization.calibrated_grid(calibrated, n=10_000).title.endswith(", 10,000 test images")
+
+    def test_calibrated_without_sets(self, calibrated):
+        """What was not measured has no row, and is not remarked upon."""
+        without = replace(calibrated, coverage_drop_points=None, set_size_growth=None)
+        grid = quantization.calibrated_grid(without, n=40)
+        assert not [row for row in grid.rows if "sets" in row[0] or "classes" in row[0]]
+        assert "Coverage" not in grid.remark
+
+    def test_study(self, study):
+        """Mean and spread of the draws, in millinats; the choice in use is marked, once."""
+        grid = quantization.study_grid(study)
+        assert ("ranges", "from 50 images", "from 1,000 images") == grid.columns
+        assert ("q99", "1.50 ± 0.71, 1.00 %", "1.50 ± 0.71, 1.00 % ←") == grid.rows[0]
+        assert 1 == sum("←" in cell for row in grid.rows for cell in row)
+
+
+class TestFigures:
+    def test_sensitivity(self, sensitivity):
+        """A bar a layer, names as they are."""
+        drawn = svg_bytes(quantization_plots.sensitivity_figure(sensitivity)).decode()
+        assert "a [b] &lt;i&gt;" in drawn
+        assert all(f"conv{number}" in drawn for number in range(13))
+
+    def test_study(self, study):
+        """Both methods, the sizes that were tried, and the choice in use; the same study gives the same bytes."""
+        drawn = svg_bytes(quantization_plots.study_figure(study)).decode()
+        for text in ("99 % of the images", "smallest to largest", "1,000", "in use"):
+            assert text in drawn
+        assert png_bytes(quantization_plots.study_figure(study)) == png_bytes(quantization_plots.study_figure(study))
+
+
+class TestPage:
+    def test_shows_what_it_is_given(self, report, sensitivity, study, ladder, calibrated):
+        """All four tables, escaped, both pictures, and a plain word when the file is not int8 throughout."""
+        grids = (
+            quantization.sensitivity_grid(sensitivity),
+            quantization.ladder_grid(ladder),
+            quantization.calibrated_grid(calibrated, n=300),
+            quantization.study_grid(study),
+        )
+        classes = tuple(score.label for score in report.per_class)
+        content = ReportContent("run", "test", classes, report, arithmetic=ladder[-1].arithmetic, quantisation=grids)
+        page = html_report(replace(content, sensitivity=sensitivity, study=study))
+        for name in ("sensitivity", "ladder", "calibrated", "study"):
+            assert f'id="{name}"' in page
+        assert "a [b] &lt;i&gt;" in page
+        assert "<i>" not in page
+        assert "not int8 throughout" in page
+        assert page.count("data:image/svg+xml") == 3
+        assert "What quantisation costs" not in html_report(replace(content, quantisation=()))
+
+    def test_certificate_says_what_it_is_of(self, certificate, ladder):
+        """A certificate of another arithmetic does not call itself int8's."""
+        console = Console(file=io.StringIO(), width=200)
+        console.print(certificate_table(certificate, ladder[-1].arithmetic))
+        assert "float against mixed" in console.file.getvalue()
+        assert "by --fallback: int8, with conv1 in float" in console.file.getvalue()
+        assert "accuracy, int8" not in console.file.getvalue()

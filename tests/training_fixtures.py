@@ -1,0 +1,42 @@
+"""What the tests of training, quantization and publishing share: Keras set up, and parts of the tiny run."""
+
+import os
+
+import pytest
+
+# As `backend.prepare` does, for the test modules that import Keras at their top: before any of them is collected.
+os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+
+@pytest.fixture(scope="session")
+def recipe(recipe_file):
+    """The tiny recipe, resolved."""
+    from lince.training import recipes
+
+    return recipes.load(recipe_file)
+
+
+@pytest.fixture(scope="session")
+def splits(dataset):
+    """60 images to train on and 15 to validate with, the same share of each class."""
+    from lince.data import stratified_split
+
+    kept, held_out = stratified_split(dataset.train.labels, fraction=0.2, seed=0)
+    return dataset.train.take(kept), dataset.train.take(held_out)
+
+
+@pytest.fixture(scope="session")
+def trained_model(run):
+    """The float model of the tests' run."""
+    from lince import pipeline
+
+    return pipeline.trained_model(run)
+
+
+@pytest.fixture(scope="session")
+def int8(trained_model, splits):
+    """The same network in int8: a flatbuffer."""
+    from lince.quantization.quantizer import quantize
+
+    return quantize(trained_model, splits[0].images[::3])
