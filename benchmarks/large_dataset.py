@@ -176,7 +176,7 @@ def _train(options: argparse.Namespace) -> dict[str, object]:
 
 def _step_times(train: Split, options: argparse.Namespace) -> dict[str, list[float]]:
     """Seconds of steps of each kind, one after the other in each round, on one model."""
-    from lince.networks import families as models
+    from lince.networks import models
     from lince.training import backend
     from lince.training.step import Trainer, initialise_from
 

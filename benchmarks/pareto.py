@@ -218,7 +218,7 @@ def _untrained(name: str) -> tuple[bytes, np.ndarray]:
     from lince.training import backend  # here, since model files are measured without the training framework
 
     backend.prepare()
-    from lince.networks import families as models
+    from lince.networks import models
     from lince.quantization.quantizer import quantize
     from lince.training import recipes
 

@@ -110,15 +110,13 @@ def _summary(found: dict[str, list[dict]], options: argparse.Namespace) -> dict:
 def _lince(recipe, train: Split, validation: Split, *, epochs: int) -> dict[str, float]:
     import msgspec
 
-    from lince.networks import families
+    from lince.networks import models
     from lince.training import loop
     from lince.training.backend import resolve_precision
     from lince.training.step import initialise_from
 
     history, precision = _History(), resolve_precision(recipe.train.precision)
-    network = families.build(
-        recipe.model, spec=recipe.spec, num_classes=len(train.classes), precision=precision, seed=0
-    )
+    network = models.build(recipe.model, spec=recipe.spec, num_classes=len(train.classes), precision=precision, seed=0)
     initialise_from(train, network, recipe.model, seed=0)
     with tempfile.TemporaryDirectory() as folder:
         loop.fit(
@@ -153,10 +151,10 @@ def _keras(recipe, train: Split, validation: Split, *, epochs: int, kind: str) -
     import keras
     from keras import layers
 
-    from lince.networks import families
+    from lince.networks import models
 
     num_classes = len(train.classes)
-    network = families.build(recipe.model, spec=recipe.spec, num_classes=num_classes, precision="float32", seed=0)
+    network = models.build(recipe.model, spec=recipe.spec, num_classes=num_classes, precision="float32", seed=0)
     if kind != "bare":
         ranges = recipe.augment
         geometry = [

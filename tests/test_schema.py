@@ -46,32 +46,35 @@ class Outer(Struct, kw_only=True, forbid_unknown_fields=True):
 @pytest.mark.parametrize(
     ("data", "sentence"),
     [
-        ({"count": 0}, "count received 0. Expected a whole number ≥ 1."),
-        ({"count": "many"}, "count received 'many'. Expected a whole number ≥ 1."),
-        ({"count": True}, "count received true. Expected a whole number ≥ 1."),
-        ({"count": None}, "count received null. Expected a whole number ≥ 1."),
-        ({}, "count is missing. Expected a whole number ≥ 1."),
+        ({"count": 0}, "count = 0. Expected a whole number of at least 1."),
+        ({"count": "many"}, "count = 'many'. Expected a whole number of at least 1."),
+        ({"count": True}, "count = true. Expected a whole number of at least 1."),
+        ({"count": None}, "count = null. Expected a whole number of at least 1."),
+        ({}, "count is missing. Expected a whole number of at least 1."),
         ({"count": 1, "cuont": 1}, "cuont is not known. Did you mean 'count'?"),
         ({"count": 1, "share": 1}, "share is not known. Did you mean 'inner.share'?"),
         ({"count": 1, "inner": {"shares": 1}}, "inner.shares is not known. Did you mean 'inner.share'?"),
         ({"count": 1, "inner": {"zzz": 1}}, "inner.zzz is not known. Expected one of many, share."),
-        ({"count": 1, "inner": {"share": 1}}, "inner.share received 1. Expected a number ≥ 0, < 1."),
-        ({"count": 1, "inner": {"many": [1, "x"]}}, "inner.many[1] received 'x'. Expected a whole number."),
-        ({"count": 1, "inner": 3}, "inner received 3. Expected a table."),
-        ({"count": 1, "list_of": {}}, "list_of received {}. Expected a list of table."),
-        ({"count": 1, "list_of": [{}, {"share": -1}]}, "list_of[1].share received -1. Expected a number ≥ 0, < 1."),
-        ({"count": 1, "mode": "three"}, "mode received 'three'. Expected 'one' or 'two'."),
-        ({"count": 1, "mode": ["one"]}, "mode received [\"one\"]. Expected 'one' or 'two'."),
-        ({"count": 1, "flag": "yes"}, "flag received 'yes'. Expected true or false."),
-        ({"count": 1, "name": 5}, "name received 5. Expected text."),
-        ({"count": 1, "maybe": "x"}, "maybe received 'x'. Expected a number."),
-        ({"count": 1, "numbers": {"a": "x"}}, "numbers.a received 'x'. Expected a number."),
-        ({"count": [True, None]}, "count received [true, null]. Expected a whole number ≥ 1."),
+        ({"count": 1, "inner": {"share": 1}}, "inner.share = 1. Expected a number of at least 0 and below 1."),
+        ({"count": 1, "inner": {"many": [1, "x"]}}, "inner.many[1] = 'x'. Expected a whole number."),
+        ({"count": 1, "inner": 3}, "inner = 3. Expected a table."),
+        ({"count": 1, "list_of": {}}, "list_of = {}. Expected a list of tables."),
+        (
+            {"count": 1, "list_of": [{}, {"share": -1}]},
+            "list_of[1].share = -1. Expected a number of at least 0 and below 1.",
+        ),
+        ({"count": 1, "mode": "three"}, "mode = 'three'. Expected 'one' or 'two'."),
+        ({"count": 1, "mode": ["one"]}, "mode = [\"one\"]. Expected 'one' or 'two'."),
+        ({"count": 1, "flag": "yes"}, "flag = 'yes'. Expected true or false."),
+        ({"count": 1, "name": 5}, "name = 5. Expected text."),
+        ({"count": 1, "maybe": "x"}, "maybe = 'x'. Expected a number."),
+        ({"count": 1, "numbers": {"a": "x"}}, "numbers.a = 'x'. Expected a number."),
+        ({"count": [True, None]}, "count = [true, null]. Expected a whole number of at least 1."),
         ({"count": 1, "COUNT": 1}, "COUNT is not known. Did you mean 'count'?"),
         ({"count": 1, "list-of": []}, "list-of is not known. Did you mean 'list_of'?"),
         ({"count": 1, "shares": 1}, "shares is not known. Did you mean 'inner.share'?"),
-        ([], "It received []. Expected a table."),
-        ({"count": "x" * 1000}, f"count received '{'x' * 99}…. Expected a whole number ≥ 1."),
+        ([], "It holds []. Expected a table."),
+        ({"count": "x" * 1000}, f"count = '{'x' * 99}…. Expected a whole number of at least 1."),
     ],
 )
 def test_sentence(data: Any, sentence: str):
@@ -85,9 +88,9 @@ def test_sentence(data: Any, sentence: str):
 @pytest.mark.parametrize(
     ("data", "sentence"),
     [
-        ({"count": [16**5000]}, "count received a number of thousands of digits. Expected a whole number ≥ 1."),
-        ({"count": datetime.date(1979, 5, 27)}, 'count received "1979-05-27". Expected a whole number ≥ 1.'),
-        ({"count": 1, "mode": "caf\udce9"}, "mode received 'caf\\udce9'. Expected 'one' or 'two'."),
+        ({"count": [16**5000]}, "count = a number of thousands of digits. Expected a whole number of at least 1."),
+        ({"count": datetime.date(1979, 5, 27)}, 'count = "1979-05-27". Expected a whole number of at least 1.'),
+        ({"count": 1, "mode": "caf\udce9"}, "mode = 'caf\\udce9'. Expected 'one' or 'two'."),
         (
             {"count": 1, "caf\udce9": 3},
             "caf\udce9 is not known. Expected one of count, flag, inner, list_of, maybe, mode, ",
@@ -109,7 +112,7 @@ def test_what_only_toml_and_the_command_line_have(data: Any, sentence: str):
 def test_numbers_that_no_option_means(number: float):
     """Wherever they are, also those that Python would not write."""
     for data, place in (({"a": number}, "a"), ({"a": {"b": [1, number]}}, r"a\.b\[1\]")):
-        with pytest.raises(schema.MisfitError, match=f"^{place} received .*Expected a (finite value|smaller one)\\.$"):
+        with pytest.raises(schema.MisfitError, match=f"^{place} (=|has) .*Expected a (finite|smaller) number\\.$"):
             schema.require_usable_numbers(data)
     schema.require_usable_numbers({"a": [1, 2.5, True, "inf", None, 2**63 - 1]})
 
@@ -165,11 +168,11 @@ class TestFilesOfARun:
     @pytest.mark.parametrize(
         ("file", "content", "error", "match"),
         [
-            ("run.json", b'{"name": 3}', ResumeError, r"run\.json' is damaged \(name received 3\. Expected text\)"),
+            ("run.json", b'{"name": 3}', ResumeError, r"run\.json' is damaged \(name = 3\. Expected text\)"),
             ("run.json", b"{", ResumeError, r"run\.json' is damaged \(It is not JSON\)\. Start"),
             ("report.json", b"{}", DataError, r"report\.json' cannot be read \(\w+ is missing\. Expected"),
-            ("study.json", b"[]", DataError, r"study\.json' cannot be read \(It received \[\]\. Expected a table\)"),
-            ("history.csv", b"epoch,loss\n1,high\n", DataError, r"history\.csv' cannot be read \(loss received 'high'"),
+            ("study.json", b"[]", DataError, r"study\.json' cannot be read \(It holds \[\]\. Expected a table\)"),
+            ("history.csv", b"epoch,loss\n1,high\n", DataError, r"history\.csv' cannot be read \(loss = 'high'"),
             ("history.csv", b"epoch\n1,2\n", DataError, r"history\.csv' cannot be read \(loss is missing"),
             ("splits.npz", b"PK\x03\x04", DataError, r"splits\.npz' cannot be read \(it is damaged or cut short\)"),
             ("answers.npz", b"", DataError, r"answers\.npz' cannot be read \(it is damaged or cut short\)\. Write"),

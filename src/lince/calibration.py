@@ -25,12 +25,16 @@ the letter. It keeps the order of every image's classes; a test measures that co
 """
 
 import math
+from collections.abc import Callable
+from typing import Annotated
 
 import numpy as np
 from jaxtyping import Bool, Float32, Int64
+from msgspec import Meta, Struct
 
 from lince import metrics
 from lince.errors import LinceError
+from lince.schema import Share
 from lince.text import quantity
 from lince.types import Calibration, Prediction, SetReport
 
@@ -47,6 +51,19 @@ _HALVINGS = 50  # of a bracket 14 wide in log T: T to 13 digits, in 50 softmaxes
 
 # "I don't know" is no answer for a probability that is printed as that of the surest images is.
 _PRINTED_STEP = 0.001
+
+
+class Calibrate(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Honest probabilities, fitted on validation images through the int8 model.
+
+    Attributes:
+        coverage: share of images whose true class the prediction set should hold; 0.95 needs 19 validation images, 0.9
+            needs 9, and with fewer there are no sets.
+        abstain: share of validation images on which the model answers "I don't know".
+    """
+
+    coverage: Annotated[float, Meta(gt=0, lt=1)] = 0.95
+    abstain: Share = 0.05
 
 
 def fit(
@@ -252,7 +269,7 @@ def _abstain_threshold(top_probabilities: Float32[np.ndarray, " n"], abstain: fl
     return max(0.0, min(float(np.sort(top_probabilities)[rank - 1]), surest))
 
 
-def _whole(rounding, product: float) -> int:
+def _whole(rounding: Callable[[float], int], product: float) -> int:
     """Rounds (n+1)·share without tripping over the share's binary form: 0.07 · 100 is 7.000000000000001."""
     return rounding(round(product, 9))
 

@@ -13,8 +13,8 @@ from contextlib import contextmanager, suppress
 from rich.console import Console
 
 from lince.errors import ResumeError, TrainingError
-from lince.networks import families as models
-from lince.networks.families import float_predict
+from lince.networks import models
+from lince.networks.models import float_predict
 from lince.publishing.publish import publish, save_trained, trained_model
 from lince.runs.run_folder import RunFolder
 from lince.training import checkpoint, loop, schedule

@@ -1,56 +1,60 @@
-"""Plain data into records: what a record takes, in words, and what is wrong with data that does not fit.
+"""Plain data into records: what a field takes, in words, and the first value that does not fit.
 
-`msgspec` decides whether data fits. When it does not, the data is compared with the record's fields once more, to name
-the first part that is wrong: its place, what it received, what was expected.
+`msgspec` decides whether data fits. When it does not, its message is not read: the data is compared with the record's
+fields once more, and the sentence is made from the path, the value and the field's type.
 """
 
 import difflib
 import json
 import math
-from collections.abc import Collection, Iterator
-from typing import Any, TypeVar
+from collections.abc import Collection, Iterable, Iterator
+from typing import Annotated, Any, TypeVar
 
 import msgspec
-from msgspec import inspect
+from msgspec import Meta, inspect
 
 _Record = TypeVar("_Record")
 
-_BOUNDS = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<", "multiple_of": "multiple of"}
-_RECORDS = (inspect.StructType, inspect.DataclassType)
-_LISTS = (inspect.VarTupleType, inspect.ListType)
-_COUNTED = ("whole number", "number", "list", "non-empty", "table")  # words that take an article
-_SHOWN_CHARACTERS = 100
+Count = Annotated[int, Meta(ge=1)]
+Counts = Annotated[tuple[Count, ...], Meta(min_length=1)]
+Share = Annotated[float, Meta(ge=0, lt=1)]
+
+_Table = inspect.StructType | inspect.DataclassType
+_List = inspect.VarTupleType | inspect.ListType
+_Number = inspect.IntType | inspect.FloatType
+_WITH_ARTICLE = ("whole number", "number", "list", "non-empty list", "table")
+_MAX_CHARACTERS = 100
 _MOST = 2**63  # of TOML's whole numbers
-_ALIKE = 0.65  # of `difflib`: lets through one or two wrong letters of six
+_SIMILARITY = 0.65  # of `difflib`: lets through one or two wrong letters of six
 
 
 class MisfitError(ValueError):
-    """Data that is not what a record takes; `str(error)` is one or two sentences."""
+    """Data that does not fit a record; `str(error)` is one or two sentences."""
 
 
 def convert(data: Any, kind: type[_Record]) -> _Record:
-    """Plain data, as JSON and TOML have it, as a record.
+    """Converts plain data, as JSON and TOML give it, to a record.
 
     Args:
         data: dictionaries, lists, texts, numbers, truth values, None.
-        kind: a Struct or a dataclass.
+        kind: a Struct, a dataclass, or another type that msgspec knows.
 
     Raises:
-        MisfitError: it does not fit.
+        MisfitError: the data does not fit.
     """
     try:
         return msgspec.convert(data, kind)
     except RecursionError as error:
         raise MisfitError("It is nested too deep.") from error
-    except (msgspec.ValidationError, UnicodeEncodeError) as error:  # halves of surrogates, from the command line
+    except (msgspec.ValidationError, UnicodeEncodeError) as error:  # half of a surrogate pair, from the command line
         raise MisfitError(_sentence(error, data, kind)) from error
 
 
 def from_json(data: bytes, kind: Any) -> Any:
-    """The bytes of a JSON file as a record.
+    """Converts the bytes of a JSON file to a record.
 
     Raises:
-        MisfitError: it is not JSON, or does not fit.
+        MisfitError: the bytes are not JSON, or the data does not fit.
     """
     try:
         return msgspec.json.decode(data, type=kind)
@@ -63,10 +67,10 @@ def from_json(data: bytes, kind: Any) -> Any:
 
 
 def require_usable_numbers(data: dict[str, Any]) -> None:
-    """Refuses what TOML takes for a number and no option can mean: `inf`, `nan`, and more than 64 bits.
+    """Refuses numbers that TOML takes and no option can use: `inf`, `nan`, and more than 64 bits.
 
     Raises:
-        MisfitError: it holds such a number.
+        MisfitError: the data holds such a number.
     """
     pending: list[tuple[str, Any]] = [("", data)]
     for path, value in pending:
@@ -75,9 +79,9 @@ def require_usable_numbers(data: dict[str, Any]) -> None:
         elif isinstance(value, list):
             pending += ((f"{path}[{place}]", one) for place, one in enumerate(value))
         elif isinstance(value, float) and not math.isfinite(value):
-            raise MisfitError(f"{path} received {value}. Expected a finite value.")
+            raise MisfitError(f"{path} = {value}. Expected a finite number.")
         elif isinstance(value, int) and not -_MOST <= value < _MOST:
-            raise MisfitError(f"{path} received a number of more than 64 bits. Expected a smaller one.")
+            raise MisfitError(f"{path} has more than 64 bits. Expected a smaller number.")
 
 
 def _plain(data: bytes) -> Any:
@@ -89,64 +93,81 @@ def _plain(data: bytes) -> Any:
         raise MisfitError("A number is out of range.") from error
 
 
-def takes(kind: inspect.Type, *, quote: str = "'") -> str:
-    """What a field takes, in words: `whole number ≥ 1`.
+def takes(kind: inspect.Type, *, quote: str = "'", plural: bool = False) -> str:
+    """What a field takes, in words: `whole number of at least 1`.
 
     Args:
-        kind: as `msgspec.inspect` has it.
+        kind: as `msgspec.inspect` describes it.
         quote: put around words that can be chosen.
+        plural: for the items of a list.
     """
+    s = "s" if plural else ""
     match kind:
         case inspect.LiteralType():
             return _either(f"{quote}{value}{quote}" for value in kind.values)
         case inspect.UnionType():
             others = [one for one in kind.types if not isinstance(one, inspect.NoneType)]
-            return _either(takes(one, quote=quote) for one in others)
+            return _either(takes(one, quote=quote, plural=plural) for one in others)
         case inspect.VarTupleType() | inspect.ListType():
             some = "non-empty " if kind.min_length else ""
-            return f"{some}list of {takes(kind.item_type, quote=quote)}"
+            return f"{some}list{s} of {takes(kind.item_type, quote=quote, plural=True)}"
         case inspect.IntType() | inspect.FloatType():
-            bounds = {sign: getattr(kind, name) for name, sign in _BOUNDS.items()}
-            said = ", ".join(
-                f"{sign} {bound if isinstance(bound, int) else f'{bound:g}'}"
-                for sign, bound in bounds.items()
-                if bound is not None
-            )
-            return f"{'whole number' if isinstance(kind, inspect.IntType) else 'number'} {said}".rstrip()
+            noun = "whole number" if isinstance(kind, inspect.IntType) else "number"
+            return f"{noun}{s} {_bounds(kind)}".rstrip()
         case inspect.BoolType():
             mark = quote.strip("'")  # a truth value is no text
             return f"{mark}true{mark} or {mark}false{mark}"
         case inspect.StrType():
-            return "text"
+            return f"text{s}"
         case inspect.NoneType():
             return "nothing"
         case inspect.StructType() | inspect.DataclassType() | inspect.DictType():
-            return "table"
+            return f"table{s}"
     return "a value"
 
 
 def expects(kind: Any) -> str:
-    """What a type takes, as it stands behind "Expected": `a whole number ≥ 1`."""
+    """What a type takes, as it stands behind "Expected": `a whole number of at least 1`."""
     return _expected(inspect.type_info(kind))
 
 
-def _sentence(error: ValueError, data: Any, kind: Any) -> str:
+def _bounds(kind: _Number) -> str:
+    """`of at least 1`, `from 2 to 24 and a multiple of 2`; empty when there are none."""
+    if kind.ge is not None and kind.le is not None:
+        words = [f"from {_plainly(kind.ge)} to {_plainly(kind.le)}"]
+    else:
+        bounds = {"of at least": kind.ge, "above": kind.gt, "of at most": kind.le, "below": kind.lt}
+        words = [f"{word} {_plainly(bound)}" for word, bound in bounds.items() if bound is not None]
+    if kind.multiple_of is not None:
+        words.append(f"a multiple of {_plainly(kind.multiple_of)}")
+    return " and ".join(words)
+
+
+def _plainly(number: float) -> str:
+    return str(number) if isinstance(number, int) else f"{number:g}"
+
+
+def _sentence(error: Exception, data: Any, kind: Any) -> str:
     if isinstance(error.__cause__, ValueError):  # a record's own rule, in `__post_init__`
         return f"{error.__cause__}."
-    return next(_misfits(data, inspect.type_info(kind), "", inspect.type_info(kind)), "A value is out of range.")
+    info = inspect.type_info(kind)
+    return next(_misfits(data, info, "", info), "A value is out of range.")
 
 
 def _misfits(value: Any, kind: inspect.Type, path: str, root: inspect.Type) -> Iterator[str]:
     """A sentence for every part of `value`, which is at `path`, that is not of this kind."""
     if isinstance(kind, inspect.UnionType):
-        kind = _alternative(value, kind)
-    if isinstance(kind, inspect.UnionType):
-        yield _wrong_tag(value, kind, path)
-    elif not _fits(value, kind):
-        yield f"{path or 'It'} received {_shown(value)}. Expected {_expected(kind)}."
-    elif isinstance(kind, _RECORDS):
+        kinds = _meant(value, kind)
+        if not kinds:
+            yield _wrong_tag(value, _tagged(kind), path)
+            return
+        kind = kinds[0]
+    if not _fits(value, kind):
+        received = f"{path} = {_shown(value)}" if path else f"It holds {_shown(value)}"
+        yield f"{received}. Expected {_expected(kind)}."
+    elif isinstance(kind, _Table):
         yield from _misfit_fields(value, kind, path, root)
-    elif isinstance(kind, _LISTS):
+    elif isinstance(kind, _List):
         for place, one in enumerate(value):
             yield from _misfits(one, kind.item_type, f"{path}[{place}]", root)
     elif isinstance(kind, inspect.DictType):
@@ -154,13 +175,13 @@ def _misfits(value: Any, kind: inspect.Type, path: str, root: inspect.Type) -> I
             yield from _misfits(one, kind.value_type, _joined(path, key), root)
 
 
-def _misfit_fields(value: dict[str, Any], kind: Any, path: str, root: inspect.Type) -> Iterator[str]:
-    fields = {field.encode_name: field for field in kind.fields}
-    known = {*fields, getattr(kind, "tag_field", None)}
+def _misfit_fields(value: dict[str, Any], kind: _Table, path: str, root: inspect.Type) -> Iterator[str]:
+    fields, tag = {field.encode_name: field for field in kind.fields}, getattr(kind, "tag_field", None)
+    known = {*fields, *filter(None, [tag])}
     if getattr(kind, "forbid_unknown_fields", False):
         for key in value:
             if key not in known:
-                yield f"{_joined(path, key)} is not known.{_suggestion(key, path, known - {None}, root)}"
+                yield f"{_joined(path, key)} is not known.{_suggestion(key, path, known, root)}"
     for name, field in fields.items():
         if name in value:
             yield from _misfits(value[name], field.type, _joined(path, name), root)
@@ -168,25 +189,26 @@ def _misfit_fields(value: dict[str, Any], kind: Any, path: str, root: inspect.Ty
             yield f"{_joined(path, name)} is missing. Expected {_expected(field.type)}."
 
 
-def _alternative(value: Any, union: inspect.UnionType) -> inspect.Type:
-    """That of a union's kinds which was meant; the union itself when its tables have tags and `value` has none."""
-    kinds = [kind for kind in union.types if value is not None or isinstance(kind, inspect.NoneType)]
-    tagged = [kind for kind in kinds if getattr(kind, "tag_field", None)]
+def _meant(value: Any, union: inspect.UnionType) -> list[inspect.Type]:
+    """The type of a union that was meant, first; none when its tables have tags and `value` has none of them."""
+    tagged = _tagged(union)
     if tagged and isinstance(value, dict):
-        return next((kind for kind in tagged if kind.tag == value.get(kind.tag_field)), union)
-    others = [kind for kind in kinds if not isinstance(kind, inspect.NoneType)]
-    return next((kind for kind in kinds if _fits(value, kind)), (others or union.types)[0])
+        return [kind for kind in tagged if kind.tag == value.get(kind.tag_field)]
+    return sorted(union.types, key=lambda kind: (not _fits(value, kind), isinstance(kind, inspect.NoneType)))
 
 
-def _wrong_tag(value: dict[str, Any], union: inspect.UnionType, path: str) -> str:
-    field = next(kind.tag_field for kind in union.types if getattr(kind, "tag_field", None))
-    tags = _either(sorted(repr(kind.tag) for kind in union.types if getattr(kind, "tag_field", None)))
-    received = f"received {_shown(value[field])}" if field in value else "is missing"
-    return f"{_joined(path, field)} {received}. Expected {tags}."
+def _tagged(union: inspect.UnionType) -> list[inspect.StructType]:
+    return [kind for kind in union.types if isinstance(kind, inspect.StructType) and kind.tag_field]
+
+
+def _wrong_tag(value: dict[str, Any], tables: list[inspect.StructType], path: str) -> str:
+    key = str(tables[0].tag_field)
+    received = f"= {_shown(value[key])}" if key in value else "is missing"
+    return f"{_joined(path, key)} {received}. Expected {_either(sorted(repr(table.tag) for table in tables))}."
 
 
 def _fits(value: Any, kind: inspect.Type) -> bool:
-    """Whether a value is of a kind itself; what it holds is not looked at."""
+    """Whether a value itself is of a kind; the values inside it are not looked at."""
     match kind:
         case inspect.BoolType():
             return isinstance(value, bool)
@@ -209,7 +231,7 @@ def _fits(value: Any, kind: inspect.Type) -> bool:
     return True
 
 
-def _within(value: float, kind: Any) -> bool:
+def _within(value: float, kind: _Number) -> bool:
     return (
         (kind.ge is None or value >= kind.ge)
         and (kind.gt is None or value > kind.gt)
@@ -220,10 +242,10 @@ def _within(value: float, kind: Any) -> bool:
 
 
 def _suggestion(unknown: str, table: str, own: Collection[str], root: inspect.Type) -> str:
-    """The key that was meant: of the same name in another table, or of a similar one, in this table before others."""
+    """The key that was meant: of the same name in another table, or of a similar name, in this table before others."""
     keys = sorted(_keys(root))
-    if _joined(table, unknown) in keys:  # of another table with the same name
-        return " It belongs to another family: leave it out, or begin from a recipe of that family."
+    if _joined(table, unknown) in keys:  # of another alternative of a union
+        return " It belongs to another family: leave it out, or start from a recipe of that family."
     by_name = {key.rpartition(".")[2]: key for key in reversed(keys)}
     here = {name: _joined(table, name) for name in own}
     near = by_name.get(unknown) or _nearest(unknown, here) or _nearest(unknown, by_name)
@@ -231,13 +253,13 @@ def _suggestion(unknown: str, table: str, own: Collection[str], root: inspect.Ty
 
 
 def _nearest(unknown: str, keys: dict[str, str]) -> str | None:
-    """The key whose name is most like an unknown one, whatever its case, with hyphens or without."""
-    names = difflib.get_close_matches(unknown.strip().lower().replace("-", "_"), keys, 1, cutoff=_ALIKE)
+    """The key whose name is most similar to an unknown one; case and hyphens do not count."""
+    names = difflib.get_close_matches(unknown.strip().lower().replace("-", "_"), keys, 1, cutoff=_SIMILARITY)
     return keys[names[0]] if names else None
 
 
 def _keys(kind: Any, prefix: str = "") -> set[str]:
-    """Every dotted key that has a value, in a table and in those inside it."""
+    """The dotted name of every key in a table and in the tables inside it."""
     fields = [field for one in getattr(kind, "types", (kind,)) for field in getattr(one, "fields", ())]
     inside = {f"{prefix}{field.encode_name}": field.type for field in fields}
     return set().union(*(_keys(type_, f"{key}.") or {key} for key, type_ in inside.items()))
@@ -249,19 +271,19 @@ def _joined(path: str, key: object) -> str:
 
 def _expected(kind: inspect.Type) -> str:
     words = takes(kind)
-    return f"a {words}" if words.startswith(_COUNTED) else words
+    return f"a {words}" if words.startswith(_WITH_ARTICLE) else words
 
 
 def _shown(value: Any) -> str:
-    """A value as TOML and JSON have it; not endless."""
+    """A value as TOML and JSON write it, cut off after 100 characters."""
     is_plain = isinstance(value, str | int | float) and not isinstance(value, bool)
     try:
         text = repr(value) if is_plain else json.dumps(value, ensure_ascii=False, default=str)
     except ValueError:  # Python writes no more than 4,300 digits
         return "a number of thousands of digits"
-    return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}…"
+    return text if len(text) <= _MAX_CHARACTERS else f"{text[:_MAX_CHARACTERS]}…"
 
 
-def _either(words: Any) -> str:
+def _either(words: Iterable[str]) -> str:
     *first, last = words
     return f"{', '.join(first)} or {last}" if first else last

@@ -69,7 +69,7 @@ def test_options_that_contradict_each_other(options, message):
             [".", "--teacher", "cifar10", "--fit", "pad"],
             r"pixels \(crop\)\. Expected those of the run, images of 32 × 32 pixels \(pad\): train a teacher",
         ),
-        ([".", "--set", "fit=contain"], r"fit received 'contain'\. Expected 'crop', 'pad' or 'stretch'\."),
+        ([".", "--set", "fit=contain"], r"fit = 'contain'\. Expected 'crop', 'pad' or 'stretch'\."),
         ([".", "--name", "a/b"], r"Received the run's name 'a/b'"),
         ([".", "--runs", "{runs}", "--name", "done"], r"done' holds a run already"),
         (

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 import synthetic
-from lince.networks import families as models
-from lince.networks import whitening
+from lince.networks import models, whitening
+from lince.networks.pooled import STEM, Pooled
 from lince.training import optimizers
-from lince.training.recipe import Pooled, Train
+from lince.training.recipe import Train
 from lince.types import ImageSpec
 
 FLOOR = Pooled(stages=((8,),)).stem_floor
@@ -81,7 +81,7 @@ def test_what_is_published_has_learned(kind, precision):
     """After twenty steps: the folded float32 network is well above chance, as the one that was trained is."""
     recipe, labels = Pooled(stem=24, stages=((16, 16), (32, 32))), np.arange(96) % 3
     trained = models.build(recipe, spec=ImageSpec(), num_classes=3, precision=precision, seed=0)
-    models.initialise_from(TRAINING[kind], trained, recipe)
+    recipe.initialise_from(TRAINING[kind], trained)
     options = Train(epochs=1, batch_size=32, learning_rate=0.2, optimizer="muon")
     trained.compile(optimizers.create(options), "categorical_crossentropy", jit_compile=False)
     rng = np.random.default_rng(0)
@@ -92,7 +92,7 @@ def test_what_is_published_has_learned(kind, precision):
     published = models.build(recipe, spec=ImageSpec(), num_classes=3, precision="float32", seed=1, folded=True)
     models.fold(trained, published)
     accuracy, expected = (_accuracy(network, VALIDATION[kind]) for network in (published, trained))
-    assert abs(trained.get_layer(models.STEM).get_weights()[1]).max() < 0.1
+    assert abs(trained.get_layer(STEM).get_weights()[1]).max() < 0.1
     assert accuracy >= 0.6
     assert accuracy == pytest.approx(expected, abs=0.02 if precision == "float32" else 0.1)
 

@@ -16,8 +16,8 @@ from lince.errors import DataError, RecipeError, ResumeError, TrainingError
 from lince.evaluation import accuracy
 from lince.inference.classifier import Classifier
 from lince.model_file import artifact
-from lince.networks import families as models
-from lince.networks.families import normalised_to_logits
+from lince.networks import models
+from lince.networks.models import normalised_to_logits
 from lince.publishing import ensemble
 from lince.quantization import flatbuffer_inference, quantizer
 from lince.reporting.run_report import write_run_report

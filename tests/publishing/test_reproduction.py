@@ -14,7 +14,7 @@ from lince import pipeline
 from lince.data.progress import silent
 from lince.errors import TrainingError
 from lince.evaluation import accuracy
-from lince.networks.families import float_predict
+from lince.networks.models import float_predict
 from lince.publishing.reproduction import _is_beyond, require_reproduced
 from lince.runs.run_folder import RunFolder
 from lince.training import checkpoint, recipes

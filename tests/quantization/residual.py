@@ -3,7 +3,8 @@
 import keras
 from keras import layers
 
-from lince.networks.families import LOGITS, NORMALISE, PIXEL_OFFSET, PIXEL_SCALE
+from lince.networks.family import PIXEL_OFFSET, PIXEL_SCALE
+from lince.networks.models import LOGITS, NORMALISE
 
 
 def build(*, size: int = 16, classes: int = 3, seed: int = 0) -> keras.Model:

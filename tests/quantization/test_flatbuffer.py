@@ -12,7 +12,7 @@ from ai_edge_quantizer import recipe as quantizer_recipes
 
 import synthetic
 from lince.errors import QuantizationError
-from lince.networks.families import normalised_to_logits
+from lince.networks.models import normalised_to_logits
 from lince.quantization import flatbuffer
 from lince.quantization.export import export
 

@@ -8,9 +8,9 @@ import synthetic
 from lince import metrics
 from lince.errors import QuantizationError
 from lince.inference.classifier import Network
-from lince.networks import families as models
+from lince.networks import models
+from lince.networks.vgg import Vgg
 from lince.quantization.quantizer import quantize
-from lince.training.recipe import Vgg
 from lince.types import ImageSpec
 
 

@@ -29,8 +29,20 @@ def test_every_image_error_has_a_client_status():
         ("GET", "/page/../app.py", 404, "not_found", "nothing at"),
         ("GET", "/predict", 405, "method_not_allowed", "GET is not answered at '/predict'"),
         ("POST", "/model", 405, "method_not_allowed", "POST is not answered at '/model'"),
-        ("POST", "/predict?top=0", 422, "invalid_parameter", "'top' received '0'. Expected a whole number ≥ 1"),
-        ("POST", "/predict?top=all", 422, "invalid_parameter", "'top' received 'all'. Expected a whole number ≥ 1"),
+        (
+            "POST",
+            "/predict?top=0",
+            422,
+            "invalid_parameter",
+            "'top' received '0'. Expected a whole number of at least 1",
+        ),
+        (
+            "POST",
+            "/predict?top=all",
+            422,
+            "invalid_parameter",
+            "'top' received 'all'. Expected a whole number of at least 1",
+        ),
         ("POST", "/predict?logits=2", 422, "invalid_parameter", "'logits' received '2'. Expected true or false"),
     ],
 )

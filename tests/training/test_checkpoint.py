@@ -10,11 +10,12 @@ import pytest
 
 import synthetic
 from lince.errors import ResumeError, TrainingError
-from lince.networks import families as models
+from lince.networks import models
+from lince.networks.pooled import Pooled
+from lince.networks.vgg import Vgg
 from lince.training import checkpoint
 from lince.training.checkpoint import Checkpoint
 from lince.training.optimizers import Muon
-from lince.training.recipe import Pooled, Vgg
 from lince.types import EpochRecord, ImageSpec
 
 HISTORY = (
@@ -33,7 +34,7 @@ def small(*, width: int = 8, seed: int = 0) -> keras.Model:
 
 def normalised(*, seed: int = 0) -> keras.Model:
     """A compiled network with batch norm, dropout and a stem that is not trained, moved by momentum."""
-    recipe = Pooled(stem=6, stages=((8, 8),), dropout=0.5)
+    recipe = Pooled(stem=6, stages=((8, 8),))
     model = models.build(recipe, spec=ImageSpec(), num_classes=3, precision="float32", seed=seed)
     model.compile(Muon(0.1), "categorical_crossentropy", jit_compile=False)
     return model

@@ -20,13 +20,13 @@ import numpy as np
 from lince import data
 from lince.types import ImageSpec
 from lince.training import checkpoint, loop, recipes
-from lince.networks import families as models
+from lince.networks import models
 from lince.training.augmentation.affine import augment
 from lince.networks.batch_norm import BatchNorm
 from lince.training.loss import compile_model
 
 assert keras.backend.backend() == "jax"
-model = "model={family = 'pooled', stem = 6, stages = [[8, 8]], dropout = 0.1}"
+model = "model={family = 'pooled', stem = 6, stages = [[8, 8]]}"
 options = ["train.epochs=1", "train.batch_size=16", "train.optimizer=muon", "train.learning_rate=0.1"]
 recipe = recipes.load(sys.argv[2], [model, *options])
 images = data.load(sys.argv[1], ImageSpec(), seed=0).train

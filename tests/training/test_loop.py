@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 
 from lince.errors import RecipeError, TrainingError
-from lince.networks import families as models
+from lince.networks import models
 from lince.training import checkpoint, loop
+from lince.training.augmentation.options import Augment
 from lince.training.checkpoint import Checkpoint
 from lince.training.loop import finished, kept_epoch
-from lince.training.recipe import Augment, Recipe, Train
+from lince.training.recipe import Recipe, Train
 from lince.training.schedule import ByEpochs, BySeconds
 from lince.types import EpochRecord, Split
 

@@ -4,9 +4,10 @@ import keras
 import numpy as np
 import pytest
 
-from lince.networks import families as models
+from lince.networks import models
+from lince.networks.pooled import Pooled
 from lince.training import loss as objective
-from lince.training.recipe import Pooled, Train
+from lince.training.recipe import Train
 from lince.types import ImageSpec
 
 LABELS = np.arange(6) % 3

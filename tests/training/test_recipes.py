@@ -7,8 +7,12 @@ from pathlib import Path
 import pytest
 
 from lince.errors import RecipeError
+from lince.networks.pooled import Pooled
+from lince.networks.resnet import ResNet
+from lince.networks.vgg import Vgg
 from lince.training import recipes
-from lince.training.recipe import Augment, Phase, Pooled, ResNet, Vgg
+from lince.training.augmentation.options import Augment
+from lince.training.recipe import Phase
 from lince.types import ImageSpec
 
 MINIMAL = """
@@ -83,7 +87,7 @@ class TestLoad:
         """The table `[model]` is read as its family has it; what is left out has the family's default."""
         train = ["train.optimizer=muon", "train.phases=[{until = 0.5, image_size = 24}]"]
         pooled = recipes.load(mine, ["model={family = 'pooled', stages = [[8], [16, 16]]}", *train])
-        assert Pooled(stem=24, stem_floor=5e-4, stages=((8,), (16, 16)), shortcut=False, dropout=0.0) == pooled.model
+        assert Pooled(stem=24, stem_floor=0.01, stages=((8,), (16, 16)), shortcut=False) == pooled.model
         assert ((Phase(until=0.5, image_size=24),), "muon") == (pooled.train.phases, pooled.train.optimizer)
         resnet = recipes.load(mine, ["model={family = 'resnet', stages = [8, 16]}"])
         assert ResNet(stages=(8, 16), blocks=1) == resnet.model
@@ -169,121 +173,209 @@ class TestMistakes:
             recipes.load(mine, ["train.epochs.more=5"])
 
     @pytest.mark.parametrize(
-        ("override", "match"),
+        ("override", "sentence"),
         [
-            ("momentum=0.9", r"momentum is not known\."),
-            ("train.epoch=5", r"train\.epoch is not known\."),
-            ("model.depth=5", r"model\.depth is not known\."),
-            ("augment.shear=8", r"augment\.shear is not known\."),
-            ("quantize.bits=4", r"quantize\.bits is not known\."),
-            ("calibrate.bins=15", r"calibrate\.bins is not known\."),
-            ("model.family=vit", r"model\.family received 'vit'\. Expected 'pooled', 'resnet' or 'vgg'"),
-            ("train.epochs=0", r"train\.epochs received .* Expected a whole number.* ≥ 1"),
-            ("train.epochs=many", r"train\.epochs received .* Expected a whole number"),
-            ("train.epochs=2.5", r"train\.epochs received .* Expected a whole number"),
-            ("train.batch_size=0", r"train\.batch_size received .* Expected a whole number.* ≥ 1"),
-            ("train.learning_rate=0", r"train\.learning_rate received .* Expected a number.* > 0"),
-            ("train.learning_rate=nan", r"train\.learning_rate received .* Expected a number.* > 0"),
-            ("train.patience=-1", r"train\.patience received .* Expected a whole number.* ≥ 0"),
-            ("train.warmup=1", r"train\.warmup received .* Expected a number.* < 1"),
-            ("train.label_smoothing=-0.1", r"train\.label_smoothing received .* Expected a number.* ≥ 0"),
-            ("train.class_balance=1.5", r"train\.class_balance received .* Expected a number.* ≤ 1"),
-            ("train.epoch=3", r"train\.epoch is not known\. Did you mean 'train\.epochs'\?"),
-            ("epochs=3", r"epochs is not known\. Did you mean 'train\.epochs'\?"),
-            ("model.blocs=[]", r"Did you mean 'model\.blocks'\?"),
-            ("model.stem=8", r"model\.stem is not known\. It belongs to another family: leave it out, or"),
+            (
+                "momentum=0.9",
+                "momentum is not known. Expected one of augment, calibrate, fit, image_size, model, name, "
+                "quantize, train.",
+            ),
+            ("train.epoch=5", "train.epoch is not known. Did you mean 'train.epochs'?"),
+            (
+                "model.depth=5",
+                "model.depth is not known. Expected one of block_dropout, blocks, dense, dense_dropout, family.",
+            ),
+            (
+                "augment.shear=8",
+                "augment.shear is not known. Expected one of blur, cutmix, cutout, degraded, fade, "
+                "horizontal_flip, noise, rotation_degrees, teacher_translate, translate, zoom.",
+            ),
+            (
+                "quantize.bits=4",
+                "quantize.bits is not known. Expected one of calibration_images, fallback, max_drop_points, "
+                "max_float_layers, ranges.",
+            ),
+            ("calibrate.bins=15", "calibrate.bins is not known. Expected one of abstain, coverage."),
+            ("model.family=vit", "model.family = 'vit'. Expected 'pooled', 'resnet' or 'vgg'."),
+            ("train.epochs=0", "train.epochs = 0. Expected a whole number of at least 1."),
+            ("train.epochs=many", "train.epochs = 'many'. Expected a whole number of at least 1."),
+            ("train.epochs=2.5", "train.epochs = 2.5. Expected a whole number of at least 1."),
+            ("train.batch_size=0", "train.batch_size = 0. Expected a whole number of at least 1."),
+            ("train.learning_rate=0", "train.learning_rate = 0. Expected a number above 0."),
+            ("train.learning_rate=nan", "train.learning_rate = nan. Expected a finite number."),
+            ("train.patience=-1", "train.patience = -1. Expected a whole number of at least 0."),
+            (
+                "train.label_smoothing=-0.1",
+                "train.label_smoothing = -0.1. Expected a number of at least 0 and below 1.",
+            ),
+            ("train.class_balance=1.5", "train.class_balance = 1.5. Expected a number from 0 to 1."),
+            ("train.epoch=3", "train.epoch is not known. Did you mean 'train.epochs'?"),
+            ("epochs=3", "epochs is not known. Did you mean 'train.epochs'?"),
+            ("model.blocs=[]", "model.blocs is not known. Did you mean 'model.blocks'?"),
+            (
+                "model.stem=8",
+                "model.stem is not known. It belongs to another family: leave it out, or start from a recipe of "
+                "that family.",
+            ),
             (
                 "train.zzz=3",
-                r"train\.zzz is not known\. Expected one of batch_size, class_balance, epochs,",
+                "train.zzz is not known. Expected one of batch_size, class_balance, epochs, label_smoothing, "
+                "learning_rate, optimizer, patience, phases, precision, repeats, replicate, schedule, "
+                "teacher_cached, teacher_temperature, teacher_weight, validation_fraction.",
             ),
-            ("train.teacher_weight=2", r"train\.teacher_weight received .* Expected a number.* ≤ 1"),
-            ("train.teacher_temperature=0", r"train\.teacher_temperature received .* Expected a number.* > 0"),
+            ("train.teacher_weight=2", "train.teacher_weight = 2. Expected a number from 0 to 1."),
+            ("train.teacher_temperature=0", "train.teacher_temperature = 0. Expected a number above 0."),
+            ("train.schedule=step", "train.schedule = 'step'. Expected 'constant', 'cosine' or 'linear'."),
             (
-                "train.schedule=step",
-                r"train\.schedule received 'step'\. Expected 'constant', 'cosine' or 'linear'",
+                "train.phases=[{until = 0.5}]",
+                "train.phases[0].image_size is missing. Expected a whole number from 8 to 1024.",
             ),
-            ("train.phases=[{until = 0.5}]", r"train\.phases\[0\]\.image_size is missing\. Expected a whole number"),
             (
                 "train.phases=[{until = 0.5, image_size = 8}, {until = 0.5, image_size = 16}]",
-                r"phases end at \[0\.5, 0\.5\] of the training; put them in order, each ending after the one before",
+                "train.phases end at [0.5, 0.5]. Expected shares in rising order: let each phase end after the one "
+                "before.",
             ),
             (
                 "train.phases=[{until = 0.5, image_size = 64}]",
-                r"phases has images of 64 pixels; use at most image_size=32",
+                "train.phases[0].image_size = 64. Expected at most image_size = 32.",
             ),
-            ("train.phases=[{until = 0.5, image_size = 16}]", r"family 'vgg' takes images of one size only"),
-            ("train.validation_fraction=1", r"train\.validation_fraction received .* Expected a number.* < 1"),
-            ("train.validation_fraction=0", r"train\.validation_fraction received .* Expected a number.* > 0"),
             (
-                "train.precision=float16",
-                r"train\.precision received 'float16'\. Expected 'auto', 'bfloat16' or 'float32'",
+                "train.phases=[{until = 0.5, image_size = 16}]",
+                "train.phases with model.family = 'vgg'. Expected none, since a network of this family takes "
+                "images of one size: leave them out.",
             ),
-            ("augment.zoom=1", r"augment\.zoom received .* Expected a number.* < 1"),
-            ("augment.rotation_degrees=181", r"augment\.rotation_degrees received .* Expected a number.* ≤ 180"),
+            ("train.validation_fraction=1", "train.validation_fraction = 1. Expected a number above 0 and below 1."),
+            ("train.validation_fraction=0", "train.validation_fraction = 0. Expected a number above 0 and below 1."),
+            ("train.precision=float16", "train.precision = 'float16'. Expected 'auto', 'bfloat16' or 'float32'."),
+            ("augment.zoom=1", "augment.zoom = 1. Expected a number of at least 0 and below 1."),
+            ("augment.rotation_degrees=181", "augment.rotation_degrees = 181. Expected a number from 0 to 180."),
             (
                 "augment.horizontal_flip=true",
-                r"augment\.horizontal_flip received true\. Expected 'alternating', 'none' or 'random'",
+                "augment.horizontal_flip = true. Expected 'alternating', 'none' or 'random'.",
             ),
-            ("augment.translate=-1", r"augment\.translate received .* Expected a whole number.* ≥ 0"),
-            ("augment.translate=32", r"augment\.translate=32 leaves nothing of images of 32 pixels; lower it"),
-            ("train.optimizer='Muon'", "which batch norm must undo"),
-            ("train.optimizer='muon'", r"which batch norm must undo, and family 'vgg' has none; use 'adam', or"),
-            ("augment.cutout=40", r"augment\.cutout=40 leaves nothing of images of 32 pixels; lower it"),
-            ("model.dense=[0]", r"model\.dense\[0\] received .* Expected a whole number.* ≥ 1"),
-            ("model.dense_dropout=1", r"model\.dense_dropout received .* Expected a number.* < 1"),
+            ("augment.translate=-1", "augment.translate = -1. Expected a whole number of at least 0."),
+            (
+                "augment.translate=32",
+                "augment.translate = 32. Expected less than image_size = 32, so that a part of the image is left.",
+            ),
+            (
+                "train.optimizer='Muon'",
+                "train.optimizer = 'Muon' with model.family = 'vgg'. Expected another optimiser such as 'adam': "
+                "Muon rescales kernels, which only a batch norm undoes, and this family has none.",
+            ),
+            (
+                "train.optimizer='muon'",
+                "train.optimizer = 'muon' with model.family = 'vgg'. Expected another optimiser such as 'adam': "
+                "Muon rescales kernels, which only a batch norm undoes, and this family has none.",
+            ),
+            (
+                "augment.cutout=40",
+                "augment.cutout = 40. Expected less than image_size = 32, so that a part of the image is left.",
+            ),
+            ("model.dense=[0]", "model.dense[0] = 0. Expected a whole number of at least 1."),
+            ("model.dense_dropout=1", "model.dense_dropout = 1. Expected a number of at least 0 and below 1."),
             (
                 "quantize.calibration_images=0",
-                r"quantize\.calibration_images received .* Expected a whole number.* ≥ 1",
+                "quantize.calibration_images = 0. Expected a whole number of at least 1.",
             ),
+            ("quantize.fallback=['int4']", "quantize.fallback[0] = 'int4'. Expected 'dynamic', 'int16' or 'mixed'."),
+            ("quantize.max_drop_points=-1", "quantize.max_drop_points = -1. Expected a number from 0 to 100."),
+            ("quantize.max_drop_points=inf", "quantize.max_drop_points = inf. Expected a finite number."),
+            ("calibrate.coverage=1", "calibrate.coverage = 1. Expected a number above 0 and below 1."),
+            ("calibrate.abstain=1", "calibrate.abstain = 1. Expected a number of at least 0 and below 1."),
+            ("image_size=7", "image_size = 7. Expected a whole number from 8 to 1024."),
+            ("image_size=1025", "image_size = 1025. Expected a whole number from 8 to 1024."),
+            ("model.block_dropout=[0.1]", "model.block_dropout has 1 rate for 2 blocks. Expected one rate per block."),
+            ("model=5", "model = 5. Expected a table."),
             (
-                "quantize.fallback=['int4']",
-                r"quantize\.fallback\[0\] received 'int4'\. Expected 'dynamic', 'int16' or 'mixed'",
+                "model={family = 'pooled', stages = []}",
+                "model.stages = []. Expected a non-empty list of non-empty lists of whole numbers of at least 1.",
             ),
-            ("quantize.max_drop_points=-1", r"quantize\.max_drop_points received .* Expected a number.* ≥ 0"),
-            ("quantize.max_drop_points=inf", r"quantize\.max_drop_points received .* Expected a number.* ≤ 100"),
-            ("calibrate.coverage=1", r"calibrate\.coverage received .* Expected a number.* < 1"),
-            ("calibrate.abstain=1", r"calibrate\.abstain received .* Expected a number.* < 1"),
-            ("image_size=7", r"image_size received .* Expected a whole number.* ≥ 8"),
-            ("image_size=1025", r"image_size received .* Expected a whole number.* ≤ 1024"),
-            ("model.block_dropout=[0.1]", r"2 blocks but 1 values in block_dropout; give one rate per block"),
-            ("model=5", r"model received 5\. Expected a table"),
-            ("model={family = 'pooled', stages = []}", r"model\.stages received \[\]\. Expected a non-empty list"),
             (
                 "model={family = 'pooled', stages = [[]]}",
-                r"model\.stages\[0\] received \[\]\. Expected a non-empty list",
+                "model.stages[0] = []. Expected a non-empty list of whole numbers of at least 1.",
             ),
             (
                 "model={family = 'pooled', stages = [[8]], stem = 7}",
-                r"model\.stem received 7\. Expected a whole number .*multiple of 2",
+                "model.stem = 7. Expected a whole number from 2 to 24 and a multiple of 2.",
             ),
             (
                 "model={family = 'pooled', stages = [[8]], stem = 26}",
-                r"model\.stem received .* Expected a whole number.* ≤ 24",
+                "model.stem = 26. Expected a whole number from 2 to 24 and a multiple of 2.",
             ),
-            ("model={family = 'resnet', stages = []}", r"model\.stages received \[\]\. Expected a non-empty list"),
+            (
+                "model={family = 'resnet', stages = []}",
+                "model.stages = []. Expected a non-empty list of whole numbers of at least 1.",
+            ),
             (
                 "model={family = 'pooled', stages = [[8], [8, 8, 16]], shortcut = true}",
-                r"stage 2 begins with 8 channels and ends with 16, which a shortcut cannot add; make them equal",
+                "model.stages: stage 2 begins with 8 channels and ends with 16. Expected equal numbers, which a "
+                "shortcut can add: make them equal, or set model.shortcut to false.",
+            ),
+            ("model.blocks=8", "model.blocks = 8. Expected a list of lists of whole numbers of at least 1."),
+            ("image_size=9223372036854775808", "image_size has more than 64 bits. Expected a smaller number."),
+            ("train.epochs=1e999", "train.epochs = inf. Expected a finite number."),
+            (
+                "model.dense=[9223372036854775807]",
+                "model has 9.44e+21 weights. Expected at most 536,870,912: use fewer or smaller layers.",
+            ),
+            (
+                "model.blocks=[[8], [16, 9223372036854775807]]",
+                "model has 1.08e+22 weights. Expected at most 536,870,912: use fewer or smaller layers.",
+            ),
+            (
+                "model.dense=[40000, 20000]",
+                "model has 8.41e+08 weights. Expected at most 536,870,912: use fewer or smaller layers.",
+            ),
+            (
+                "model={family = 'pooled', stages = [[8], [65536, 65536]]}",
+                "model has 3.87e+10 weights. Expected at most 536,870,912: use fewer or smaller layers.",
+            ),
+            (
+                "model={family = 'resnet', stages = [8, 16384, 16384]}",
+                "model has 7.52e+09 weights. Expected at most 536,870,912: use fewer or smaller layers.",
+            ),
+            (
+                "model={family = 'resnet', stages = [8], blocks = 9223372036854775807}",
+                "model.blocks = 9223372036854775807. Expected a whole number from 1 to 200.",
+            ),
+            (
+                "model={family = 'resnet', stages = [1, 1, 1, 1, 1, 1], blocks = 200}",
+                "model has 2,406 layers. Expected at most 2,000: use fewer.",
+            ),
+            (
+                "train.batch_size=9223372036854775807",
+                "train.batch_size = 9223372036854775807. Expected at most 65536 for images of 32 × 32 pixels.",
+            ),
+            (
+                "train.batch_size=65537",
+                "train.batch_size = 65537. Expected at most 65536 for images of 32 × 32 pixels.",
+            ),
+            ("train.phases=5", "train.phases = 5. Expected a list of tables."),
+            (
+                "train.phases=[{until = 0.5, image_size = 4}]",
+                "train.phases[0].image_size = 4. Expected a whole number from 8 to 1024.",
             ),
         ],
     )
-    def test_keys_and_values(self, mine, override, match):
-        """The sentence names the recipe, the key and what was expected there."""
-        with pytest.raises(RecipeError, match=rf"Recipe '.*mine\.toml': .*{match}.*"):
+    def test_keys_and_values(self, mine, override, sentence):
+        """The sentence names the recipe and the key, what was received and what was expected."""
+        with pytest.raises(RecipeError) as caught:
             recipes.load(mine, [override])
+        assert f"Recipe {str(mine)!r}: {sentence}" == str(caught.value)
 
     def test_missing_keys(self, tmp_path):
         """What has no default must be named."""
         path = tmp_path / "short.toml"
         path.write_text('[model]\nfamily = "vgg"\n')
-        with pytest.raises(RecipeError, match=r"short\.toml': model\.blocks is missing\. Expected a list of list"):
+        with pytest.raises(RecipeError, match=r"short\.toml': model\.blocks is missing\. Expected a list of lists"):
             recipes.load(path)
 
     def test_more_blocks_than_the_image_has_halves(self, mine):
         """Each block halves the image; the sentence says how many it can take."""
         blocks = ["model.blocks=[[8], [8], [8], [8]]", "model.block_dropout=[0, 0, 0, 0]", "image_size=8"]
         with pytest.raises(
-            RecipeError, match=r"halves images of 8 pixels to nothing, it takes 16 or more; use fewer blocks or stages"
+            RecipeError, match=r"image_size = 8\. Expected at least 16, since the network halves smaller"
         ):
             recipes.load(mine, blocks)
         assert recipes.load(mine, [*blocks[:2], "image_size=16"])
@@ -292,14 +384,16 @@ class TestMistakes:
         """A stem of 2 × 2 takes a pixel off before the first stage halves the image; a phase counts as much."""
         phase = "train.phases=[{until = 0.5, image_size = SIZE}]"
         model = "model={family = 'pooled', stages = [[8], [8], [8], [8]]}"
-        with pytest.raises(RecipeError, match=r"halves images of 16 pixels to nothing, it takes 17 or more"):
+        with pytest.raises(RecipeError, match=r"train\.phases\[0\]\.image_size = 16\. Expected at least 17, since"):
             recipes.load(mine, [model, phase.replace("SIZE", "16")])
         assert recipes.load(mine, [model, phase.replace("SIZE", "17")])
 
     def test_cached_teacher_of_drawn_views(self, mine):
         """A teacher that is asked once is not asked about views drawn in each step."""
         overrides = ["train.teacher_cached=true", "augment.teacher_translate=1"]
-        with pytest.raises(RecipeError, match=r"not about those that augment\.teacher_translate=1 draws; set one"):
+        with pytest.raises(
+            RecipeError, match=r"augment\.teacher_translate = 1 with train\.teacher_cached = true\. Expected one"
+        ):
             recipes.load(mine, overrides)
         assert recipes.load(mine, overrides[:1]).train.teacher_cached
 
@@ -307,6 +401,6 @@ class TestMistakes:
         """A table from a run folder is named by its file."""
         table = recipes.to_table(recipes.load(mine)) | {"image_size": 4}
         with pytest.raises(
-            RecipeError, match=r"Recipe 'runs/x/run\.json': image_size received 4\. Expected a whole number ≥ 8"
+            RecipeError, match=r"Recipe 'runs/x/run\.json': image_size = 4\. Expected a whole number from 8 to 1024"
         ):
             recipes.from_table(table, source="runs/x/run.json")

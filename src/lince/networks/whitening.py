@@ -48,7 +48,7 @@ def filters(covariance: Float64[np.ndarray, "12 12"], *, count: int, floor: floa
     variances, directions = np.linalg.eigh(covariance)
     variances, directions = variances[::-1].clip(min=0), directions[:, ::-1]
     varies = variances > _ROUNDING_VARIANCE
-    mean = np.mean(np.diag(covariance))
+    mean = float(np.mean(np.diag(covariance)))
     if not varies.any():  # images of one colour: nothing to make equal, and nothing to learn
         varies, mean = np.ones_like(varies), 1.0
     scaled = (directions / np.sqrt(variances + floor * mean))[:, varies][:, : count // 2]

@@ -16,7 +16,8 @@ from keras import layers
 
 from lince import data
 from lince.errors import RecipeError
-from lince.networks.families import LOGITS, NORMALISE, PIXEL_OFFSET, PIXEL_SCALE, normalised_to_logits
+from lince.networks.family import PIXEL_OFFSET, PIXEL_SCALE
+from lince.networks.models import LOGITS, NORMALISE, normalised_to_logits
 from lince.publishing.publish import save_trained, trained_model
 from lince.runs.run_folder import Member, RunFolder, RunRecord
 from lince.training import backend, recipes
@@ -66,7 +67,7 @@ def merge(models: Sequence[keras.Model]) -> keras.Model:
     """One network that answers with the mean of the logits of several.
 
     Args:
-        models: built by `families.build` and folded, for the same images and classes.
+        models: built by `models.build` and folded, for the same images and classes.
 
     Returns:
         Keras model of the same ends. Dense layers are divided by their number, so that an addition makes the mean.

@@ -20,8 +20,8 @@ from lince.model_file import artifact, golden
 from lince.model_file.artifact import Artifact
 from lince.model_file.golden import Golden
 from lince.model_file.manifest import Arithmetic, Attempt, Manifest, RunReport, Sensitivity
-from lince.networks import families as models
-from lince.networks.families import float_predict
+from lince.networks import models
+from lince.networks.models import float_predict
 from lince.publishing import acceptance
 from lince.publishing.acceptance import Answers, Judgement
 from lince.publishing.model_card import write_card

@@ -5,7 +5,7 @@ from jaxtyping import Float32
 
 from lince.errors import TrainingError
 from lince.evaluation import accuracy
-from lince.networks import families as models
+from lince.networks import models
 from lince.text import quantity, share
 from lince.training import advice, checkpoint
 from lince.training.checkpoint import Checkpoint
@@ -23,7 +23,7 @@ _ROUNDED, _ROUNDED_IMAGES = 0.05, 3
 def require_reproduced(run: Run, probabilities: Float32[np.ndarray, "n k"]) -> None:
     """Refuses a network whose answers to the validation images are not those of the epoch that was kept.
 
-    The network that is published has no batch norm: `families.fold` multiplies it into the convolutions, which is exact
+    The network that is published has no batch norm: `models.fold` multiplies it into the convolutions, which is exact
     as long as the numbers are of ordinary size. Where training diverged they are not. A run in bfloat16 is compared
     with the network as it was trained, but in float32. An ensemble has no epochs, and is not compared.
 

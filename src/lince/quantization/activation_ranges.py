@@ -8,7 +8,7 @@ from ai_edge_litert.interpreter import Interpreter
 from jaxtyping import Float32, UInt8
 
 from lince.model_file.manifest import RangeMethod
-from lince.networks.families import PIXEL_OFFSET, PIXEL_SCALE
+from lince.networks.family import PIXEL_OFFSET, PIXEL_SCALE
 from lince.quantization.export import INPUT, FloatNetwork
 
 Ranges = dict[str, dict[str, np.ndarray]]

@@ -11,7 +11,7 @@ import keras
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.tools import flatbuffer_utils
 
-from lince.networks.families import LOGITS, normalised_to_logits
+from lince.networks.models import LOGITS, normalised_to_logits
 
 INPUT = "pixels"
 
@@ -58,7 +58,7 @@ def export(model: keras.Model) -> FloatNetwork:
     """Exports the part of a model that is quantised.
 
     Args:
-        model: built by `families.build`, float32.
+        model: built by `models.build`, float32.
     """
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "float.tflite"

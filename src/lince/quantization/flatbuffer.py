@@ -8,7 +8,7 @@ from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.tools import flatbuffer_utils
 
 from lince.errors import QuantizationError
-from lince.networks.families import PIXEL_SCALE
+from lince.networks.family import PIXEL_SCALE
 from lince.quantization import flatbuffer_writer
 from lince.quantization.export import kind_of
 

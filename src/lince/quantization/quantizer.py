@@ -29,7 +29,7 @@ def quantize(
     """Quantises weights (per channel) and activations (from their observed ranges) to int8.
 
     Args:
-        model: built by `families.build`, float32.
+        model: built by `models.build`, float32.
         calibration_images: u8[N,H,W,3], of the training split only.
         method: how observed values become ranges.
 

@@ -10,13 +10,14 @@ import keras
 import numpy as np
 
 from lince.errors import TrainingError
-from lince.networks import families as models
+from lince.networks import models
 from lince.system import machine
 from lince.training import advice, checkpoint, optimizers
 from lince.training import loss as objective
+from lince.training.augmentation.options import Augment
 from lince.training.checkpoint import Checkpoint
 from lince.training.distillation.teacher import Teacher
-from lince.training.recipe import Augment, Train
+from lince.training.recipe import Train
 from lince.training.schedule import ByEpochs, Pace
 from lince.training.step import Trainer
 from lince.types import EpochRecord, ImageSpec, Split
@@ -52,7 +53,7 @@ def fit(
     the weights to keep: with `patience` the best, without it the last.
 
     Args:
-        model: built by `families.build`; it is compiled here.
+        model: built by `models.build`; it is compiled here.
         train, validation: images u8[N,H,W,3] and labels.
         recipe: the loop's hyper-parameters.
         augmentation: applied to training images.

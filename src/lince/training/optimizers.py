@@ -136,10 +136,7 @@ def learning_rate(recipe: Train, *, done: float) -> float:
         done: the share of all steps that are done, 0 to 1.
 
     Returns:
-        The step size: rising from 0 while `done` is below `warmup`, then falling to 0, or constant.
+        The step size: constant, or falling to 0.
     """
-    if done < recipe.warmup:
-        return recipe.learning_rate * done / recipe.warmup
-    rest = (done - recipe.warmup) / (1 - recipe.warmup)
-    shape = {"constant": 1.0, "linear": 1 - rest, "cosine": 0.5 * (1 + math.cos(math.pi * rest))}
+    shape = {"constant": 1.0, "linear": 1 - done, "cosine": 0.5 * (1 + math.cos(math.pi * done))}
     return recipe.learning_rate * shape[recipe.schedule]

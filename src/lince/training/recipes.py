@@ -1,12 +1,14 @@
 """Reads recipes: by name or path, with overrides, from TOML files and from the records of runs.
 
-Overrides come as `key=value` with dotted keys: `train.epochs=5`. Every mistake is one sentence that names the key.
+An override is `key=value` with a dotted key: `train.epochs=5`. Every error names the key, what it received and what was
+expected: `Recipe 'mine.toml': train.epochs = 0. Expected a whole number of at least 1.`
 """
 
 import difflib
 import tomllib
 from collections.abc import Sequence
 from importlib import resources
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +19,9 @@ from lince.errors import RecipeError
 from lince.system.files import read_bounded
 from lince.training.recipe import Recipe
 
-_TOML = "Expected lines such as [train], epochs = 5 or optimizer = 'adam', each key once."
-_MAX_SEARCHED_LINES = 200  # those that ship have 60; reading 16 kB 200 times takes 2 s
-_SHOWN_CHARACTERS = 100
-_MAX_RECIPE_BYTES = 2**14  # those that ship have 2 kB; one long dotted key takes tomllib 0.6 s here, 9 s at 64 kB
+_MAX_SEARCHED_LINES = 200  # shipped recipes have 45; reading 16 kB 200 times takes 2 s
+_MAX_SHOWN_CHARACTERS = 100
+_MAX_RECIPE_BYTES = 2**14  # shipped recipes have 2 kB; one long dotted key takes tomllib 0.6 s here, 9 s at 64 kB
 
 
 def names() -> list[str]:
@@ -36,13 +37,16 @@ def load(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
         overrides: `key=value` with dotted keys and TOML values: `train.epochs=5`, `model.dense=[64]`.
 
     Raises:
-        RecipeError: unknown recipe, key or value; the sentence names the key and what was expected.
+        RecipeError: an unknown recipe or key, or a value that is not valid.
     """
     text = _read(name_or_path)
     try:
         table: dict[str, Any] = tomllib.loads(text)
     except (ValueError, RecursionError) as error:  # ValueError: TOMLDecodeError, and numbers of 5,000 digits
-        raise RecipeError(f"Recipe {str(name_or_path)!r} is not TOML{_place(text)}. {_TOML}") from error
+        raise RecipeError(
+            f"Recipe {str(name_or_path)!r} is not TOML{_place(text)}. "
+            "Expected lines such as [train], epochs = 5 or optimizer = 'adam', each key once."
+        ) from error
     for override in overrides:
         _override(table, override)
     table.setdefault("name", Path(name_or_path).stem)
@@ -50,17 +54,29 @@ def load(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
 
 
 def from_table(table: dict[str, Any], *, source: str) -> Recipe:
-    """Turns a parsed table into a Recipe; `source` names it in error messages."""
+    """Turns a parsed table into a Recipe.
+
+    Args:
+        table: as TOML or JSON gives it.
+        source: names the recipe in error messages.
+
+    Raises:
+        RecipeError: an unknown key, or a value that is not valid.
+    """
     try:
-        recipe = schema.convert(table, Recipe)
         schema.require_usable_numbers(table)
+        return schema.convert(table, Recipe)
     except schema.MisfitError as error:
         raise RecipeError(f"Recipe {source!r}: {error}") from error
-    return recipe
 
 
 def override(recipe: Recipe, overrides: Sequence[str], *, tables: Sequence[str]) -> Recipe:
-    """A recipe with `key=value` overrides, of the given tables only.
+    """A recipe with `key=value` overrides.
+
+    Args:
+        recipe: of a run that is trained.
+        overrides: as for `load`.
+        tables: the only tables that they may change.
 
     Raises:
         RecipeError: a key of another table, or a value that is not valid.
@@ -69,7 +85,8 @@ def override(recipe: Recipe, overrides: Sequence[str], *, tables: Sequence[str])
     for text in overrides:
         if text.partition(".")[0] not in tables:
             raise RecipeError(
-                f"Received --set {text!r}. Expected a key of {' or '.join(tables)}: the rest is trained in."
+                f"Received --set {text!r}. Expected a key of {' or '.join(tables)}: the others belong to the "
+                "training, so that they need a new run."
             )
         _override(table, text)
     return from_table(table, source=recipe.name)
@@ -77,10 +94,11 @@ def override(recipe: Recipe, overrides: Sequence[str], *, tables: Sequence[str])
 
 def to_table(recipe: Recipe) -> dict[str, Any]:
     """The recipe as plain JSON data; `from_table` reads it back."""
-    return msgspec.to_builtins(recipe)
+    table: dict[str, Any] = msgspec.to_builtins(recipe)
+    return table
 
 
-def _shipped():
+def _shipped() -> Traversable:
     return resources.files("lince") / "recipes"
 
 
@@ -101,7 +119,7 @@ def _read(name_or_path: str | Path) -> str:
 
 
 def _override(table: dict[str, Any], override: str) -> None:
-    """Sets one dotted key; a word that is not TOML is taken as a string, so that `train.optimizer=adam` works."""
+    """Sets one dotted key. A word that is not TOML becomes a text, so that `train.optimizer=adam` works."""
     key, equals, text = override.partition("=")
     if not equals or not key:
         raise RecipeError(f"Received --set {override!r}. Expected key=value, for example train.epochs=5.")
@@ -123,11 +141,11 @@ def _override(table: dict[str, Any], override: str) -> None:
 
 
 def _place(text: str) -> str:
-    """Where TOML ends to be TOML: the first line of the statement that is wrong, found by reading fewer and fewer."""
+    """The first line of the statement that is not TOML: the line after the longest beginning that is TOML."""
     lines = text.splitlines(keepends=True)[:_MAX_SEARCHED_LINES]
     for count in range(len(lines) - 1, -1, -1):
         if _is_toml("".join(lines[:count])):
-            return f" at line {count + 1}: {lines[count].strip()[:_SHOWN_CHARACTERS]!r}"
+            return f" at line {count + 1}: {lines[count].strip()[:_MAX_SHOWN_CHARACTERS]!r}"
     return ""
 
 

@@ -13,7 +13,7 @@ from lince import data
 from lince.data.splits import hold_out
 from lince.errors import ResumeError, TrainingError
 from lince.model_file import artifact
-from lince.networks import families as models
+from lince.networks import models
 from lince.runs.run_folder import RunFolder, RunRecord
 from lince.text import quantity
 from lince.training import backend, loss, recipes
@@ -156,12 +156,12 @@ def resume(folder: RunFolder, *, overrides: Sequence[str] = (), progress: data.P
 
 
 def build(recipe: Recipe, *, num_classes: int, precision: ComputeDtype, seed: int) -> keras.Model:
-    """The network that a recipe describes, with fresh weights; see `families.build`."""
+    """The network that a recipe describes, with fresh weights; see `models.build`."""
     return models.build(recipe.model, spec=recipe.spec, num_classes=num_classes, precision=precision, seed=seed)
 
 
 def build_for(run: Run, *, precision: ComputeDtype, folded: bool = False) -> keras.Model:
-    """The network of a run, with fresh weights; see `families.build`."""
+    """The network of a run, with fresh weights; see `models.build`."""
     return models.build(
         run.recipe.model,
         spec=run.recipe.spec,

@@ -7,15 +7,16 @@ import keras
 import numpy as np
 from jaxtyping import Int64
 
-from lince.networks import families as models
+from lince.networks.families import Model
 from lince.training import optimizers
 from lince.training.augmentation.affine import another_view, augment, degrade, mirrored
 from lince.training.augmentation.cutmix import cutmix
+from lince.training.augmentation.options import Augment
 from lince.training.augmentation.resize import shrink
 from lince.training.distillation.cached_teacher import CachedTeacher
 from lince.training.distillation.teacher import Teacher
 from lince.training.loss import compile_model, labelled
-from lince.training.recipe import Augment, Model, Train
+from lince.training.recipe import Train
 from lince.training.soft_targets import Targets
 from lince.types import Split
 
@@ -24,7 +25,7 @@ _PIXELS_SEEN = 5000 * 32 * 32
 
 
 def initialise_from(train: Split, model: keras.Model, recipe: Model, *, seed: int) -> None:
-    """Sets the weights that a family takes from training images; see `families.initialise_from`.
+    """Sets the weights that a family takes from training images; see `Family.initialise_from`.
 
     Args:
         train: some of its images are drawn.
@@ -35,14 +36,14 @@ def initialise_from(train: Split, model: keras.Model, recipe: Model, *, seed: in
     height, width = train.images.shape[1:3]
     count = max(1, _PIXELS_SEEN // (height * width))
     sample = np.sort(np.random.default_rng(seed).permutation(len(train))[:count])
-    models.initialise_from(train.images[sample], model, recipe)
+    recipe.initialise_from(train.images[sample], model)
 
 
 class Trainer:
     """A compiled model, and what its steps are made of.
 
     Args:
-        model: built by `families.build`; it is compiled here.
+        model: built by `models.build`; it is compiled here.
         train: images u8[N,H,W,3] and labels.
         recipe, augmentation, seed, teacher: as for `fit`.
     """

@@ -8,12 +8,14 @@ from lince.errors import ModelFileError
 from lince.inference.classifier import Network
 from lince.model_file import network
 from lince.model_file.manifest import Arithmetic
-from lince.networks import families as models
+from lince.networks import models
+from lince.networks.pooled import Pooled
+from lince.networks.resnet import ResNet
+from lince.networks.vgg import Vgg
 from lince.publishing import ensemble
 from lince.quantization import quantizer
 from lince.quantization.activation_ranges import observe, span
 from lince.quantization.export import export
-from lince.training.recipe import Pooled, ResNet, Vgg
 from lince.types import ImageSpec
 
 RECIPES = {

@@ -9,7 +9,7 @@ import pytest
 import synthetic
 from lince.evaluation.corruptions import blurred, faded
 from lince.training.augmentation.affine import another_view, augment, degrade, draw_transforms, mirrored
-from lince.training.recipe import Augment
+from lince.training.augmentation.options import Augment
 
 EVERYTHING = Augment(rotation_degrees=30, zoom=0.2, translate=3, horizontal_flip="random", cutout=5)
 

@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float32, Int64, UInt8
 from keras import ops
 
 from lince.evaluation.corruptions import blurred, faded
-from lince.training.recipe import Augment
+from lince.training.augmentation.options import Augment
 
 _SHARPEST = 0.2  # σ of a blur, pixels, below which a Gaussian changes no pixel by a grey level
 

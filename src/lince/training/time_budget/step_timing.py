@@ -12,7 +12,7 @@ import numpy as np
 
 from lince import data
 from lince.evaluation import verdict
-from lince.networks import families as models
+from lince.networks import models
 from lince.quantization import layer_sensitivity
 from lince.training import schedule
 from lince.training.distillation.teacher import Teacher

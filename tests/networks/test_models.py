@@ -1,28 +1,25 @@
 """Every family gives a network that normalises its own pixels, ends in probabilities and folds into plain layers."""
 
+from typing import get_args
+
 import keras
 import numpy as np
 import pytest
+from tests.networks.small import SMALL, answers, build, draw, trained
 
-import synthetic
 from lince import metrics
-from lince.errors import RecipeError
 from lince.inference.classifier import Network
-from lince.networks import families as models
-from lince.networks import whitening
+from lince.networks import models
 from lince.networks.batch_norm import BatchNorm
+from lince.networks.families import Model
+from lince.networks.family import PIXEL_OFFSET, PIXEL_SCALE
+from lince.networks.models import PassThrough
+from lince.networks.pooled import Pooled
+from lince.networks.resnet import ResNet
+from lince.networks.vgg import Vgg
 from lince.quantization import flatbuffer
 from lince.quantization.quantizer import quantize
-from lince.training import optimizers
-from lince.training.recipe import Pooled, ResNet, Train, Vgg
 from lince.types import ImageSpec
-
-# A small network of each family; a new family joins by adding its line here, and the tests say so when it is forgotten.
-SMALL = {
-    Vgg: Vgg(blocks=((8, 8), (16,)), block_dropout=(0.1, 0.2), dense=(16,), dense_dropout=0.5),
-    Pooled: Pooled(stem=6, stages=((8, 12, 8), (16,)), shortcut=True, dropout=0.5),
-    ResNet: ResNet(stages=(8, 16)),
-}
 
 # Those whose convolutions batch norm follows while they are trained.
 NORMALISED = (Pooled, ResNet)
@@ -34,31 +31,6 @@ def small(request: pytest.FixtureRequest):
     return SMALL[request.param]
 
 
-def build(recipe, *, spec: ImageSpec = ImageSpec(), precision: str = "float32", seed: int = 0, folded: bool = False):
-    return models.build(recipe, spec=spec, num_classes=3, precision=precision, seed=seed, folded=folded)
-
-
-def draw(n: int, spec: ImageSpec = ImageSpec()) -> np.ndarray:
-    """Pixels u8[n,H,W,3] of pictures that are not square, if need be."""
-    images, _ = synthetic.batch(n, seed=5, size=max(spec.height, spec.width))
-    return images[:, : spec.height, : spec.width]
-
-
-def answers(model: keras.Model, images: np.ndarray) -> np.ndarray:
-    return keras.ops.convert_to_numpy(model(images.astype(np.float32)))
-
-
-def trained(recipe, spec: ImageSpec = ImageSpec(), *, steps: int = 4) -> keras.Model:
-    """A network that has whitened, and taken a few real steps: its moving statistics are those of its activations."""
-    model, images = build(recipe, spec=spec), draw(24, spec)
-    models.initialise_from(images, model, recipe)
-    options = Train(epochs=1, batch_size=24, learning_rate=0.1, optimizer="muon")
-    model.compile(optimizers.create(options), "categorical_crossentropy", jit_compile=False)
-    for _ in range(steps):
-        model.train_on_batch(images.astype(np.float32), np.eye(3)[np.arange(24) % 3])
-    return model
-
-
 def folded(recipe, model: keras.Model, spec: ImageSpec = ImageSpec()) -> keras.Model:
     """Its folded twin, which began with other weights."""
     twin = build(recipe, spec=spec, seed=1, folded=True)
@@ -67,8 +39,8 @@ def folded(recipe, model: keras.Model, spec: ImageSpec = ImageSpec()) -> keras.M
 
 
 def test_every_family_is_tested():
-    """The table of families and the networks of these tests name the same ones."""
-    assert models.FAMILIES.keys() == SMALL.keys()
+    """The union of families and the networks of these tests name the same ones."""
+    assert set(get_args(Model)) == SMALL.keys()
 
 
 class TestBuild:
@@ -102,7 +74,7 @@ class TestBuild:
         pixels = np.resize(pixels, (1, 32, 32, 3))
         found = keras.ops.convert_to_numpy(normalise(pixels))
         np.testing.assert_array_equal((pixels - 128) / 128, found)
-        assert (1 / 128, -1.0) == (models.PIXEL_SCALE, models.PIXEL_OFFSET)
+        assert (1 / 128, -1.0) == (PIXEL_SCALE, PIXEL_OFFSET)
 
     def test_last_layers_stay_in_float32(self, small):
         """In bfloat16 the weights, the logits and the probabilities are float32 all the same."""
@@ -112,10 +84,9 @@ class TestBuild:
         assert "float32" == model.get_layer("probabilities").compute_dtype
         assert any(layer.compute_dtype == "bfloat16" for layer in model.layers)
 
-    @pytest.mark.parametrize("family", [Vgg, Pooled])
-    def test_dropout_only_in_training(self, family):
+    def test_dropout_only_in_training(self):
         """Answers do not vary; in training they do."""
-        model, images = build(SMALL[family]), draw(4).astype(np.float32)
+        model, images = build(SMALL[Vgg]), draw(4).astype(np.float32)
         np.testing.assert_array_equal(model(images), model(images))
         assert not np.array_equal(model(images, training=True), model(images, training=True))
 
@@ -128,6 +99,11 @@ class TestBuild:
             with pytest.raises(ValueError, match=r"size|dimension|shape"):
                 build(small, spec=ImageSpec(size - 1, size - 1), folded=True)
 
+    def test_weights_are_those_of_the_layers(self, small):
+        """The sizes that a recipe computes without Keras are those of Keras's kernels, but for the last layer's."""
+        kernels = [layer.kernel for layer in build(small).layers if hasattr(layer, "kernel")]
+        assert sorted(small.weights(32)) == sorted(int(np.prod(kernel.shape)) for kernel in kernels[:-1])
+
     @pytest.mark.parametrize("family", NORMALISED)
     def test_takes_any_size_until_it_is_folded(self, family):
         """Training may go through images of several sizes with one network."""
@@ -138,81 +114,13 @@ class TestBuild:
         assert (None, 32, 32, 3) == build(SMALL[family], folded=True).input_shape
 
 
-class TestVgg:
-    def test_layers_are_those_of_the_recipe(self):
-        """Convolutions of 3 × 3 with ReLU, a pooling and a dropout a block, then dense layers with dropout."""
-        layers = build(SMALL[Vgg]).layers
-        convolutions = [layer for layer in layers if isinstance(layer, keras.layers.Conv2D)]
-        assert [8, 8, 16] == [layer.filters for layer in convolutions]
-        assert {((3, 3), "same", "relu")} == {
-            (layer.kernel_size, layer.padding, layer.activation.__name__) for layer in convolutions
-        }
-        assert 2 == sum(isinstance(layer, keras.layers.MaxPooling2D) for layer in layers)
-        assert [0.1, 0.2, 0.5] == [layer.rate for layer in layers if isinstance(layer, keras.layers.Dropout)]
-        assert [16, 3] == [layer.units for layer in layers if isinstance(layer, keras.layers.Dense)]
-
-    def test_unknown_initializer(self):
-        """A name that Keras does not know is the recipe's mistake."""
-        wrong = Vgg(blocks=((8,),), block_dropout=(0,), dense=(), dense_dropout=0, initializer="he_norm")
-        with pytest.raises(
-            RecipeError, match=r"model\.initializer='he_norm' is not a Keras initialiser\. Use 'he_normal'"
-        ):
-            build(wrong)
-
-
-class TestPooled:
-    def test_layers_are_those_of_the_recipe(self):
-        """A 2 × 2 stem, 3 × 3 convolutions without bias, one pooling and at most one shortcut a stage."""
-        layers = build(SMALL[Pooled]).layers
-        stem, *convolutions = [layer for layer in layers if isinstance(layer, keras.layers.Conv2D)]
-        assert (6, (2, 2), "valid") == (stem.filters, stem.kernel_size, stem.padding)
-        assert [8, 12, 8, 16] == [layer.filters for layer in convolutions]
-        assert {((3, 3), "same", False)} == {
-            (layer.kernel_size, layer.padding, layer.use_bias) for layer in convolutions
-        }
-        assert 2 == sum(isinstance(layer, keras.layers.MaxPooling2D) for layer in layers)
-        assert 1 == sum(isinstance(layer, keras.layers.Add) for layer in layers)
-
-    def test_stem_whitens(self):
-        """Its kernel is that of the images' own patches, by `initialise_from`."""
-        model, images = build(SMALL[Pooled]), draw(24)
-        models.initialise_from(images, model, SMALL[Pooled])
-        kernel = model.get_layer(models.STEM).get_weights()[0]
-        expected = 128 * whitening.filters(whitening.patch_covariance(images), count=6, floor=5e-4)
-        np.testing.assert_array_equal(expected, kernel)
-
-    def test_of_the_stem_only_the_bias_is_trained(self):
-        """Steps leave its filters as they are."""
-        (before, zeros), (after, bias) = (
-            trained(SMALL[Pooled], steps=steps).get_layer(models.STEM).get_weights() for steps in (0, 2)
-        )
-        np.testing.assert_array_equal(before, after)
-        assert not zeros.any()
-        assert bias.any()
-
-    def test_first_logits_are_small(self):
-        """Before the first step answers are nearly even, though the largest values of a map are far from 0."""
-        recipe = Pooled(stem=24, stages=((32, 32), (64, 64)))
-        model, images = build(recipe), draw(24)
-        models.initialise_from(images, model, recipe)
-        assert answers(model, images).max() < 0.6
-
-
-class TestResNet:
-    def test_is_the_network_of_mlperf_tiny(self):
-        """Three stages of 16, 32 and 64: its 78,666 numbers (Banbury et al. 2021), less four of each of 240 norms."""
-        recipe = ResNet(stages=(16, 32, 64))
-        model = models.build(recipe, spec=ImageSpec(), num_classes=10, precision="float32", seed=0, folded=True)
-        assert 78_666 - 4 * (3 * 16 + 2 * 32 + 2 * 64) == model.count_params()
-
-
 class TestInitialiseFrom:
     @pytest.mark.parametrize("family", [Vgg, ResNet])
     def test_most_families_take_nothing_from_images(self, family):
         """Their weights stay as they were drawn."""
         model = build(SMALL[family])
         before = model.get_weights()
-        models.initialise_from(draw(6), model, SMALL[family])
+        SMALL[family].initialise_from(draw(6), model)
         assert all(np.array_equal(*pair) for pair in zip(before, model.get_weights(), strict=True))
 
 
@@ -270,3 +178,37 @@ class TestNormalisedToLogits:
         images = draw(6).astype(np.float32)
         logits = models.normalised_to_logits(model)((images - 128) / 128)
         np.testing.assert_allclose(keras.ops.softmax(logits), model(images), rtol=1e-5)
+
+
+def kernel(*shape: int, seed: int = 0) -> np.ndarray:
+    keras.utils.set_random_seed(seed)
+    return keras.ops.convert_to_numpy(PassThrough()(shape, "float32"))
+
+
+class TestPassThrough:
+    def test_hands_its_inputs_on(self):
+        """The first filters give the very picture, edges too; the others something else."""
+        pictures = np.random.default_rng(0).normal(size=(2, 7, 9, 4)).astype(np.float32)
+        found = keras.ops.convert_to_numpy(keras.ops.conv(pictures, kernel(3, 3, 4, 6), padding="same"))
+        np.testing.assert_array_equal(pictures, found[..., :4])
+        assert abs(found[..., 4:]).min() > 0
+
+    @pytest.mark.parametrize("shape", [(3, 3, 64, 32), (1, 1, 64, 128)], ids=["fewer filters", "size 1"])
+    def test_all_noise(self, shape):
+        """With fewer filters than inputs, or of one pixel, every number is drawn, uniformly within ±1/√n."""
+        found, bound = kernel(*shape), (shape[0] * shape[1] * shape[2]) ** -0.5
+        assert bound == pytest.approx(abs(found).max(), rel=0.01)
+        assert bound / 3**0.5 == pytest.approx(found.std(), rel=0.05)
+
+    def test_seed_gives_the_noise(self):
+        """Two kernels drawn after one seed differ, and come again after it."""
+        keras.utils.set_random_seed(3)
+        first, second = (PassThrough()((3, 3, 8, 4)) for _ in range(2))
+        assert not np.array_equal(first, second)
+        np.testing.assert_array_equal(first, kernel(3, 3, 8, 4, seed=3))
+
+    def test_known_to_keras(self):
+        """A layer that begins with it can be written down and read."""
+        layer = keras.layers.Conv2D(4, 3, kernel_initializer=PassThrough())
+        again = keras.layers.Conv2D.from_config(layer.get_config())
+        assert isinstance(again.kernel_initializer, PassThrough)
