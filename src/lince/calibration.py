@@ -54,12 +54,12 @@ _PRINTED_STEP = 0.001
 
 
 class Calibrate(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Honest probabilities, fitted on validation images through the int8 model.
+    """Probability calibration, fitted on validation images with the int8 model.
 
     Attributes:
-        coverage: share of images whose true class the prediction set should hold; 0.95 needs 19 validation images, 0.9
-            needs 9, and with fewer there are no sets.
-        abstain: share of validation images on which the model answers "I don't know".
+        coverage: share of images whose prediction set should contain the true class. 0.95 needs 19 validation images,
+            0.9 needs 9; with fewer there are no sets.
+        abstain: share of validation images for which the model answers "I don't know".
     """
 
     coverage: Annotated[float, Meta(gt=0, lt=1)] = 0.95

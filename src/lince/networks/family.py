@@ -1,4 +1,4 @@
-"""What a network family is: a table of sizes that knows the layers it stands for. `families.py` lists them."""
+"""The base class of a network family: a table of sizes that builds its layers. `families.py` lists the families."""
 
 from collections.abc import Iterable
 from itertools import pairwise

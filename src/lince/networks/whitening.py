@@ -3,9 +3,9 @@
 import numpy as np
 from jaxtyping import Float32, Float64, UInt8
 
-# Of what rounding to whole grey levels adds to a pixel: 1/12, spread evenly over one level. Pictures are rounded when
-# they are made, put on a ground, and resized; less variance than three times that is noise. In grey pictures that were
-# given a colour, such as sepia, eight of twelve directions have 0.08 to 0.09.
+# Rounding to whole grey levels adds a variance of 1/12 to a pixel (uniform over one level). Pictures are rounded when
+# they are made, composed, and resized: three times. A variance below that is noise. In grey pictures that were given a
+# colour, such as sepia, eight of twelve directions have 0.08 to 0.09.
 _ROUNDING_VARIANCE = 3 / 12
 
 
@@ -32,15 +32,15 @@ def patch_covariance(images: UInt8[np.ndarray, "n h w 3"]) -> Float64[np.ndarray
 def filters(covariance: Float64[np.ndarray, "12 12"], *, count: int, floor: float) -> Float32[np.ndarray, "2 2 3 c"]:
     """The `count`/2 leading eigenvectors of 2×2 patches, scaled to unit variance, and their negatives.
 
-    Grey pictures vary in four of twelve directions, binary ones in no more. A filter for a direction in which nothing
-    varies would answer with rounding errors; batch norm would make signals of them, and the stem's biases would grow
-    with every step. In place of each such direction comes a mixture of those in which the images vary.
+    Grey pictures vary in four of twelve directions, as do binary ones. A filter for a direction without variance would
+    respond to rounding errors. Batch norm would amplify them to signals, and the stem's biases would grow with every
+    step. So each such direction is replaced by a random mixture of the directions in which the images vary.
 
     Args:
         covariance: f64[12,12] of pixels 0..255 that the stem will see; see `patch_covariance`.
         count: of filters, even, up to 24.
-        floor: added to each eigenvalue, as a multiple of the mean variance of a value; without it, detail that the
-            images hardly have would be amplified without bound.
+        floor: added to each eigenvalue, as a multiple of the mean variance of a value. It bounds the amplification of
+            detail that the images hardly have.
 
     Returns:
         f32[2,2,3,C], for pixels 0..255. Source: Page 2019, "How to train your ResNet"; Jordan 2024, arXiv:2404.00498.
@@ -49,11 +49,11 @@ def filters(covariance: Float64[np.ndarray, "12 12"], *, count: int, floor: floa
     variances, directions = variances[::-1].clip(min=0), directions[:, ::-1]
     varies = variances > _ROUNDING_VARIANCE
     mean = float(np.mean(np.diag(covariance)))
-    if not varies.any():  # images of one colour: nothing to make equal, and nothing to learn
+    if not varies.any():  # all images have one colour: there is nothing to scale, and nothing to learn
         varies, mean = np.ones_like(varies), 1.0
     scaled = (directions / np.sqrt(variances + floor * mean))[:, varies][:, : count // 2]
     missing = count // 2 - scaled.shape[1]
     mixtures = np.random.default_rng(0).standard_normal((scaled.shape[1], missing))
-    mixtures /= np.linalg.norm(mixtures, axis=0)  # of uncorrelated answers of variance 1: so is theirs
+    mixtures /= np.linalg.norm(mixtures, axis=0)  # a mixture of uncorrelated responses of variance 1 has variance 1
     leading = np.concatenate([scaled, scaled @ mixtures], axis=1).reshape(2, 2, 3, -1)
     return np.concatenate([leading, -leading], axis=-1).astype(np.float32)

@@ -28,11 +28,11 @@ _MOST_WEIGHTS, _MOST_LAYERS = 2**29, 2000
 
 
 class Phase(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A part of the training on smaller images.
+    """A part of the training that uses smaller images.
 
     Attributes:
         until: the share of all steps at which it ends.
-        image_size: height and width, pixels, to which images are brought once they are augmented.
+        image_size: height and width, pixels, to which images are resized after augmentation.
     """
 
     until: Annotated[float, Meta(gt=0, lt=1)]
@@ -50,23 +50,25 @@ class Train(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         optimizer: a Keras optimiser's name, or `muon`: orthogonalised steps for convolutions that batch norm follows
             (Jordan et al. 2024).
         learning_rate: its step size at the start.
-        schedule: of the step size: `constant`, or falling step by step to 0 at the end, `linear` or as half a `cosine`.
+        schedule: of the step size: `constant`, or falling to 0 at the last step, along a line (`linear`) or half a
+            cosine wave (`cosine`).
         label_smoothing: the share of each target that is spread over all classes (Szegedy et al. 2016,
             arXiv:1512.00567).
-        class_balance: images of a class that has n of them weigh as n to the power of minus this, 1 on average and at
-            most 10: 0 counts every image alike, 1 every class.
-        phases: smaller images to begin with, which cost less; then `image_size`.
-        teacher_weight: with a teacher, the share of the target that is its answer; the label has the rest.
-        teacher_temperature: by which the teacher's logits are divided (Hinton et al. 2015, arXiv:1503.02531).
-        teacher_cached: ask the teacher once about each training image, and not in each step about the picture that is
-            shown: the target is the mean of its logits for the image as it is, a pixel down and right, and a pixel up
-            and left, and, unless `horizontal_flip` is `none`, for the mirror images of the three.
+        class_balance: an image of a class of n images has a weight proportional to n to the power of minus this, 1 on
+            average and at most 10. With 0 every image counts the same, with 1 every class.
+        phases: parts of the training with smaller images, which cost less; after the last, images have `image_size`.
+        teacher_weight: with a teacher, the share of the target that is its answer; the rest is the label.
+        teacher_temperature: the teacher's logits are divided by it (Hinton et al. 2015, arXiv:1503.02531).
+        teacher_cached: the teacher answers once for each training image, not in each step for the picture that is
+            shown. The target is the mean of its logits for the image, the image shifted a pixel down and right, and
+            shifted a pixel up and left; unless `horizontal_flip` is `none`, also for the mirror images of the three.
         validation_fraction: share of the training images held out, stratified.
         patience: stop when `val_loss` has not improved for this many epochs, and keep the best weights; 0 goes on to
             the last epoch and keeps its weights, which suits a schedule that falls to 0.
         replicate: which of several trainings alike: another number gives other weights to begin with, and another order
             and augmentation, but holds out the same images, so that `lince ensemble` can take the networks together.
-        precision: of the arithmetic; `auto` is bfloat16 on TensorFlow where the processor computes in it, else float32.
+        precision: of the arithmetic; `auto` is bfloat16 on TensorFlow if the processor has instructions for it, else
+            float32.
     """
 
     epochs: Count
@@ -123,10 +125,10 @@ class Recipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One experiment.
 
     Attributes:
-        name: of the recipe, and of its run folder.
-        image_size: height and width that images are brought to, pixels.
-        fit: how pictures of other proportions become squares: `crop` cuts out the centre, `pad` keeps the whole picture
-            and fills the rest with grey, `stretch` ignores the proportions.
+        name: of the recipe and of its run folder.
+        image_size: height and width to which images are resized, pixels.
+        fit: how a picture that is not square becomes one: `crop` cuts out the centre, `pad` keeps the whole picture and
+            fills the rest with grey, `stretch` ignores the proportions.
     """
 
     name: str
@@ -140,7 +142,7 @@ class Recipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     @property
     def spec(self) -> ImageSpec:
-        """The images that the recipe wants."""
+        """Size and shape of the images that the network reads."""
         return ImageSpec(self.image_size, self.image_size, self.fit)
 
     def __post_init__(self) -> None:
