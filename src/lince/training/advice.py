@@ -85,7 +85,7 @@ def after_ladder(
 
 
 def steadier(recipe: Train, *, precision: ComputeDtype) -> str:
-    """When training went astray: what to train with in place of the recipe's settings.
+    """Settings to train with after a training that diverged.
 
     Args:
         recipe: the `[train]` table in use.
