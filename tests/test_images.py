@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lince import image_decoding
-from lince.encoded_image import Structure
+from lince.encoded_image import Structure, decoding
 from lince.errors import ImageError
 from lince.images import decode
 from lince.types import ImageLimits, ImageSpec
@@ -248,10 +247,10 @@ class TestSizes:
         data = encode(image, "JPEG" if mode == "CMYK" else "PNG")
         spec = ImageSpec(12, 20, resize)
         at_once = decode(data, spec).astype(int)
-        monkeypatch.setattr(image_decoding, "_STRIP_PIXELS", 1_000)
+        monkeypatch.setattr(decoding, "_STRIP_PIXELS", 1_000)
         strips = decode(data, spec)
         assert np.abs(strips - at_once).max() <= 2
-        monkeypatch.setattr(image_decoding, "_STRIP_PIXELS", 3_000)
+        monkeypatch.setattr(decoding, "_STRIP_PIXELS", 3_000)
         assert strips.tolist() == decode(data, spec).tolist()
 
     @pytest.mark.skipif(sys.platform != "linux", reason="reads the peak from /proc")

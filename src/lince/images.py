@@ -7,11 +7,10 @@ same pixels everywhere.
 import numpy as np
 from jaxtyping import UInt8
 
-from lince import image_decoding
-from lince.encoded_image import Structure
+from lince.encoded_image import Structure, decoding
 from lince.types import ImageLimits, ImageSpec
 
-FORMATS = image_decoding.FORMATS
+FORMATS = decoding.FORMATS
 _JPEG_EXTENSIONS = (".jpg", ".jpeg", ".jpe", ".jfif", ".jfi", ".jif", ".pjpeg", ".pjp")  # browsers save all of these
 EXTENSIONS = frozenset({*_JPEG_EXTENSIONS, ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif"})
 
@@ -38,4 +37,4 @@ def decode(
         ImageError: with `code` `empty_image`, `unsupported_format`, `corrupt_image`, `image_too_large` or
             `image_too_complex`.
     """
-    return np.asarray(image_decoding.read(data, spec, limits, structure))
+    return np.asarray(decoding.read(data, spec, limits, structure))

@@ -11,9 +11,9 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from jaxtyping import Bool, Float32, Int64, UInt8, UInt16
 
-from lince.image_spec import ImageLimits as ImageLimits
-from lince.image_spec import ImageSpec as ImageSpec
-from lince.image_spec import ResizeRule as ResizeRule
+from lince.encoded_image.image_spec import ImageLimits as ImageLimits
+from lince.encoded_image.image_spec import ImageSpec as ImageSpec
+from lince.encoded_image.image_spec import ResizeRule as ResizeRule
 
 ComputeDtype = Literal["bfloat16", "float32"]
 

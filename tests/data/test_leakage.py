@@ -5,7 +5,7 @@ import pytest
 from tests.data.test_duplicates import as_jpeg, pictures
 
 from lince import data
-from lince.data import leakage
+from lince.data import leakage, loading
 from lince.types import Split
 
 
@@ -57,6 +57,6 @@ def test_small_pictures_look_like_nothing():
 @pytest.mark.parametrize(("most", "is_found"), [(60, True), (59, False)])
 def test_too_many_are_not_searched(monkeypatch, most, is_found):
     """It would take minutes: None then says that nothing was looked for."""
-    monkeypatch.setattr(data, "_MOST_LOOKED_FOR_LEAKAGE", most)
+    monkeypatch.setattr(loading, "_MOST_LOOKED_FOR_LEAKAGE", most)
     splits = [split(part) for part in np.split(pictures(60), 3)]
     assert is_found == (data.leaked(splits[0], train=splits[1], validation=splits[2]) is not None)

@@ -246,7 +246,8 @@ import sys, tracemalloc
 from pathlib import Path
 import numpy as np
 from lince import data
-from lince.data import cache, image_folder as folder
+from lince.data import cache
+from lince.data.sources import image_folder as folder
 from lince.types import ImageSpec
 
 cache.IN_MEMORY_BYTES, folder._BLOCK, folder._MAX_THREADS = 0, 8, 2

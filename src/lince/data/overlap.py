@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
-from lince.data.class_folders import arrange
 from lince.data.class_names import composed
 from lince.data.sources.base import printable
+from lince.data.sources.class_folders import arrange
 from lince.data.sources.encoded_images import open_source
 from lince.errors import DataError
 from lince.text import listed

@@ -16,9 +16,9 @@ import time
 import warnings
 from typing import BinaryIO
 
-from lince import image_decoding
+from lince.encoded_image import decoding
+from lince.encoded_image.image_spec import ImageLimits, ImageSpec
 from lince.errors import ImageError
-from lince.image_spec import ImageLimits, ImageSpec
 from lince.system import memory
 
 REQUEST = struct.Struct("<II")
@@ -50,7 +50,7 @@ def _answer(target: BinaryIO, data: bytes, options: dict) -> None:
     start = time.process_time()
     _limit_cpu(options["cpu_s"])
     try:
-        image = image_decoding.read(data, ImageSpec(**options["spec"]), ImageLimits(**options["limits"]))
+        image = decoding.read(data, ImageSpec(**options["spec"]), ImageLimits(**options["limits"]))
         whole, content = True, image.tobytes()
     except ImageError as error:
         whole, content = False, json.dumps([error.code, str(error)]).encode()

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import UInt8
 
+from lince.encoded_image.image_spec import ImageLimits, ImageSpec
 from lince.errors import ImageError
-from lince.image_spec import ImageLimits, ImageSpec
 from lince.serving import decoder
 from lince.serving.errors import STOPPING, RequestError
 

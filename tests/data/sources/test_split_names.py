@@ -2,7 +2,7 @@
 
 import pytest
 
-from lince.data.split_names import Role, have_one_frame, is_word, may_be_splits, roles
+from lince.data.sources.split_names import Role, have_one_frame, is_word, may_be_splits, roles
 
 
 @pytest.mark.parametrize(

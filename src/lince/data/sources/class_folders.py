@@ -5,8 +5,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from lince.data.class_names import composed
-from lince.data.folder_structure import FolderPath, Place, find_shape
 from lince.data.sources.base import Entry, printable
+from lince.data.sources.folder_structure import FolderPath, Place, find_shape
 from lince.errors import DataError
 from lince.images import EXTENSIONS
 from lince.types import Rejected

@@ -8,10 +8,9 @@ import io
 
 from PIL import AvifImagePlugin, Image, features
 
-from lince import encoded_image
-from lince.encoded_image import signatures
+from lince.encoded_image import formats, signatures
+from lince.encoded_image.image_spec import ImageLimits, ImageSpec, ResizeRule
 from lince.errors import ImageError
-from lince.image_spec import ImageLimits, ImageSpec, ResizeRule
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "AVIF")
 
@@ -43,9 +42,7 @@ _GREY = (128, 128, 128)  # 0 once a network has normalised it: what convolutions
 _Box = tuple[float, float, float, float]
 
 
-def read(
-    data: bytes, spec: ImageSpec, limits: ImageLimits, structure: encoded_image.Structure | None = None
-) -> Image.Image:
+def read(data: bytes, spec: ImageSpec, limits: ImageLimits, structure: formats.Structure | None = None) -> Image.Image:
     """Decodes one encoded image; see `lince.images.decode`.
 
     Returns:
@@ -79,15 +76,15 @@ def read(
 
 
 def _open(
-    data: bytes, limits: ImageLimits, structure: encoded_image.Structure | None
-) -> tuple[Image.Image, encoded_image.Structure]:
+    data: bytes, limits: ImageLimits, structure: formats.Structure | None
+) -> tuple[Image.Image, formats.Structure]:
     """Reads the header only, and refuses what is too large or too complex to decode."""
     if not data:
         raise ImageError("empty_image", "Received 0 bytes. Expected the bytes of one image.")
     if len(data) > limits.max_bytes:
         message = f"The image has {len(data):,} bytes. Expected at most {limits.max_bytes:,}: scale it down."
         raise ImageError("image_too_large", message)
-    structure = structure or encoded_image.inspect(data)
+    structure = structure or formats.inspect(data)
     if not structure.format:
         raise _no_picture(data)
     _require_decoder(structure.format)
@@ -110,7 +107,7 @@ def _open(
         message = f"{what}: its header cannot be read. Save it again as an ordinary one."
         raise ImageError("corrupt_image", message) from error
     _require_size(image.width, image.height, limits)
-    is_known = not structure.slow or structure.format in encoded_image.REWRITTEN
+    is_known = not structure.slow or structure.format in formats.REWRITTEN
     if image.width * image.height > structure.pixels and is_known:
         raise ImageError("corrupt_image", "The image states two sizes. Expected one: save it again.")
     return image, structure

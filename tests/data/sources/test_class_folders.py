@@ -2,9 +2,9 @@
 
 import pytest
 
-from lince.data import folder_structure
-from lince.data.class_folders import Layout, arrange
+from lince.data.sources import folder_structure
 from lince.data.sources.base import Entry
+from lince.data.sources.class_folders import Layout, arrange
 from lince.errors import DataError
 
 

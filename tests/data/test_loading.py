@@ -12,8 +12,9 @@ import pytest
 from PIL import Image
 
 from lince import data
-from lince.data import cache, image_folder
+from lince.data import cache
 from lince.data.dataset import in_memory
+from lince.data.sources import image_folder
 from lince.data.sources.encoded_images import open_source
 from lince.data.sources.zip_file import Archive
 from lince.errors import DataError

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from lince.data.class_names import composed
-from lince.data.split_names import Role, have_one_frame, is_word, may_be_splits, roles
+from lince.data.sources.split_names import Role, have_one_frame, is_word, may_be_splits, roles
 from lince.errors import DataError
 from lince.text import listed
 
