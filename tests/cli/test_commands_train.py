@@ -53,8 +53,8 @@ def test_options_that_contradict_each_other(options, message):
     [
         (["nowhere"], r"Cannot read 'nowhere' \(No such file or directory\)\."),
         ([".", "--leave-out", "nowhere"], r"Cannot read 'nowhere'"),
-        ([".", "--leave-out", "cifar10"], r"Received 'cifar10' to leave out, whose images are no files with names"),
-        (["cifar10", "--leave-out", "."], r"'\.' to leave out of 'cifar10', whose images are no files with names"),
+        ([".", "--leave-out", "cifar10"], r"Received 'cifar10' to leave out\. Its images are not files with names"),
+        (["cifar10", "--leave-out", "."], r"'\.' to leave out of 'cifar10'\. Its images are not files with names"),
         (
             [".", "--recipe", "classical"],
             r"Received recipe 'classical'\. Did you mean 'classic'\? Expected one of best, classic",

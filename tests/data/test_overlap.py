@@ -1,11 +1,13 @@
-"""What is tested on elsewhere is left out of training and validation, file by file."""
+"""Images that are tested on, too: left out by their names, or found by their pixels."""
 
+import numpy as np
 import pytest
+from tests.data.test_duplicates import as_jpeg, pictures
 
 from lince import data
-from lince.data import cache
+from lince.data import cache, overlap
 from lince.errors import DataError
-from lince.types import ImageSpec
+from lince.types import ImageSpec, Split
 
 SPEC = ImageSpec(height=8, width=8)
 
@@ -88,10 +90,60 @@ class TestLeaveOut:
 
     def test_official_archive_has_no_names(self, tmp_path):
         """Refused before anything is downloaded."""
-        with pytest.raises(DataError, match=r"to leave out of 'cifar10', whose images are no files with names"):
+        with pytest.raises(DataError, match=r"to leave out of 'cifar10'\. Its images are not files with names"):
             load("cifar10", leave_out=tmp_path)
 
     def test_official_archive_cannot_be_left_out(self, tmp_path):
         """Nor told to be a word that was expected."""
-        with pytest.raises(DataError, match=r"Received 'cifar10' to leave out, whose images are no files with names\."):
+        with pytest.raises(DataError, match=r"Received 'cifar10' to leave out\. Its images are not files with names\."):
             load(tmp_path, leave_out="cifar10")
+
+
+class TestLeaked:
+    def test_identical_and_look_alike(self):
+        """Each test image is one or the other or neither, whichever of the other splits holds its copy."""
+        train, validation, test = np.split(pictures(60), [20, 40])
+        test = test.copy()
+        test[0], test[1] = train[3], validation[4]
+        test[2], test[3] = as_jpeg(train[5]), as_jpeg(validation[6])
+        test[4] = test[2]  # a copy of a near copy
+        found = data.leaked(split(test), train=split(train), validation=split(validation))
+        assert [0, 1] == np.flatnonzero(found.identical).tolist()
+        assert [2, 3, 4] == np.flatnonzero(found.look_alike).tolist()
+
+    def test_copies_inside_a_split_are_none(self):
+        """Only across splits is an accuracy raised."""
+        train, test = pictures(20), pictures(20, seed=1)
+        train[1], test[1], test[2] = train[0], test[0], as_jpeg(test[5])
+        found = data.leaked(split(test), train=split(train[:10]), validation=split(train[10:]))
+        assert not found.identical.any()
+        assert not found.look_alike.any()
+
+    def test_identical_wins(self):
+        """An image that is in training and looks like another one there is identical."""
+        train = pictures(10)
+        train[1] = as_jpeg(train[0])
+        found = data.leaked(split(train[:1]), train=split(train[:5]), validation=split(train[5:]))
+        assert ([True], [False]) == (found.identical.tolist(), found.look_alike.tolist())
+
+    def test_small_pictures_look_like_nothing(self):
+        """Below 16 pixels a side only identical ones are told: all 8 × 8 digits of a kind look alike when enlarged."""
+        train, test = np.split(pictures(20), 2)
+        test = test.copy()
+        test[0], test[1] = train[0], as_jpeg(train[1])
+        for side, look_alike in ((8, []), (16, [1]), (0, [1])):
+            found = data.leaked(split(test, side), train=split(train[:5], side), validation=split(train[5:], side))
+            assert [0] == np.flatnonzero(found.identical).tolist()
+            assert look_alike == np.flatnonzero(found.look_alike).tolist()
+
+    @pytest.mark.parametrize(("most", "is_found"), [(60, True), (59, False)])
+    def test_too_many_are_not_searched(self, monkeypatch, most, is_found):
+        """It would take minutes: None then says that nothing was looked for."""
+        monkeypatch.setattr(overlap, "_MAX_SEARCHED", most)
+        splits = [split(part) for part in np.split(pictures(60), 3)]
+        assert is_found == (data.leaked(splits[0], train=splits[1], validation=splits[2]) is not None)
+
+
+def split(images: np.ndarray, side: int = 32) -> Split:
+    names, sizes = tuple(map(str, range(len(images)))), np.full((len(images), 2), side, np.uint16)
+    return Split(images, np.zeros(len(images), np.int64), ("a", "b"), names, sizes)

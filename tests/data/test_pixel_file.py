@@ -10,8 +10,7 @@ import pytest
 
 from lince import data
 from lince.data import cache, pixel_file
-from lince.data.digests import digests
-from lince.data.pixel_file import PixelFile, StoredImages, StoredNames
+from lince.data.pixel_file import PixelFile, StoredImages, StoredNames, digests
 from lince.errors import DataError
 from lince.types import ImageSpec
 

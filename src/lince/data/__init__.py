@@ -4,9 +4,11 @@ sources ─► Reading ─► cache ─► Collection ─► load: splits → Da
                                        └───► check: CheckReport
 """
 
-from lince.data.loading import CheckReport, check, is_searched, join, leaked, load, probe
+from lince.data.audit import CheckReport, check
+from lince.data.loading import load, probe
+from lince.data.overlap import is_searched, leaked
 from lince.data.progress import Progress
-from lince.data.splits import hold_out, stratified_split
+from lince.data.splits import hold_out, join, stratified_split
 
 __all__ = [
     "CheckReport",

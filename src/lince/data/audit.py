@@ -1,22 +1,27 @@
-"""What makes a labelled source worse than it seems: rejected files, imbalance, copies, copies across train and test."""
+"""An audit of a labelled source: rejected files, imbalance, copies, and copies across train and test."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 from jaxtyping import Int64
 
 from lince.data.aspect_ratios import Proportions, measure
-from lince.data.class_requirements import warnings
+from lince.data.class_requirements import require_trainable, warnings
 from lince.data.dataset import Collection, EmptyClass
 from lince.data.duplicates import exact_groups, is_too_small, near_pairs
+from lince.data.loading import collect
 from lince.data.progress import Progress, silent
-from lince.types import Rejected
+from lince.data.sources import cifar10
+from lince.data.sources.base import printable
+from lince.data.splits import hold_out
+from lince.types import ImageLimits, ImageSpec, Rejected
 
 
 @dataclass(frozen=True)
 class Copy:
-    """One of several images that are the same; `split` is `train` or `test`."""
+    """One of several images that are the same or look alike; `split` is `train` or `test`."""
 
     name: str
     split: str
@@ -25,10 +30,11 @@ class Copy:
 
 @dataclass(frozen=True)
 class CopyPair:
-    """Two images that look alike; `distance` is that of `similarity.differences`, 0 at least.
+    """Two images that look alike.
 
     Attributes:
-        is_identical: whether all pixels are equal, too.
+        distance: as of `similarity.differences`, from 0.
+        is_identical: whether all pixels are equal.
     """
 
     first: Copy
@@ -42,25 +48,25 @@ class CheckReport:
     """What was found; `dataclasses.asdict` makes it JSON.
 
     Attributes:
-        source, fingerprint: what was looked at.
+        source, fingerprint: name and content of the source.
         height, width: pixels at which images were compared.
         n: images that can be used.
         classes: names, in index order.
-        drawn_seed: None for a source with a test split of its own; else the seed that drew the one looked at here.
-        counts: images by split of the source's own (`train` and `test`, or `all`) and class.
+        drawn_seed: the seed that drew the test split; None for a source with its own test split.
+        counts: images by the source's own splits (`train` and `test`, or `all`) and by class.
         imbalance: the largest class over the smallest, in `train` or `all`; 1 is balanced.
         reading: how the source's folders were read, a sentence; empty for one without folders.
-        warnings: what may not be meant so, a sentence each.
+        warnings: what may be a mistake, a sentence each.
         exact_copies: groups with the same pixels, at the size at which they are compared.
-        near_copies: pairs that look alike but are not identical, closest first; each exact group takes part once.
-        num_too_small: images of fewer than 16 pixels a side, among which no such pairs are searched for.
-        near_copies_capped: true when the search for such pairs stopped, and there may be more.
-        across_splits: an image of `train`, and one of `test` that is an exact or near copy of it: the test accuracy is
-            flattered by each. Every such test image once, with its closest.
-        conflicting_labels: exact groups, then near pairs, whose images carry different classes.
+        near_copies: pairs that look alike but are not identical, closest first. Each exact group takes part once.
+        num_too_small: images of fewer than 16 pixels a side, which are not searched for near copies.
+        near_copies_capped: true when the search for near copies stopped early, so that there may be more.
+        across_splits: an image of `train`, and one of `test` that is an exact or near copy of it. Such copies raise the
+            test accuracy. Every such test image is listed once, with its closest.
+        conflicting_labels: exact groups, then near pairs, whose images have different classes.
         rejected: files that were left out.
         empty: class folders without a usable image.
-        proportions: of the pictures as they came.
+        proportions: of the original pictures.
     """
 
     source: str
@@ -85,30 +91,58 @@ class CheckReport:
     proportions: Proportions = field(default_factory=Proportions)
 
 
-def inspect(
+def check(
+    source: str | Path,
+    spec: ImageSpec = ImageSpec(),
+    *,
+    seed: int = 0,
+    test_fraction: float = 0.2,
+    cache: Path | None = None,
+    progress: Progress | None = None,
+    limits: ImageLimits = ImageLimits(),
+) -> CheckReport:
+    """Audits a labelled source: rejected files, imbalance, copies, and copies across train and test.
+
+    Args:
+        source, cache, progress, limits: as for `load`.
+        spec: the size at which images are compared.
+        seed, test_fraction: as for `load`, which draws the same test split.
+
+    Returns:
+        The findings.
+
+    Raises:
+        DataError: when the source cannot be used at all.
+    """
+    collection, identity = collect(source, spec, cache=cache, progress=progress or silent, limits=limits)
+    if source != cifar10.NAME:
+        require_trainable(collection, name=printable(str(source)))
+    if collection.num_train is None:
+        _, test_indices = hold_out(collection.images, collection.labels, fraction=test_fraction, seed=seed)
+    else:
+        test_indices = np.arange(collection.num_train, len(collection.labels))
+    return _report(
+        collection,
+        test_indices=test_indices,
+        drawn_seed=seed if collection.num_train is None else None,
+        source=printable(str(source)),
+        identity=identity,
+        progress=progress or silent,
+    )
+
+
+def _report(
     collection: Collection,
     *,
     test_indices: Int64[np.ndarray, " m"],
     drawn_seed: int | None,
     source: str,
     identity: str,
-    progress: Progress = silent,
+    progress: Progress,
 ) -> CheckReport:
-    """Looks through a collection.
-
-    Args:
-        collection: any.
-        test_indices: i64[M], its test split.
-        drawn_seed: what drew them; None where they are the source's own.
-        source: what to call it in the report.
-        identity: its fingerprint.
-        progress: told about images and rounds of comparing.
-
-    Returns:
-        The findings.
-    """
+    """The findings on a collection whose test split is at `test_indices`, i64[M]."""
     counts = _counts(collection)
-    per_class = [count for count in counts.get("train", counts.get("all")).values() if count]
+    per_class = [count for count in counts["all" if "all" in counts else "train"].values() if count]
     copy = _copier(collection, test_indices)
     groups = exact_groups(collection.images)
     exact = tuple(tuple(map(copy, group)) for group in groups)
@@ -147,7 +181,7 @@ def _counts(collection: Collection) -> dict[str, dict[str, int]]:
 
 
 def _copier(collection: Collection, test_indices: Int64[np.ndarray, " m"]) -> Callable[[int], Copy]:
-    """What makes an index the image's name, split and class."""
+    """A function from an index to the image's name, split and class."""
     is_test = np.zeros(len(collection.labels), bool)
     is_test[test_indices] = True
 
@@ -161,7 +195,7 @@ def _copier(collection: Collection, test_indices: Int64[np.ndarray, " m"]) -> Ca
 def _near_copies(
     collection: Collection, copy: Callable[[int], Copy], groups: Sequence[Sequence[int]], *, progress: Progress
 ) -> tuple[tuple[CopyPair, ...], bool]:
-    """Near pairs among distinct images, so that a group of k exact copies does not answer k times."""
+    """Near pairs among distinct images, so that a group of k exact copies is not listed k times."""
     is_compared = ~is_too_small(collection.sizes)
     is_compared[[index for _, *others in groups for index in others]] = False
     distinct = np.flatnonzero(is_compared)
@@ -172,7 +206,7 @@ def _near_copies(
 
 
 def _across_splits(exact: Sequence[Sequence[Copy]], near: Sequence[CopyPair]) -> tuple[CopyPair, ...]:
-    """Each test image that has a copy in train, with the closest; a near pair speaks for the exact groups of both."""
+    """Each test image that has a copy in train, with the closest. A near pair counts for the exact groups of both."""
     group_of = {group[0]: group for group in exact}  # the first took part in the search for near pairs
     meetings = [(group, group, 0.0, True) for group in exact]
     for pair in near:  # closest first

@@ -23,8 +23,7 @@ import platformdirs
 from jaxtyping import UInt8
 
 from lince.data.dataset import Catalogue, Collection, EmptyClass, Reading, fingerprint, in_memory
-from lince.data.digests import DIGEST_BYTES, digests
-from lince.data.pixel_file import PixelFile, StoredImages, StoredNames, as_text
+from lince.data.pixel_file import DIGEST_BYTES, PixelFile, StoredImages, StoredNames, as_text, digests
 from lince.errors import DataError
 from lince.system.files import open_regular, write_atomically
 from lince.types import Rejected

@@ -10,8 +10,7 @@ import numpy as np
 from jaxtyping import Int64, UInt8, UInt16
 
 from lince.data.class_names import composed
-from lince.data.digests import digests
-from lince.data.pixel_file import as_text
+from lince.data.pixel_file import as_text, digests
 from lince.types import Images, Rejected, Split
 
 

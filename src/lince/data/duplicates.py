@@ -10,8 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float32, Int64, UInt16, UInt64
 
-from lince.data.digests import digests
-from lince.data.pixel_file import StoredImages
+from lince.data.pixel_file import StoredImages, digests
 from lince.data.progress import Progress, silent
 from lince.data.similarity import averaging, differences
 from lince.types import Images

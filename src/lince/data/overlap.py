@@ -1,33 +1,95 @@
-"""Images that are in two sources at once, told by class and file name."""
+"""Images that are in two places where they should be in one: in train and test, or in a source and another one.
+
+Those in both splits are told by their pixels, those in two sources by class and file name.
+"""
 
 import posixpath
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import Bool
 
 from lince.data.class_names import composed
+from lince.data.duplicates import first_copies, is_too_small, near_pairs
 from lince.data.sources.base import printable
 from lince.data.sources.class_folders import arrange
 from lince.data.sources.encoded_images import open_source
+from lince.data.splits import join
 from lince.errors import DataError
 from lince.text import listed
 from lince.types import Split
 
+_MAX_SEARCHED = 100_000  # images in `leaked`: so many of 96 × 96 pixels are 2.8 GB to read, and take 20 to 70 s
 
-def twins(train: Split, other: Path, *, source: str) -> tuple[int, ...]:
-    """The training images that another source has too, so that it can be tested on: for each there is an image in the
-    folder of the same class with the same name, its suffix apart.
+
+@dataclass(frozen=True)
+class LeakedImages:
+    """For each test image, whether a copy of it is among the training and validation images.
+
+    Attributes:
+        identical: bool[M], one of them has the same pixels.
+        look_alike: bool[M], one of them is a near copy; false where `identical` is true.
+    """
+
+    identical: Bool[np.ndarray, " m"]
+    look_alike: Bool[np.ndarray, " m"]
+
+
+def leaked(test: Split, *, train: Split, validation: Split) -> LeakedImages | None:
+    """Finds the test images that have a copy among the training and validation images, as `lince data check` does.
+
+    58,000 images of CIFAR-10 take 4 s, 10,000 of 96 × 96 pixels 2 s.
+
+    Args:
+        test, train, validation: of one dataset.
+
+    Returns:
+        The copies; None, without a search, when there are more than 100,000 images: it would take minutes.
+    """
+    if not is_searched(len(test) + len(train) + len(validation)):
+        return None
+    return _find(join(train, join(validation, test)), num_test=len(test))
+
+
+def is_searched(images: int) -> bool:
+    """Whether `leaked` searches so many images."""
+    return images <= _MAX_SEARCHED
+
+
+def _find(split: Split, *, num_test: int) -> LeakedImages:
+    """As `leaked`, in a split whose last `num_test` images are the test images."""
+    first = first_copies(split.images)
+    ours, theirs = first[len(first) - num_test :], first[: len(first) - num_test]
+    is_theirs, looks_like_theirs = np.zeros(len(first), bool), np.zeros(len(first), bool)
+    is_theirs[theirs] = True
+    is_compared = first == np.arange(len(first))
+    if split.sizes is not None:
+        is_compared &= ~is_too_small(split.sizes)
+    distinct = np.flatnonzero(is_compared)
+    images = split.images if is_compared.all() else split.images.take(distinct, axis=0)
+    pairs = near_pairs(images)
+    for one, other in ((pairs.first, pairs.second), (pairs.second, pairs.first)):
+        looks_like_theirs[distinct[other[is_theirs[distinct[one]]]]] = True
+    identical = is_theirs[ours]
+    return LeakedImages(identical, looks_like_theirs[ours] & ~identical)
+
+
+def shared_by_name(train: Split, other: Path, *, source: str) -> tuple[int, ...]:
+    """The training images that are in another source too: an image there has the same class and name, suffixes apart.
+
+    They are left out of training when the other source is to be the test.
 
     Args:
         train: images read from a class-per-folder source.
-        other: a class-per-folder folder or .zip; names alone are read.
-        source: what messages call the training images' source.
+        other: a class-per-folder folder or .zip; only names are read.
+        source: the name of the training images' source, for messages.
 
     Returns:
         Indices into `train`, ascending.
 
     Raises:
-        DataError: when `other` cannot be used, has no image in common with `train`, or all of a class.
+        DataError: when `other` cannot be used, shares no image with `train`, or shares all images of a class.
     """
     with open_source(other) as opened:
         layout = arrange(opened.walk(), name=opened.name)
@@ -52,5 +114,5 @@ def twins(train: Split, other: Path, *, source: str) -> tuple[int, ...]:
 
 
 def _key(label: str, path: str) -> str:
-    """CLASS/NAME: whatever lies between them, and whether it is a JPEG or its original."""
+    """CLASS/NAME, without the folders between them and without the suffix."""
     return composed(f"{label}/{posixpath.splitext(posixpath.basename(path))[0]}")

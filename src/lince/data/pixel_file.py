@@ -12,7 +12,9 @@ Measured on 1,000,000 images of 32 × 32 (3 GB), random batches of 500, two EPYC
 A memory map also ends the process (SIGBUS) where a read raises an error.
 """
 
+import hashlib
 import io
+import math
 import os
 import threading
 import weakref
@@ -22,8 +24,10 @@ from typing import BinaryIO, Self
 import numpy as np
 from jaxtyping import Int64, UInt8
 
-from lince.data.digests import digests
 from lince.errors import DataError
+
+# Half of a SHA-256. Among 2⁴⁰ images, more than anybody has, two that differ have the same with a chance of 2⁻⁴⁹.
+DIGEST_BYTES = 16
 
 _Index = int | slice | np.ndarray | Sequence[int]
 
@@ -203,6 +207,20 @@ class StoredNames(Sequence[str]):
 def as_text(names: Sequence[str]) -> bytes:
     """UTF-8, each name ended by a line feed; `base.printable` has left none inside of them."""
     return names.text() if isinstance(names, StoredNames) else "".join(f"{name}\n" for name in names).encode()
+
+
+def digests(images: UInt8[np.ndarray, "n h w 3"]) -> UInt8[np.ndarray, "n 16"]:
+    """The begin of the SHA-256 of each image's pixels.
+
+    Args:
+        images: u8[N,H,W,3].
+
+    Returns:
+        u8[N,16]; 2 µs an image of 32 × 32.
+    """
+    rows = np.ascontiguousarray(images).reshape(len(images), math.prod(images.shape[1:]))
+    found = b"".join(hashlib.sha256(row).digest()[:DIGEST_BYTES] for row in rows)
+    return np.frombuffer(found, np.uint8).reshape(len(images), DIGEST_BYTES)
 
 
 def _runs(rows: Int64[np.ndarray, " n"], image_bytes: int) -> Iterator[tuple[int, int, int]]:

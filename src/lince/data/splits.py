@@ -6,21 +6,22 @@ import numpy as np
 from jaxtyping import Int64
 
 from lince.data.duplicates import first_copies
+from lince.data.pixel_file import StoredImages
 from lince.errors import DataError
-from lince.types import Images
+from lince.types import Images, Split
 
 
 def stratified_split(
     labels: Int64[np.ndarray, " n"], *, fraction: float, seed: int
 ) -> tuple[Int64[np.ndarray, " kept"], Int64[np.ndarray, " held"]]:
-    """Sets a share of every class aside.
+    """Holds out a share of every class.
 
-    Each class is drawn from a stream of its own, so that images added to one class move no image of another.
+    Each class has its own random stream, so that images added to one class do not change what is drawn of another.
 
     Args:
         labels: i64[N], class indices, from 0.
-        fraction: the share to hold out, 0..1, ends excluded. Rounded to whole images class by class, and to at least
-            one image on either side; the only image of a class is kept.
+        fraction: the share to hold out, 0..1, ends excluded. It is rounded to whole images in each class, and to at
+            least one image on either side. The only image of a class is kept.
         seed: from 0.
 
     Returns:
@@ -47,12 +48,12 @@ def hold_out(
     seed: int,
     leave_out: Sequence[int] = (),
 ) -> tuple[Int64[np.ndarray, " kept"], Int64[np.ndarray, " held"]]:
-    """Sets images aside to judge by, as `stratified_split` does, but none of which the pixels are kept as well.
+    """Holds out images as `stratified_split` does, but none that has a copy with the same pixels among those kept.
 
     Args:
-        images: u8[N,H,W,3]; of copies that came to lie on both sides, all are kept. None is read where they are stored.
+        images: u8[N,H,W,3]. Where copies are on both sides, all are kept. No pixel of stored images is read.
         labels, fraction, seed: as for `stratified_split`.
-        leave_out: indices of images that, with their copies, are to be on neither side.
+        leave_out: indices of images that are on neither side, nor their copies.
 
     Returns:
         i64[M] and i64[H], the indices kept and the indices held out, each ascending.
@@ -63,10 +64,42 @@ def hold_out(
     first = first_copies(images)
     used = np.flatnonzero(~np.isin(first, first[np.asarray(leave_out, np.int64)]))
     kept = used[stratified_split(labels[used], fraction=fraction, seed=seed)[0]]
-    is_kept = np.zeros(len(labels), bool)  # whether a picture is, by the first of its copies
+    is_kept = np.zeros(len(labels), bool)  # by the first of its copies
     is_kept[first[kept]] = True
     is_kept = is_kept[first][used]
     return used[is_kept], used[~is_kept]
+
+
+def sample(split: Split, count: int, *, seed: int) -> Int64[np.ndarray, " m"]:
+    """Indices of about `count` images, the same share of every class; of all images when there are no more.
+
+    The order is random: a running mean over images sorted by class would reflect only the last class.
+
+    Args:
+        split: to draw from.
+        count: at least 1; each class's share of it is rounded.
+        seed: of the choice and the order.
+
+    Returns:
+        i64[M], in random order.
+    """
+    rng, chosen = np.random.default_rng(seed), np.arange(len(split))
+    if count < len(split):
+        drawn = stratified_split(split.labels, fraction=count / len(split), seed=seed)[1]
+        # Where each class has one image, `stratified_split` holds out none.
+        chosen = drawn if len(drawn) else rng.permutation(chosen)[:count]
+    return rng.permutation(chosen)
+
+
+def join(first: Split, second: Split) -> Split:
+    """All images of two splits of one dataset, those of `first` first; stored images stay in their file."""
+    labels = np.concatenate([first.labels, second.labels])
+    if isinstance(first.images, StoredImages):
+        images, names = first.images.joined(second.images), first.names.joined(second.names)
+    else:
+        images, names = np.concatenate([first.images, second.images]), first.names + second.names
+    sizes = None if first.sizes is None or second.sizes is None else np.concatenate([first.sizes, second.sizes])
+    return Split(images, labels, first.classes, names, sizes)
 
 
 def _draw(labels: Int64[np.ndarray, " n"], label: int, *, fraction: float, seed: int) -> Int64[np.ndarray, " m"]:

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from lince import data, metrics
-from lince.data.sampling import sample
+from lince.data.splits import sample
 from lince.evaluation import accuracy, verdict
 from lince.model_file.manifest import Arithmetic, Certificate, Comparison, Leakage, Verdict
 from lince.quantization import certificate as certify

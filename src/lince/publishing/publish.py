@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 
 from lince import calibration, metrics
-from lince.data.sampling import sample
+from lince.data.splits import sample
 from lince.errors import TrainingError
 from lince.evaluation import accuracy
 from lince.inference.classifier import Network

@@ -5,7 +5,7 @@ from typing import get_args
 
 import numpy as np
 
-from lince.data.sampling import sample
+from lince.data.splits import sample
 from lince.model_file.manifest import Arithmetic, RangeMethod, Study, StudyPoint
 from lince.quantization import divergence, flatbuffer_inference, quantizer
 from lince.quantization.activation_ranges import Ranges, observe, span

@@ -1,1 +1,1 @@
-"""Where encoded images lie: directories, zip files, CIFAR-10's archive."""
+"""Where images come from: folders and zip files with a folder for each class, and CIFAR-10's archive."""
