@@ -80,7 +80,7 @@ def main() -> int:
     """Measures, draws, and prints."""
     options = _options()
     yardsticks = frozenset(options.yardstick)
-    with quiet.hushed():
+    with quiet.captured_stderr():
         contestants = [*from_files(options.models), *map(from_record, options.recorded)]
         check(contestants, yardsticks)
         contestants = [counted(one, options.data) if one.accuracy is None else one for one in contestants]

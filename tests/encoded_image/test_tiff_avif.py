@@ -155,16 +155,19 @@ class TestTiff:
     @pytest.mark.parametrize(
         ("data", "message"),
         [
-            (saved(picture(), "TIFF", compression="jpeg"), r"This is a TIFF packed by JPEG\. Expected grey of up to"),
-            (saved(picture(), "TIFF", compression="zstd"), r"This is a TIFF packed by Zstandard\."),
-            (saved(picture(), "TIFF", compression="lzma"), r"This is a TIFF packed by LZMA\."),
+            (
+                saved(picture(), "TIFF", compression="jpeg"),
+                r"This is a TIFF compressed by JPEG\. Expected grey of up to",
+            ),
+            (saved(picture(), "TIFF", compression="zstd"), r"This is a TIFF compressed by Zstandard\."),
+            (saved(picture(), "TIFF", compression="lzma"), r"This is a TIFF compressed by LZMA\."),
             (saved(picture("F"), "TIFF"), r"with 1 samples of 32 floating-point bits a pixel\. .* save it as PNG"),
             (saved(picture("I"), "TIFF"), r"This is a TIFF of grey with 1 samples of 32 signed bits"),
             (saved(picture("LAB"), "TIFF"), r"This is a TIFF of Lab with 3 samples of 8 bits"),
             (tiff(tags(t262=(3, (6,)), t277=(3, (3,)), t258=(3, (8,) * 3)), GREY), r"This is a TIFF of YCbCr with"),
-            (tiff(tags(t259=(3, (999,))), GREY), r"packed by method 999"),
+            (tiff(tags(t259=(3, (999,))), GREY), r"compressed by method 999"),
             (tiff(tags(t259=(3, (8,)), t317=(3, (3,))), GREY), r"with predictor 3"),
-            (tiff(tags(t259=(3, (7, 1))), GREY), r"packed by JPEG"),
+            (tiff(tags(t259=(3, (7, 1))), GREY), r"compressed by JPEG"),
             (
                 tiff(tags(t262=(3, (0,)), t258=(3, (16,))), GREY * 2),
                 r"of grey where 0 is white with 1 samples of 16 bits",

@@ -387,7 +387,7 @@ def evaluate(
         from lince.cli import evaluated_model
         from lince.evaluation import robustness
 
-        with quiet.hushed():
+        with quiet.captured_stderr():
             found = evaluated_model.find(model)
     result = dict.fromkeys(("report", "sets", "corruptions", "foreign"))
     with progress_bar(stderr()) as progress:
@@ -445,7 +445,7 @@ def predict(
     from lince.inference.folder_prediction import predict_paths
     from lince.model_file import artifact
 
-    with quiet.hushed():
+    with quiet.captured_stderr():
         classifier = Classifier.load(artifact.locate(model))
     fitted = classifier.manifest.calibration
     if fitted.set_threshold is None:
@@ -464,7 +464,7 @@ def inspect(model: ModelFile, as_json: Json = False) -> None:
     from lince.inference.classifier import Classifier
     from lince.model_file import artifact
 
-    with quiet.hushed():
+    with quiet.captured_stderr():
         classifier = Classifier.load(artifact.locate(model))
     if as_json:
         print_json(classifier.manifest)
@@ -479,7 +479,7 @@ def bench(model: ModelFile, as_json: Json = False) -> None:
     from lince.model_file import artifact
 
     read = artifact.read(artifact.locate(model))
-    with quiet.hushed():
+    with quiet.captured_stderr():
         measured = latency.bench(read)
     if as_json:
         print_json(measured)

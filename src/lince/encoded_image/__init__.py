@@ -1,4 +1,7 @@
-"""Encoded images: what they are made of, without decoding them, and Pillow's decoding. NumPy is not imported here."""
+"""Encoded images: their structure, read without decoding them, and their decoding by Pillow.
+
+NumPy is not imported here, so that the process that decodes for the service stays small (`serving/decoder.py`).
+"""
 
 from lince.encoded_image.formats import REWRITTEN, inspect
 from lince.encoded_image.structure import Structure

@@ -1,6 +1,6 @@
-"""AVIF: the boxes that say what its items are, and the size that each AV1 frame has, whatever the boxes say of it.
+"""AVIF: the boxes that describe its items, and the size of each AV1 frame by its own header, not by the boxes.
 
-Only the still picture is looked at: of a film, the one that its file names as its cover.
+Only the still picture is read: of an image sequence, the one that its file names as its cover.
 """
 
 import struct
@@ -10,24 +10,24 @@ from dataclasses import dataclass, field
 from lince.encoded_image.structure import Structure, require
 from lince.errors import ImageError
 
-_MAX_BOXES = 1_000  # pictures in use have some 30, and a film a few for each track
+_MAX_BOXES = 1_000  # pictures in use have about 30, and image sequences a few for each track
 _MAX_ITEMS = 256  # tiles of a grid, transparency, Exif
-_MAX_UNITS = 64  # of one item: a header of the sequence, one frame, now and then a note
-# A pixel of all frames: planes of 8 to 12 bits, their RGB, a copy. Measured with Pillow 13, the picture included: 9.4
-# bytes a pixel in colour, 12.1 with transparency, which is a second frame.
+_MAX_UNITS = 64  # of one item: a sequence header, one frame, sometimes metadata
+# For each pixel of all frames: planes of 8 to 12 bits, their RGB, a copy. Measured with Pillow 13, with the picture:
+# 9.4 bytes a pixel in colour, 12.1 with transparency, which is a second frame.
 _BUFFER_BYTES = 9
 
-_STILL, _FILM = b"avif", b"avis"
+_STILL, _SEQUENCE = b"avif", b"avis"
 _BRANDS_BYTES = 256
 _METADATA = frozenset({b"Exif", b"mime"})
 _SEQUENCE_HEADER, _FRAME_HEADER, _FRAME = 1, 3, 6
-# Exif's orientation by quarter turns to the left, for no mirror and for those at either axis (ISO 23008-12, 6.5.10).
+# Exif's orientation by quarter turns to the left, without a mirror and with one at either axis (ISO 23008-12, 6.5.10).
 _ORIENTATIONS = {None: (1, 8, 3, 6), 0: (4, 5, 2, 7), 1: (2, 7, 4, 5)}
 
 
 @dataclass
 class _File:
-    """What the boxes say."""
+    """What the boxes state."""
 
     primary: int = 0
     kinds: dict[int, bytes] = field(default_factory=dict)
@@ -39,29 +39,29 @@ class _File:
 
 def is_avif(data: bytes) -> bool:
     """Whether the first box names AVIF as one of the brands of the file."""
-    return any(brand in (_STILL, _FILM) for _, brand in _brands(data))
+    return any(brand in (_STILL, _SEQUENCE) for _, brand in _brands(data))
 
 
 def read(data: bytes) -> Structure:
     """The structure of an AVIF.
 
     Raises:
-        ImageError: `corrupt_image`: no item that can be shown, or one outside of the file.
+        ImageError: `corrupt_image`: no item that can be shown, or one outside the file.
     """
     found, file = Structure("AVIF", slow=True), _File()
     for kind, start, end in _boxes(data, 0, len(data), file):
         if kind == b"meta":
             _read_meta(data, start + 4, end, file, found)
         elif kind == b"moov":
-            found.edits.append((start - 4, start, b"free"))  # of a film the decoder sees the cover alone
-    found.edits += [(start, start + 4, _STILL) for start, brand in _brands(data) if brand == _FILM]
+            found.edits.append((start - 4, start, b"free"))  # of a sequence the decoder sees only the cover
+    found.edits += [(start, start + 4, _STILL) for start, brand in _brands(data) if brand == _SEQUENCE]
     found.edits.sort()
     shown = [file.properties[index] for index in file.used.get(file.primary, ()) if index < len(file.properties)]
     sizes = [struct.unpack_from(">II", data, start + 4) for kind, start, _ in shown if kind == b"ispe"]
     found.width, found.height = sizes[0] if sizes else (0, 0)
     turns, mirrors = ([data[start] for kind, start, _ in shown if kind == name] for name in (b"irot", b"imir"))
     found.orientation = _ORIENTATIONS[mirrors[0] & 1 if mirrors else None][turns[0] & 3 if turns else 0]
-    frames = [_frame_pixels(data, file.places.get(item, ())) for item, kind in file.kinds.items() if kind == b"av01"]
+    frames = [_frame_pixels(data, file.places.get(item, [])) for item, kind in file.kinds.items() if kind == b"av01"]
     if not frames or not found.pixels:
         raise ImageError("corrupt_image", "The AVIF image is damaged: it holds no picture. Save it again.")
     found.buffer_bytes = _BUFFER_BYTES * max(found.pixels, sum(frames))
@@ -69,13 +69,13 @@ def read(data: bytes) -> Structure:
 
 
 def _brands(data: bytes) -> list[tuple[int, bytes]]:
-    """Where the first box names a brand, and which; the second word is a version, which is like none."""
+    """Position and name of each brand in the first box; its second word is a version, which equals no brand."""
     end = min(int.from_bytes(data[:4], "big"), _BRANDS_BYTES) if data[4:8] == b"ftyp" else 0
     return [(start, data[start : start + 4]) for start in range(8, end, 4)]
 
 
 def _boxes(data: bytes, start: int, end: int, file: _File) -> Iterator[tuple[bytes, int, int]]:
-    """Kind, begin and end of the body of each box (ISO 14496-12, 4.2)."""
+    """Kind, start and end of the body of each box (ISO 14496-12, 4.2)."""
     while start + 8 <= end:
         size, kind = struct.unpack_from(">I4s", data, start)
         body = start + 8
@@ -111,7 +111,7 @@ def _read_meta(data: bytes, start: int, end: int, file: _File, found: Structure)
 
 
 def _read_item(data: bytes, start: int, file: _File, found: Structure) -> None:
-    """Number and kind of an item; metadata gets a kind that no decoder looks at."""
+    """Reads the number and the kind of an item; metadata gets a kind that decoders ignore."""
     version = data[start]
     layout = ">HH4s" if version == 2 else ">IH4s"
     number, _, kind = struct.unpack_from(layout, data, start + 4)
@@ -123,7 +123,7 @@ def _read_item(data: bytes, start: int, file: _File, found: Structure) -> None:
 
 
 def _read_places(data: bytes, start: int, file: _File) -> None:
-    """Where the bytes of each item lie (ISO 14496-12, 8.11.3)."""
+    """Reads where the bytes of each item are (ISO 14496-12, 8.11.3)."""
     reader = _Reader(data, start + 4)
     version, sizes = data[start], reader.number(2)
     offset_bytes, length_bytes, base_bytes, index_bytes = (sizes >> shift & 15 for shift in (12, 8, 4, 0))
@@ -144,7 +144,7 @@ def _read_places(data: bytes, start: int, file: _File) -> None:
 
 
 def _read_uses(data: bytes, start: int, file: _File) -> None:
-    """Which properties each item has, counted from 0 (ISO 14496-12, 8.11.14)."""
+    """Reads which properties each item has, counted from 0 (ISO 14496-12, 8.11.14)."""
     reader = _Reader(data, start + 4)
     version, is_wide = data[start], data[start + 3] & 1
     count = reader.number(4)
@@ -156,7 +156,7 @@ def _read_uses(data: bytes, start: int, file: _File) -> None:
 
 
 class _Reader:
-    """Numbers of so many bytes, one after the other."""
+    """Reads numbers of given sizes in bytes, one after the other."""
 
     def __init__(self, data: bytes, position: int):
         self._data, self._position = data, position
@@ -169,10 +169,10 @@ class _Reader:
 
 
 def _frame_pixels(data: bytes, places: list[tuple[int, int]]) -> int:
-    """The most pixels that the AV1 frame of an item can have, by the header that its decoder believes.
+    """The most pixels that the AV1 frame of an item can have, by the header that its decoder uses.
 
     Raises:
-        ImageError: `image_too_complex`: several frames. `corrupt_image`: no such header, or it lies outside.
+        ImageError: `image_too_complex`: several frames. `corrupt_image`: no such header, or it is outside the file.
     """
     if len(places) != 1 or places[0][1] > len(data):
         raise ImageError(
@@ -207,7 +207,7 @@ def _leb128(data: bytes, position: int) -> tuple[int, int]:
 
 
 def _largest_frame(header: bytes) -> int:
-    """Pixels by a sequence header (AV1, 5.5.1): a still picture's own, else as many as a frame's header can say."""
+    """Pixels by a sequence header (AV1, 5.5.1): those of a still picture, else the most that a frame can have."""
     bits = _Bits(header)
     bits.take(4)
     if is_still := bits.take(1):  # reduced_still_picture_header
@@ -243,7 +243,7 @@ def _skip_operating_points(bits: "_Bits") -> None:
 
 
 class _Bits:
-    """Numbers of so many bits, the highest first."""
+    """Reads numbers of given sizes in bits, the highest bit first."""
 
     def __init__(self, data: bytes):
         self._value, self._left = int.from_bytes(data[:64], "big"), 8 * min(len(data), 64)

@@ -1,17 +1,17 @@
-"""BMP: one header, which comes in many lengths."""
+"""BMP: its header, which exists in many lengths."""
 
 import struct
 
 from lince.encoded_image.structure import Structure, require
 
-_MAX_RLE_PIXELS = 4_000_000  # of a run-length encoded one: its decoder is Python, 0.1 µs a pixel
-_RLE_BYTES = 4  # a pixel: twice what the worst encoding of a picture takes
-_RLE_SPARE_BYTES = 2**16  # header, palette and the ends of lines
+_MAX_RLE_PIXELS = 4_000_000  # in run-length encoding, whose decoder is Python: 0.1 µs a pixel
+_RLE_BYTES = 4  # of a pixel: twice the size of the worst encoding
+_RLE_SPARE_BYTES = 2**16  # header, palette and ends of lines
 _RUN_LENGTH, _BIT_FIELDS = (1, 2), 3
 
 _FILE_HEADER_BYTES, _OLDEST, _USUAL = 14, 12, 40
-_KNOWN = frozenset({_OLDEST, _USUAL, 52, 56, 64, 108, 124})  # what Pillow reads; all but the oldest begin alike
-_SHORTEST, _LONGEST = 16, 1_024  # bytes of the others: what is left out counts as 0, what is added does not count
+_KNOWN = frozenset({_OLDEST, _USUAL, 52, 56, 64, 108, 124})  # that Pillow reads; all but the oldest start alike
+_SHORTEST, _LONGEST = 16, 1_024  # bytes of other headers: missing fields count as 0, additional ones are ignored
 
 
 def read(data: bytes) -> Structure:
@@ -34,7 +34,7 @@ def read(data: bytes) -> Structure:
 
 
 def _shorten(found: Structure, data: bytes, header: bytes, header_bytes: int, compression: int) -> None:
-    """Puts a header of the usual length in place of one that nobody knows; masks of colours follow it."""
+    """Replaces a header of a length that Pillow does not read by one of the usual length, with its colour masks."""
     [pixels_at] = struct.unpack_from("<I", data, 10)
     end = _FILE_HEADER_BYTES + header_bytes
     masks = data[54:66] if compression == _BIT_FIELDS and header_bytes >= _USUAL + 12 else b""

@@ -1,7 +1,6 @@
-"""Encoded bytes to an upright RGB picture of the wanted size, with Pillow alone.
+"""Encoded bytes to an upright RGB picture of the wanted size, with Pillow.
 
-`lince.images.decode` makes the array that everything else uses. This module imports no NumPy, so that the process that
-decodes for the service stays small (`serving/decoder.py`).
+`lince.images.decode` makes of it the array that everything else uses.
 """
 
 import io
@@ -10,19 +9,21 @@ from PIL import AvifImagePlugin, Image, features
 
 from lince.encoded_image import formats, signatures
 from lince.encoded_image.image_spec import ImageLimits, ImageSpec, ResizeRule
+from lince.encoded_image.structure import Structure
 from lince.errors import ImageError
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "AVIF")
 
 _OPTIONAL = {"AVIF": "avif", "TIFF": "libtiff", "WEBP": "webp"}  # the parts of Pillow that some builds lack
 
-# How many times the target a JPEG stays at least when the decoder itself scales it down (by 2, 4 or 8, cheaply) before
-# the careful resampling. Against a full decode, on 36 synthetic JPEGs (gradients, 1/f noise, edges; 257 × 259 to
-# 1921 × 1083; quality 75 and 95) brought to 32 × 32: at 4 up to 5 grey levels, mean of the worst 0.78; at 8 up to 3,
-# 0.16. 12 megapixels take 21 ms of a Zen 5 core at either, 111 ms decoded whole; 3 megapixels 5.4, 6.4 and 19 ms.
+# A JPEG's decoder can scale it down itself (by 2, 4 or 8, which is fast); it stays at least so many times the target's
+# size, for the exact resampling after it. Difference from a full decode, on 36 synthetic JPEGs (gradients, 1/f noise,
+# edges; 257 × 259 to 1921 × 1083; quality 75 and 95) resized to 32 × 32: with 4 up to 5 grey levels, mean of the worst
+# 0.78; with 8 up to 3, mean 0.16. 12 megapixels take 21 ms of a Zen 5 core with either, 111 ms with a full decode;
+# 3 megapixels 5.4, 6.4 and 19 ms.
 _DRAFT_MARGIN = 8
 
-_TURNS = {  # what undoes each EXIF orientation; 1 is upright
+_TURNS = {  # the operation that undoes each EXIF orientation; 1 is upright
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -33,16 +34,16 @@ _TURNS = {  # what undoes each EXIF orientation; 1 is upright
 }
 _SWAPPING_SIDES = frozenset(_TURNS[orientation] for orientation in (5, 6, 7, 8))
 
-# Pixels that are converted and resampled at a time: 4 MB for each mode on the way, whatever the size of the picture.
+# Pixels that are converted and resampled at a time: 4 MB for each intermediate mode, whatever the picture's size.
 _STRIP_PIXELS = 1_000_000
-_MODE_BYTES = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2}  # a pixel in Pillow; all others take 4
+_MODE_BYTES = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2}  # of a pixel in Pillow; all other modes take 4
 
-_GREY = (128, 128, 128)  # 0 once a network has normalised it: what convolutions see beyond the edges of an image, too
+_GREY = (128, 128, 128)  # 0 once normalised, as is the zero padding of convolutions
 
 _Box = tuple[float, float, float, float]
 
 
-def read(data: bytes, spec: ImageSpec, limits: ImageLimits, structure: formats.Structure | None = None) -> Image.Image:
+def read(data: bytes, spec: ImageSpec, limits: ImageLimits, structure: Structure | None = None) -> Image.Image:
     """Decodes one encoded image; see `lince.images.decode`.
 
     Returns:
@@ -54,11 +55,11 @@ def read(data: bytes, spec: ImageSpec, limits: ImageLimits, structure: formats.S
     image, structure = _open(data, limits, structure)
     try:
         drafted = image.draft(None, (spec.width * _DRAFT_MARGIN, spec.height * _DRAFT_MARGIN))
-        # A side that the scale does not divide is rounded up: the picture ends inside of the last pixel.
+        # A side that the scale does not divide is rounded up: the picture ends inside the last pixel.
         box = drafted[1] if drafted else (0, 0, *image.size)
         pixels = image.width * image.height  # as they will be decoded
         needed = pixels * _MODE_BYTES.get(image.mode, 4) + structure.buffer_bytes
-        _require_memory(image.format, pixels, needed, limits)
+        _require_memory(structure.format, pixels, needed, limits)
         image.load()
         turn = _TURNS.get(structure.orientation)
         size = (spec.height, spec.width) if turn in _SWAPPING_SIDES else (spec.width, spec.height)
@@ -69,16 +70,14 @@ def read(data: bytes, spec: ImageSpec, limits: ImageLimits, structure: formats.S
     except MemoryError as error:
         message = f"There is not enough memory to decode the {image.format} image. Scale it down."
         raise ImageError("image_too_large", message) from error
-    except Exception as error:  # and many types on hostile bodies (struct.error, DecompressionBombError, KeyError, …)
+    except Exception as error:  # Pillow raises many types on hostile data (struct.error, KeyError, …)
         message = f"The {image.format} image is damaged ({error}). Expected a whole file: save it again."
         raise ImageError("corrupt_image", message) from error
     return _padded(image, (spec.width, spec.height))
 
 
-def _open(
-    data: bytes, limits: ImageLimits, structure: formats.Structure | None
-) -> tuple[Image.Image, formats.Structure]:
-    """Reads the header only, and refuses what is too large or too complex to decode."""
+def _open(data: bytes, limits: ImageLimits, structure: Structure | None) -> tuple[Image.Image, Structure]:
+    """Reads the header, and refuses what is too large or too complex to decode."""
     if not data:
         raise ImageError("empty_image", "Received 0 bytes. Expected the bytes of one image.")
     if len(data) > limits.max_bytes:
@@ -88,13 +87,13 @@ def _open(
     if not structure.format:
         raise _no_picture(data)
     _require_decoder(structure.format)
-    # Before Pillow opens it, which takes memory for a WebP; its own idea of the size is checked again afterwards.
+    # Before Pillow opens it, which takes memory for a WebP. The size that Pillow finds is checked again afterwards.
     _require_size(structure.width, structure.height, limits)
     _require_memory(structure.format, structure.pixels, structure.buffer_bytes, limits)
     if structure.damage:
         message = f"The {structure.format} image is damaged: {structure.damage}. Expected a whole file: save it again."
         raise ImageError("corrupt_image", message)
-    AvifImagePlugin.DEFAULT_MAX_THREADS = 1  # as for every other format: one picture, one core
+    AvifImagePlugin.DEFAULT_MAX_THREADS = 1  # as in every other format: one core for one picture
     try:
         image = Image.open(io.BytesIO(structure.without_metadata(data)), formats=(structure.format,))
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
@@ -114,7 +113,7 @@ def _open(
 
 
 def _no_picture(data: bytes) -> ImageError:
-    """What it is instead, where its first bytes say so."""
+    """The error for bytes of no format that is read; it names another format where the first bytes are known."""
     expected = f"Expected {', '.join(FORMATS)}."
     if kind := signatures.describe(data):
         return ImageError("unsupported_format", f"This is {kind[0]}: {kind[1]}. {expected}")
@@ -150,9 +149,9 @@ def _require_memory(name: str, pixels: int, needed: int, limits: ImageLimits) ->
 
 
 def _resize(image: Image.Image, box: _Box, size: tuple[int, int], *, rule: ResizeRule) -> Image.Image:
-    """Brings the whole image, or what the rule cuts out of `box`, to RGB or RGBA of the wanted size.
+    """Resizes the whole image, or what the rule cuts out of `box`, to RGB or RGBA of the wanted size.
 
-    By the rule "pad", to the largest size of the image's own shape inside the wanted one.
+    By the rule "pad", the result has the image's own shape and the largest size that fits inside the wanted one.
     """
     if image.size == size:
         return _to_8_bit_rgb(image)
@@ -171,26 +170,26 @@ def _resize(image: Image.Image, box: _Box, size: tuple[int, int], *, rule: Resiz
 def _resample(image: Image.Image, box: _Box, size: tuple[int, int]) -> Image.Image:
     """Antialiased bicubic resampling of RGB, or of RGBA with colours weighted by alpha.
 
-    A large picture in another mode goes through in strips of rows, so that no whole copy of it is held: first all
-    rows to the wanted width, then all columns. Pillow takes rows or columns first, which rounds otherwise at times.
+    A large picture in another mode is converted in strips of rows, so that there is no full copy of it: first all rows
+    are resampled to the wanted width, then all columns. Pillow's own order differs, and so does its rounding at times.
     """
     rows = max(1, _STRIP_PIXELS // image.width)
     if image.height <= rows or (image.mode == "RGB" and not image.has_transparency_data):
         return _to_8_bit_rgb(image).resize(size, Image.Resampling.BICUBIC, box)
     left, top, right, bottom = box
     strips = (image.crop((0, y, image.width, min(y + rows, image.height))) for y in range(0, image.height, rows))
-    narrow = None
+    mode = _weighted_by_alpha(_to_8_bit_rgb(image.crop((0, 0, image.width, 1)))).mode
+    narrow = Image.new(mode, (size[0], image.height))
     for index, strip in enumerate(strips):
         strip = _weighted_by_alpha(_to_8_bit_rgb(strip))
         strip = strip.resize((size[0], strip.height), Image.Resampling.BICUBIC, (left, 0, right, strip.height))
-        narrow = narrow or Image.new(strip.mode, (size[0], image.height))
         narrow.paste(strip, (0, index * rows))
     shrunk = narrow.resize(size, Image.Resampling.BICUBIC, (0, top, size[0], bottom))
     return shrunk.convert("RGBA") if shrunk.mode == "RGBa" else shrunk
 
 
 def _to_8_bit_rgb(image: Image.Image) -> Image.Image:
-    """RGB, or RGBA where something is transparent; the very same object where it is that already."""
+    """RGB, or RGBA where something is transparent; the same object where the image is that already."""
     if image.mode.startswith("I;16"):  # Pillow's own conversion clips at 255 instead of taking the high byte
         big_endian = image.mode.endswith("B")
         image = Image.frombytes("L", image.size, image.tobytes(), "raw", "L;16B" if big_endian else "L;16")
@@ -203,7 +202,7 @@ def _weighted_by_alpha(image: Image.Image) -> Image.Image:
 
 
 def _padded(image: Image.Image, size: tuple[int, int]) -> Image.Image:
-    """In the middle of a grey area of the wanted size; upright, because a pixel that is left over goes to one side."""
+    """The image in the middle of a grey area of the wanted size. It is upright already: a spare pixel has one side."""
     if image.size == size:
         return image
     area = Image.new("RGB", size, _GREY)
@@ -212,7 +211,7 @@ def _padded(image: Image.Image, size: tuple[int, int]) -> Image.Image:
 
 
 def _over_white(image: Image.Image) -> Image.Image:
-    """After the resampling, not before, when few pixels are left."""
+    """RGB, with transparency over white; after resampling, when few pixels are left."""
     if image.mode == "RGB":
         return image
     return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")

@@ -1,8 +1,8 @@
-"""What an encoded image is made of, read from its segments, chunks and blocks; nothing is decoded.
+"""The format and the structure of an encoded image, read from its segments, chunks and blocks without decoding it.
 
-A file of a few kilobytes can cost its decoder minutes: a thousand scans, a hundred thousand comments. `inspect` counts
-such parts at the speed of `bytes.find`, refuses what no camera or program writes, and says what decoding will meet.
-Metadata is only counted: no decoder sees it, so that what is broken there costs neither the pixels nor time.
+A file of a few kilobytes can keep its decoder busy for minutes: a thousand scans, a hundred thousand comments.
+`inspect` counts such parts at the speed of `bytes.find`, and refuses what no camera or program writes. Metadata is
+only counted and never reaches a decoder, so that broken metadata costs neither the pixels nor time.
 """
 
 import struct
@@ -12,28 +12,28 @@ from lince.encoded_image.structure import Structure
 from lince.errors import ImageError
 
 REWRITTEN = frozenset({"TIFF", "AVIF"})
-"""Formats of which a decoder sees nothing that was not understood here."""
+"""Formats whose decoder only sees what was understood here."""
 
 
 def inspect(data: bytes) -> Structure:
     """Reads the structure of one encoded image.
 
     Args:
-        data: an encoded image; damaged, cut short or none at all.
+        data: the bytes of an image; they may be damaged, truncated or no image at all.
 
     Returns:
-        As much as is to be found. What is damaged is for the decoder to say, where it looks.
+        What was found. Most damage is left for the decoder to report.
 
     Raises:
-        ImageError: `image_too_complex`: more parts than any picture in use has. Of TIFF and AVIF, whose decoders are to
-            see nothing that was not understood: `corrupt_image` and `unsupported_format`, too.
+        ImageError: `image_too_complex`: more parts than any picture in use has. Also `corrupt_image` and
+            `unsupported_format` for TIFF and AVIF, whose decoders only see what was understood here.
     """
     name = _format(data)
     if not name:
         return Structure()
     try:
         return _READERS[name](data)
-    except (struct.error, IndexError, OverflowError) as error:  # the last of an offset in 64 bits
+    except (struct.error, IndexError, OverflowError) as error:  # OverflowError: an offset of 64 bits
         if name in REWRITTEN:
             message = f"The {name} image is damaged: its header cannot be read. Save it again."
             raise ImageError("corrupt_image", message) from error
@@ -41,7 +41,7 @@ def inspect(data: bytes) -> Structure:
 
 
 def _format(data: bytes) -> str:
-    """The name of a format that we read, by the first bytes; empty for others."""
+    """The name of a format that is read, by the first bytes; empty for others."""
     for magic, name in _MAGIC.items():
         if data.startswith(magic):
             return name

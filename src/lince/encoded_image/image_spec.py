@@ -1,7 +1,4 @@
-"""What images must look like: the size that a network wants, and the bounds on what may arrive.
-
-Imports nothing, so that the process that decodes for the service stays small (`serving/decoder.py`).
-"""
+"""The size that a network takes, and the limits on encoded images."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -11,13 +8,13 @@ ResizeRule = Literal["crop", "pad", "stretch"]
 
 @dataclass(frozen=True)
 class ImageSpec:
-    """What a network wants to see.
+    """The images that a network takes.
 
     Attributes:
         height, width: pixels.
-        resize: what happens to other sizes; `"crop"` cuts the largest centred rectangle of the right shape and
-            scales it, `"pad"` scales the whole picture and fills what is left at two sides with grey, `"stretch"`
-            scales the whole picture and ignores its shape.
+        resize: what happens to other sizes. `"crop"` cuts the largest centred rectangle of the right shape and scales
+            it. `"pad"` scales the whole picture and fills the rest at two sides with grey. `"stretch"` scales the
+            whole picture to the size, whatever its shape.
     """
 
     height: int = 32
@@ -31,15 +28,15 @@ class ImageSpec:
 
 @dataclass(frozen=True)
 class ImageLimits:
-    """Bounds checked before anything is decoded.
+    """Limits that are checked before an image is decoded.
 
     Attributes:
-        max_bytes: of one encoded image. 10 MiB holds a 24-megapixel JPEG of a phone.
+        max_bytes: of one encoded image. 10 MiB is enough for a phone's JPEG of 24 megapixels.
         max_pixels: width × height as the header declares them. 50 MP decode to 200 MB in Pillow.
         max_side: pixels of the width, and of the height. Pillow keeps a pointer for each row.
-        max_decoder_bytes: what the decoder will hold at its highest, the picture included. A WebP needs 16 bytes a
-            pixel, an AVIF 13 (22 with transparency), a progressive JPEG up to 12, all others 1 to 5, and a packed TIFF
-            one strip more. This is room for a WebP of 37 MP, an AVIF of 46, and for most other pictures of 50 MP.
+        max_decoder_bytes: the decoder's highest memory use, the picture included. A WebP needs 16 bytes a pixel, an
+            AVIF 13 (22 with transparency), a progressive JPEG up to 12, all others 1 to 5, and a compressed TIFF one
+            strip more. The default is enough for a WebP of 37 MP, an AVIF of 46, and most other pictures of 50 MP.
     """
 
     max_bytes: int = 10 * 2**20

@@ -1,4 +1,4 @@
-"""JPEG: segments up to the first scan, and how many scans there are."""
+"""JPEG: its segments up to the first scan, and the number of its scans."""
 
 import re
 import struct
@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from lince.encoded_image import orientation
 from lince.encoded_image.structure import Structure, require
 
-# What pictures in use have, with room. Pillow takes 3 to 5 µs of Python for each part, so that these are some 10 ms.
+# More than pictures in use have. Pillow takes 3 to 5 µs of Python for each part, so that these take about 10 ms.
 _MAX_SEGMENTS = 1_000
-_MAX_SCANS = 100  # progressive pictures have about 10; each costs 15 ms at 25 megapixels, also when it is empty
+_MAX_SCANS = 100  # progressive pictures have about 10; each takes 15 ms at 25 megapixels, also when it is empty
 _MAX_SCANNED_PIXELS = 800_000_000  # 16 scans of 50 megapixels
 _ARITHMETIC_WEIGHT = 4  # of a scan in arithmetic coding
 _MAX_FRAME_BYTES = 20  # of the frame header: four components
@@ -18,13 +18,13 @@ _ALONE = frozenset({0xC8, *range(0xD0, 0xDA), *range(0xF0, 0xFE)})  # markers th
 _FRAME = frozenset({*range(0xC0, 0xD0), 0xDE} - {0xC4, 0xC8, 0xCC})
 _PROGRESSIVE = frozenset({0xC2, 0xC6, 0xCA, 0xCE})
 _ARITHMETIC = frozenset(range(0xC9, 0xD0))
-_TEMPORARY = 0x01  # libjpeg reads no length after it; Pillow refuses it before the first scan
+_TEMPORARY = 0x01  # marker TEM: libjpeg reads no length after it; Pillow refuses it before the first scan
 _START_OF_SCAN, _END_OF_IMAGE, _APP0, _APP1, _APP14 = 0xDA, 0xD9, 0xE0, 0xE1, 0xEE
-_METADATA = frozenset({*range(0xE0, 0xF0), 0xFE})  # applications' segments, and comments
-# Two of them say which colours the samples are: libjpeg reads so many bytes of each, and ignores shorter ones.
+_METADATA = frozenset({*range(0xE0, 0xF0), 0xFE})  # application segments and comments
+# Two of them state the colour space: libjpeg reads so many bytes of each, and ignores shorter ones.
 _COLOURS = {_APP0: (b"JFIF\0", 14), _APP14: (b"Adobe", 12)}
-_NEXT = re.compile(rb"\xff[^\x00\xff]")  # no escaped byte, or fill
-_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")  # inside a scan: no stuffed byte, restart or fill
+_NEXT = re.compile(rb"\xff[^\x00\xff]")  # no escaped byte or fill byte
+_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")  # inside a scan: no escaped byte, restart or fill byte
 
 
 def read(data: bytes) -> Structure:
@@ -68,9 +68,9 @@ def _xmp_orientation(data: bytes, start: int, end: int) -> int:
 
 
 def _segments(data: bytes, found: Structure) -> Iterator[tuple[int, int, int]]:
-    """Marker, first and last byte of each segment up to the first scan; what lies between segments is left out.
+    """Marker, start and end of each segment up to the first scan. Bytes between segments are left out.
 
-    A segment whose length is too short leaves such bytes. libjpeg steps over them, Pillow does so one by one.
+    A segment whose stated length is too short leaves such bytes. libjpeg skips them, Pillow one by one.
     """
     position, segments = 2, 0
     while match := _NEXT.search(data, position):
@@ -94,7 +94,7 @@ def _samples_per_pixel(components: bytes) -> float:
 
 
 def _scans(data: bytes, position: int) -> int:
-    """Scans from the first one to the end of the image; segments between them are stepped over."""
+    """The number of scans up to the end of the image; the segments between them are skipped."""
     scans = segments = 1
     while (match := _MARKER.search(data, position)) and data[match.start() + 1] != _END_OF_IMAGE:
         start = match.start()

@@ -1,6 +1,6 @@
-"""How a picture has to be turned, read from its metadata; what cannot be read counts as upright.
+"""The orientation of a picture, read from its metadata; upright where it cannot be read.
 
-Three kinds of metadata say so: Exif (a TIFF directory), Exif written as text (ImageMagick in a PNG), and XMP.
+It is in three kinds of metadata: Exif (a TIFF directory), Exif as text (ImageMagick writes it into PNG), and XMP.
 """
 
 import re
@@ -9,11 +9,11 @@ import struct
 _TAG, _BYTE, _SHORT, _LONG = 0x0112, 1, 3, 4
 _PREFIX = b"Exif\0\0"
 _IN_XMP = re.compile(rb'tiff:Orientation(?:="|>)([1-8])')
-_HEX_BYTES = 2**16  # of Exif as text: a camera's directory lies at its beginning
+_HEX_BYTES = 2**16  # that are read of Exif as text: a camera's directory is at its start
 
 
 def from_exif(block: bytes) -> int:
-    """The orientation that an Exif block states, 1 to 8, or 0 where it states none that can be read."""
+    """The orientation that an Exif block states, 1 to 8; 0 where there is none, or it cannot be read."""
     start = len(_PREFIX) if block.startswith(_PREFIX) else 0
     order = {b"II": "<", b"MM": ">"}.get(block[start : start + 2])
     if order is None:
@@ -28,7 +28,7 @@ def from_exif(block: bytes) -> int:
 
 
 def from_text(text: bytes) -> int:
-    """The same of an Exif block in hexadecimal, behind three lines of heading."""
+    """The same of an Exif block in hexadecimal, after a heading of three lines."""
     try:
         return from_exif(bytes.fromhex(b"".join(text[:_HEX_BYTES].split(b"\n")[3:]).decode("ascii")))
     except ValueError:
@@ -36,7 +36,7 @@ def from_text(text: bytes) -> int:
 
 
 def from_xmp(data: bytes, start: int = 0, end: int | None = None) -> int:
-    """The same of an XMP packet, which lies in a part of `data`."""
+    """The same of an XMP packet in the part of `data` from `start` to `end`."""
     found = _IN_XMP.search(data, start, len(data) if end is None else end)
     return int(found[1]) if found else 0
 

@@ -1,4 +1,4 @@
-"""What an encoded image is made of: what its decoder will meet, and which of its bytes are no pixels."""
+"""The structure of an encoded image: what its decoder has to do, and which of its bytes are not pixels."""
 
 from dataclasses import dataclass, field
 
@@ -7,18 +7,18 @@ from lince.errors import ImageError
 
 @dataclass
 class Structure:
-    """What decoding will meet.
+    """What is known of an encoded image before it is decoded.
 
     Attributes:
-        format: Pillow's name; empty where the first bytes are of no format that we read.
-        width, height: as the header declares them; 0 where it is not to be found.
-        passes: times that the decoder goes over the pixels: scans of a JPEG, 1 for the others.
-        buffer_bytes: what the decoder holds beside the picture.
-        slow: whether decoding may take long, or hold the interpreter's lock, for a reason of its own.
-        orientation: of Exif, 1 to 8; 1 is upright, and stands for metadata that cannot be read too.
-        damage: what is known to be wrong with the pixels, as an end of a sentence; empty where nothing is.
-        edits: spans of bytes, in order, and what the decoder sees in their place: nothing instead of metadata, which
-            can be broken, and a header that fits what is left.
+        format: Pillow's name; empty where the first bytes are of no format that is read.
+        width, height: pixels as the header declares them; 0 where no header was found.
+        passes: how often the decoder goes over the pixels: scans of a JPEG, 1 for the others.
+        buffer_bytes: memory that the decoder needs beside the picture.
+        slow: whether decoding may take long, or hold the interpreter's lock, for another reason than its size.
+        orientation: of Exif, 1 to 8; 1 is upright, also where the metadata cannot be read.
+        damage: what is known to be wrong with the pixels, as the end of a sentence; empty where nothing is.
+        edits: spans of bytes (start, end), in order, and what the decoder sees instead: nothing in place of metadata,
+            which can be broken, and a header that fits the rest.
     """
 
     format: str = ""
@@ -37,18 +37,19 @@ class Structure:
 
     @property
     def upright_size(self) -> tuple[int, int]:
-        """Width and height as the picture is seen."""
+        """Width and height of the picture once it is turned upright."""
         return (self.height, self.width) if self.orientation > 4 else (self.width, self.height)
 
     def drop(self, start: int, end: int) -> None:
-        """Leaves out a span of bytes behind all spans before it."""
+        """Leaves out a span of bytes, which lies after all spans before it."""
         self.edits.append((start, end, b""))
 
     def without_metadata(self, data: bytes) -> bytes:
-        """The bytes of the picture that decoding needs; the very same object where nothing is to be changed."""
+        """The bytes that decoding needs; the same object where nothing is to be changed."""
         if not self.edits:
             return data
-        pieces, position = [], 0
+        pieces: list[bytes] = []
+        position = 0
         for start, end, instead in self.edits:
             pieces += [data[position:start], instead]
             position = end
@@ -56,7 +57,11 @@ class Structure:
 
 
 def require(parts: str, count: int, limit: int) -> None:
-    """Raises: ImageError: `image_too_complex`, when there are more parts of a kind than any picture in use has."""
+    """Checks that there are no more parts of a kind than pictures in use have.
+
+    Raises:
+        ImageError: `image_too_complex`.
+    """
     if count > limit:
         raise ImageError(
             "image_too_complex",

@@ -1,8 +1,8 @@
-"""TIFF and BigTIFF: the first directory, written anew with what pixels need. Offsets are believed only inside the file.
+"""TIFF and BigTIFF: the first directory, written anew with what the pixels need.
 
-Read are the layouts of scanners, cameras and image programs: whole numbers of 1 to 16 bits, grey, colours, a palette
-or CMYK, in strips or tiles, as they are or packed without loss. JPEG in TIFF is not read: each strip is a JPEG of its
-own, with as many scans as it likes.
+The layouts of scanners, cameras and image programs are read: unsigned integers of 1 to 16 bits; grey, RGB, a palette
+or CMYK; in strips or tiles; without compression or compressed without loss. JPEG in TIFF is not read: each strip is a
+JPEG by itself, with any number of scans. Offsets must point into the file.
 """
 
 import struct
@@ -16,13 +16,13 @@ _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _COLOURS, _STRIPS, _ORIENTATION = 256, 257
 _SAMPLES, _STRIP_ROWS, _STRIP_BYTES, _PLANES, _PREDICTOR, _PALETTE = 277, 278, 279, 284, 317, 320
 _TILE_WIDTH, _TILE_HEIGHT, _TILES, _TILE_BYTES, _EXTRA, _NUMBERS = 322, 323, 324, 325, 338, 339
 _FILL_ORDER, _FAX_3, _FAX_4, _KIND, _CAMERA, _DNG = 266, 292, 293, 254, 271, 50706
-_TYPES = {1: "B", 3: "H", 4: "I", 13: "I", 16: "Q"}  # whole numbers without a sign, and places in the file
+_TYPES = {1: "B", 3: "H", 4: "I", 13: "I", 16: "Q"}  # unsigned integers and file offsets
 
-_MAX_VALUES = 16  # of an entry: one for each sample, where it is not places or a palette
+_MAX_VALUES = 16  # of an entry: one for each sample, except for offsets and a palette
 _MAX_PALETTE = 3 * 2**8
-_MAX_ENTRIES = 1_000  # of the directory; those in use have some 20
-_MAX_PIECES = 16_384  # strips or tiles, as many as rows: Pillow takes 10 µs of Python for each that is not packed
-_MAX_TILED = 4  # times the pixels of the picture that its tiles may have, and a tile of 1,024 × 1,024
+_MAX_ENTRIES = 1_000  # of the directory; those in use have about 20
+_MAX_PIECES = 16_384  # strips or tiles, as many as rows: Pillow takes 10 µs of Python for each uncompressed one
+_MAX_TILED = 4  # the tiles may have so many times the picture's pixels, and one tile of 1,024 × 1,024 more
 _SPARE_TILED = 2**20
 _SHORT = 2**16
 _ENTRY_BYTES = 12
@@ -42,7 +42,7 @@ _RAW_COLOURS = frozenset({32803, 34892})  # a filter before each sensor, and wha
 _COLOUR_SAMPLES = {0: 1, 1: 1, _RGB: 3, _INDEXED: 1, _CMYK: 4}
 _UNSIGNED, _UNSTATED = 1, 4
 _NUMBER_NAMES = {_UNSIGNED: "", 2: "signed ", 3: "floating-point ", _UNSTATED: ""}
-# Colours, samples and bits of each: what Pillow reads as the values that were meant.
+# Colour space, samples and bits of each: the layouts whose values Pillow reads correctly.
 _LAYOUTS = frozenset(
     {(grey, 1, bits) for grey in _GREYS for bits in (1, 2, 4, 8)}
     | {(1, 1, 16), (1, 2, 8), (_CMYK, 4, 8)}
@@ -50,25 +50,25 @@ _LAYOUTS = frozenset(
     | {(_INDEXED, 1, bits) for bits in (1, 2, 4, 8)}
 )
 _AGAIN = (
-    "Expected grey of up to 16 bits, RGB of 8 or 16, a palette or CMYK of 8, in whole numbers without a sign, packed "
-    "by LZW, Deflate, PackBits, fax or not at all: save it as PNG."
+    "Expected grey of up to 16 bits, RGB of 8 or 16, a palette or CMYK of 8, in unsigned integers, compressed by LZW, "
+    "Deflate, PackBits, fax or not at all: save it as PNG."
 )
 
 
 @dataclass
 class _Directory:
-    """The first directory: of each entry its type, how many values it has, and where they lie."""
+    """The first directory. For each entry: its type, how many values it has, and where they are."""
 
     order: str
     data: bytes
     entries: dict[int, tuple[int, int, int]] = field(default_factory=dict)
 
     def values(self, tag: int, default: Sequence[int] = (), *, limit: int = _MAX_VALUES) -> Sequence[int]:
-        """The whole numbers of an entry; the default where there is none.
+        """The integers of an entry; the default where there is none.
 
         Raises:
             ImageError: `corrupt_image`: values of another type. `image_too_complex`: more than the limit.
-            struct.error: values that lie outside of the file.
+            struct.error: values outside the file.
         """
         if tag not in self.entries:
             return default
@@ -84,7 +84,7 @@ class _Directory:
         return self.values(tag, (default,))[0]
 
     def metadata(self, tag: int, default: int) -> int:
-        """The first number of an entry that pixels do not need; the default also where it cannot be read."""
+        """The first number of an entry that the pixels do not need; the default also where it cannot be read."""
         try:
             return self.value(tag, default)
         except (ImageError, struct.error):
@@ -93,7 +93,7 @@ class _Directory:
 
 @dataclass(frozen=True)
 class _Layout:
-    """How the pixels lie in the file, in strips or in tiles."""
+    """How the pixels are stored, in strips or in tiles (pieces)."""
 
     width: int
     height: int
@@ -108,7 +108,7 @@ class _Layout:
 
     @property
     def row_bytes(self) -> int:
-        """Of one strip or tile."""
+        """Bytes of a row of one strip or tile."""
         return (self.piece_width * self.samples // self.planes * self.bits + 7) // 8
 
     @property
@@ -120,7 +120,7 @@ class _Layout:
         return self.across * -(-self.height // self.piece_rows) * self.planes
 
     def rows(self, piece: int) -> int:
-        """Those of a strip or tile that lie inside of the picture; the planes come one after the other."""
+        """Rows of a strip or tile that are inside the picture; the planes are stored one after the other."""
         down = piece % (self.pieces // self.planes) // self.across
         return min(self.piece_rows, self.height - self.piece_rows * down)
 
@@ -130,7 +130,7 @@ def read(data: bytes) -> Structure:
 
     Raises:
         ImageError: `unsupported_format`: a layout that is not read, or a camera's raw file. `corrupt_image`: a
-            directory that makes no sense. `image_too_complex`: more parts than pictures in use have.
+            directory with contradictions. `image_too_complex`: more parts than pictures in use have.
     """
     found = Structure("TIFF", slow=True)  # its decoders hold the interpreter's lock
     directory = _directory(data)
@@ -176,18 +176,18 @@ def _require_no_raw(directory: _Directory) -> None:
 
 
 def _layout(directory: _Directory, width: int, height: int) -> _Layout:
-    """Raises ImageError unless the samples are packed and laid out in a way that is read."""
+    """The layout. Raises ImageError unless it and the compression are among those that are read."""
     packing = directory.value(_COMPRESSION, _UNPACKED)
     if packing not in _READ_PACKED:
-        raise _unread(f"This is a TIFF packed by {_OTHER_PACKED.get(packing, f'method {packing}')}. {_AGAIN}")
+        raise _unread(f"This is a TIFF compressed by {_OTHER_PACKED.get(packing, f'method {packing}')}. {_AGAIN}")
     bits = directory.values(_BITS, [1])
     samples = directory.value(_SAMPLES, len(bits))
-    colours = directory.value(_COLOURS, _RGB if samples > 2 else int(packing not in _FAX))  # as libtiff guesses
+    colours = directory.value(_COLOURS, _RGB if samples > 2 else int(packing not in _FAX))  # libtiff's default
     numbers = set(directory.values(_NUMBERS, [_UNSIGNED]))
     is_planar = samples > 1 and directory.value(_PLANES, 1) == 2
     is_plain = len(set(bits[:samples])) == 1 and numbers <= {_UNSIGNED, _UNSTATED}
     is_plain &= packing not in _FAX or bits[0] == samples == 1
-    is_plain &= not is_planar or packing != _UNPACKED or bits[0] == 8  # Pillow takes one byte of each sample
+    is_plain &= not is_planar or packing != _UNPACKED or bits[0] == 8  # Pillow reads one byte of each sample
     if not is_plain or (colours, samples, bits[0]) not in _LAYOUTS:
         sign = _NUMBER_NAMES.get(min(numbers - {_UNSIGNED}, default=_UNSIGNED), "")
         name = _COLOUR_NAMES.get(colours, f"colours of kind {colours}")
@@ -203,7 +203,7 @@ def _layout(directory: _Directory, width: int, height: int) -> _Layout:
 
 
 def _pieces(directory: _Directory, layout: _Layout) -> dict[int, Sequence[int]]:
-    """The entries that say where strips or tiles lie; none unless the file holds as many as the picture has."""
+    """The entries with the offsets of strips or tiles; none unless the file holds all strips or tiles."""
     offsets, lengths = (_TILES, _TILE_BYTES) if layout.is_tiled else (_STRIPS, _STRIP_BYTES)
     starts = directory.values(offsets, limit=_MAX_PIECES)[: layout.pieces]
     if len(starts) < max(1, layout.pieces):
@@ -212,23 +212,26 @@ def _pieces(directory: _Directory, layout: _Layout) -> dict[int, Sequence[int]]:
         tiled = layout.pieces // layout.planes * layout.piece_width * layout.piece_rows
         require("pixels in its tiles", tiled, _MAX_TILED * layout.width * layout.height + _SPARE_TILED)
     end = len(directory.data)
-    if layout.packing == _UNPACKED:  # what is stated beside is often wrong, and no decoder looks at it
-        stated, sizes = {}, [layout.rows(piece) * layout.row_bytes for piece in range(layout.pieces)]
+    sizes: Sequence[int]
+    stated: dict[int, Sequence[int]] = {}
+    if layout.packing == _UNPACKED:  # the stated sizes are often wrong, and no decoder uses them
+        sizes = [layout.rows(piece) * layout.row_bytes for piece in range(layout.pieces)]
     else:
         sizes = directory.values(lengths, limit=_MAX_PIECES)[: layout.pieces]
-        if len(starts) == 1 and not any(sizes):  # old files leave it out
+        if len(starts) == 1 and not any(sizes):  # old files state none
             sizes = [max(0, end - starts[0])]
         stated = {lengths: sizes}
     if len(sizes) < len(starts) or any(start + size > end for start, size in zip(starts, sizes, strict=True)):
         return {}
     if stated:
-        require("bytes in its strips or tiles", sum(sizes), end)  # several would have to be the same
+        require("bytes in its strips or tiles", sum(sizes), end)  # more would mean that some overlap
     return {offsets: starts, **stated}
 
 
 def _kept(directory: _Directory, layout: _Layout) -> dict[int, Sequence[int]]:
-    """The other entries that pixels need."""
-    kept = {_WIDTH: [layout.width], _HEIGHT: [layout.height], _BITS: [layout.bits] * layout.samples}
+    """The other entries that the pixels need."""
+    kept: dict[int, Sequence[int]] = {_WIDTH: [layout.width], _HEIGHT: [layout.height]}
+    kept |= {_BITS: [layout.bits] * layout.samples}
     kept |= {_COMPRESSION: [layout.packing], _COLOURS: [layout.colours], _SAMPLES: [layout.samples]}
     kept |= {_PLANES: [1 if layout.planes == 1 else 2], _FILL_ORDER: [2 if directory.value(_FILL_ORDER, 1) == 2 else 1]}
     if layout.is_tiled:
@@ -237,7 +240,7 @@ def _kept(directory: _Directory, layout: _Layout) -> dict[int, Sequence[int]]:
         kept[_STRIP_ROWS] = [layout.piece_rows]
     if layout.colours == _INDEXED:
         palette = directory.values(_PALETTE, [0], limit=_MAX_PALETTE)
-        kept[_PALETTE] = palette if max(palette) > 255 else [257 * level for level in palette]  # old ones have 8 bits
+        kept[_PALETTE] = palette if max(palette) > 255 else [257 * level for level in palette]  # old files have 8 bits
     if layout.samples > _COLOUR_SAMPLES[layout.colours] and _EXTRA in directory.entries:
         kept[_EXTRA] = directory.values(_EXTRA)[:1]
     if layout.packing in _WITH_PREDICTOR:
@@ -248,15 +251,15 @@ def _kept(directory: _Directory, layout: _Layout) -> dict[int, Sequence[int]]:
 
 
 def _leave_pixels(found: Structure, directory: _Directory, kept: dict[int, Sequence[int]]) -> None:
-    """Another directory behind the data, with what pixels need and no next one; nothing else is moved."""
+    """Appends a directory with what the pixels need and without a successor; nothing else is moved."""
     order, end = directory.order, len(directory.data)
     start = end + end % 2
-    rows, values, behind = b"", b"", start + 2 + _ENTRY_BYTES * len(kept) + 4
+    rows, values, values_at = b"", b"", start + 2 + _ENTRY_BYTES * len(kept) + 4
     for tag, numbers in sorted(kept.items()):
         kind = 3 if max(numbers) < _SHORT else 4
         packed = struct.pack(f"{order}{len(numbers)}{_TYPES[kind]}", *numbers)
         rows += struct.pack(order + "HHI", tag, kind, len(numbers))
-        rows += packed.ljust(4, b"\0") if len(packed) <= 4 else struct.pack(order + "I", behind + len(values))
+        rows += packed.ljust(4, b"\0") if len(packed) <= 4 else struct.pack(order + "I", values_at + len(values))
         values += packed if len(packed) > 4 else b""
     written = bytes(end % 2) + struct.pack(order + "H", len(kept)) + rows + bytes(4) + values
     header = directory.data[:2] + struct.pack(order + "HI", _CLASSIC, start)

@@ -1,4 +1,4 @@
-"""WebP: the chunks of a RIFF file (RFC 9649). Frames are kept; Exif, XMP, profiles and unknown chunks are metadata."""
+"""WebP: the chunks of a RIFF file (RFC 9649). Frames are kept; Exif, XMP, profiles and unknown chunks are left out."""
 
 import struct
 
@@ -6,13 +6,13 @@ from lince.encoded_image import orientation
 from lince.encoded_image.structure import Structure, require
 
 _MAX_CHUNKS = 10_000  # C code reads them: an animation has one for each frame
-_BUFFER_BYTES = 12  # a pixel: two canvases and a copy, or the lossless decoder's (measured, Pillow 13)
-# Of a lossless one, whose groups of codes take 14 kB of tables each; how many there are stands in the compressed bits.
-# Larger ones are decoded where memory is limited.
+_BUFFER_BYTES = 12  # of a pixel: two canvases and a copy, or the lossless decoder's (measured, Pillow 13)
+# Of a lossless picture. Each group of codes takes 14 kB of tables, and only the compressed bits tell their number. A
+# larger picture counts as slow, so that the service decodes it in a process with limited memory.
 _SMALL_LOSSLESS_BYTES = 64 * 2**10
 _NEEDED = frozenset({b"VP8X", b"ANIM", b"ANMF", b"ALPH", b"VP8 ", b"VP8L"})
-_KEPT_FLAGS = 0x12  # of the canvas: transparency and animation; the others announce metadata, or nothing
-_FRAMES = frozenset({b"VP8 ", b"VP8L"})  # of a picture that does not move: behind it there is nothing but metadata
+_KEPT_FLAGS = 0x12  # of the canvas: transparency and animation; the others announce metadata or are unused
+_FRAMES = frozenset({b"VP8 ", b"VP8L"})  # of a still picture: only metadata follows it
 
 
 def read(data: bytes) -> Structure:
@@ -39,7 +39,7 @@ def read(data: bytes) -> Structure:
             by_exif = by_exif or (orientation.from_exif(data[start:end]) if kind == b"EXIF" else 0)
             by_xmp = by_xmp or (orientation.from_xmp(data, start, end) if kind == b"XMP " else 0)
         position = end
-    if not is_complete:  # what a film lacks at its end may be frames: it is damaged
+    if not is_complete:  # the missing end of an animation may hold frames: it stays damaged
         needed += max(0, 8 + declared - position)
     if needed != declared:
         found.edits.insert(0, (4, 8, struct.pack("<I", needed & 0xFFFFFFFF)))
@@ -49,14 +49,14 @@ def read(data: bytes) -> Structure:
 
 
 def _leave_flags(found: Structure, data: bytes, start: int) -> None:
-    """Libwebp refuses a canvas with flags that it does not know, and one whose flags announce what is not there."""
+    """Clears the flags of metadata. Libwebp refuses flags that it does not know, or whose chunk is missing."""
     kept = bytes([data[start] & _KEPT_FLAGS, 0, 0, 0])
     if data[start : start + 4] != kept:
         found.edits.append((start, start + 4, kept))
 
 
 def _size(kind: bytes, body: bytes) -> tuple[int, int]:
-    """Of the canvas, or of the one frame (sections 2.5 to 2.7)."""
+    """Width and height of the canvas, or of the only frame (sections 2.5 to 2.7)."""
     if kind == b"VP8X":
         return int.from_bytes(body[4:7], "little") + 1, int.from_bytes(body[7:10], "little") + 1
     if kind == b"VP8 ":

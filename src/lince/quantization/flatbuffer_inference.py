@@ -17,6 +17,6 @@ def logits(flatbuffer: bytes, images: UInt8[np.ndarray, "n h w 3"]) -> Float32[n
     Raises:
         ModelFileError: LiteRT cannot run it.
     """
-    with quiet.hushed():
+    with quiet.captured_stderr():
         network = Network(flatbuffer, threads=machine.cores())
     return network.dequantize(network.run(images))

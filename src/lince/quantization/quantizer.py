@@ -89,7 +89,7 @@ def in_float(network: FloatNetwork) -> bytes:
 def silenced() -> Iterator[None]:
     """Exporter and quantiser print progress of their own; results belong on stdout, ours alone."""
     out, err = contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO())
-    with quiet.hushed(), out, err:
+    with quiet.captured_stderr(), out, err:
         yield
 
 

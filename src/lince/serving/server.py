@@ -84,7 +84,7 @@ def _metrics_folder() -> tempfile.TemporaryDirectory:
 
 
 def _load(settings: ServeSettings) -> Classifier:
-    with quiet.hushed():
+    with quiet.captured_stderr():
         return Classifier.load(settings.model, sha256=settings.sha256)
 
 

@@ -1,1 +1,1 @@
-"""The machine below: files, memory, containers, standard streams, native libraries kept quiet."""
+"""What lies between Lince and the operating system: files, memory, containers, standard streams, HTTP requests."""

@@ -1,6 +1,6 @@
-"""What a container may use: the CPU quota and the memory limit that Linux control groups set, versions 1 and 2.
+"""A container's CPU quota and memory limit, as Linux control groups of versions 1 and 2 set them.
 
-A limit may be set at any level between the process's own group and the top one that it can see; the lowest counts.
+A limit may be set at any level from the process's own group up to the highest visible one; the lowest limit counts.
 Source: Linux, Documentation/admin-guide/cgroup-v2.rst and cgroup-v1; `man 7 cgroups`; `man 5 proc` (mountinfo).
 """
 
@@ -8,19 +8,22 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import TypeVar
+
+_Number = TypeVar("_Number", int, float)
 
 
 def cpu_quota(root: Path = Path("/")) -> float | None:
-    """Cores' worth of time that this process may use, such as 1.5; None where nothing limits it.
+    """CPU time that this process may use, in cores, such as 1.5; None where nothing limits it.
 
     Args:
-        root: where `proc` and the mounted control groups are found; another than / in tests.
+        root: where `proc` and the control groups are mounted; / except in tests.
     """
     return min(_found(_cpu_quota_of(level) for level in _levels("cpu", root)), default=None)
 
 
 def memory_limit(root: Path = Path("/")) -> int | None:
-    """Bytes that this process may use; None where nothing limits it below what the machine has.
+    """Bytes that this process may use; None without a limit.
 
     Args:
         root: as for `cpu_quota`.
@@ -30,7 +33,7 @@ def memory_limit(root: Path = Path("/")) -> int | None:
 
 @dataclass(frozen=True)
 class _Mount:
-    """One line of `/proc/self/mountinfo`: the part `top` of a hierarchy of groups is seen at `point`."""
+    """One line of `/proc/self/mountinfo`: the group `top` of a hierarchy is mounted at `point`."""
 
     top: PurePosixPath
     point: PurePosixPath
@@ -39,13 +42,13 @@ class _Mount:
 
 
 def _levels(controller: str, root: Path) -> Iterator[Path]:
-    """Folders of the groups that this process is in, the innermost first, wherever `controller` may live in them."""
+    """Folders of the groups that this process is in, the innermost first, of every hierarchy with `controller`."""
     groups = dict(_groups(root))
     for mount in _mounts(root):
         key = "" if mount.kind == "cgroup2" else controller
         if key not in groups or not (mount.kind == "cgroup2" or controller in mount.options):
             continue
-        # Where the group lies outside of what is mounted here, the top of the mount is the nearest that can be seen.
+        # Where the group is outside of what is mounted here, the top of the mount is the nearest visible group.
         inside = groups[key].is_relative_to(mount.top) and ".." not in groups[key].parts
         group = groups[key].relative_to(mount.top) if inside else PurePosixPath()
         for level in (group, *group.parents):
@@ -53,7 +56,7 @@ def _levels(controller: str, root: Path) -> Iterator[Path]:
 
 
 def _groups(root: Path) -> Iterator[tuple[str, PurePosixPath]]:
-    """This process's group for every controller; that of version 2 has the name ""."""
+    """This process's group for every controller; the name of the controller is "" in version 2."""
     for line in _lines(root / "proc/self/cgroup"):
         _, _, rest = line.partition(":")
         controllers, _, path = rest.partition(":")
@@ -71,19 +74,19 @@ def _mounts(root: Path) -> Iterator[_Mount]:
 
 
 def _unescaped(path: str) -> str:
-    """Spaces and the like are written in octal: `\\040`."""
+    """The path with its octal escapes decoded, such as `\\040` for a space."""
     return re.sub(r"\\([0-7]{3})", lambda found: chr(int(found[1], 8)), path)
 
 
 def _cpu_quota_of(level: Path) -> float | None:
-    """Version 2 writes `QUOTA PERIOD` or `max PERIOD` into one file, version 1 two files and −1 for no quota."""
+    """Version 2 has one file with `QUOTA PERIOD` or `max PERIOD`, version 1 two files, with −1 for no quota."""
     words = _words(level / "cpu.max") or _words(level / "cpu.cfs_quota_us") + _words(level / "cpu.cfs_period_us")
     numbers = [int(word) for word in words if word.isdecimal()]
     return numbers[0] / numbers[1] if len(numbers) == 2 and all(numbers) else None
 
 
 def _memory_limit_of(level: Path) -> int | None:
-    """Version 1 writes the largest number of pages there is, some 9.2e18 bytes, for no limit."""
+    """Without a limit version 1 has the largest number of pages, about 9.2e18 bytes."""
     words = _words(level / "memory.max") or _words(level / "memory.limit_in_bytes")
     return int(words[0]) if words and words[0].isdecimal() and int(words[0]) < 2**62 else None
 
@@ -99,5 +102,5 @@ def _lines(path: Path) -> list[str]:
         return []
 
 
-def _found(values: Iterable[float | None]) -> list[float]:
+def _found(values: Iterable[_Number | None]) -> list[_Number]:
     return [value for value in values if value is not None]

@@ -1,10 +1,11 @@
-"""Files that are whole or not there, and files that a user names: read without waiting, and never without end."""
+"""Writes files whole or not at all, and reads files that a user names without waiting and up to a limit."""
 
 import errno
 import os
 import re
 import secrets
 import stat
+import sys
 import time
 import zipfile
 import zlib
@@ -15,31 +16,29 @@ from typing import BinaryIO
 
 from lince.schema import MisfitError
 
-try:
+if sys.platform != "win32":
     import fcntl
-except ModuleNotFoundError:  # Windows
-    fcntl = None
 
-# Where files cannot be locked, what a killed process left is told from what is being written by its age.
+# Where files cannot be locked, a temporary file of this age is taken for one that a killed process left.
 _STALE_S = 24 * 3600
 _TEMPORARY = re.compile(r"\..+\.[0-9a-f]{16}\.lince\.tmp")
-# A pipe without a writer would block `open` for ever, a terminal could become ours. Windows knows neither.
+# A pipe without a writer would block `open` for ever, and a terminal could become this process's. Not on Windows.
 _WITHOUT_WAITING = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0) | getattr(os, "O_BINARY", 0)
 
-# What NumPy raises on an .npz that is missing, cut short or altered; RuntimeError where a bit says that a member is
-# encrypted or packed in another way.
+# What NumPy raises on an .npz that is missing, truncated or altered. RuntimeError: a flag says that a member is
+# encrypted or compressed in another way.
 DAMAGED_NPZ = (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, RuntimeError)
 
 
 def reason_of(error: Exception) -> str:
-    """Why a file could not be read, for a sentence: as the system says, what does not fit, or that it is damaged."""
+    """Why a file could not be read, as part of a sentence: the system's reason, what is wrong in it, or its damage."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     return str(error).rstrip(".") if isinstance(error, MisfitError) else "it is damaged or cut short"
 
 
 def open_regular(path: Path) -> BinaryIO:
-    """Opens a regular file (or a link to one) for reading; a pipe or a device is refused, and never waited for.
+    """Opens a regular file, or a link to one, for reading. A pipe or a device is refused without waiting for it.
 
     Raises:
         OSError: it cannot be opened, or is no regular file; `strerror` says which.
@@ -50,7 +49,7 @@ def open_regular(path: Path) -> BinaryIO:
     except ValueError as error:  # a null character in the path
         raise OSError(errno.EINVAL, str(error), str(path)) from error
     try:
-        _require_regular(os.fstat(descriptor), path)  # again: another file may have taken its place
+        _require_regular(os.fstat(descriptor), path)  # again: it may have been replaced meanwhile
         return os.fdopen(descriptor, "rb")
     except BaseException:
         os.close(descriptor)
@@ -58,17 +57,17 @@ def open_regular(path: Path) -> BinaryIO:
 
 
 def read_bounded(path: Path, limit_bytes: int) -> bytes:
-    """Reads a file that a user named, whole.
+    """Reads a whole file that a user named.
 
     Args:
         path: a regular file, or a link to one.
-        limit_bytes: the most that it may have; no more is read.
+        limit_bytes: the largest size that is accepted; no more is read.
 
     Returns:
         Its content.
 
     Raises:
-        OSError: it cannot be read, is no regular file, has more bytes, or grows meanwhile; `strerror` says which.
+        OSError: it cannot be read, is no regular file, is larger, or grows meanwhile; `strerror` says which.
     """
     with open_regular(path) as file:
         size = os.fstat(file.fileno()).st_size
@@ -83,27 +82,27 @@ def read_bounded(path: Path, limit_bytes: int) -> bytes:
 def write_atomically(path: Path, data: bytes | Iterable[bytes | memoryview]) -> None:
     """Writes `data` to `path` through a temporary file beside it, fsync and rename.
 
-    A crash leaves the old content or the new, never half of it. The next write into the folder removes the temporary
-    file of a process that was killed.
+    After a crash the file has the old content or the new, never a part. The next write into the folder removes the
+    temporary files of killed processes.
 
     Args:
-        path: where to; its folder exists. A file that is already there is replaced.
-        data: the whole content, at once or chunk by chunk.
+        path: the file, in a folder that exists. An existing file is replaced.
+        data: the whole content, at once or in chunks.
 
     Raises:
-        OSError: when the folder is missing or not writable, or the disk is full; `path` is then as it was, and the
-            temporary file is gone.
+        OSError: when the folder is missing or not writable, or the disk is full. `path` is then unchanged, and the
+            temporary file is removed.
     """
     _remove_stale(path)
     file = _create_temporary(path)
     temporary = Path(file.name)
     try:
-        with file:  # held open, and so locked, until it has its name
+        with file:  # kept open, and so locked, until it is renamed
             for chunk in (data,) if isinstance(data, bytes) else data:
                 file.write(chunk)
             file.flush()
             os.fsync(file.fileno())
-            if os.name == "nt":  # Windows renames no open file
+            if os.name == "nt":  # Windows does not rename an open file
                 file.close()
             temporary.replace(path)
     except BaseException:
@@ -120,44 +119,40 @@ def _require_regular(status: os.stat_result, path: Path) -> None:
 
 
 def _create_temporary(path: Path) -> BinaryIO:
-    """A new file beside `path`, locked: the system lets go of the lock when the process ends, however it ends.
+    """A new file beside `path`, locked: the system releases the lock when the process ends, however it ends.
 
-    In the same folder, because a rename is atomic within one file system only. Opened by hand and not by `tempfile`,
-    which would make the file readable by its owner alone, whatever the umask says.
+    It is in the same folder because a rename is atomic only within one file system. It is not made by `tempfile`,
+    whose files only their owner can read, whatever the umask.
     """
     while True:
         temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.lince.tmp")
         file = temporary.open("xb")
-        if fcntl is None:
+        if sys.platform == "win32":
             return file
         with suppress(OSError):  # some network file systems cannot lock; there the age decides
             fcntl.flock(file, fcntl.LOCK_EX)
         if temporary.exists():
             return file
-        file.close()  # another process took it for a dead one's, in the moment before it was locked
+        file.close()  # another process removed it as a killed process's, before it was locked
 
 
 def _remove_stale(path: Path) -> None:
-    """Removes temporary files in the folder that killed processes left behind, as far as it can."""
+    """Removes the temporary files that killed processes left in the folder, as far as that is possible."""
     with suppress(OSError), os.scandir(path.parent) as entries:
         for entry in list(entries):
-            if not entry.name.endswith(".tmp"):
-                continue
-            with suppress(OSError):
-                if _TEMPORARY.fullmatch(entry.name):
+            if _TEMPORARY.fullmatch(entry.name):
+                with suppress(OSError):
                     _remove_if_dead(entry)
-                elif entry.name.startswith(f".{path.name}."):  # of a Lince that did not lock
-                    _remove_if_old(entry)
 
 
 def _remove_if_dead(entry: os.DirEntry[str]) -> None:
-    if fcntl is None:
+    if sys.platform == "win32":
         _remove_if_old(entry)
         return
-    with open(entry.path, "rb+") as file:  # for writing: NFS locks no other file
+    with open(entry.path, "rb+") as file:  # for writing: NFS locks only such files
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:  # its writer lives
+        except BlockingIOError:  # its writer is running
             return
         except OSError:
             _remove_if_old(entry)
@@ -171,7 +166,7 @@ def _remove_if_old(entry: os.DirEntry[str]) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Makes the rename itself last through a power cut; Windows cannot open a folder, and does without."""
+    """Makes the rename itself survive a power cut; Windows cannot open a folder, and does not need it."""
     if os.name == "nt":
         return
     descriptor = os.open(folder, os.O_RDONLY)

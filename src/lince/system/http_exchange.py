@@ -1,4 +1,4 @@
-"""One request to a server that is not trusted, and its answer: bounded in bytes, in time and in shape."""
+"""One request to an untrusted server, and its answer: limited in bytes and in time, and checked for its shape."""
 
 import http.client
 import re
@@ -31,25 +31,25 @@ def ask(
     body: bytes | None = None,
     content_type: str | None = None,
 ) -> bytes:
-    """One request on a connection of its own.
+    """Makes one request on a new connection.
 
     Args:
         url: address of the service, such as http://127.0.0.1:8000.
-        method, path: of the request; the path goes behind that of the address.
-        limit_bytes: the most that an answer may have.
-        timeout_s: seconds to connect, and again for everything after it, however busily the server sends.
+        method, path: of the request; the path is appended to that of the address.
+        limit_bytes: the largest answer that is accepted.
+        timeout_s: seconds to connect, and again for the whole exchange after it.
         body, content_type: of a POST.
 
     Returns:
         The content of an answer with status 200.
 
     Raises:
-        ServiceError: nobody answers there in time, or with another status, or with more bytes.
+        ServiceError: there is no answer in time, or one with another status or with more bytes.
     """
     address = _address(url)
-    secure = address.scheme == "https"
-    make_connection = http.client.HTTPSConnection if secure else http.client.HTTPConnection
-    connection = make_connection(address.hostname, address.port, timeout=timeout_s)
+    is_secure = address.scheme == "https"
+    make_connection = http.client.HTTPSConnection if is_secure else http.client.HTTPConnection
+    connection = make_connection(address.hostname or "", address.port, timeout=timeout_s)
     headers = {"Accept": "application/json"} | ({"Content-Type": content_type} if content_type else {})
     try:
         connection.connect()
@@ -71,32 +71,33 @@ def ask(
 
 
 def decode(url: str, path: str, content: bytes, kind: type[_Decoded]) -> _Decoded:
-    """An answer's JSON as a dataclass: every type and range in it is checked, and what it does not name is skipped.
+    """An answer's JSON as a dataclass: every type and range is checked, and unknown keys are skipped.
 
     Raises:
-        ServiceError: it is of another shape.
+        ServiceError: it does not fit the dataclass.
     """
     try:
-        return schema.from_json(content, kind)
+        decoded: _Decoded = schema.from_json(content, kind)
+        return decoded
     except schema.MisfitError as error:
         raise foreign(url, path, f"status 200, {str(error).rstrip('.')}") from error
 
 
 def foreign(url: str, path: str, reason: str) -> ServiceError:
-    """For a server that answers as no Lince does."""
+    """The error for a server whose answers are not Lince's."""
     expected = "Expected the address of a `lince serve` of this version."
     return ServiceError(f"{url}{path} does not answer as Lince does ({shown(reason)}). {expected}")
 
 
 def shown(text: str) -> str:
-    """A server's own words for a sentence: not endless, and nothing in them moves the cursor of a terminal."""
+    """A server's own text for a sentence: shortened, and with control characters escaped."""
     text = text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}…"
     return _HARMFUL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 @contextmanager
 def _deadline(connected: socket.socket, seconds: float) -> Iterator[None]:
-    """Cuts the connection after that time: a socket's own timeout begins anew with each byte that comes."""
+    """Ends the connection after so many seconds: a socket's own timeout starts again with each byte received."""
     end = time.monotonic() + seconds
     timer = threading.Timer(seconds, _cut, [connected])
     timer.daemon = True
@@ -109,17 +110,17 @@ def _deadline(connected: socket.socket, seconds: float) -> Iterator[None]:
         raise
     finally:
         timer.cancel()
-    if time.monotonic() >= end:  # what ends with the connection looks whole
+    if time.monotonic() >= end:  # an answer that ends with the connection looks complete
         raise TimeoutError(f"timed out: no whole answer in {seconds:g} s")
 
 
 def _cut(connected: socket.socket) -> None:
     with suppress(OSError):
-        socket.socket.shutdown(connected, socket.SHUT_RDWR)  # not TLS's own, which another thread is using
+        socket.socket.shutdown(connected, socket.SHUT_RDWR)  # not TLS's own method, which another thread is using
 
 
 def _read(response: http.client.HTTPResponse, limit_bytes: int) -> bytes:
-    """At most one byte more than the limit. Raises HTTPException when the answer ends early."""
+    """The answer, up to one byte more than the limit. Raises HTTPException when it ends early."""
     pieces, size = [], 0
     while size <= limit_bytes and (piece := response.read(min(_CHUNK_BYTES, limit_bytes + 1 - size))):
         pieces.append(piece)
@@ -130,15 +131,15 @@ def _read(response: http.client.HTTPResponse, limit_bytes: int) -> bytes:
 
 
 def _address(url: str) -> SplitResult:
+    """Raises ServiceError: it is not the address of a server."""
     try:
         address = urlsplit(url)
-        valid = address.scheme in ("http", "https") and address.hostname and address.port != 0
-        valid = valid and address.hostname.encode("idna")
-    except ValueError:  # a port that is not a number, half an IPv6 address, a host that no name service takes
-        valid = False
-    if not valid:
-        raise ServiceError(f"Received {url!r}. Expected the address of a server, such as 'http://127.0.0.1:8000'.")
-    return address
+        host = (address.hostname or "").encode("idna")
+        if address.scheme in ("http", "https") and host and address.port != 0:
+            return address
+    except ValueError:  # a port that is not a number, half an IPv6 address, a host that is not valid in DNS
+        pass
+    raise ServiceError(f"Received {url!r}. Expected the address of a server, such as 'http://127.0.0.1:8000'.")
 
 
 class _Said(msgspec.Struct):
@@ -150,7 +151,7 @@ class _Error(msgspec.Struct):
 
 
 def _refused(url: str, path: str, *, status: int, content: bytes) -> bytes:
-    """Always raises, with the server's own words where they are of Lince's shape."""
+    """Always raises, with the server's own message where the answer has Lince's shape."""
     try:
         said = msgspec.json.decode(content, type=_Error).error.message
     except msgspec.ValidationError as error:

@@ -1,4 +1,4 @@
-"""The machine: what a figure was measured on, what a process may use of it, and what it has used."""
+"""The machine: its description for measurements, what this process may use of it, and what it has used."""
 
 import math
 import os
@@ -10,7 +10,7 @@ from pathlib import Path
 
 from lince.system import cgroup
 
-# What decides by how much kernels differ on two processors of one name, by their Linux names; Arm's come last.
+# Instruction sets that decide how fast int8 and bfloat16 kernels are, by their Linux names; Arm's come last.
 _INT8_DOT_PRODUCTS = ("avx_vnni", "avx512_vnni", "amx_int8", "asimddp", "i8mm")
 _INSTRUCTIONS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "bf16", *_INT8_DOT_PRODUCTS)
 
@@ -21,13 +21,13 @@ class Machine:
 
     Attributes:
         processor: its name.
-        instructions: those of its instruction sets that int8 and bfloat16 gain from, by their Linux names; empty where
-            it has none of them, or the system does not say.
+        instructions: its instruction sets that speed up int8 and bfloat16, by their Linux names. Empty where it has
+            none of them, or the system does not say.
         cores: that this process may use, as of `cores`.
-        installed_cores: that the system has, logical ones.
-        cpu_quota: cores' worth of time that the container may use; None where there is no quota.
-        memory_bytes: that this process may use: what is installed, or the container's limit if that is lower.
-        system, python: kernel with its version and architecture; interpreter's version.
+        installed_cores: logical cores of the machine.
+        cpu_quota: CPU time that the container may use, in cores; None where there is no quota.
+        memory_bytes: memory that this process may use: what is installed, or the container's limit if that is lower.
+        system, python: kernel with its version and architecture; the interpreter's version.
     """
 
     processor: str
@@ -41,12 +41,12 @@ class Machine:
 
     @property
     def has_avx2_alone(self) -> bool:
-        """Whether this is an x86 processor with AVX2 and nothing later, where int8 was hardly quicker than float."""
+        """Whether this is an x86 processor with AVX2 and nothing later, where int8 was hardly faster than float."""
         return self.instructions == ("avx2",)
 
 
 def read() -> Machine:
-    """Describes the machine, and this process's share of it."""
+    """The machine, and this process's share of it."""
     limits = [size for size in (_installed_memory_bytes(), cgroup.memory_limit()) if size is not None]
     return Machine(
         processor=_processor(),
@@ -68,12 +68,12 @@ def describe() -> str:
 
 
 def cores(root: Path = Path("/")) -> int:
-    """Cores that this process may use: those it may run on, and no more than its container has time for.
+    """Cores that this process may use: those that it may run on, at most the container's quota.
 
-    A quota of 1.5 cores keeps two threads busy three quarters of the time, so a fraction rounds up.
+    A fraction is rounded up: with a quota of 1.5 cores two threads are busy three quarters of the time.
 
     Args:
-        root: where `proc` and the control groups are found; another than / in tests.
+        root: where `proc` and the control groups are mounted; / except in tests.
 
     Returns:
         At least 1.
@@ -86,12 +86,12 @@ def cores(root: Path = Path("/")) -> int:
 def peak_memory_bytes(*, children: bool = False) -> int | None:
     """The most memory that was resident at a time.
 
-    Linux starts a process's `ru_maxrss` at what its parent held when it was started (measured: a child that needs 12 MB
-    and whose parent holds 411 says 411), so that for this process `VmHWM`, which has no such memory, is read instead
-    where there is one. For children there is nothing else: read it as an upper bound.
+    On Linux `ru_maxrss` of a new process starts at what its parent held: a child that needs 12 MB reports 411 MB when
+    its parent holds 411. For this process `VmHWM` is read instead, where there is one. For children there is only
+    `ru_maxrss`: it is an upper bound.
 
     Args:
-        children: of the largest child that has ended and was waited for, 0 if there was none, instead of this process.
+        children: of the largest child that has ended and was waited for, instead of this process; 0 without one.
 
     Returns:
         Bytes; None on systems that do not say.

@@ -1,4 +1,4 @@
-"""How much memory a process keeps, and how much it may take. Linux with glibc; elsewhere nothing happens."""
+"""How much memory a process keeps, and how much it may take. On Linux only; elsewhere nothing happens."""
 
 import ctypes
 import sys
@@ -9,10 +9,10 @@ _M_MMAP_THRESHOLD = -3  # from glibc's malloc.h
 
 
 def return_freed() -> None:
-    """Makes glibc give large blocks back when they are freed.
+    """Makes glibc return large blocks to the system when they are freed.
 
-    By default it learns, from the first few, to keep them: 540 MB of a few 25-megapixel pictures stayed for good, and
-    15 MB do with this. Other systems' C libraries have no such option and no such habit.
+    By default glibc keeps them for reuse: after a few 25-megapixel pictures 540 MB stayed resident, and 15 MB do with
+    this. Other C libraries do not keep them.
     """
     if sys.platform == "linux":
         with suppress(AttributeError):  # musl
@@ -20,7 +20,7 @@ def return_freed() -> None:
 
 
 def limit_growth(growth_bytes: int) -> None:
-    """Lets the process take so many bytes more than it has; what goes beyond is a MemoryError."""
+    """Limits the address space of the process to its present size and so many bytes; beyond is a MemoryError."""
     if sys.platform == "linux":
         import resource
 

@@ -1,4 +1,4 @@
-"""Native libraries that write to the terminal on their own."""
+"""Native libraries are kept from writing to the terminal."""
 
 import contextlib
 import os
@@ -9,12 +9,12 @@ from typing import BinaryIO
 
 
 @contextlib.contextmanager
-def hushed() -> Iterator[None]:
-    """Holds back what native code writes to stderr, and shows it only when the block fails.
+def captured_stderr() -> Iterator[None]:
+    """Captures what native code writes to stderr, and shows it only when the block fails.
 
-    TensorFlow greets every process with six lines, LiteRT with one, and no setting of theirs turns them off. The stream
-    is the whole process's: use it where nothing else has anything to say. Where nothing can hold the text (no memory
-    file and no temporary folder), it is shown.
+    TensorFlow writes six lines when it starts and LiteRT one; no setting turns them off. All threads share stderr: use
+    this where nothing else writes to it. Where the text cannot be kept (no memory file and no temporary folder), it is
+    shown at once.
     """
     held = _memory_file() or _temporary_file()
     if held is None:
@@ -37,7 +37,7 @@ def hushed() -> Iterator[None]:
 
 
 def _memory_file() -> BinaryIO | None:
-    """Linux alone has it; it needs no folder, so that a container may have a read-only root."""
+    """Only Linux has memory files. They need no folder, so that a container may have a read-only root."""
     try:
         return os.fdopen(os.memfd_create("lince-stderr"), "w+b")
     except (AttributeError, OSError):

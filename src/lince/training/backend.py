@@ -46,7 +46,7 @@ def prepare(*, deterministic: bool = False) -> None:
     # TensorFlow logs what it exports, in a notebook even to stdout, where results belong; and it warns of every network
     # that is compiled besides the first, which a time budget measures on purpose.
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
-    with quiet.hushed():
+    with quiet.captured_stderr():
         importlib.import_module("keras")
 
 

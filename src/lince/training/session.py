@@ -10,6 +10,7 @@ import msgspec
 import numpy as np
 
 from lince import data
+from lince.data.sources import cifar10
 from lince.data.splits import hold_out
 from lince.errors import ResumeError, TrainingError
 from lince.model_file import artifact
@@ -173,7 +174,7 @@ def build_for(run: Run, *, precision: ComputeDtype, folded: bool = False) -> ker
 
 
 def _absolute(source: str) -> str:
-    return source if source == data.cifar10.NAME else str(Path(source).resolve())
+    return source if source == cifar10.NAME else str(Path(source).resolve())
 
 
 def _hold_out(dataset: Dataset, recipe: Recipe, *, seed: int) -> tuple[np.ndarray, np.ndarray]:

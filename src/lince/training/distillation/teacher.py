@@ -52,7 +52,7 @@ def read(path: Path, spec: ImageSpec) -> artifact.Artifact:
     Raises:
         RecipeError: it is for others. ModelFileError: it is no model file, or does not give its golden images' answers.
     """
-    with quiet.hushed():
+    with quiet.captured_stderr():
         Classifier.load(path)  # runs the golden images: where they come out wrong, so would every answer
     found = artifact.read(path)
     theirs = found.manifest.image
@@ -133,7 +133,7 @@ class _Parallel:
     """Copies of a network, each on a thread of its own, since each takes one image at a time."""
 
     def __init__(self, flatbuffer: bytes, *, workers: int):
-        with quiet.hushed():
+        with quiet.captured_stderr():
             self._networks = [Network(flatbuffer) for _ in range(workers)]
         self._pool = ThreadPoolExecutor(workers)
 
