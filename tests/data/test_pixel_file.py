@@ -80,7 +80,7 @@ class TestStoredImages:
     @pytest.mark.parametrize("index", [(0, 1), ..., None, "a"])
     def test_refuses_what_is_no_index_of_images(self, images, index):
         """A part of an image is not read."""
-        with pytest.raises(IndexError, match=r"Received the index .* images alone"):
+        with pytest.raises(IndexError, match=r"Received the index .* an array of indices"):
             images[index]
 
     def test_becomes_an_array_when_asked(self, images):

@@ -1,4 +1,4 @@
-"""How far the pictures of a source are from square, and what a crop to the centre would cut off."""
+"""Aspect ratios of the original pictures, and what a crop to the centre square would cut off."""
 
 from dataclasses import dataclass
 
@@ -8,22 +8,22 @@ from jaxtyping import UInt16
 from lince.text import share
 from lince.types import ResizeRule
 
-# Shares of a picture's area. Below the first it counts as square: 20 pixels of 400. A crop that takes less than the
-# second on average is what networks for photographs are trained with.
+# Shares of a picture's area that the crop cuts off. Up to the first (20 of 400 pixels) a picture counts as square. A
+# mean below the second is usual where networks for photographs are trained.
 _SQUARE, _LITTLE = 0.05, 0.1
-_ALIKE = 1.25  # the widest shape over the narrowest, up to which all are stretched by about the same
+_ALIKE = 1.25  # the widest aspect ratio over the narrowest, up to which `stretch` distorts all pictures about equally
 
 
 @dataclass(frozen=True)
 class Proportions:
-    """What the shapes of the pictures mean for `--fit`.
+    """The aspect ratios of a source, and what they mean for `--fit`.
 
     Attributes:
         n: pictures whose size is known.
-        not_square: of them, those of which a crop to the centre square cuts off more than a twentieth.
-        cut_mean, cut_most: share of a picture's area that it cuts off, over all of them and of the worst.
+        not_square: pictures of which a crop to the centre square cuts off more than a twentieth.
+        cut_mean, cut_most: share of a picture's area that the crop cuts off: the mean and the largest.
         narrowest, widest: width over height.
-        suggested: the `--fit` to think of: `crop` where it cuts off little, `stretch` where all pictures have about the
+        suggested: a `--fit` to consider: `crop` where it cuts off little, `stretch` where all pictures have about the
             same shape, `pad` otherwise.
     """
 
@@ -37,7 +37,7 @@ class Proportions:
 
     @property
     def advice(self) -> str:
-        """What a crop costs, and which `--fit` to think of where that is much; the end of a sentence."""
+        """What a crop cuts off, and which `--fit` to consider where that is much; the end of a sentence."""
         mean, most = share(self.cut_mean, 0), share(self.cut_most, 0)
         cost = f"a crop to the centre cuts off {mean} of a picture on average, {most} at most"
         if self.suggested == "crop":
@@ -46,19 +46,19 @@ class Proportions:
 
 
 def measure(sizes: UInt16[np.ndarray, "n 2"]) -> Proportions:
-    """Looks at the sizes of pictures.
+    """Measures the aspect ratios of pictures.
 
     Args:
-        sizes: u16[N,2], width and height as they are seen; 0 where they are not known.
+        sizes: u16[N,2], width and height once upright; 0 where not known.
 
     Returns:
-        What they mean.
+        Their statistics.
     """
     known = sizes[sizes.min(axis=1, initial=1) > 0].astype(float)
     if len(known) == 0:
         return Proportions()
     shapes, cut = known[:, 0] / known[:, 1], 1 - known.min(axis=1) / known.max(axis=1)
-    suggested = "pad" if shapes.max() > _ALIKE * shapes.min() else "stretch"
+    suggested: ResizeRule = "pad" if shapes.max() > _ALIKE * shapes.min() else "stretch"
     return Proportions(
         n=len(known),
         not_square=int((cut > _SQUARE).sum()),

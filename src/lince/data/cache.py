@@ -1,9 +1,9 @@
-"""Decoded collections on disk, so that the second start decodes nothing, and the first needs no memory for the pixels.
+"""Decoded collections on disk: the second start decodes nothing, and a large source needs no memory for its pixels.
 
-A cache file is the pixels of all images one after another, then the `.npy` blocks of a header (JSON as bytes), labels,
-names (UTF-8 lines), sizes and digests, and 16 bytes that say where the blocks begin: what is known of the images only
-when all are decoded comes behind them. A file is trusted only when its key is the one asked for and its content has the
-fingerprint that its header states. It can be deleted at any time.
+A cache file holds the pixels of all images one after another, then the `.npy` blocks of a header (JSON as bytes),
+labels, names (UTF-8 lines), sizes and digests. Its last 16 bytes say where the blocks begin. The header comes after the
+pixels because it is only known when all images are decoded. A file is used only when it has the expected key, and its
+content has the fingerprint in its header. It can be deleted at any time.
 """
 
 import io
@@ -20,7 +20,7 @@ from typing import BinaryIO
 
 import numpy as np
 import platformdirs
-from jaxtyping import UInt8
+from jaxtyping import Shaped, UInt8
 
 from lince.data.dataset import Catalogue, Collection, EmptyClass, Reading, fingerprint, in_memory
 from lince.data.pixel_file import DIGEST_BYTES, PixelFile, StoredImages, StoredNames, as_text, digests
@@ -28,8 +28,8 @@ from lince.errors import DataError
 from lince.system.files import open_regular, write_atomically
 from lince.types import Rejected
 
-# Pixels up to this size are kept in memory, where a random image takes 0.3 µs instead of 2 (see `pixel_file`): 174,762
-# images of 32 × 32, 19,418 of 96 × 96. Splitting holds two copies for a moment, as much as TensorFlow takes itself.
+# Up to this size pixels are kept in memory, where reading a random image takes 0.3 µs instead of 2 (see `pixel_file`):
+# 174,762 images of 32 × 32, 19,418 of 96 × 96. Splitting needs two copies for a moment, as much as TensorFlow takes.
 IN_MEMORY_BYTES = 2**29
 
 _END = struct.Struct("<8sQ")
@@ -49,17 +49,17 @@ def read(path: Path, key: str) -> tuple[Collection, str] | None:
 
     Args:
         path: the cache file.
-        key: what the content must have been made from.
+        key: identifies the source that the file must have been made from.
 
     Returns:
-        The collection and its fingerprint; None when there is none under this key, or it is broken.
+        The collection and its fingerprint; None when there is no file, it has another key, or it is broken.
     """
     if not path.exists():
         return None
     try:
         with open_regular(path) as file:
             return _read(file, key)
-    except Exception as error:  # damaged bytes make NumPy and json raise many types; none of them may stop a training
+    except Exception as error:  # NumPy and json raise many types on damaged bytes; none may stop a training
         reason = str(error) or type(error).__name__
     _log.warning("The cache file %s is broken (%s). It is made again.", path, reason)
     return None
@@ -68,26 +68,26 @@ def read(path: Path, key: str) -> tuple[Collection, str] | None:
 def fill(path: Path, key: str, reading: Reading) -> tuple[Collection, str]:
     """Decodes a source and keeps it for the next start.
 
-    A disk that cannot hold a small one costs the cache, not the training. A large one is written as it is decoded, in
-    bounded memory; the file appears when it is complete.
+    Where the disk cannot hold a small collection, it is used without being cached. A large one is written while it is
+    decoded, in bounded memory; the file appears when it is complete.
 
     Args:
-        path: the cache file; an older one is replaced, in one step.
-        key: what it is made from.
-        reading: not yet begun.
+        path: the cache file; an existing one is replaced in one step.
+        key: identifies the source.
+        reading: the source, of which nothing is decoded yet.
 
     Returns:
         The collection and its fingerprint.
 
     Raises:
-        DataError: when the source cannot be used, or the disk cannot hold a large one.
+        DataError: when the source cannot be used, or the disk cannot hold a large collection.
     """
     if _pixel_bytes(reading) > IN_MEMORY_BYTES:
         return _fill_large(path, key, reading)
     collection = in_memory(reading)
     if collection.is_final:
         try:
-            _write(path, key, [collection.images], lambda: collection)
+            _write(path, key, [collection.images[:]], lambda: collection)
         except OSError as error:
             reason = error.strerror
             _log.warning("The images cannot be cached in %s (%s). The next start decodes them again.", path, reason)
@@ -124,7 +124,7 @@ def _pixel_bytes(reading: Reading) -> int:
 def _write(
     path: Path, key: str, blocks: Iterable[UInt8[np.ndarray, "n h w 3"]], catalogue: Callable[[], Catalogue]
 ) -> str:
-    """Writes the file, whole or not at all; returns the key that it has."""
+    """Writes the file, whole or not at all; returns its key."""
     path.parent.mkdir(parents=True, exist_ok=True)
     written = _Content(key, blocks, catalogue)
     write_atomically(path, iter(written))
@@ -134,22 +134,23 @@ def _write(
 class _Content:
     """The bytes of a cache file, made as they are written."""
 
-    def __init__(self, key: str, blocks: Iterable[np.ndarray], catalogue: Callable[[], Catalogue]):
+    def __init__(self, key: str, blocks: Iterable[UInt8[np.ndarray, "n h w 3"]], catalogue: Callable[[], Catalogue]):
         self.key, self._blocks, self._catalogue = key, blocks, catalogue
 
     def __iter__(self) -> Iterator[bytes | memoryview]:
-        found, size, shape = [np.empty((0, DIGEST_BYTES), np.uint8)], 0, ()
+        of_blocks, size, image_shape = [np.empty((0, DIGEST_BYTES), np.uint8)], 0, (0, 0, 3)
         for block in self._blocks:
-            found.append(digests(block))
-            size, shape = size + block.nbytes, block.shape[1:]
+            _, height, width, _ = block.shape
+            size, image_shape = size + block.nbytes, (height, width, 3)
+            of_blocks.append(digests(block))
             yield np.ascontiguousarray(block).reshape(-1).data
-        catalogue, found = self._catalogue(), np.concatenate(found)
-        if not catalogue.is_final:  # what could not be reached may be there at the next start, which has to look
+        catalogue, found = self._catalogue(), np.concatenate(of_blocks)
+        if not catalogue.is_final:  # an unreachable file may be there at the next start, which has to decode again
             self.key += " incomplete"
-        identity = fingerprint(catalogue, image_shape=shape, digests=found)
-        header = json.dumps(_header(catalogue) | {"key": self.key, "fingerprint": identity, "image_shape": shape})
-        texts = (np.frombuffer(text, np.uint8) for text in (header.encode(), as_text(catalogue.names)))
-        header, names = texts
+        identity = fingerprint(catalogue, image_shape=image_shape, digests=found)
+        fields = _header(catalogue) | {"key": self.key, "fingerprint": identity, "image_shape": image_shape}
+        texts = (json.dumps(fields).encode(), as_text(catalogue.names))
+        header, names = (np.frombuffer(text, np.uint8) for text in texts)
         for array in (header, catalogue.labels, names, catalogue.sizes, found):
             yield from _npy(array)
         yield _END.pack(_MAGIC, size)
@@ -195,8 +196,8 @@ def _read(file: BinaryIO, key: str) -> tuple[Collection, str] | None:
     ]
 
 
-def _npy(array: np.ndarray) -> Iterator[bytes | memoryview]:
-    """The `.npy` block of an array: header and content, without a second copy of the content in memory."""
+def _npy(array: Shaped[np.ndarray, "..."]) -> Iterator[bytes | memoryview]:
+    """The `.npy` block of an array: header and content, without copying the content."""
     array, header = np.ascontiguousarray(array), io.BytesIO()
     np.lib.format.write_array_header_1_0(header, np.lib.format.header_data_from_array_1_0(array))
     yield header.getvalue()

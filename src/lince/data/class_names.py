@@ -1,4 +1,4 @@
-"""Names that look the same: one class, or two that somebody should look at."""
+"""Class names that look the same: those of one class, and those of two classes that may be one by mistake."""
 
 import unicodedata
 from collections import defaultdict
@@ -10,16 +10,16 @@ from lince.text import listed
 def composed(name: str) -> str:
     """The name in Unicode's composed form (NFC), in which names are compared and class names are published.
 
-    An `é` is one character or a letter and an accent (NFD, as macOS writes it): both are shown alike.
+    An `é` is either one character, or a letter and an accent (NFD, as macOS writes it). Both look the same.
     """
     return unicodedata.normalize("NFC", name)
 
 
 def similar(names: Sequence[str]) -> list[tuple[str, ...]]:
-    """Groups of names that differ only in case, in blanks, in characters that cannot be seen or in forms of a letter.
+    """Groups of names that differ only in case, blanks, invisible characters or forms of a letter.
 
     Args:
-        names: in composed form, each once.
+        names: in composed form, without duplicates.
 
     Returns:
         Each group of two or more, in the order of `names`.
@@ -40,6 +40,6 @@ def similarity_warnings(classes: Sequence[str]) -> tuple[str, ...]:
 
 
 def _folded(name: str) -> str:
-    """Without case, blanks and what is not seen (Unicode's category Cf); ligatures and wide letters in plain form."""
+    """The name without case, blanks and invisible characters (Unicode's Cf), its letters in their plain form (NFKC)."""
     visible = "".join(one for one in name if unicodedata.category(one) != "Cf" and not one.isspace())
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", visible).casefold())

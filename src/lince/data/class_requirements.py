@@ -1,4 +1,4 @@
-"""What the classes of a source must be to train on them, and what is left out where they are not."""
+"""What training requires of the classes of a source, and which classes are left out."""
 
 from dataclasses import replace
 
@@ -12,7 +12,7 @@ from lince.types import Split
 
 
 def require_trainable(catalogue: Catalogue, *, name: str) -> None:
-    """Refuses classes that cannot be learnt or compared.
+    """Refuses a source whose classes cannot be learned or tested.
 
     A class whose folder holds no usable image is not refused: it is left out, and listed.
 
@@ -21,8 +21,8 @@ def require_trainable(catalogue: Catalogue, *, name: str) -> None:
         name: of the source, for messages.
 
     Raises:
-        DataError: fewer than two classes have images to train on, none has any to test on, or one of the source's own
-            splits has no folder for a class of the other.
+        DataError: fewer than two classes have images to train on, no class has images to test on, or one of the
+            source's own splits has no folder for a class of the other.
     """
     if catalogue.num_train is not None:
         _require_comparable(catalogue, name=name)
@@ -57,12 +57,12 @@ def _require_comparable(catalogue: Catalogue, *, name: str) -> None:
 
 
 def warnings(catalogue: Catalogue) -> tuple[str, ...]:
-    """What may not be meant so: a sentence each, class folders without a usable image among them."""
+    """What may be a mistake, a sentence each; class folders without a usable image are among them."""
     untested = _populated(catalogue, "train") - _populated(catalogue, "test")
     return (
         *catalogue.warnings,
         *similarity_warnings(catalogue.classes),
-        *(_about(one, is_learnt=one.split == "test" and one.label in untested) for one in catalogue.empty),
+        *(_about(one, is_trained=one.split == "test" and one.label in untested) for one in catalogue.empty),
     )
 
 
@@ -74,11 +74,12 @@ def learnable(train: Split, test: Split) -> tuple[Split, Split]:
     index_of = np.cumsum(counts > 0) - 1
     kept = test.take(np.flatnonzero(counts[test.labels] > 0))
     classes = tuple(label for label, count in zip(train.classes, counts, strict=True) if count)
-    return tuple(replace(one, labels=index_of[one.labels], classes=classes) for one in (train, kept))
+    train, test = (replace(one, labels=index_of[one.labels], classes=classes) for one in (train, kept))
+    return train, test
 
 
 def _populated(catalogue: Catalogue, split: str) -> set[str]:
-    """The classes with images in a split; those of `all` are to train on."""
+    """The classes with images in a split; without the source's own splits, all images count as training images."""
     where = catalogue.splits.get(split, catalogue.splits.get("all"))
     return {catalogue.classes[index] for index in np.unique(catalogue.labels[where]).tolist()}
 
@@ -87,6 +88,6 @@ def _first_empty(catalogue: Catalogue) -> str:
     return f" {_about(catalogue.empty[0])}" if catalogue.empty else ""
 
 
-def _about(one: EmptyClass, *, is_learnt: bool = False) -> str:
-    effect = ", so the class is trained on and not tested" if is_learnt else ""
+def _about(one: EmptyClass, *, is_trained: bool = False) -> str:
+    effect = ", so the class is trained on and not tested" if is_trained else ""
     return f"No image in {one.path!r} can be used{effect}: {one.reason[0].lower()}{one.reason[1:]}"

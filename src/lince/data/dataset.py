@@ -1,4 +1,4 @@
-"""All images of one source, decoded, before any split is drawn: what the cache keeps, and what reading makes."""
+"""All decoded images of one source, before a split is drawn: the result of reading it, and the content of the cache."""
 
 import hashlib
 import json
@@ -33,20 +33,21 @@ class EmptyClass:
 
 @dataclass(frozen=True)
 class Catalogue:
-    """What is known of the images of a source, without their pixels.
+    """The images of a source, without their pixels.
 
     Attributes:
         labels: i64[N], an index into `classes`.
-        classes: names of those that have an image, composed (NFC) and sorted (for `cifar10`: as published).
+        classes: names of the classes that have an image, composed (NFC) and sorted (for `cifar10`: as published).
         names: paths inside the source, in the order of the images.
-        sizes: u16[N,2], width and height of each picture as it came, upright; 0 where they are not known.
-        num_train: how many of them are the source's own train split; `None` for a source without splits of its own.
+        sizes: u16[N,2], width and height of each original picture, upright; 0 where not known.
+        num_train: how many images, from the first, are the source's own train split; `None` for a source without
+            splits of its own.
         rejected: files that were left out.
         empty: class folders without a usable image.
-        trees: what messages call the source's own splits.
+        trees: names of the source's own splits, for messages.
         reading: how the source's folders were read, a sentence; empty for one without folders.
-        warnings: what may not be meant so, a sentence each.
-        is_final: false when a file could not be reached (and not: was bad), so that the next start has to look again.
+        warnings: what may be a mistake, a sentence each.
+        is_final: false when a file could not be reached (a bad file was reached), so that the next start tries again.
     """
 
     labels: Int64[np.ndarray, " n"]
@@ -63,17 +64,17 @@ class Catalogue:
 
     @property
     def splits(self) -> dict[str, slice]:
-        """Where each split of the source's own lies: `train` and `test`, or `all`."""
+        """The images of each of the source's own splits: `train` and `test`, or `all`."""
         if self.num_train is None:
             return {"all": slice(None)}
         return {"train": slice(self.num_train), "test": slice(self.num_train, None)}
 
 
 class Reading(Protocol):
-    """A source about to be decoded, once: first all `blocks`, then the `catalogue`.
+    """A source that can be decoded once: first all `blocks`, then the `catalogue`.
 
     Attributes:
-        total: the most images that there can be.
+        total: the largest possible number of images.
         image_shape: (H, W, 3).
     """
 
@@ -81,17 +82,17 @@ class Reading(Protocol):
     image_shape: tuple[int, int, int]
 
     def blocks(self) -> Iterator[UInt8[np.ndarray, "n h w 3"]]:
-        """The images that can be used, in order, a few at a time.
+        """The usable images, in order, a few at a time.
 
         Raises:
-            DataError: when the source turns out to be unusable.
+            DataError: when the source is unusable.
         """
 
     def catalogue(self) -> Catalogue:
-        """What they are.
+        """Labels and names of the usable images.
 
         Raises:
-            DataError: when what was left out leaves too little.
+            DataError: when there are too few.
         """
 
 
@@ -110,7 +111,7 @@ class Collection(Catalogue):
     def split(self, where: slice) -> Split:
         """The images at `where`; no pixel is copied."""
         images = self.images
-        part = images[where] if isinstance(images, np.ndarray) else images.take(np.arange(len(images))[where])
+        part = images[where] if isinstance(images, np.ndarray) else images.take(np.arange(len(images))[where], axis=0)
         return Split(part, self.labels[where], self.classes, self.names[where], self.sizes[where])
 
 
@@ -131,15 +132,14 @@ def fingerprint(
     digests: UInt8[np.ndarray, "n 16"],
     within_wrapper: bool = True,
 ) -> str:
-    """Identifies the content itself: pixels (so size and resize rule too), labels, names, classes, splits, and which
-    files were rejected (not why: the wording is that of the libraries).
+    """Identifies the content: pixels (and so size and resize rule), labels, names, classes, splits, rejected files.
 
-    The same images as a folder and as a .zip have the same fingerprint, whether the archive wraps them in that folder
-    or not; in which form of Unicode names are written makes no difference. Pixels count by their digests, so that a
-    million images are identified without being read.
+    The reasons of rejections do not count: libraries may change their wording. The same images as a folder and as a
+    .zip have the same fingerprint, with or without folders around all images, and in any Unicode form of the names.
+    Pixels count by their digests, so that a million stored images are identified without being read.
 
     Args:
-        catalogue: any; a collection too.
+        catalogue: of the images; a collection is one.
         image_shape: (H, W, 3).
         digests: u8[N,16], of each image's pixels.
         within_wrapper: leave out the folders that all names begin with; models of before 2026-11-26 have them in.
@@ -161,7 +161,7 @@ def fingerprint(
 
 
 def _wrapper(names: bytes) -> bytes:
-    """The folders that all of these lines begin with, such as `data/`; empty where there are none."""
+    """The folders with which all of these lines begin, such as `data/`; empty where there are none."""
     lines, *folders = names.count(b"\n"), *names[: names.find(b"\n")].split(b"/")[:-1]
     for depth in range(len(folders), 0, -1):
         found = b"".join(folder + b"/" for folder in folders[:depth])
@@ -171,5 +171,5 @@ def _wrapper(names: bytes) -> bytes:
 
 
 def _composed_text(text: bytes) -> bytes:
-    """Lines in composed form; a line feed joins no character, so all are composed at once."""
+    """Lines in composed form. A line feed never combines with a character, so that all are composed at once."""
     return text if text.isascii() else composed(text.decode()).encode()

@@ -1,7 +1,7 @@
-"""Copies among many images, exact and near, in bounded memory and without comparing all with all.
+"""Exact and near duplicates among many images, in bounded memory and without comparing all pairs.
 
 Exact copies have the same pixels. Near copies (encoded again, slightly cropped or brightened) are found in two steps: a
-64-bit difference hash proposes pairs, and the pixels decide (see `likeness`).
+64-bit difference hash proposes pairs, and their pixels decide (see `similarity`).
 """
 
 from collections.abc import Iterable, Iterator
@@ -15,42 +15,43 @@ from lince.data.progress import Progress, silent
 from lince.data.similarity import averaging, differences
 from lince.types import Images
 
-# A hash within 7 bits is proposed: on CIFAR-10 as JPEG (58,000 images) with 2,000 of its originals, all of these twins
-# are (98.4 % without the margin).
+# Pairs of hashes within 7 bits are proposed. Of CIFAR-10 as JPEG (58,000 images) and 2,000 of its originals, all 2,000
+# pairs are found (98.4 % without the margin).
 _MARGIN = 2.0
 _MAX_BITS = 7
-# In a copy no cell of 1/64 of the picture differs from the other's by more than 0.3 of the picture's own standard
-# deviation. A detail that is there in one picture alone differs by about one deviation where it covers the cell, and by
-# half of one where it covers half of it. docs/data.md has what was found on photographs, icons, emoji and digits.
+# Between copies, no cell of 1/64 of the picture differs by more than 0.3 standard deviations of the picture. A detail
+# that only one of them has differs by about one deviation where it covers the cell, and by half of one where it covers
+# half the cell. docs/data.md has the results on photographs, icons, emoji and digits.
 _MAX_DISTANCE = 0.3
 
-# Pixels. Of smaller pictures too little is left after enlarging to tell two of one kind apart, such as 8 × 8 digits.
+# Pixels. Smaller pictures, such as 8 × 8 digits, have too little detail to tell two of one kind apart.
 _LEAST_SIDE = 16
 
-# Frames of one film are all copies of one another, n² pairs: beyond this many, more of them tell nothing new.
+# Frames of one video are all copies of one another, n² pairs: beyond this number, more pairs are of no use.
 MAX_PAIRS = 10_000
 
-# Two hashes within 7 bits differ by one bit, or none, in at least one of 4 bands of 16: of a million photographs that
-# is an eighth of the pairs that share one of 8 bytes.
+# Two hashes within 7 bits differ by at most one bit in at least one of 4 bands of 16 bits. Among a million photographs
+# these are an eighth of the pairs that share one of 8 bytes.
 _BANDS = 4
-# Where images are so alike that everything is compared with everything: two minutes of hashes, and half a minute of
-# pictures at 0.13 ms a pair.
+# Limits for sources whose images are all alike, so that all pairs are compared: two minutes of hashes, and half a
+# minute of pictures at 0.13 ms a pair.
 _MAX_COMPARISONS, _MAX_LOOKS = 2**34, 2**18
 _COMPARED = 64  # pairs of pictures at a time: their arrays, 100 kB each, then stay in the processor's cache
-_BATCH = 4096  # pairs of pictures to compare at a time; what `_WORKING_BYTES` allows is done at once
-_WORKING_BYTES = 2**26  # of temporary arrays, 64 MiB: the arrays of 4,096 CIFAR images, where speed no longer grows
+_BATCH = 4096  # pairs of pictures that are collected before they are compared
+_WORKING_BYTES = 2**26  # of temporary arrays: those of 4,096 CIFAR images; more is not faster
 
-_Pairs = tuple[Int64[np.ndarray, " p"], Int64[np.ndarray, " p"]]
+_Indices = Int64[np.ndarray, " p"]
+_Pairs = tuple[_Indices, _Indices]
 
 
 @dataclass(frozen=True)
 class NearPairs:
-    """Pairs of images that show the same, closest first.
+    """Pairs of near copies, closest first.
 
     Attributes:
         first, second: i64[P], indices, first < second.
         distance: f32[P], the difference of the worst cell over the picture's standard deviation, from 0.
-        is_capped: true when the search stopped: there were more than `MAX_PAIRS`, or too many to compare.
+        is_capped: true when the search stopped early: more than `MAX_PAIRS`, or too many pairs to compare.
     """
 
     first: Int64[np.ndarray, " p"]
@@ -60,15 +61,15 @@ class NearPairs:
 
 
 def first_copies(images: Images) -> Int64[np.ndarray, " n"]:
-    """For each image the first that has the same pixels, mostly itself.
+    """For each image the first that has the same pixels, which is usually itself.
 
     Args:
-        images: u8[N,H,W,3]; where they are stored, none is read.
+        images: u8[N,H,W,3]; no pixel of stored images is read.
 
     Returns:
         i64[N], indices.
     """
-    found = images.digests if isinstance(images, StoredImages) else digests(images)
+    found = images.digests if isinstance(images, StoredImages) else digests(images[:])
     halves = np.ascontiguousarray(found).view(np.uint64)
     order = np.lexsort(halves.T)  # equal ones stay in order
     ordered, is_first = halves[order], np.ones(len(images), bool)
@@ -87,32 +88,41 @@ def exact_groups(images: Images) -> list[list[int]]:
     Returns:
         The indices of each group of two or more, ascending, in the order of their first.
     """
-    first, groups = first_copies(images), {}
+    first = first_copies(images)
+    groups: dict[int, list[int]] = {}
     for index in np.flatnonzero(np.bincount(first, minlength=len(first))[first] > 1).tolist():
         groups.setdefault(int(first[index]), []).append(index)
     return list(groups.values())
 
 
 def is_too_small(sizes: UInt16[np.ndarray, "n 2"]) -> Bool[np.ndarray, " n"]:
-    """Which pictures are so small that looking alike tells nothing of them; see `Split.sizes`."""
+    """Which original pictures are too small to search for near copies.
+
+    Args:
+        sizes: u16[N,2], as of `Split.sizes`.
+
+    Returns:
+        bool[N].
+    """
     least = sizes.min(axis=1)
-    return (least > 0) & (least < _LEAST_SIDE)
+    return np.asarray((least > 0) & (least < _LEAST_SIDE))
 
 
 def near_pairs(images: Images, *, progress: Progress = silent) -> NearPairs:
-    """Pairs of images that differ, but by little.
+    """Finds the pairs of near copies.
 
-    A million photographs take about 3.5 billion pairs of hashes and 2.5 million pairs of pictures, 24 MB for their
-    hashes and places, and a few minutes; beyond the limits below the search stops, and says so.
+    A million photographs take a few minutes: about 3.5 billion pairs of hashes, 2.5 million pairs of pictures, and
+    24 MB for hashes and indices. The search stops at the limits above; `is_capped` is then true.
 
     Args:
         images: u8[N,H,W,3], without exact copies.
-        progress: told about images hashed, then about the rounds of comparing.
+        progress: called with images hashed, then with rounds of comparisons.
 
     Returns:
         The pairs that the hash proposes and the pixels confirm.
     """
-    found, count, looks, is_capped = [], 0, 0, False
+    found: list[tuple[_Indices, _Indices, Float32[np.ndarray, " p"]]] = []
+    count, looks, is_capped = 0, 0, False
     candidates = _Candidates(difference_hash(images, progress=progress), progress=progress)
     for first, second in _batched(candidates):
         distance = _compare(images, first, second)
@@ -128,11 +138,11 @@ def near_pairs(images: Images, *, progress: Progress = silent) -> NearPairs:
 
 
 def difference_hash(images: Images, *, progress: Progress = silent) -> UInt64[np.ndarray, " n"]:
-    """64 bits for each image: whether grey rises from one to the next of 9 × 8 averaged cells.
+    """64 bits for each image: whether grey rises from each cell to the next, in 8 rows of 9 averaged cells.
 
     Args:
         images: u8[N,H,W,3], RGB.
-        progress: told about images.
+        progress: called with images.
 
     Returns:
         u64[N]. Images that look alike differ in few bits.
@@ -163,11 +173,11 @@ class _Candidates:
     def __iter__(self) -> Iterator[_Pairs]:
         for band in range(_BANDS):
             order = np.argsort(_band(self._hashes, band), kind="stable")
-            ordered = self._hashes[order]  # so that what is compared lies together
+            ordered = self._hashes[order]  # so that compared hashes are neighbours in memory
             for left, right in _neighbours(_band(ordered, band)):
                 difference = ordered[left] ^ ordered[right]
                 is_close = np.bitwise_count(difference) <= _MAX_BITS
-                for earlier in range(band):  # a pair that an earlier band brought together has been seen there
+                for earlier in range(band):  # an earlier band has yielded the pair already
                     is_close &= np.bitwise_count(_band(difference, earlier)) > 1
                 if is_close.any():
                     one, other = order[left[is_close]], order[right[is_close]]
@@ -184,7 +194,7 @@ def _band(hashes: UInt64[np.ndarray, " n"], band: int) -> UInt16[np.ndarray, " n
 
 
 def _neighbours(values: UInt16[np.ndarray, " n"]) -> Iterator[_Pairs]:
-    """All pairs of places in a sorted array whose values are the same or differ in one bit."""
+    """All pairs of positions in a sorted array whose values are equal or differ in one bit."""
     run_begins = np.searchsorted(values, np.arange(2**16 + 1))
     values, places = values.astype(np.int64), np.arange(len(values))
     yield from _across(places, places + 1, run_begins[values + 1])
@@ -197,7 +207,7 @@ def _neighbours(values: UInt16[np.ndarray, " n"]) -> Iterator[_Pairs]:
 def _across(
     left: Int64[np.ndarray, " p"], begin: Int64[np.ndarray, " p"], end: Int64[np.ndarray, " p"]
 ) -> Iterator[_Pairs]:
-    """Each of `left` with all places from `begin` to before `end`, one step at a time for all of them."""
+    """Pairs each of `left` with all positions from `begin` to before `end`, one step at a time for all of them."""
     while len(places := np.flatnonzero(begin < end)):
         left, begin, end = left[places], begin[places], end[places]
         yield left, begin
@@ -205,17 +215,22 @@ def _across(
 
 
 def _batched(pairs: Iterable[_Pairs]) -> Iterator[_Pairs]:
-    """The same in fewer, larger pieces: most steps propose a pair or two, and each piece costs a read."""
+    """The same pairs in larger batches: most steps propose one or two pairs, and each batch costs a read."""
     waiting: list[_Pairs] = []
     count = 0
     for pair in pairs:
         waiting.append(pair)
         count += len(pair[0])
         if count >= _BATCH:
-            yield tuple(map(np.concatenate, zip(*waiting, strict=True)))
+            yield _concatenated(waiting)
             waiting, count = [], 0
     if waiting:
-        yield tuple(map(np.concatenate, zip(*waiting, strict=True)))
+        yield _concatenated(waiting)
+
+
+def _concatenated(pairs: list[_Pairs]) -> _Pairs:
+    first, second = zip(*pairs, strict=True)
+    return np.concatenate(first), np.concatenate(second)
 
 
 def _compare(

@@ -1,15 +1,15 @@
-"""Images that stay in a file: indexed like an array, read when asked for, so that a dataset may be larger than memory.
+"""Images in a file, indexed like an array and read on access, so that a dataset may be larger than memory.
 
-Measured on 1,000,000 images of 32 × 32 (3 GB), random batches of 500, two EPYC cores that were busy otherwise:
+Measured on 1,000,000 images of 32 × 32 (3 GB) in random batches of 500, on two busy EPYC cores; µs an image:
 
-                                            in the page cache          on disk        resident memory
-    an array in memory (50,000 images)      0.3 µs an image            -              all of it
-    np.memmap                               0.4 (at first 0.9)            75             grows to all of it
-    np.memmap, pages given back             1.1                        75             up to 2.9 GB between
-    preadv                                  1.3                        50             one batch
-    preadv, told ahead (what is done here)  1.8                        10             one batch
+                                            in the page cache     on disk     resident memory
+    an array in memory (50,000 images)      0.3                   -           all of it
+    np.memmap                               0.4 (at first 0.9)    75          grows to all of it
+    np.memmap, pages returned               1.1                   75          up to 2.9 GB in between
+    preadv                                  1.3                   50          one batch
+    preadv after fadvise (used here)        1.8                   10          one batch
 
-A memory map also ends the process (SIGBUS) where a read raises an error.
+A read error ends the process where the file is memory-mapped (SIGBUS); a read call raises an exception.
 """
 
 import hashlib
@@ -19,14 +19,14 @@ import os
 import threading
 import weakref
 from collections.abc import Iterator, Sequence
-from typing import BinaryIO, Self
+from typing import Any, BinaryIO, Self, overload
 
 import numpy as np
 from jaxtyping import Int64, UInt8
 
 from lince.errors import DataError
 
-# Half of a SHA-256. Among 2⁴⁰ images, more than anybody has, two that differ have the same with a chance of 2⁻⁴⁹.
+# Half of a SHA-256. Among 2⁴⁰ different images, two have the same digest with a probability of 2⁻⁴⁹.
 DIGEST_BYTES = 16
 
 _Index = int | slice | np.ndarray | Sequence[int]
@@ -35,14 +35,14 @@ _Index = int | slice | np.ndarray | Sequence[int]
 class PixelFile:
     """A file that begins with the pixels of N images, open for reading from any thread or forked process.
 
-    Each image is held against its digest when it is read for the first time.
+    Each image is compared with its digest when it is read for the first time.
     """
 
     def __init__(self, file: BinaryIO, image_shape: tuple[int, ...], expected: UInt8[np.ndarray, "n 16"]):
         """Keeps the file open.
 
         Args:
-            file: open, and the caller's to close; it may be replaced or deleted meanwhile, except on Windows.
+            file: open; the caller closes it. It may be replaced or deleted later, except on Windows.
             image_shape: (H, W, 3).
             expected: the digest of each image.
         """
@@ -50,22 +50,22 @@ class PixelFile:
         self._name = file.name
         self._file = io.FileIO(os.dup(file.fileno()))
         weakref.finalize(self, self._file.close)
-        self._lock = threading.Lock()  # where there is no `preadv` (Windows), the file has one position for all
+        self._lock = threading.Lock()  # without `preadv` (Windows) all threads share one position
         self._is_verified = np.zeros(len(expected), bool)
 
     def read(self, rows: Int64[np.ndarray, " n"]) -> UInt8[np.ndarray, "n h w 3"]:
-        """The images at `rows`, in that order, as an array of their own.
+        """The images at `rows`, in that order, as a new array.
 
         Raises:
-            DataError: when the file cannot be read, or an image is not what it was when it was written.
+            DataError: when the file cannot be read, or an image has changed since it was written.
         """
         images = np.empty((len(rows), *self.image_shape), np.uint8)
-        target = memoryview(images.reshape(-1))
+        target = images.reshape(-1).data
         runs = list(_runs(rows, int(np.prod(self.image_shape))))
         try:
             self._announce(runs)
             for offset, begin, end in runs:
-                while begin < end:  # once, but for more than 2 GiB in a piece
+                while begin < end:  # one call reads at most 2 GiB
                     count = self._read_some(target[begin:end], offset)
                     if count == 0:
                         raise EOFError("it has become shorter")
@@ -76,7 +76,7 @@ class PixelFile:
         return images
 
     def _announce(self, runs: Sequence[tuple[int, int, int]]) -> None:
-        """Lets the disk work on all pieces at once, where it would get them one after another."""
+        """Tells the system which pieces are needed, so that the disk reads them all at once."""
         if hasattr(os, "posix_fadvise"):
             descriptor = self._file.fileno()
             for offset, begin, end in runs:
@@ -87,7 +87,7 @@ class PixelFile:
             return os.preadv(self._file.fileno(), (target,), offset)
         with self._lock:
             self._file.seek(offset)
-            return self._file.readinto(target)
+            return self._file.readinto(target) or 0
 
     def _verify(self, images: UInt8[np.ndarray, "n h w 3"], rows: Int64[np.ndarray, " n"]) -> None:
         new = np.flatnonzero(~self._is_verified[rows])
@@ -105,7 +105,7 @@ class PixelFile:
 
 
 class StoredImages:
-    """u8[N,H,W,3], RGB 0..255: some images of a `PixelFile`, in some order."""
+    """u8[N,H,W,3], RGB 0..255: a selection of images of a `PixelFile`, in a given order."""
 
     dtype = np.dtype(np.uint8)
 
@@ -122,40 +122,41 @@ class StoredImages:
 
     @property
     def digests(self) -> UInt8[np.ndarray, "n 16"]:
-        """What `digests` would find, without reading a pixel."""
-        return self._file.digests[self._rows]
+        """As of `digests`, without reading a pixel."""
+        return np.asarray(self._file.digests[self._rows])
 
     def __len__(self) -> int:
         return len(self._rows)
 
     def __getitem__(self, index: _Index) -> UInt8[np.ndarray, "..."]:
-        """An array: one image for a number, else as many as the slice, the index array or the mask names."""
+        """The images at an index, as an array; a number gives one image, without the first axis."""
         if not isinstance(index, int | np.integer | slice | np.ndarray | list):
-            raise IndexError(f"Received the index {index!r}. Expected a number, a slice or an array: images alone.")
+            raise IndexError(f"Received the index {index!r}. Expected a number, a slice or an array of indices.")
         rows = self._rows[index]
-        return self._file.read(rows) if rows.ndim else self._file.read(rows[None])[0]
+        images = self._file.read(np.atleast_1d(rows))
+        return images if rows.ndim else np.asarray(images[0])
 
-    def __array__(self, dtype: np.dtype | None = None, copy: bool | None = None) -> np.ndarray:
-        """All of them, in memory."""
+    def __array__(self, dtype: np.dtype[Any] | None = None, copy: bool | None = None) -> UInt8[np.ndarray, "n h w 3"]:
+        """All images, in memory."""
         if copy is False:
-            raise ValueError("Images that lie in a file cannot become an array without being copied.")
+            raise ValueError("Images in a file cannot become an array without being copied.")
         return self[:] if dtype is None else self[:].astype(dtype)
 
     def take(self, indices: Int64[np.ndarray, " m"], axis: int = 0) -> Self:
-        """The images at `indices`; reads nothing."""
+        """The images at `indices`; no pixel is read."""
         if axis != 0:
-            raise IndexError(f"Received axis={axis}. Expected 0: images alone.")
+            raise IndexError(f"Received axis={axis}. Expected 0, the axis of the images.")
         return type(self)(self._file, self._rows[indices])
 
     def joined(self, other: Self) -> Self:
-        """These, then those of `other`, which lie in the same file."""
+        """These images, then those of `other`, which are in the same file."""
         if other._file is not self._file:
             raise ValueError("Received images of two files. Expected one.")
         return type(self)(self._file, np.concatenate([self._rows, other._rows]))
 
 
 class StoredNames(Sequence[str]):
-    """Names as one text in memory, a third of what as many `str` take; decoded when asked for."""
+    """Names as one text in memory, a third of the size of a tuple of `str`; decoded on access."""
 
     def __init__(
         self,
@@ -163,12 +164,12 @@ class StoredNames(Sequence[str]):
         ends: Int64[np.ndarray, " total"] | None = None,
         rows: Int64[np.ndarray, " n"] | None = None,
     ):
-        """Names out of a text.
+        """Selects names from a text.
 
         Args:
-            text: UTF-8, a line for each name, each ended by a line feed.
-            ends: where the line feeds are; found when None.
-            rows: which lines, in which order; all when None.
+            text: UTF-8, one name a line, each ended by a line feed.
+            ends: positions of the line feeds; found when None.
+            rows: the selected lines, in order; all when None.
         """
         self._text = text
         self._ends = np.flatnonzero(text == ord("\n")) if ends is None else ends
@@ -177,8 +178,14 @@ class StoredNames(Sequence[str]):
     def __len__(self) -> int:
         return len(self._rows)
 
+    @overload
+    def __getitem__(self, index: int) -> str: ...
+
+    @overload
+    def __getitem__(self, index: "slice | Int64[np.ndarray, ' m'] | Sequence[int]") -> "StoredNames": ...
+
     def __getitem__(self, index: _Index) -> "str | StoredNames":
-        """One name for a number, else names."""
+        """One name for a number, else several."""
         rows = self._rows[index]
         return StoredNames(self._text, self._ends, rows) if rows.ndim else self._line(int(rows))
 
@@ -188,15 +195,15 @@ class StoredNames(Sequence[str]):
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Sequence) and len(self) == len(other) and all(map(str.__eq__, self, other))
 
-    __hash__ = None
+    __hash__ = None  # type: ignore[assignment]  # as Python sets it for a class with __eq__ alone
 
     def text(self) -> bytes:
-        """All of them, as of `as_text`."""
+        """All names, as of `as_text`."""
         is_whole = np.array_equal(self._rows, np.arange(len(self._ends)))
         return self._text.tobytes() if is_whole else "".join(f"{name}\n" for name in self).encode()
 
     def joined(self, other: Self) -> "StoredNames":
-        """These, then those of `other`, which are of the same text."""
+        """These names, then those of `other`, which are of the same text."""
         return StoredNames(self._text, self._ends, np.concatenate([self._rows, other._rows]))
 
     def _line(self, row: int) -> str:
@@ -205,26 +212,28 @@ class StoredNames(Sequence[str]):
 
 
 def as_text(names: Sequence[str]) -> bytes:
-    """UTF-8, each name ended by a line feed; `base.printable` has left none inside of them."""
+    """UTF-8, each name ended by a line feed; `base.printable` leaves none inside a name."""
     return names.text() if isinstance(names, StoredNames) else "".join(f"{name}\n" for name in names).encode()
 
 
 def digests(images: UInt8[np.ndarray, "n h w 3"]) -> UInt8[np.ndarray, "n 16"]:
-    """The begin of the SHA-256 of each image's pixels.
+    """The first half of the SHA-256 of each image's pixels.
+
+    An image of 32 × 32 takes 2 µs.
 
     Args:
         images: u8[N,H,W,3].
 
     Returns:
-        u8[N,16]; 2 µs an image of 32 × 32.
+        u8[N,16].
     """
     rows = np.ascontiguousarray(images).reshape(len(images), math.prod(images.shape[1:]))
-    found = b"".join(hashlib.sha256(row).digest()[:DIGEST_BYTES] for row in rows)
+    found = b"".join(hashlib.sha256(row.data).digest()[:DIGEST_BYTES] for row in rows)
     return np.frombuffer(found, np.uint8).reshape(len(images), DIGEST_BYTES)
 
 
 def _runs(rows: Int64[np.ndarray, " n"], image_bytes: int) -> Iterator[tuple[int, int, int]]:
-    """Neighbours in one piece: its offset in the file, and where it begins and ends in the answer, in bytes."""
+    """Neighbouring rows as one piece: its offset in the file, and its start and end in the result, in bytes."""
     if len(rows) == 0:
         return
     begins = np.concatenate([[0], np.flatnonzero(np.diff(rows) != 1) + 1])

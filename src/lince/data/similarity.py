@@ -1,9 +1,9 @@
-"""Whether two pictures show the same, whatever was done to one: encoded again, resized, brightened, cropped a little.
+"""How similar two pictures are, apart from changes that make a copy: encoding, resizing, brightening, a small crop.
 
-Such a change touches the whole picture in one of a few ways, which are taken out first: for each pair a least-squares
-fit of brightness, contrast, a curve of tones, saturation, and a small shift and zoom. What is left is noise, spread
-evenly, in copies; in pictures that differ (two icons of one style, two digits) it is somewhere. So the verdict is the
-largest difference of one small cell, over the contrast of the picture, and no mean over the whole.
+Such changes affect the whole picture in a few ways, which are removed first. For each pair they are fitted by least
+squares: brightness, contrast, a tone curve, saturation, and a small shift and zoom. The remaining difference is evenly
+spread noise in copies. In different pictures (two icons of one style, two digits) it is concentrated in one place. The
+measure is therefore the largest difference of one small cell over the picture's contrast, not the mean of all cells.
 
 Source: shift and zoom to the first order, as tangents of the picture: Simard, LeCun, Denker 1993, Efficient Pattern
 Recognition Using a New Transformation Distance, NIPS 5.
@@ -12,13 +12,13 @@ Recognition Using a New Transformation Distance, NIPS 5.
 import math
 
 import numpy as np
-from jaxtyping import Float32, UInt8
+from jaxtyping import Bool, Float32, UInt8
 
-# Compared as 32 × 32 averages: finer shows no more of what tells two icons apart; a crop of 5 % then moves nothing by
-# more than a pixel, as far as tangents reach. A cell is 4 × 4 of them, 1/64 of the picture: small enough for the detail
-# that tells two digits apart, and large enough that the noise of JPEG averages out.
+# Pictures are compared as 32 × 32 averages. A finer grid does not separate icons better. A crop of 5 % then moves no
+# pixel by more than one, which tangents can express. A cell is 4 × 4 of them, 1/64 of the picture: small enough for the
+# detail in which two digits differ, and large enough to average out the noise of JPEG.
 _GRID = 32
-# JPEG halves the resolution of colour and rounds it more coarsely, which eyes hardly notice.
+# Colour counts less: JPEG halves its resolution and rounds it more coarsely.
 _COLOUR_WEIGHT = 0.5
 _TO_YCBCR = np.array(  # ITU-R BT.601, as in JPEG
     [
@@ -28,46 +28,46 @@ _TO_YCBCR = np.array(  # ITU-R BT.601, as in JPEG
     ],
     np.float32,
 )
-# A copy keeps at least half of its contrast and colour, and at most doubles them: a grey heart is no copy of a red one.
-# The curve of tones may be flatter and steeper at black and white, where brightening clips; level, it would wipe off
-# what is drawn on a ground.
+# In a copy contrast and colour are at least halved and at most doubled: a grey heart is no copy of a red one. The tone
+# curve may be flatter and steeper at black and white, where brightening clips. A level curve would erase a drawing on
+# its background.
 _MIN_GAIN, _MIN_GAIN_AT_AN_END = 0.5, 0.25
-_GREY_LEVELS = 3.0  # of colour, after rounding by JPEG, in a picture that has none
-_LEAST_CONTRAST_LEVELS = 1.0  # what is more even than this differs by rounding alone
-_LEAST_CORRELATION = 0.5  # of grey, before anything is fitted: no crop that the fit can undo leaves less
-_RIDGE = 1e-4  # keeps the fit determined where a picture is even or grey, and so has no tangents
+_GREY_LEVELS = 3.0  # levels of colour that JPEG's rounding leaves in a grey picture
+_LEAST_CONTRAST_LEVELS = 1.0  # pictures with less contrast differ by rounding only
+_LEAST_CORRELATION = 0.5  # of grey, before the fit: every crop that the fit can undo leaves more
+_RIDGE = 1e-4  # keeps the fit determined where a picture is uniform or grey, and so has no tangents
 
 
 def differences(first: UInt8[np.ndarray, "n h w 3"], second: UInt8[np.ndarray, "n h w 3"]) -> Float32[np.ndarray, " n"]:
-    """How much the pictures of each pair differ where they differ most.
+    """The difference of each pair of pictures in the cell where they differ most.
 
     Args:
         first, second: u8[N,H,W,3].
 
     Returns:
-        f32[N]: what is left in the worst of 64 cells once one picture is fitted to the other, over the standard
-        deviation of the other; the smaller of both ways round. 0 is the same; infinity is no copy at all.
+        f32[N], from 0. One picture is fitted to the other: the value is the remaining difference in the worst of 64
+        cells, over the other's standard deviation; the smaller one of both directions. Infinity: not a copy.
     """
     one, other = (_channels(images) for images in (first, second))
     found = np.full(len(one), np.inf, np.float32)
     likely = np.flatnonzero(_correlation(one[:, 0], other[:, 0]) >= _LEAST_CORRELATION)
     one, other = one[likely], other[likely]
-    found[likely] = np.minimum(_left(one, other), _left(other, one))
+    found[likely] = np.minimum(_remainder(one, other), _remainder(other, one))
     return found
 
 
 def averaging(size: int, cells: int) -> Float32[np.ndarray, "cells size"]:
-    """The matrix that averages `size` pixels into `cells` equal stretches; pixels on a border count in part."""
+    """The matrix that averages `size` pixels into `cells` equal parts; pixels on a border count in proportion."""
     edges = np.linspace(0, size, cells + 1)
     pixels = np.arange(size)
     overlap = np.minimum(edges[1:, None], pixels + 1) - np.maximum(edges[:-1, None], pixels)
-    return (overlap.clip(0) * cells / size).astype(np.float32)
+    return np.asarray(overlap.clip(0) * cells / size, np.float32)
 
 
-def _channels(images: np.ndarray) -> Float32[np.ndarray, "n 3 32 32"]:
-    """Brightness, its mean taken off, and two of colour; smoothed, so that the tangents of edges are defined."""
+def _channels(images: UInt8[np.ndarray, "n h w 3"]) -> Float32[np.ndarray, "n 3 32 32"]:
+    """Brightness less its mean, and two channels of colour; smoothed, so that the tangents of edges are defined."""
     _, height, width, _ = images.shape
-    found = np.moveaxis(images.astype(np.float32) @ _TO_YCBCR, -1, 1)
+    found: Float32[np.ndarray, "n 3 h w"] = np.moveaxis(images.astype(np.float32) @ _TO_YCBCR, -1, 1)
     if (height, width) != (_GRID, _GRID):
         found = averaging(height, _GRID) @ found @ averaging(width, _GRID).T
     found = np.pad(found, ((0, 0), (0, 0), (1, 1), (1, 1)), "edge")
@@ -77,13 +77,17 @@ def _channels(images: np.ndarray) -> Float32[np.ndarray, "n 3 32 32"]:
     return found
 
 
-def _correlation(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+def _correlation(
+    one: Float32[np.ndarray, "n 32 32"], other: Float32[np.ndarray, "n 32 32"]
+) -> Float32[np.ndarray, " n"]:
     norms = np.sqrt(np.square(one).sum(axis=(1, 2)) * np.square(other).sum(axis=(1, 2)))
-    return (one * other).sum(axis=(1, 2)) / np.maximum(norms, (_GRID * _LEAST_CONTRAST_LEVELS) ** 2 / 100)
+    return np.asarray((one * other).sum(axis=(1, 2)) / np.maximum(norms, (_GRID * _LEAST_CONTRAST_LEVELS) ** 2 / 100))
 
 
-def _left(source: Float32[np.ndarray, "n 3 32 32"], target: Float32[np.ndarray, "n 3 32 32"]) -> np.ndarray:
-    """What of `target` no change of `source` explains, in its worst cell, over its contrast."""
+def _remainder(
+    source: Float32[np.ndarray, "n 3 32 32"], target: Float32[np.ndarray, "n 3 32 32"]
+) -> Float32[np.ndarray, " n"]:
+    """The part of `target` that no change of `source` explains, in its worst cell, over its contrast."""
     changes, target = _changes(source, target), _halved(target)
     n, num_changes, size = *changes.shape[:2], math.prod(target.shape[1:])
     basis, wanted = changes.reshape(n, num_changes, size), target.reshape(n, size, 1)
@@ -103,13 +107,15 @@ def _left(source: Float32[np.ndarray, "n 3 32 32"], target: Float32[np.ndarray, 
     return np.where(is_kept, worst, np.float32(np.inf))
 
 
-def _is_within(gain: np.ndarray, least: float) -> np.ndarray:
-    return (gain >= least) & (gain <= 1 / least)
+def _is_within(gain: Float32[np.ndarray, " n"], least: float) -> Bool[np.ndarray, " n"]:
+    return np.asarray((gain >= least) & (gain <= 1 / least))
 
 
-def _changes(source: np.ndarray, target: np.ndarray) -> Float32[np.ndarray, "n 7 3 16 16"]:
-    """Contrast, saturation, curve and brightness; shift to the right, shift down and zoom; averaged by 2 × 2."""
-    down, right = np.gradient((source + target) / 2, axis=(2, 3))  # halfway: exact to the second order
+def _changes(
+    source: Float32[np.ndarray, "n 3 32 32"], target: Float32[np.ndarray, "n 3 32 32"]
+) -> Float32[np.ndarray, "n 7 3 16 16"]:
+    """The basis of the fit: contrast, saturation, tone curve, brightness, shift right, shift down, zoom."""
+    down, right = np.gradient((source + target) / 2, axis=(2, 3))  # between both: exact to the second order
     curve, source, down, right = map(_halved, (np.square(source[:, 0]), source, down, right))
     place = np.linspace(-0.5, 0.5, source.shape[-1], dtype=np.float32)
     changes = np.zeros((len(source), 7, *source.shape[1:]), np.float32)
@@ -122,7 +128,7 @@ def _changes(source: np.ndarray, target: np.ndarray) -> Float32[np.ndarray, "n 7
     return changes
 
 
-def _halved(pictures: np.ndarray) -> np.ndarray:
-    """Averages of 2 × 2."""
+def _halved(pictures: Float32[np.ndarray, "*n h w"]) -> Float32[np.ndarray, "*n h_half w_half"]:
+    """Averages of 2 × 2 pixels."""
     rows = pictures[..., ::2, :] + pictures[..., 1::2, :]
-    return (rows[..., ::2] + rows[..., 1::2]) / 4
+    return np.asarray((rows[..., ::2] + rows[..., 1::2]) / 4)

@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Int64
 
 from lince.data.duplicates import first_copies
-from lince.data.pixel_file import StoredImages
+from lince.data.pixel_file import StoredImages, StoredNames
 from lince.errors import DataError
 from lince.types import Images, Split
 
@@ -94,10 +94,16 @@ def sample(split: Split, count: int, *, seed: int) -> Int64[np.ndarray, " m"]:
 def join(first: Split, second: Split) -> Split:
     """All images of two splits of one dataset, those of `first` first; stored images stay in their file."""
     labels = np.concatenate([first.labels, second.labels])
-    if isinstance(first.images, StoredImages):
-        images, names = first.images.joined(second.images), first.names.joined(second.names)
+    images: Images
+    if isinstance(first.images, StoredImages) and isinstance(second.images, StoredImages):
+        images = first.images.joined(second.images)
     else:
-        images, names = np.concatenate([first.images, second.images]), first.names + second.names
+        images = np.concatenate([first.images[:], second.images[:]])
+    names: Sequence[str]
+    if isinstance(first.names, StoredNames) and isinstance(second.names, StoredNames):
+        names = first.names.joined(second.names)
+    else:
+        names = (*first.names, *second.names)
     sizes = None if first.sizes is None or second.sizes is None else np.concatenate([first.sizes, second.sizes])
     return Split(images, labels, first.classes, names, sizes)
 

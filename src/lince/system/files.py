@@ -11,6 +11,7 @@ import zipfile
 import zlib
 from collections.abc import Iterable
 from contextlib import suppress
+from io import BufferedReader
 from pathlib import Path
 from typing import BinaryIO
 
@@ -37,7 +38,7 @@ def reason_of(error: Exception) -> str:
     return str(error).rstrip(".") if isinstance(error, MisfitError) else "it is damaged or cut short"
 
 
-def open_regular(path: Path) -> BinaryIO:
+def open_regular(path: Path) -> BufferedReader:
     """Opens a regular file, or a link to one, for reading. A pipe or a device is refused without waiting for it.
 
     Raises:

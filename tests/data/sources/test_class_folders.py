@@ -62,7 +62,7 @@ class TestShapes:
         """A preview beside the class folders is left out, and said to be."""
         layout = lay_out("preview.png", "cat/1.jpg", "dog/1.jpg")
         assert ["preview.png"] == [one.path for one in layout.rejected]
-        assert "lies in no class folder" in layout.rejected[0].reason
+        assert "is in no class folder" in layout.rejected[0].reason
 
     def test_pictures_beside_classes_in_a_split_are_listed(self):
         """So is one in train/ itself, or beside the wrapping folder."""
@@ -298,14 +298,12 @@ class TestAmbiguous:
     @pytest.mark.parametrize("splits", ["train test", "train val test"])
     def test_splits_without_classes(self, splits):
         """Their names are not what a network should tell apart."""
-        with pytest.raises(DataError, match=r"'test', 'train'.* with pictures right inside\. Expected class folders"):
+        with pytest.raises(DataError, match=r"'test', 'train'.* with pictures directly in them\. Expected class"):
             lay_out(*each(splits))
 
     def test_nothing_to_train_on(self):
         """Two splits, neither of which is."""
-        with pytest.raises(
-            DataError, match=r"holds 'test', 'val' and nothing to train on beside\. Expected CLASS.* as DATA"
-        ):
+        with pytest.raises(DataError, match=r"holds 'test', 'val' and nothing to train on\. Expected CLASS.* as DATA"):
             lay_out(*under("val test", "cat dog"))
 
     def test_two_datasets(self):

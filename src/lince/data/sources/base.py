@@ -1,4 +1,4 @@
-"""One file of a source, and what its name says about it."""
+"""What a source is: its entries, their names, and how they are read."""
 
 import posixpath
 import re
@@ -11,15 +11,15 @@ from typing import Protocol, Self
 from lince.errors import ImageError
 from lince.images import EXTENSIONS
 
-# Pictures that people do put into class folders and that Lince does not read, but for PNGs with a rare ending: trying
-# them lists each as left out, with the formats that are read, where skipping them as "no image" would hide it.
+# Image formats that are found in class folders and that Lince does not read. (Some are PNGs with a rare suffix.) Each
+# such file is tried, and listed as left out with the formats that are read; skipping it would hide the problem.
 _OTHER_PICTURES = frozenset(
     {".heic", ".heif", ".hif", ".heics", ".avifs", ".jxl", ".jp2", ".j2k", ".jpx", ".svg", ".psd", ".xcf", ".ico"}
     | {".dng", ".cr2", ".cr3", ".nef", ".arw", ".raf", ".orf", ".rw2", ".pef", ".ppm", ".pgm", ".pbm", ".pnm", ".tga"}
     | {".apng", ".srw", ".x3f", ".iiq", ".3fr", ".dcm", ".exr", ".dds", ".eps", ".jxr", ".qoi", ".pcx"}
 )
-# C0, DEL and C1 control characters; line and paragraph separators; marks, embeddings, overrides and isolates that turn
-# the direction of text (Unicode UAX 9); and halves of surrogates, by which Python keeps bytes that are not UTF-8.
+# C0, DEL and C1 control characters; line and paragraph separators; characters that change the direction of text
+# (Unicode UAX 9); and single surrogates, which Python uses for bytes that are not UTF-8.
 _HARMFUL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 _LITTER = frozenset({"__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "$recycle.bin", "@eadir"})
 
@@ -30,9 +30,9 @@ class Entry:
 
     Attributes:
         path: inside the source, parts joined by "/", printable.
-        key: what the source itself finds it by: a path, or an archive's own record.
+        key: how the source finds it: a path, or the archive's record.
         problem: why it cannot be read, where that is known beforehand.
-        is_folder: folders are listed too, so that an empty class can be seen.
+        is_folder: folders are listed too, so that an empty class is noticed.
     """
 
     path: str
@@ -46,30 +46,30 @@ class Entry:
 
     @property
     def is_image(self) -> bool:
-        """Whether the name says that it is a picture; what it really is, `images.decode` finds out."""
+        """Whether the name is that of an image; `images.decode` finds out what the file really is."""
         suffix = posixpath.splitext(self.path)[1].lower()
         return not self.is_folder and (suffix in EXTENSIONS or suffix in _OTHER_PICTURES)
 
     @property
     def is_wanted(self) -> bool:
-        """A picture to read, or a folder that cannot be looked into and may hold some."""
+        """Whether it is an image to read, or a folder that cannot be listed and may hold images."""
         return self.is_image or (self.is_folder and self.problem is not None)
 
 
 class Source(Protocol):
-    """A folder tree or an archive, for a `with` statement; `name` is what messages call it."""
+    """A folder tree or an archive, for a `with` statement; `name` is for messages."""
 
     name: str
 
     def walk(self) -> Iterator[Entry]:
-        """Every entry but litter, sorted by name within its folder."""
+        """Every entry except hidden and system files, sorted by name within its folder."""
 
     def read(self, entry: Entry, limit_bytes: int) -> bytes:
         """The content of one file; safe to call from several threads.
 
         Raises:
-            ImageError: when the file itself is at fault: too large, encrypted, damaged.
-            DataError: when it could not be reached, which another attempt may mend.
+            ImageError: when the file itself is bad: too large, encrypted, damaged.
+            DataError: when it could not be reached; another attempt may succeed.
         """
 
     def stamp(self) -> str:
@@ -81,19 +81,19 @@ class Source(Protocol):
 
 
 def is_litter(name: str) -> bool:
-    """Whether one part of a path is hidden, or something that operating systems leave behind."""
+    """Whether one part of a path is hidden, or of a file that operating systems create."""
     return name.startswith(".") or name.lower() in _LITTER
 
 
 def printable(name: str) -> str:
-    """The name for terminals, JSON and lines of text: what is no text, ends a line or moves the cursor is escaped.
+    """The name for terminals, JSON and lines of text, with control characters and line ends escaped.
 
     Args:
         name: as the file system or the archive has it.
 
     Returns:
-        The name with escapes as Python writes them, such as `\\x1b`; of two names without a backslash, never the same.
-        Bytes that are UTF-8 are read as that, also in a locale such as C, whose names are ASCII.
+        The name with Python's escapes, such as `\\x1b`. Different names without a backslash stay different. Bytes that
+        are valid UTF-8 are decoded as UTF-8, also in a locale such as C, whose encoding is ASCII.
     """
     with suppress(UnicodeError):
         name = name.encode("utf-8", "surrogateescape").decode("utf-8")

@@ -43,20 +43,20 @@ def archive_path(cache: Path) -> Path:
 
 
 class Cifar10Reading:
-    """CIFAR-10, downloaded and about to be brought to size; see `collection.Reading`."""
+    """CIFAR-10, downloaded and not yet resized; see `dataset.Reading`."""
 
     def __init__(self, spec: ImageSpec, *, cache: Path, checksum: str = CHECKSUM, progress: Progress = silent):
-        """Downloads CIFAR-10 where it is not at hand. `LINCE_CIFAR10_URL` names another address.
+        """Downloads CIFAR-10 unless the cache has it. `LINCE_CIFAR10_URL` sets another address.
 
         Args:
-            spec: the size wanted. At 32 × 32 the pixels are those of the archive, unchanged.
+            spec: the size of the images. At 32 × 32 the pixels are those of the archive, unchanged.
             cache: the folder that keeps the archive.
             checksum: of the archive: SHA-256, 64 hex digits.
-            progress: told about bytes and images.
+            progress: called with bytes and images.
 
         Raises:
-            DownloadError: when the archive cannot be had, or is not the one expected.
-            DataError: when it does not hold what it should.
+            DownloadError: when the archive cannot be downloaded, or is not the expected one.
+            DataError: when its content is not as expected.
         """
         url = os.environ.get("LINCE_CIFAR10_URL") or URL
         path = download(url, archive_path(cache), checksum=checksum, limit_bytes=_ARCHIVE_BYTES, progress=progress)
@@ -66,7 +66,7 @@ class Cifar10Reading:
             raise DataError(f"{str(path)!r} holds the label {highest}. Expected 0 to {len(CLASSES) - 1}.")
 
     def blocks(self) -> Iterator[UInt8[np.ndarray, "n h w 3"]]:
-        """Five training batches, then the test batch."""
+        """The images of five training batches, then of the test batch."""
         done = 0
         for records in self._batches.values():
             for start in range(0, len(records), _BLOCK):
@@ -77,7 +77,7 @@ class Cifar10Reading:
                     self._progress(done, self.total, "Resizing images")
 
     def catalogue(self) -> Catalogue:
-        """Labels, and names that say which batch an image came from."""
+        """Labels, and names with the batch and the index of each image."""
         names = tuple(f"{name}/{index:05d}" for name, records in self._batches.items() for index in range(len(records)))
         labels = np.concatenate([records[:, 0] for records in self._batches.values()]).astype(np.int64)
         sizes = np.full((self.total, 2), _SIDE, np.uint16)
@@ -85,18 +85,17 @@ class Cifar10Reading:
 
 
 def _read_batches(path: Path) -> dict[str, UInt8[np.ndarray, "n bytes"]]:
-    """Takes the six batches out of the archive's stream, by name; nothing is unpacked to disk."""
-    batches: dict[str, np.ndarray] = {}
+    """Reads the six batches from the archive's stream, by name; nothing is written to disk."""
+    batches: dict[str, UInt8[np.ndarray, "n bytes"]] = {}
     try:
         with tarfile.open(path, "r|gz") as archive:
             for _, member in zip(range(_MAX_MEMBERS), archive, strict=False):
                 folder, _, name = member.name.rpartition("/")
-                if folder == "cifar-10-batches-bin" and name.endswith(".bin") and member.isfile():
-                    batches[name.removesuffix(".bin")] = _records(
-                        archive.extractfile(member).read(_BATCH_BYTES + 1), name
-                    )
+                is_batch = folder == "cifar-10-batches-bin" and name.endswith(".bin") and member.isfile()
+                if is_batch and (file := archive.extractfile(member)):
+                    batches[name.removesuffix(".bin")] = _records(file.read(_BATCH_BYTES + 1), name)
     except (tarfile.TarError, EOFError, OSError, ValueError) as error:  # zlib's errors come as ReadError or OSError
-        raise DataError(f"{str(path)!r} is not a readable archive. Delete it, and it is downloaded anew.") from error
+        raise DataError(f"{str(path)!r} is not a readable archive. Delete it, and it is downloaded again.") from error
     if missing := {*_TRAIN, _TEST} - batches.keys():
         raise DataError(f"{str(path)!r} lacks {', '.join(sorted(missing))}. Expected CIFAR-10's binary archive.")
     return {name: batches[name] for name in (*_TRAIN, _TEST)}
@@ -110,7 +109,7 @@ def _records(data: bytes, name: str) -> UInt8[np.ndarray, "n bytes"]:
 
 
 def _fit(images: UInt8[np.ndarray, "n 32 32 3"], spec: ImageSpec) -> UInt8[np.ndarray, "n h w 3"]:
-    """Brings the images to another size the way every image file is: as a (lossless) file, through `decode`."""
+    """Resizes the images exactly as image files are: each is written to a lossless file, and decoded by `decode`."""
     if spec.shape == (_SIDE, _SIDE, 3):
         return images
     fitted = np.empty((len(images), *spec.shape), np.uint8)

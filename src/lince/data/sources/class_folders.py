@@ -1,4 +1,4 @@
-"""Which class and which split each image file belongs to, by where it lies. Names only: nothing is read."""
+"""The class and the split of each image file, by its folder. Only names are used: no file is read."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
@@ -11,24 +11,24 @@ from lince.errors import DataError
 from lince.images import EXTENSIONS
 from lince.types import Rejected
 
-_OUTSIDE = "It lies in no class folder. Move it into the folder of its class."
+_OUTSIDE = "It is in no class folder. Move it into the folder of its class."
 _OTHER_NAME = f"Its name does not end as an image's ({', '.join(sorted(EXTENSIONS))}). Rename it, or move it elsewhere."
 
 
 @dataclass(frozen=True)
 class Layout:
-    """The image files of a source, sorted by path, those to train on first.
+    """The image files of a source, sorted by path, the training images first.
 
     Attributes:
         entries: the files.
         labels: the class of each, in the order of `entries`.
-        num_train: how many are to train on; None where a test split is to be drawn from all.
-        folders: split (0, 1) and class of each class folder, with pictures or without, by its path.
-        trees: what messages call the two splits.
+        num_train: how many are training images; None where a test split is to be drawn from all.
+        folders: split (0 or 1) and class of each class folder, with or without images, by its path.
+        trees: names of the two splits, for messages.
         reading: how the folders were read, a sentence.
-        warnings: what may not be meant so, a sentence each.
-        rejected: pictures outside of every class, other files inside of one, and folders that could not be listed.
-        is_complete: false when there is such a folder.
+        warnings: what may be a mistake, a sentence each.
+        rejected: images outside all classes, other files inside one, and folders that could not be listed.
+        is_complete: false when a folder could not be listed.
     """
 
     entries: tuple[Entry, ...]
@@ -43,25 +43,25 @@ class Layout:
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Sorted; those without pictures, too."""
+        """The names of all classes, sorted; those without images too."""
         return tuple(sorted({label for _, label in self.folders.values()}))
 
 
 def arrange(entries: Iterable[Entry], *, name: str) -> Layout:
     """Finds the classes and splits of a source.
 
-    Files are in the order of their names in composed form, so that it does not depend on who wrote the names.
+    Files are sorted by their names in composed form, so that the order does not depend on the system that wrote them.
 
     Args:
-        entries: everything in it, folders too.
+        entries: all files and folders in it.
         name: of the source, for messages.
 
     Returns:
-        Where each image belongs.
+        The class and the split of each image.
 
     Raises:
-        DataError: when there are no images in class folders, the folders could be read in two ways (see `shape`), or
-            the name of a class is not one line of text.
+        DataError: when there are no images in class folders, the folders could be read in two ways (see
+            `folder_structure`), or the name of a class is not one line of text.
     """
     entries = sorted(entries, key=lambda entry: ([composed(part) for part in entry.parts], entry.path))
     shape = find_shape(_folders(entry for entry in entries if entry.is_image), _folders(entries), name=name)
@@ -71,7 +71,7 @@ def arrange(entries: Iterable[Entry], *, name: str) -> Layout:
     images.sort(key=lambda image: image[0].split)  # and by path, as they were
     if not images:
         raise DataError(_without_classes(entries, name=name))
-    # A folder without a single image counts, too: the reader lists it, instead of nobody missing it.
+    # A folder without an image counts too, so that it is listed as empty.
     places = {place for entry, place in placed if place and (entry.is_image or not entry.problem)}
     layout = Layout(
         entries=tuple(entry for _, entry in images),
@@ -100,17 +100,17 @@ def _without_classes(entries: Iterable[Entry], *, name: str) -> str:
 
 
 def _folders(entries: Iterable[Entry]) -> list[FolderPath]:
-    """The folders of files, and folders, each once: few, where there are millions of files."""
+    """The folders of files, and the folders themselves, each once: few, even with millions of files."""
     return sorted({_folder(entry) for entry in entries})
 
 
 def _folder(entry: Entry) -> FolderPath:
-    """The parts of a file's path, its name left empty; of a folder's, as of a file right inside."""
+    """The path of the folder of a file, or of a folder itself, in parts, with an empty name at the end."""
     return (*entry.parts, "") if entry.is_folder else (*entry.parts[:-1], "")
 
 
 def _merged(places: Iterable[Place]) -> Iterator[str]:
-    """Says where folders of different names on disk are one class: they look the same, and may not be meant so."""
+    """A warning for each class whose folders have different names on disk that look the same."""
     names: dict[str, set[str]] = defaultdict(set)
     for place in places:
         names[place.label].add(place.written)
@@ -119,7 +119,7 @@ def _merged(places: Iterable[Place]) -> Iterator[str]:
 
 
 def _rejected(placed: Iterable[tuple[Entry, Place | None]]) -> Iterator[Rejected]:
-    """Pictures that belong to no class, and what lies in a class and is no picture by its name."""
+    """Images outside all classes, and files inside a class without an image's name."""
     for entry, place in placed:
         if entry.is_folder:
             if entry.problem:
@@ -132,7 +132,7 @@ def _rejected(placed: Iterable[tuple[Entry, Place | None]]) -> Iterator[Rejected
 
 
 def _check_name(label: str, *, name: str) -> None:
-    """Refuses what cannot be a line of the model file's `labels.txt`; what `printable` escaped has a backslash."""
+    """Refuses a name that cannot be a line of the model file's `labels.txt`; `printable` escapes with a backslash."""
     if "\\" in label or label != printable(label):
         raise DataError(
             f"The class folder '{printable(label)}' of {name!r} has a control character, a backslash or bytes that are "

@@ -15,7 +15,7 @@ _MAX_DEPTH = 64
 
 
 class Tree:
-    """The files below a folder. Symbolic links are followed, but never back into a folder that they lie in."""
+    """The files in a folder and its subfolders. Symbolic links are followed, except to a folder that contains them."""
 
     def __init__(self, root: Path):
         self.name = printable(str(root))
@@ -28,14 +28,14 @@ class Tree:
         """Nothing is held open."""
 
     def walk(self) -> Iterator[Entry]:
-        """Every entry but litter, sorted by name within its folder."""
+        """Every entry except hidden and system files, sorted by name within its folder."""
         yield from _walk(str(self._root), prefix="", above=())
 
     def read(self, entry: Entry, limit_bytes: int) -> bytes:
         """The content of one file; see `Source`."""
         if entry.problem:
             raise DataError(entry.problem)
-        return read_file(Path(entry.key), limit_bytes)
+        return read_file(Path(str(entry.key)), limit_bytes)
 
     def stamp(self) -> str:
         """SHA-256 (hex) over path, size and modification time of every entry."""
@@ -46,11 +46,11 @@ class Tree:
 
 
 def read_file(path: Path, limit_bytes: int) -> bytes:
-    """Reads one file whole.
+    """Reads one whole file.
 
     Args:
         path: a regular file, or a link to one.
-        limit_bytes: the most that it may have; not one byte more than limit + 1 is read.
+        limit_bytes: the largest accepted size; at most one byte more is read.
 
     Returns:
         Its content.
@@ -71,7 +71,7 @@ def read_file(path: Path, limit_bytes: int) -> bytes:
 
 
 def _walk(folder: str, *, prefix: str, above: tuple[tuple[int, int], ...]) -> Iterator[Entry]:
-    """Entries below `folder`; `above` identifies the folders that it lies in, to see a loop."""
+    """Entries in `folder` and its subfolders; `above` identifies the folders around it, to detect a loop."""
     try:
         identity = _identity(folder)
         children = _children(folder)
@@ -96,7 +96,7 @@ def _children(folder: str) -> list[os.DirEntry[str]]:
 
 
 def _is_folder(child: os.DirEntry[str]) -> bool:
-    """Costs a system call for links alone. `DirEntry.is_dir` raises on a link to itself, where `isdir` says no."""
+    """Whether it is a folder; only links need a system call. `DirEntry.is_dir` raises on a link to itself."""
     return os.path.isdir(child.path) if child.is_symlink() else child.is_dir()
 
 
@@ -106,11 +106,11 @@ def _identity(folder: str) -> tuple[int, int]:
 
 
 def _state(entry: Entry) -> str:
-    """What changes when the file does. A folder's own time does not count: litter changes it."""
+    """A text that changes with the file. A folder's own time does not count: system files change it."""
     if entry.is_folder:
         return str(entry.problem)
     try:
-        status = os.stat(entry.key)
+        status = os.stat(str(entry.key))
     except OSError as error:
         return str(error.errno)
     return f"{status.st_size} {status.st_mtime_ns}"

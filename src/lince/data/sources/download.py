@@ -1,10 +1,10 @@
-"""Downloads a large file once: resumable, bounded, and verified before anybody may use it.
+"""Downloads a large file once: resumable, limited in size, and verified before it is used.
 
 NAME            verified, ready to use
-NAME.part       what has arrived so far, with NAME.part.json: from where, and which version of the file
-NAME.wrong      a file that was not the expected one, kept for whoever wants to know what it is
+NAME.part       what was received so far; NAME.part.json says from where, and which version of the file
+NAME.wrong      a file that was not the expected one, kept for inspection
 
-One process at a time downloads into a folder; another one waits, and then finds the file.
+One process at a time downloads into a folder; others wait, and then find the file.
 """
 
 import hashlib
@@ -12,6 +12,7 @@ import http.client
 import json
 import logging
 import os
+import sys
 import time
 import urllib.error
 import urllib.parse
@@ -20,22 +21,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from lince.data.progress import Progress, silent
 from lince.errors import DownloadError
 from lince.system.files import open_regular, read_bounded
 
-try:
+if sys.platform != "win32":
     import fcntl
-except ModuleNotFoundError:  # Windows
-    fcntl = None
 
 _log = logging.getLogger(__name__)
 
 _SCHEMES = ("http", "https", "file")
-_CHUNK_BYTES = 2**18  # at most this much in one step of progress: 650 of them for CIFAR-10's 170 MB
-_MAX_NOTE_BYTES = 2**16  # an address and a validator, each a line of a header
-_TRY_AGAIN = frozenset({408, 425, 429, 500, 502, 503, 504})  # by their definition, another attempt may succeed
+_CHUNK_BYTES = 2**18  # at most this much in one step of progress: 650 steps for CIFAR-10's 170 MB
+_MAX_NOTE_BYTES = 2**16  # an address and a validator, each a header's line
+_TRY_AGAIN = frozenset({408, 425, 429, 500, 502, 503, 504})  # status codes after which another attempt may succeed
 
 
 def download(
@@ -49,25 +49,25 @@ def download(
     timeout_s: float = 30.0,
     pause_s: float = 0.5,
 ) -> Path:
-    """Gets a file, unless it is there already; either way, its checksum is verified now.
+    """Downloads a file unless it exists; the checksum is verified in both cases.
 
-    What arrives is kept, so that the next attempt, in this call or a later one, asks for the rest only.
+    What was received is kept, so that the next attempt, in this call or a later one, only requests the rest.
 
     Args:
         url: http, https or file.
-        path: where the file goes.
+        path: the file to write.
         checksum: SHA-256, 64 hex digits.
-        limit_bytes: the most that is taken from the server.
-        progress: told about bytes.
+        limit_bytes: the largest size that is accepted from the server.
+        progress: called with bytes.
         attempts: how often to try.
-        timeout_s: seconds without a single byte that end an attempt; a slow download that moves is left alone.
+        timeout_s: seconds without a byte after which an attempt ends; a slow download goes on.
         pause_s: seconds before the second attempt; doubled before each further one.
 
     Returns:
         `path`.
 
     Raises:
-        DownloadError: when the file cannot be had, or is not the one expected.
+        DownloadError: when the file cannot be downloaded, or is not the expected one.
     """
     transfer = _Transfer(url, path, limit_bytes, progress, attempts, timeout_s, pause_s)
     try:
@@ -82,13 +82,13 @@ def download(
 
 @contextmanager
 def _alone_in(folder: Path) -> Iterator[None]:
-    """Waits for other processes that download into the folder; the system lets go of the lock when one is killed."""
-    if fcntl is None:
+    """Waits for other processes that download into the folder; the system releases the lock of a killed process."""
+    if sys.platform == "win32":
         yield
         return
     descriptor = os.open(folder, os.O_RDONLY)  # the folder itself, because a lock file could never be removed safely
     try:
-        with suppress(OSError):  # some network file systems cannot lock a folder; there, as without fcntl
+        with suppress(OSError):  # some network file systems cannot lock a folder; there, as on Windows
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -104,10 +104,12 @@ def _get(transfer: "_Transfer", checksum: str) -> None:
     if path.exists():
         if _sha256(path) == checksum:
             return
-        _log.warning("%s does not have its checksum: it is kept as %s, and got anew.", path, _set_aside(path, path))
+        _log.warning(
+            "%s does not have its checksum: it is kept as %s, and downloaded again.", path, _set_aside(path, path)
+        )
     transfer.finish()
     if transfer.was_resumed and _sha256(transfer.part) != checksum:
-        # The file may have become another one on the server since its first part came: judge a whole one.
+        # The server's file may have changed since the first part was received: verify a whole one.
         transfer.forget()
         transfer.finish()
     _publish(transfer, checksum)
@@ -141,16 +143,16 @@ def _publish(transfer: "_Transfer", checksum: str) -> None:
 
 
 class _TransferError(Exception):
-    """An attempt ended early. Another one may mend it, so nobody outside sees this."""
+    """An attempt ended early. It is caught in this module, and another attempt is made."""
 
 
 class _PartError(_TransferError):
-    """What came before is of no use: the next attempt begins with nothing."""
+    """The received part cannot be used: the next attempt starts from the beginning."""
 
 
 @dataclass
 class _Transfer:
-    """One download on its way. `was_resumed` says that some of it came earlier than the last answer."""
+    """One download in progress. `was_resumed`: some of it was received before the last answer."""
 
     url: str
     path: Path
@@ -178,7 +180,7 @@ class _Transfer:
         self.note.unlink(missing_ok=True)
 
     def finish(self) -> None:
-        """Completes `part`, in several attempts if need be."""
+        """Completes `part`, in several attempts if necessary."""
         if urllib.parse.urlsplit(self.url).scheme not in _SCHEMES:
             raise DownloadError(f"Cannot download from {self.url!r}. Expected an address that begins with https://.")
         reason = ""
@@ -229,17 +231,17 @@ class _Transfer:
             raise _TransferError(f"the connection ended after {done:,} of {total:,} bytes")
 
     def _total_of_rest(self, response: http.client.HTTPResponse, start: int) -> int:
-        """The size of the whole file, of `Content-Range: bytes START-END/TOTAL` (RFC 9110, section 14.4)."""
+        """The size of the whole file, from `Content-Range: bytes START-END/TOTAL` (RFC 9110, section 14.4)."""
         unit, _, content = response.headers.get("Content-Range", "").partition(" ")
         span, _, total = content.partition("/")
         if unit != "bytes" or not span.startswith(f"{start}-") or not total.isdecimal():
             raise _PartError("the server sent another part than the one asked for")
         return int(total)
 
-    def _read_note(self) -> dict:
-        """What is known about `part`; one that came from elsewhere, or without a note, is dropped."""
+    def _read_note(self) -> dict[str, Any]:
+        """What is known about `part`; a part from another address, or without a note, is deleted."""
         try:
-            note = json.loads(read_bounded(self.note, _MAX_NOTE_BYTES))
+            note: dict[str, Any] = json.loads(read_bounded(self.note, _MAX_NOTE_BYTES))
             if note["url"] == self.url:
                 return note
         except (OSError, ValueError, KeyError, TypeError, RecursionError):
@@ -247,7 +249,7 @@ class _Transfer:
         self.forget()
         return {}
 
-    def _write_note(self, note: dict) -> None:
+    def _write_note(self, note: dict[str, Any]) -> None:
         self.note.write_text(json.dumps(note), encoding="utf-8")
 
 
@@ -255,13 +257,15 @@ def _answer(url: str, *, start: int, validator: str | None, timeout_s: float) ->
     headers = {"User-Agent": "lince"}
     if start:
         headers["Range"] = f"bytes={start}-"
-        if validator:  # a file that has changed since is then sent whole (RFC 9110, section 13.1.5)
+        if validator:  # a changed file is then sent whole (RFC 9110, section 13.1.5)
             headers["If-Range"] = validator
+    request = urllib.request.Request(url, headers=headers)
     try:
-        return urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=timeout_s)
+        response: http.client.HTTPResponse = urllib.request.urlopen(request, timeout=timeout_s)
+        return response
     except urllib.error.HTTPError as error:
         error.close()
-        if error.code == 416 and start:  # nothing follows: the part is whole already, or of another version
+        if error.code == 416 and start:  # nothing follows: the part is complete, or of another version
             raise _PartError("the server has no more than the part that came before") from error
         if error.code in _TRY_AGAIN:
             raise _TransferError(f"the server answered {error.code} {error.reason}") from error
@@ -283,6 +287,6 @@ def _chunks(response: http.client.HTTPResponse) -> Iterator[bytes]:
 
 
 def _validator(response: http.client.HTTPResponse) -> str | None:
-    """What `If-Range` may hold: a strong entity tag, or a date."""
+    """The value for `If-Range`: a strong entity tag, or a date."""
     tag = response.headers.get("ETag")
     return tag if tag and not tag.startswith("W/") else response.headers.get("Last-Modified")

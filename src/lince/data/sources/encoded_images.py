@@ -1,4 +1,4 @@
-"""Encoded images, wherever they lie: files, folder trees, .zip archives."""
+"""Encoded images from files, folder trees and .zip archives."""
 
 import os
 from collections.abc import Callable, Iterable, Iterator
@@ -19,7 +19,7 @@ def open_source(path: Path) -> Source:
         path: a folder, or a .zip file.
 
     Returns:
-        The source, to be used in a `with` statement.
+        The source, for a `with` statement.
 
     Raises:
         DataError: when there is nothing at `path`, or it is neither a folder nor a zip archive.
@@ -40,15 +40,15 @@ def iter_images(
 ) -> Iterator[tuple[str, bytes | LinceError]]:
     """Reads the images of files, folders (recursively) and .zip archives, one at a time, in constant memory.
 
-    A file named itself is always read; inside folders and archives, what is no picture by its name is passed over.
+    A file in `paths` is always read; inside folders and archives, files without an image's name are skipped.
 
     Args:
-        paths: files, folders and archives, in the order wanted.
-        limit_bytes: the most that one encoded image may have.
+        paths: files, folders and archives, in order.
+        limit_bytes: the largest accepted size of one encoded image.
 
     Yields:
-        The path to show (for an archive `archive.zip/inner/path`), and the encoded bytes, or the error that says why
-        there are none.
+        The path for messages (in an archive `archive.zip/inner/path`), and the encoded bytes, or the error that says
+        why there are none.
     """
     for path in paths:
         name = printable(str(path))

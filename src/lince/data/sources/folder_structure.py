@@ -2,9 +2,9 @@
 
     CLASS/…      TRAIN/CLASS/…  TEST/CLASS/…      CLASS/TRAIN/…  CLASS/TEST/…
 
-Folders around it all are not looked at, where each holds the next alone. TRAIN and TEST are any names that speak of a
-split (see `split_names`), by themselves or with words around. A folder is a split only where others say the same: what
-could be read in two ways is refused, because a wrong reading trains a model of something else.
+Outer folders that hold nothing but the next folder are ignored (the wrapper). TRAIN and TEST are any names that mean a
+split, with or without other words (see `split_names`). A folder is a split only if its siblings or its contents agree.
+A source that could be read in two ways is refused: the wrong one would train a model of something else.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -16,7 +16,7 @@ from lince.errors import DataError
 from lince.text import listed
 
 FolderPath = tuple[str, ...]
-"""The parts of a folder's path and an empty name, as of a file right inside."""
+"""The parts of a folder's path and an empty name, as of a file directly in it."""
 
 _REPAIR = (
     "Expected CLASS/… alone, or 'train' and 'test' with the same class folders in each: rename the folders, or move "
@@ -26,13 +26,13 @@ _REPAIR = (
 
 @dataclass(frozen=True)
 class Place:
-    """Where the images of a folder belong.
+    """The split and the class of a folder's images.
 
     Attributes:
-        split: 0 to train on (or everything, where the classes lie alone), 1 to test on.
+        split: 0 for training images (or all images, where there are only classes), 1 for test images.
         label: the class, composed.
         written: the name of the class as it is on disk.
-        folder: in which they lie: the class's, or inside of it the split's.
+        folder: the class's folder, or the split's folder in it.
     """
 
     split: int
@@ -46,12 +46,12 @@ class Shape:
     """How the folders of a source are read.
 
     Attributes:
-        wrapper: the folders around it all.
-        split_of: for each folder of a split 0 or 1; empty where the classes lie alone.
-        is_inside: whether those lie inside of the classes.
-        nested: folders of a split that hold all of it in one more folder of that split.
-        trees: what messages call the two splits.
-        reading: the same as a sentence.
+        wrapper: the folders around all images.
+        split_of: 0 (train) or 1 (test) for each split's folder; empty where there are only classes.
+        is_inside: whether the splits' folders are inside the classes.
+        nested: for a split's folder that holds only one more folder of that split, the name of the inner one.
+        trees: names of the two splits, for messages.
+        reading: the shape as a sentence.
     """
 
     wrapper: FolderPath
@@ -66,7 +66,7 @@ class Shape:
         return 1 in self.split_of.values()
 
     def place(self, path: FolderPath) -> Place | None:
-        """Where the files of a folder belong; None for one outside of every class."""
+        """The split and the class of a folder's files; None outside all classes."""
         depth = len(self.wrapper)
         if path[:depth] != self.wrapper:
             return None
@@ -75,7 +75,7 @@ class Shape:
             return _place(0, inner[0], path[: depth + 1]) if len(inner) >= 2 else None
         tree, label = (1, 0) if self.is_inside else (0, 1)
         if self.is_inside and len(inner) >= 2 and inner[tree] not in self.split_of:
-            return _place(0, inner[0], path[: depth + 1])  # no pictures lie there: a class that may be empty
+            return _place(0, inner[0], path[: depth + 1])  # not a split, and without pictures: perhaps an empty class
         if len(inner) < 3 or inner[tree] not in self.split_of:
             return None
         if inner[tree] in self.nested:
@@ -94,9 +94,9 @@ class _Folder:
     """One of the folders at a level.
 
     Attributes:
-        has_pictures: right inside.
-        filled: the folders in it that hold pictures.
-        every: the folders in it, by their names as they are.
+        has_pictures: whether pictures are directly in it.
+        filled: names of the folders in it that hold pictures.
+        every: names of all folders in it, as they are on disk.
     """
 
     has_pictures: bool
@@ -109,22 +109,23 @@ class _Folder:
 
     @property
     def class_names(self) -> frozenset[str]:
-        """What its classes would be called, if it were a split."""
-        return frozenset(map(composed, self.filled or ({} if self.has_pictures else self.every)))
+        """The names of its classes, if it is a split."""
+        return frozenset(map(composed, self.filled or (() if self.has_pictures else self.every)))
 
 
 def find_shape(pictures: Sequence[FolderPath], everything: Sequence[FolderPath], *, name: str) -> Shape:
-    """Finds how a source is laid out.
+    """Finds the shape of a source.
 
     Args:
-        pictures: the folders with pictures right inside, each once.
+        pictures: the folders with pictures directly in them, each once.
         everything: all folders.
         name: of the source, for messages.
 
     Raises:
-        DataError: it could be read in two ways, or has splits of which none is to train on.
+        DataError: it could be read in two ways, or has splits of which none means training.
     """
-    tree, wrapper = _Tree(pictures, everything), ()
+    tree = _Tree(pictures, everything)
+    wrapper: FolderPath = ()
     while True:
         level = tree.level(wrapper)
         filled = [folder for folder, content in level.items() if content.is_filled]
@@ -136,12 +137,12 @@ def find_shape(pictures: Sequence[FolderPath], everything: Sequence[FolderPath],
 
 
 def _classes(level: Mapping[str, _Folder], filled: Sequence[str], wrapper: FolderPath, *, name: str) -> Shape:
-    """The shape with classes at this level, unless they may be splits with any words around theirs."""
+    """The shape with classes at this level, unless their names contain the words for splits."""
     deep = {folder: level[folder].class_names for folder in filled if level[folder].filled}
     if may_be_splits(deep) and all(_meets(names, list(deep)[:1], deep) for names in deep.values()):
         raise _ambiguous(list(deep), level, name=name)
     if len(filled) == 1:
-        wrapper = wrapper[:1]  # of several folders that hold one another, one is the class
+        wrapper = wrapper[:1]  # of nested folders, the outer one is the class
     place = f" in {'/'.join(wrapper)!r}" if len(wrapper) > 1 else ""
     return Shape(wrapper, f"Each folder{place} is a class; test images are drawn from each.")
 
@@ -151,7 +152,7 @@ class _Tree:
         self._pictures, self._everything = pictures, everything
 
     def level(self, wrapper: FolderPath) -> dict[str, _Folder]:
-        """The folders right below `wrapper`."""
+        """The folders directly in `wrapper`."""
         direct: set[str] = set()
         filled: dict[str, set[str]] = {}
         every: dict[str, set[str]] = {}
@@ -174,7 +175,7 @@ class _Tree:
 
 
 def _splits(tree: _Tree, level: Mapping[str, _Folder], wrapper: FolderPath, *, name: str) -> Shape | None:
-    """The shape with splits at this level; None where these folders are classes, or around others."""
+    """The shape with splits at this level; None where these folders are classes, or a wrapper."""
     role_of = roles(level)
     others = [folder for folder, content in level.items() if folder not in role_of and content.is_filled]
     flat = [folder for folder in role_of if level[folder].has_pictures and not level[folder].filled]
@@ -185,8 +186,8 @@ def _splits(tree: _Tree, level: Mapping[str, _Folder], wrapper: FolderPath, *, n
     if not deep:
         if not others and {Role.TRAIN} < {role_of[folder] for folder in flat}:
             raise DataError(
-                f"{name!r} holds {listed(sorted(flat))} with pictures right inside. Expected class folders in them, "
-                "such as train/CLASS/…: the class of a picture is the name of its folder."
+                f"{name!r} holds {listed(sorted(flat))} with pictures directly in them. Expected class folders in "
+                "them, such as train/CLASS/…: the class of a picture is the name of its folder."
             )
         return None
     others_names = {folder: level[folder].class_names for folder in others}
@@ -197,7 +198,7 @@ def _splits(tree: _Tree, level: Mapping[str, _Folder], wrapper: FolderPath, *, n
             return None
         is_loose = len(names[deep[0]]) > 1 and not all(others_names[folder] for folder in others)
         if others and not (alike or is_loose):
-            return None  # a class of that name: vehicles are `train`, `bus` and `car`
+            return None  # a class with that name: vehicles are `train`, `bus` and `car`
         alike = others
     elif not all(map(is_word, deep)) and not _all_meet(names, deep, role_of):
         if not (has_word or have_one_frame(deep)):
@@ -207,8 +208,8 @@ def _splits(tree: _Tree, level: Mapping[str, _Folder], wrapper: FolderPath, *, n
         raise _ambiguous([*deep, *alike], level, name=name)
     if not has_train and (len(deep) > 1 or flat):
         raise DataError(
-            f"{name!r} holds {listed(sorted(deep))} and nothing to train on beside. {_REPAIR} To evaluate on one of "
-            "them, name it as DATA."
+            f"{name!r} holds {listed(sorted(deep))} and nothing to train on. {_REPAIR} To evaluate on one of them, "
+            "name it as DATA."
         )
     nested = {folder: inner for folder, inner in nested.items() if folder in deep}
     unread = sorted([*flat, *others])
@@ -216,14 +217,14 @@ def _splits(tree: _Tree, level: Mapping[str, _Folder], wrapper: FolderPath, *, n
 
 
 def _inner_splits(tree: _Tree, level: Mapping[str, _Folder], wrapper: FolderPath, *, name: str) -> Shape | None:
-    """The shape with splits inside of each class."""
+    """The shape with splits inside each class; None where there are none."""
     classes = [folder for folder, content in level.items() if content.is_filled]
     role_of = {folder: roles(level[folder].filled) for folder in classes}
     divided = [folder for folder in classes if {Role.TRAIN} < set(role_of[folder].values())]
     whole = [folder for folder in classes if level[folder].has_pictures or set(role_of[folder]) != level[folder].filled]
     together = {role for found in role_of.values() for role in found.values()}
     if not (divided or whole or roles(classes)) and {Role.TRAIN} < together:
-        divided = classes  # one class to train on, another to test on
+        divided = classes  # one class has only training images, another only test images
     if len(classes) < 2 or not divided:
         return None
     if whole:
@@ -242,17 +243,17 @@ def _inner_splits(tree: _Tree, level: Mapping[str, _Folder], wrapper: FolderPath
 
 
 def _shared(contents: Iterable[_Folder]) -> frozenset[str]:
-    """The names that all folders hold, two or more; none where pictures lie right inside of one.
+    """The names that all folders hold, two or more; none where pictures are directly in one of the folders.
 
-    Mostly the first folder tells: to look into each takes minutes where there are 20,000 classes.
+    Usually the first folder decides: looking into all of 20,000 classes takes minutes.
     """
-    shared = None
+    shared: frozenset[str] | None = None
     for content in contents:
-        names = frozenset() if content.has_pictures else content.class_names
+        names = frozenset[str]() if content.has_pictures else content.class_names
         shared = names if shared is None else shared & names
         if len(shared) < 2:
-            return frozenset()
-    return shared
+            break
+    return shared if shared and len(shared) > 1 else frozenset()
 
 
 def _shape(
@@ -263,7 +264,10 @@ def _shape(
     unread: Sequence[str] = (),
     prefix: str = "",
 ) -> Shape:
-    """Validation images are trained on where there are others to test on (new ones are drawn), else they are these."""
+    """The shape with these splits. Validation images are the test where there is none, else training images.
+
+    In the second case new validation images are drawn from all training images.
+    """
     found = set(role_of.values())
     held = Role.TEST if Role.TEST in found else Role.VALIDATION
     split_of = {folder: int(role is held) for folder, role in role_of.items()}
@@ -286,7 +290,7 @@ def _either(folders: Sequence[str]) -> str:
 
 
 def _nested(folder: _Folder, role: Role) -> str | None:
-    """The one folder in a split's that says the same: `seg_train/seg_train/CLASS`."""
+    """The only folder in a split's folder, if it means the same split: `seg_train/seg_train/CLASS`."""
     if folder.has_pictures or len(folder.filled) != 1:
         return None
     (inner,) = folder.filled
@@ -302,7 +306,7 @@ def _meets(names: Collection[str], folders: Iterable[str], names_of: Mapping[str
 
 
 def _all_meet(names: Mapping[str, frozenset[str]], folders: Sequence[str], role_of: Mapping[str, Role]) -> bool:
-    """Whether each split has a class of those to train on, and each of those one of the first of them."""
+    """Whether each split shares a class with a training split, and each training split with the first of them."""
     train = [folder for folder in folders if role_of[folder] is Role.TRAIN]
     first = train[:1] or folders[:1]
     return all(_meets(names[folder], first if folder in train else train or first, names) for folder in folders)
@@ -315,7 +319,7 @@ def _ambiguous(folders: Sequence[str], level: Mapping[str, _Folder], *, name: st
 
 
 def _seen(folders: Iterable[str], level: Mapping[str, _Folder]) -> str:
-    """What is in folders, for a sentence."""
+    """The contents of folders, for a sentence."""
     return "; ".join(
         f"{folder!r} holds {listed(sorted(level[folder].class_names)) if level[folder].class_names else 'pictures'}"
         + (" and pictures" if level[folder].has_pictures and level[folder].class_names else "")

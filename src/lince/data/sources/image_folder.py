@@ -1,4 +1,4 @@
-"""Reads a class-per-folder source: lays its files out into classes and decodes them on a few threads."""
+"""Reads a class-per-folder source: finds its classes, and decodes its files on several threads."""
 
 import math
 import posixpath
@@ -22,17 +22,17 @@ from lince.images import EXTENSIONS, decode
 from lince.system import machine
 from lince.types import ImageLimits, ImageSpec, Rejected
 
-# A thread's turn: long enough (5 ms of 32 × 32 JPEGs) that handing it out costs nothing, short enough for a smooth bar,
-# and of 4 MiB at most, so that all the blocks at work are 128 MiB.
+# Images that a thread decodes at a time: enough (5 ms of 32 × 32 JPEGs) that scheduling costs nothing, few enough for a
+# smooth progress bar, and at most 4 MiB, so that all blocks in progress take at most 128 MiB.
 _BLOCK, _BLOCK_BYTES = 64, 2**22
-# Threads help with large images, where Pillow decodes outside the GIL. Each may hold one of 50 megapixels, 150 MB.
+# Threads help with large images, which Pillow decodes outside the GIL. Each may hold an image of 50 megapixels, 150 MB.
 _MAX_THREADS = 8
-# Blocks begun or finished but not taken yet, for each thread: while one waits for a slow file, the others go on.
+# Blocks in progress or waiting to be taken, for each thread: while one waits for a slow file, the others go on.
 _AHEAD = 4
 
 
 class FolderReading:
-    """A class-per-folder source about to be decoded; see `collection.Reading`."""
+    """A class-per-folder source that is not decoded yet; see `dataset.Reading`."""
 
     def __init__(
         self, source: Source, spec: ImageSpec, *, limits: ImageLimits = ImageLimits(), progress: Progress = silent
@@ -42,11 +42,11 @@ class FolderReading:
         Args:
             source: an open folder tree or archive.
             spec: the size to decode to.
-            limits: bounds on each file; what exceeds them is rejected.
-            progress: told about images.
+            limits: bounds on each file; files beyond them are rejected.
+            progress: called with images.
 
         Raises:
-            DataError: when the layout is not one that we read (see `class_folders.arrange`).
+            DataError: when its folders cannot be read as classes (see `class_folders.arrange`).
         """
         self._layout = arrange(source.walk(), name=source.name)
         self._source, self._spec, self._limits, self._progress = source, spec, limits, progress
@@ -55,7 +55,7 @@ class FolderReading:
         self._sizes = np.zeros((self.total, 2), np.uint16)
 
     def blocks(self) -> Iterator[UInt8[np.ndarray, "n h w 3"]]:
-        """The images that can be used, in the order of the layout."""
+        """The usable images, in the order of the layout."""
         step = max(1, min(_BLOCK, _BLOCK_BYTES // math.prod(self.image_shape)))
         places = (range(at, min(at + step, self.total)) for at in range(0, self.total, step))
         done, what = 0, "Reading images"
@@ -67,7 +67,7 @@ class FolderReading:
                 yield block
 
     def catalogue(self) -> Catalogue:
-        """Labels and names of the images, and what was left out.
+        """Labels and names of the usable images, and what was left out.
 
         Raises:
             DataError: when there is no usable image.
@@ -105,14 +105,14 @@ class FolderReading:
                 block[count] = decode(data, self._spec, self._limits, structure)
                 self._sizes[index] = np.minimum(structure.upright_size, np.iinfo(np.uint16).max)
                 count += 1
-            except LinceError as error:  # not kept itself: its traceback would keep the block in memory
+            except LinceError as error:  # the error is not kept: its traceback would keep the block in memory
                 self._failures[index] = _Failure(str(error), is_final=isinstance(error, ImageError))
         return block[:count]
 
 
 @dataclass(frozen=True)
 class _Failure:
-    """Why a file was left out; not final when it could not be reached, which another attempt may mend."""
+    """Why a file was left out; not final when it could not be reached: another attempt may succeed."""
 
     reason: str
     is_final: bool
@@ -120,7 +120,7 @@ class _Failure:
 
 @contextmanager
 def _threads() -> Iterator[tuple[ThreadPoolExecutor, int]]:
-    """A pool and how much to give it at a time; on an error or Ctrl-C, it drops the work that has not begun."""
+    """A pool, and how many blocks to submit ahead; after an error or Ctrl-C, work that has not begun is dropped."""
     count = min(_MAX_THREADS, machine.cores())
     pool = ThreadPoolExecutor(count, thread_name_prefix="lince-decode")
     try:
@@ -132,7 +132,7 @@ def _threads() -> Iterator[tuple[ThreadPoolExecutor, int]]:
 def _in_order(
     pool: ThreadPoolExecutor, work: Callable[[range], np.ndarray], places: Iterable[range], *, ahead: int
 ) -> Iterator[tuple[range, np.ndarray]]:
-    """Each place with what the work makes of it; no more than `ahead` results are there at a time."""
+    """Each place with the result of the work on it; at most `ahead` results exist at a time."""
     running: deque[tuple[range, Future[np.ndarray]]] = deque()
     for place in places:
         running.append((place, pool.submit(work, place)))
@@ -144,8 +144,9 @@ def _in_order(
 
 
 def _empty(layout: Layout, failures: Mapping[int, _Failure]) -> Iterator[EmptyClass]:
-    """The class folders without a usable image, whatever lies in others of the class; the outer one of two."""
-    usable, reasons = set(), defaultdict(list)
+    """The class folders without a usable image, each by itself; of nested ones the outer folder."""
+    usable: set[str] = set()
+    reasons: defaultdict[str, list[str]] = defaultdict(list)
     for index, entry in enumerate(layout.entries):
         folder = posixpath.dirname(entry.path)
         if index in failures:
@@ -153,7 +154,7 @@ def _empty(layout: Layout, failures: Mapping[int, _Failure]) -> Iterator[EmptyCl
         else:
             usable.add(folder)
     empty = layout.folders.keys() - {above for folder in usable for above in _upwards(folder)}
-    below = defaultdict(list)
+    below: defaultdict[str, list[str]] = defaultdict(list)
     for folder, found in reasons.items():
         for above in _upwards(folder):
             below[above] += found
@@ -165,7 +166,7 @@ def _empty(layout: Layout, failures: Mapping[int, _Failure]) -> Iterator[EmptyCl
 
 
 def _upwards(folder: str) -> Iterator[str]:
-    """The folder, and those that it lies in."""
+    """The folder, and those around it."""
     while folder:
         yield folder
         folder = posixpath.dirname(folder)

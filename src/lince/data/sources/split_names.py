@@ -1,4 +1,4 @@
-"""Which split the name of a folder speaks of: `train`, `seg_test`, `imagesVal`; not `trains`, `contest` or `valley`."""
+"""Which split the name of a folder means: `train`, `seg_test`, `imagesVal`; not `trains`, `contest` or `valley`."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -28,7 +28,7 @@ _ROLE_OF = {
     "dev": Role.VALIDATION,
 }
 _WORD = re.compile("|".join(sorted(_ROLE_OF, key=len, reverse=True)))  # the longest first: "validation", not "val"
-# Written together with the word without a sign between them: `trainset`, `testimages`.
+# Words that are written together with a split's, without a sign between them: `trainset`, `testimages`.
 _ATTACHED = frozenset(
     {*_ROLE_OF, "set", "sets", "data", "dataset", "images", "image", "imgs", "img", "pictures", "pics", "photos"}
     | {"folder", "dir", "split"}
@@ -38,19 +38,19 @@ _CASE_CHANGE = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 
 
 def is_word(name: str) -> bool:
-    """Whether a name is nothing but a split's."""
+    """Whether a name is just the word for a split."""
     return composed(name).lower() in _ROLE_OF
 
 
 def roles(names: Iterable[str]) -> dict[str, Role]:
-    """The splits among the names of sibling folders.
+    """The splits that the names of sibling folders mean.
 
     Args:
         names: of folders in one folder.
 
     Returns:
-        For each name that speaks of one split, which. A name of training and validation images together
-        (`trainval`) is one to train on; one of training and test images speaks of neither.
+        The split of each name that means one. A name for training and validation images together (`trainval`) means
+        training; one for training and test images means no split.
     """
     names = list(names)
     found = {name: role for name in names if (role := _role(name))}
@@ -58,13 +58,13 @@ def roles(names: Iterable[str]) -> dict[str, Role]:
 
 
 def may_be_splits(names: Iterable[str]) -> bool:
-    """Whether every name holds the word for a split, be it inside of another word, and one of them is to train on."""
+    """Whether every name contains the word for a split, even inside another word, and one of them means training."""
     held = [_held(name) for name in names]
     return all(held) and any(Role.TRAIN in one for one in held) and len(set().union(*held)) > 1
 
 
 def have_one_frame(names: Sequence[str]) -> bool:
-    """Whether names differ in nothing but the word for the split."""
+    """Whether names differ only in the word for the split."""
     return len(names) > 1 and len({_WORD.sub("", composed(name).lower(), count=1) for name in names}) == 1
 
 
@@ -81,8 +81,8 @@ def _held(name: str) -> set[Role]:
 
 
 def _words(run: str) -> list[str]:
-    """The words in a run of letters, which stand for themselves: by a change of case, or beside an attached word."""
-    for parts in (_CASE_CHANGE.split(run), [run]):  # `imagesTrain`; but `TRAINset` changes inside of its first word
+    """The split's words in a run of letters: separated by a change of case, or beside an attached word."""
+    for parts in (_CASE_CHANGE.split(run), [run]):  # `imagesTrain`; but in `TRAINset` the case changes inside a word
         if found := [word for part in parts for word in _in_part(part.lower())]:
             return found
     return []
@@ -94,7 +94,7 @@ def _in_part(part: str) -> list[str]:
 
 
 def _framed(names: Iterable[str]) -> dict[str, Role]:
-    """`segtrain` and `segtest_v2`: the letters around the words are the same, of which one is to train on."""
+    """Names with the same letters around the words for splits, of which one means training: `segtrain`, `segtest`."""
     frames: dict[tuple[str, str], dict[str, Role]] = {}
     for name in (name for name in names if len(_held(name)) == 1):
         for run in _LETTERS.findall(composed(name).lower()):

@@ -1,4 +1,4 @@
-"""A .zip as a source of images, read in place: no name in it can reach the disk."""
+"""A .zip as a source of images, read in place: nothing in it is written to disk."""
 
 import hashlib
 import os
@@ -16,15 +16,15 @@ from lince.data.sources.base import Entry, is_litter, printable, too_large
 from lince.errors import DataError, ImageError
 from lince.system.files import open_regular
 
-# Of the ZIP specification (PKWARE APPNOTE 6.3.10, sections 4.3.14 to 4.3.16): the file ends with, in this order, the
+# By the ZIP specification (PKWARE APPNOTE 6.3.10, sections 4.3.14 to 4.3.16) the file ends with, in this order, the
 # central directory, a zip64 record and its locator (both optional), and a record of 22 bytes and a comment.
 _END, _END_BYTES, _MAX_COMMENT_BYTES = b"PK\x05\x06", 22, 65_535
 _LOCATOR, _LOCATOR_BYTES = b"PK\x06\x07", 20
 _RECORD64, _RECORD64_BYTES = b"PK\x06\x06", 56
-# The two that everybody writes, and that `zipfile` inflates no further than asked; of bzip2 and LZMA it inflates all
-# that it has read at once, which turns 4 kB into 80 MB.
+# The two common methods, which `zipfile` decompresses no further than requested. Of bzip2 and LZMA it decompresses all
+# that it has read at once: 4 kB become 80 MB.
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
-# Of the same (4.4.4, 4.6.9): the flag of a name in UTF-8, and the extra field that holds the name in UTF-8.
+# By the same (4.4.4, 4.6.9): the flag of a name in UTF-8, and the extra field with the name in UTF-8.
 _IS_UTF8, _UNICODE_PATH = 0x800, 0x7075
 _TAIL_BYTES = _RECORD64_BYTES + _LOCATOR_BYTES + _END_BYTES + _MAX_COMMENT_BYTES
 
@@ -36,8 +36,8 @@ class Archive:
         self.name = printable(str(path))
         self._path = path
         self._zip: zipfile.ZipFile | None = None
-        # A ZipFile counts its open members without a lock; inflating is a fifth of the work of an image (15 of 80 µs
-        # for a 32 × 32 JPEG), so waiting for one another costs the threads little.
+        # A ZipFile counts its open members without a lock. Decompressing is a fifth of an image's work (15 of 80 µs
+        # for a 32 × 32 JPEG), so that the threads wait little for each other.
         self._lock = threading.Lock()
         self._stamp = _stamp(path)
 
@@ -49,10 +49,10 @@ class Archive:
             self._zip.close()
 
     def walk(self) -> Iterator[Entry]:
-        """Every member but litter, sorted by name within its folder."""
+        """Every member except hidden and system files, sorted by name within its folder."""
         before: list[str] = []
         for info in sorted(self._open().infolist(), key=_parts):
-            parts = _parts(info)  # again, rather than a million lists to keep
+            parts = _parts(info)  # computed again, rather than keeping a million lists
             if parts and not any(is_litter(part) for part in parts if part != ".."):
                 is_folder = _split(_name(info))[-1] == b""
                 problem = None if is_folder else _problem(parts, info, before)
@@ -63,11 +63,11 @@ class Archive:
         """The content of one member; see `Source`."""
         if entry.problem:
             raise ImageError("corrupt_image", entry.problem)
-        if entry.key.file_size > limit_bytes:
+        if _info(entry).file_size > limit_bytes:
             raise too_large(limit_bytes)
         try:
-            with self._lock, self._open().open(entry.key) as member:
-                data = member.read(limit_bytes + 1)  # whatever size the member declares: a bomb stops here
+            with self._lock, self._open().open(_info(entry)) as member:
+                data = member.read(limit_bytes + 1)  # whatever size the member declares: a zip bomb stops here
         except Exception as error:  # zipfile raises many types on hostile members: zlib.error, struct.error, …
             message = f"It cannot be unpacked ({error or type(error).__name__}). Make the archive again."
             raise ImageError("corrupt_image", message) from error
@@ -76,31 +76,38 @@ class Archive:
         return data
 
     def stamp(self) -> str:
-        """SHA-256 (hex) of the archive's directory: name, CRC-32 and size of every member, by one small read."""
+        """SHA-256 (hex) of the archive's directory: name, CRC-32 and size of every member; one small read."""
         return self._stamp
 
     def _open(self) -> zipfile.ZipFile:
-        """Parses the directory at first need (0.25 s for 58,000 members): a cached source needs the stamp alone."""
+        """Parses the directory when it is first needed (0.25 s for 58,000 members); a cached source never needs it."""
         if self._zip is None:
             try:
                 self._zip = zipfile.ZipFile(self._path)
-            except Exception as error:  # BadZipFile, but UnicodeDecodeError, struct.error and more on hostile ones
+            except Exception as error:  # BadZipFile, and on hostile archives UnicodeDecodeError, struct.error, …
                 raise _not_a_zip(self._path, str(error)) from error
         return self._zip
 
 
-def _parts(info: zipfile.ZipInfo) -> list[str]:
-    """The member's path in the form that a folder would give. No other place decodes names of members.
+def _info(entry: Entry) -> zipfile.ZipInfo:
+    """The archive's record of an entry."""
+    if not isinstance(entry.key, zipfile.ZipInfo):
+        raise TypeError(f"Received the entry {entry.path!r} of another source. Expected one of this archive.")
+    return entry.key
 
-    Without the flag a name should be in code page 437, but `zip` on Linux and macOS writes UTF-8: what is valid UTF-8
-    is taken for it. Each part is looked at on its own, so that a folder has one name whatever its files are called.
+
+def _parts(info: zipfile.ZipInfo) -> list[str]:
+    """The parts of a member's path. Names of members are decoded only here.
+
+    Without the flag a name should be in code page 437, but `zip` on Linux and macOS writes UTF-8: valid UTF-8 is read
+    as UTF-8. Each part is decoded by itself, so that a folder has one name whatever its files are called.
     """
     parts = (part.decode("utf-8" if _is_utf8(part) else "cp437") for part in _split(_name(info)))
     return [part for part in parts if part not in ("", ".")]
 
 
 def _split(name: bytes) -> list[bytes]:
-    """The parts of a path. Some programs write backslashes, but in Shift-JIS and GBK one is a half of many letters."""
+    """The parts of a path. Some programs write backslashes; in Shift-JIS and GBK that byte is half of many letters."""
     return re.split(rb"[/\\]" if _is_utf8(name) or b"/" not in name else b"/", name)
 
 
@@ -114,12 +121,12 @@ def _is_utf8(name: bytes) -> bool:
 
 def _name(info: zipfile.ZipInfo) -> bytes:
     flag = info.flag_bits & _IS_UTF8
-    raw = info.orig_filename.encode("utf-8" if flag else "cp437")  # as `zipfile` decoded it, which loses no byte
+    raw = info.orig_filename.encode("utf-8" if flag else "cp437")  # as `zipfile` decoded it
     return _unicode_path(info.extra, raw)
 
 
 def _unicode_path(extra: bytes, raw: bytes) -> bytes:
-    """The name in UTF-8 from its extra field, where there is one that belongs to this name; else the name."""
+    """The name in UTF-8 from its extra field, if there is one for this name; else the name."""
     while len(extra) >= 4:
         tag, size = struct.unpack_from("<HH", extra)
         field, extra = extra[4 : 4 + size], extra[4 + size :]
@@ -146,7 +153,7 @@ def _stamp(path: Path) -> str:
         with open_regular(path) as file:
             tail_at = file.seek(max(0, file.seek(0, os.SEEK_END) - _TAIL_BYTES))
             file.seek(tail_at + _directory_offset(file.read()))
-            return hashlib.file_digest(file, "sha256").hexdigest()  # piece by piece, whatever size it states
+            return hashlib.file_digest(file, "sha256").hexdigest()  # in pieces, whatever size it declares
     except ValueError as error:  # of `rindex`
         raise _without_end(path) from error
     except (OSError, struct.error) as error:
@@ -154,22 +161,24 @@ def _stamp(path: Path) -> str:
 
 
 def _directory_offset(tail: bytes) -> int:
-    """Where the directory begins, counted from the begin of `tail`; mostly negative.
+    """Where the directory starts, relative to the start of `tail`; usually negative.
 
-    Counted back by its size, not from the offset that the archive states, which bytes before the archive make wrong.
+    It is found by its size, not by the offset in the archive, which is wrong where bytes precede the archive.
 
     Raises:
-        ValueError: there is none. struct.error: it is cut off.
+        ValueError: there is none. struct.error: it is truncated.
     """
     end = tail.rindex(_END)
     if tail.startswith(_LOCATOR, end - _LOCATOR_BYTES):
-        record = tail.rindex(_RECORD64, 0, end)
-        return record - struct.unpack_from("<Q", tail, record + 40)[0]
-    return end - struct.unpack_from("<L", tail, end + 12)[0]
+        end = tail.rindex(_RECORD64, 0, end)
+        [size] = struct.unpack_from("<Q", tail, end + 40)
+    else:
+        [size] = struct.unpack_from("<L", tail, end + 12)
+    return end - int(size)
 
 
 def _without_end(path: Path) -> DataError:
-    """For a download that stopped, as its name tells, or for another file."""
+    """The error for an incomplete .zip, or for another file."""
     if path.suffix.lower() == ".zip":
         return _not_a_zip(path, "its end is missing")
     return DataError(
