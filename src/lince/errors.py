@@ -1,17 +1,17 @@
-"""Every error Lince raises on purpose, and nothing else.
+"""Every error that Lince raises on purpose.
 
     LinceError                    one clear sentence: received, expected, how to repair it
-    ├── ImageError                bytes that are not an image we read (has a `code`)
+    ├── ImageError                bytes that are not an image that is read (has a `code`)
     ├── DataError                 a dataset that cannot be used
-    │   └── DownloadError         a download that failed or is not what was expected
+    │   └── DownloadError         a download that failed, or is not the expected file
     ├── RecipeError               a recipe that is not valid
     ├── TrainingError             training that cannot go on (non-finite loss, full disk, …)
     │   └── ResumeError           a run folder that cannot be resumed
     ├── QuantizationError         a network that cannot be quantised as asked
     │   └── GateError             a model that is not good enough to be published
-    ├── OutputError               results that standard output does not take
-    ├── ModelFileError            a model file that is broken, foreign or tampered with
-    └── ServiceError              a server that cannot start, or answers something else than Lince
+    ├── OutputError               results that could not be written to standard output
+    ├── ModelFileError            a model file that is broken, of another program or manipulated
+    └── ServiceError              a server that cannot start, or does not answer as Lince does
 
 `cli/commands.py` turns a LinceError into exit code 1; the server's error table turns an ImageError into a 4xx.
 """
@@ -28,7 +28,7 @@ class LinceError(Exception):
 
 
 class ImageError(LinceError):
-    """Bytes that cannot become pixels.
+    """Bytes that cannot be decoded into pixels.
 
     Attributes:
         code: stable, machine-readable reason; also the `code` of the HTTP answer.
@@ -64,7 +64,7 @@ class QuantizationError(LinceError):
 
 
 class GateError(QuantizationError):
-    """A model that is not published: it lost more than the bound, or is no better than naming one class."""
+    """A model that is not published: it lost more than the bound, or is no better than always naming one class."""
 
 
 class OutputError(LinceError):
@@ -72,7 +72,7 @@ class OutputError(LinceError):
 
 
 class ModelFileError(LinceError):
-    """A model file that is broken, foreign or tampered with."""
+    """A model file that is broken, of another program or manipulated."""
 
 
 class ServiceError(LinceError):
