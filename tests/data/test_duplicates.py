@@ -61,10 +61,10 @@ class TestNearPairs:
     @pytest.mark.parametrize("change", [as_jpeg, brighter, as_gif])
     @pytest.mark.parametrize("side", [32, 96])
     def test_finds_what_was_encoded_again(self, change, side):
-        """All of 20 pictures with their altered twins among 300 others, and nothing else."""
+        """All of 20 pictures with their altered copies among 300 others, and nothing else."""
         images = pictures(300, side=side)
-        twins = np.stack([change(image) for image in images[:20]])
-        pairs = near_pairs(np.concatenate([images, twins]))
+        copies = np.stack([change(image) for image in images[:20]])
+        pairs = near_pairs(np.concatenate([images, copies]))
         assert {(index, 300 + index) for index in range(20)} == set(
             zip(pairs.first.tolist(), pairs.second.tolist(), strict=True)
         )
@@ -82,7 +82,7 @@ class TestNearPairs:
         """The search by bytes finds each pair within 7 bits exactly once."""
         rng = np.random.default_rng(0)
         hashes = rng.integers(0, 2**64, 200, np.uint64)
-        for index in range(1, 200, 2):  # twins with 0 to 9 bits turned
+        for index in range(1, 200, 2):  # copies with 0 to 9 bits turned
             bits = rng.choice(64, index % 20 // 2, replace=False)
             hashes[index] = int(hashes[index - 1]) ^ sum(1 << int(bit) for bit in bits)
         found = [
