@@ -38,7 +38,7 @@ from lince.evaluation import accuracy as evaluate
 from lince.inference import latency
 from lince.inference.classifier import Network
 from lince.metrics import accuracy_interval
-from lince.model_file import artifact, golden
+from lince.model_file import artifact, golden_images
 from lince.reporting import plots
 from lince.system import machine, quiet
 from lince.system.files import write_atomically
@@ -227,7 +227,7 @@ def _untrained(name: str) -> tuple[bytes, np.ndarray]:
     rng = np.random.default_rng(0)
     for weight in model.weights:  # drawn, since equal kernels would be stored once
         weight.assign(rng.normal(0, math.prod(weight.shape[:-1]) ** -0.5, weight.shape))
-    images = golden.draw_images(recipe.spec, seed=0)
+    images = golden_images.draw_images(recipe.spec, seed=0)
     return quantize(model, images), images
 
 

@@ -10,8 +10,8 @@ import synthetic
 from lince import calibration
 from lince.errors import LinceError, ModelFileError
 from lince.inference.classifier import Classifier, Network
-from lince.model_file import artifact, golden
-from lince.model_file.golden import Golden
+from lince.model_file import artifact, golden_images
+from lince.model_file.golden_images import Golden
 from lince.types import ImageSpec
 
 
@@ -125,7 +125,7 @@ class TestLoad:
         """Logits further away than rounding explains: the network is not what was measured."""
         expected = artifact.read(run.model).golden
         off = expected.logits.copy()
-        off[7, 1] += np.where(off[7, 1] > 0, -golden.TOLERANCE_STEPS - 1, golden.TOLERANCE_STEPS + 1)
+        off[7, 1] += np.where(off[7, 1] > 0, -golden_images.TOLERANCE_STEPS - 1, golden_images.TOLERANCE_STEPS + 1)
         path = written(golden=Golden(expected.images, off))
         with pytest.raises(
             ModelFileError, match=r"changed\.tflite': its golden images give logits 3 steps away.*at most 2"
@@ -135,7 +135,7 @@ class TestLoad:
     def test_rounding_is_tolerated(self, run, written):
         """Another processor may round a last step differently."""
         expected = artifact.read(run.model).golden
-        off = np.where(expected.logits > 0, expected.logits - golden.TOLERANCE_STEPS, expected.logits)
+        off = np.where(expected.logits > 0, expected.logits - golden_images.TOLERANCE_STEPS, expected.logits)
         assert Classifier.load(written(golden=Golden(expected.images, off.astype(np.int8)))).classes
 
     def test_network_and_manifest_must_agree_on_classes(self, run, written):
@@ -154,7 +154,7 @@ class TestLoad:
         model, spec = artifact.read(run.model), ImageSpec(16, 16)
         path = written(
             manifest=replace(model.manifest, image=spec),
-            golden=Golden(golden.draw_images(spec, seed=0), model.golden.logits),
+            golden=Golden(golden_images.draw_images(spec, seed=0), model.golden.logits),
         )
         with pytest.raises(ModelFileError, match=r"the manifest says \(16, 16, 3, 3\)"):
             Classifier.load(path)

@@ -9,7 +9,8 @@ from jaxtyping import Float32, Int8, UInt8
 
 from lince import calibration
 from lince.errors import LinceError, ModelFileError
-from lince.model_file import artifact, golden
+from lince.model_file import artifact
+from lince.model_file.golden_images import TOLERANCE_STEPS, Golden, deviation_steps
 from lince.model_file.manifest import Manifest
 from lince.types import ImageSpec, Prediction
 
@@ -92,12 +93,12 @@ class Classifier:
         with self._lock:
             return self._network.dequantize(self._network.run(images))
 
-    def _check_golden(self, expected: golden.Golden, path: str) -> None:
-        steps = golden.deviation_steps(self._network.run(expected.images), expected.logits)
-        if steps > golden.TOLERANCE_STEPS:
+    def _check_golden(self, expected: Golden, path: str) -> None:
+        steps = deviation_steps(self._network.run(expected.images), expected.logits)
+        if steps > TOLERANCE_STEPS:
             raise ModelFileError(
                 f"Model file {path!r}: its golden images give logits {steps:.4g} steps away from those recorded. "
-                f"Expected at most {golden.TOLERANCE_STEPS}: the file was altered, or this machine computes wrongly."
+                f"Expected at most {TOLERANCE_STEPS}: the file was altered, or this machine computes wrongly."
             )
 
 

@@ -23,9 +23,8 @@ import numpy as np
 from lince import schema
 from lince.errors import ModelFileError
 from lince.model_file import archive as zips
-from lince.model_file import golden as golden_images
-from lince.model_file import network
-from lince.model_file.golden import Golden
+from lince.model_file import golden_images, network
+from lince.model_file.golden_images import Golden
 from lince.model_file.manifest import Arithmetic, Certificate, Manifest, Verdict
 from lince.system.files import read_bounded, write_atomically
 from lince.types import Calibration, ImageSpec

@@ -16,9 +16,9 @@ from lince.data.splits import sample
 from lince.errors import TrainingError
 from lince.evaluation import accuracy
 from lince.inference.classifier import Network
-from lince.model_file import artifact, golden
+from lince.model_file import artifact, golden_images
 from lince.model_file.artifact import Artifact
-from lince.model_file.golden import Golden
+from lince.model_file.golden_images import Golden
 from lince.model_file.manifest import Arithmetic, Attempt, Manifest, RunReport, Sensitivity
 from lince.networks import models
 from lince.networks.models import float_predict
@@ -276,7 +276,7 @@ def _write(
     run: Run, manifest: Manifest, flatbuffer: bytes, report: RunReport, answers: Answers, *, about: str | None
 ) -> None:
     """The model file last: while it is the old one, its report may be the new one, which names its version."""
-    images = golden.draw_images(manifest.image, seed=0)
+    images = golden_images.draw_images(manifest.image, seed=0)
     model = Artifact(
         flatbuffer, manifest, Golden(images, Network(flatbuffer).run(images)), write_card(manifest, report, about=about)
     )

@@ -16,11 +16,11 @@ import lince
 from lince.images import FORMATS
 from lince.inference.classifier import Classifier
 from lince.serving import errors
+from lince.serving.flow_control import Paused
 from lince.serving.inference_queue import Inference
 from lince.serving.metrics import Metrics
 from lince.serving.middleware import PAGE_FILES, Gate
-from lince.serving.paused_connections import Paused
-from lince.serving.query import Question, question_parameters
+from lince.serving.protocols.native import Question, question_parameters
 from lince.serving.request_body import FIELD, Buffer, read_images
 from lince.serving.schemas import Health, Limits, ModelAnswer, ModelName, PredictAnswer
 from lince.serving.settings import ServeSettings
@@ -93,7 +93,7 @@ def _lifespan(service: Service, model: Classifier | Path) -> Callable[[FastAPI],
         service.model_answer = msgspec.json.encode(_describe(classifier, service.settings))
         service.metrics.name_model(manifest.name, manifest.version)
         service.inference = Inference(classifier, service.settings, service.metrics)
-        yield {  # for `http_protocol.py`
+        yield {  # for `http_connection.py`
             "settings": service.settings,
             "metrics": service.metrics,
             "inference": service.inference,

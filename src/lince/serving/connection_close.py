@@ -25,7 +25,7 @@ _malformed = MalformedLog()
 
 
 class EndingConnection(HttpToolsProtocol):
-    """What `http_protocol.py` builds upon. Settings and metrics arrive through the app's lifespan state."""
+    """What `http_connection.py` builds upon. Settings and metrics arrive through the app's lifespan state."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:
         super().connection_made(transport)

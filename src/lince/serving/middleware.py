@@ -17,9 +17,9 @@ _RANGES = frozenset({b"range", b"if-range"})
 _READING = frozenset({"GET", "HEAD"})
 
 REFUSED = "lince.refused"
-"""Key of a scope: the status with which `http_protocol.py` has answered in the app's place."""
+"""Key of a scope: the status with which `http_connection.py` has answered in the app's place."""
 OVERLOADED = "lince.overloaded"
-"""Key of a scope, set when /predict has answered 503, for `http_protocol.py`."""
+"""Key of a scope, set when /predict has answered 503, for `http_connection.py`."""
 
 _ALWAYS = [(b"x-content-type-options", b"nosniff")]
 # The page loads its own files only, shows pictures that the visitor chose (blob:) and cannot be framed.

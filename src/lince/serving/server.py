@@ -15,7 +15,7 @@ from lince.model_file import artifact
 from lince.serving import listener as listening
 from lince.serving import metrics
 from lince.serving.app import create_app
-from lince.serving.http_protocol import BoundedConnection
+from lince.serving.http_connection import BoundedConnection
 from lince.serving.settings import ServeSettings
 from lince.serving.shutdown import StoppableServer
 from lince.serving.workers import Link, Supervisor

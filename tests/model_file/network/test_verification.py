@@ -14,7 +14,7 @@ from mutate_model import places
 from lince.errors import ModelFileError
 from lince.model_file import artifact, network
 from lince.model_file.network import graph
-from lince.model_file.network.tables import Table
+from lince.model_file.network.flatbuffer import Table
 
 SHIPPED = artifact.read(artifact.locate(artifact.SHIPPED)).flatbuffer
 PIXELS, CONVOLUTION, POOLING, ADDITION, DENSE = 0, 1, 3, 6, 18  # places of operations of the model that ships

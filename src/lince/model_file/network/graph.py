@@ -12,7 +12,7 @@ from math import prod
 
 import numpy as np
 
-from lince.model_file.network.tables import OFFSET, Slots, Table, refusal, root
+from lince.model_file.network.flatbuffer import OFFSET, Slots, Table, refusal, root
 
 FLOAT32, INT32, UINT8, INT64, INT16, INT8 = 0, 2, 3, 4, 7, 9
 _DTYPES = {FLOAT32: "<f4", INT32: "<i4", UINT8: "u1", INT64: "<i8", INT16: "<i2", INT8: "i1"}

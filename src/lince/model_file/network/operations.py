@@ -8,8 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from math import prod
 
+from lince.model_file.network.flatbuffer import OFFSET, Slots, Table, refusal
 from lince.model_file.network.graph import FLOAT32, INT8, INT16, INT32, INT64, UINT8, Tensor
-from lince.model_file.network.tables import OFFSET, Slots, Table, refusal
 
 # The kernels of LiteRT count the elements of a patch matrix in 32 bits, and XNNPACK takes a pointer for each pixel of
 # each window: 3 × 3 of 1024 × 1024 are 9.4 million.

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from math import prod
 
 from lince.model_file.network import graph
+from lince.model_file.network.flatbuffer import Table, refusal
 from lince.model_file.network.graph import FLOAT32, INT8, UINT8, Graph, Operator, Tensor
 from lince.model_file.network.operations import OPERATIONS, Operation
-from lince.model_file.network.tables import Table, refusal
 
 _ACTIVATIONS = {0, 1}  # none, ReLU
 # At 1024 × 1024 pixels, the most a recipe allows, `best` in float has two results of 0.5 GB at a time; its weights are

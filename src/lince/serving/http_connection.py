@@ -25,9 +25,9 @@ from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from lince.serving.connection_close import LINGER_S, MAX_HEAD_BYTES, EndingConnection
 from lince.serving.errors import RETRY_AFTER_S
+from lince.serving.flow_control import Paused
 from lince.serving.inference_queue import Inference
 from lince.serving.middleware import OVERLOADED
-from lince.serving.paused_connections import Paused
 from lince.serving.wire import Answered, error_bytes, error_messages
 
 _MAX_HEADERS = 100  # as Apache; each takes 200 bytes of Python objects, however short it is

@@ -1,0 +1,1 @@
+"""How clients ask: one module for each HTTP protocol, in the shape that its clients expect."""
