@@ -94,7 +94,7 @@ def test_probes_tell_a_full_line(make_client: MakeClient, png: Png):
 )
 def test_probes_tell_that_nothing_is_answered(client: AppClient, waited_s: float, expected: dict[str, int]):
     """A request has waited, and none was answered in that time."""
-    line = client.app.state.service.inference
+    line = client.app.state.service.ready.inference
     line._last_answer_s = time.monotonic() - waited_s
     assert [200, 200] == [client.get(path).status_code for path in expected]  # nothing waits: idle is well
     line._waiting[object()] = time.monotonic() - waited_s
@@ -116,7 +116,7 @@ def test_closing_waits_for_no_picture(make_client: MakeClient):
         ]
         await asyncio.sleep(0.1)
         start = time.monotonic()
-        client.app.state.service.inference.close()
+        client.app.state.service.ready.inference.close()
         took_s = time.monotonic() - start
         return took_s, [(await task).status_code for task in waiting].count(503)
 

@@ -65,7 +65,7 @@ def test_misspelt_variables_are_told():
     strangers = ["LINCE_PORT_80_TCP", "LINCE_SERVICE_HOST", "LINCE_SERVICE_PORT", "LINCE_CACHE", "PORT", "LINCE_PORT"]
     assert [] == list(ServeSettings.misspelt(strangers))
     [sentence] = ServeSettings.misspelt(["LINCE_MAX_PIXEL"])
-    assert "LINCE_MAX_PIXEL is set, which is no setting. Did you mean 'LINCE_MAX_PIXELS'?" == sentence
+    assert "LINCE_MAX_PIXEL is set, but there is no such setting. Did you mean 'LINCE_MAX_PIXELS'?" == sentence
 
 
 @pytest.mark.parametrize(

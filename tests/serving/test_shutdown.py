@@ -9,14 +9,14 @@ import pytest
 # A thread that never ends, in a library's code that Python cannot interrupt and waits for at its end.
 _STUCK = """
 import ctypes, threading, sys
-from lince.serving.shutdown import end_at_last
+from lince.serving.shutdown import end_process_after
 threading.Thread(target=ctypes.CDLL(None).pause).start()
 if sys.argv[1] == "locked":  # the log's lock is held, too
     import logging
     handler = logging.StreamHandler()
     logging.getLogger().addHandler(handler)
     threading.Thread(target=lambda: handler.acquire() or threading.Event().wait()).start()
-end_at_last(0.5)
+end_process_after(0.5)
 """
 
 

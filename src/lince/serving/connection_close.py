@@ -1,58 +1,107 @@
-"""How a connection ends: with an answer in our shape where there can be one, and soon, whatever the client does."""
+"""How a connection ends: soon, whatever the client does, and with an answer in our shape where one is possible."""
 
 import asyncio
+import logging
 import socket
 import struct
+import time
 from asyncio.events import TimerHandle
+from collections.abc import Callable
+from typing import cast
 
+from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from lince.serving.errors import STATUS, STOPPING
+from lince.serving.errors import STATUS, STOPPING, error_bytes
+from lince.serving.flow_control import PausableFlow
 from lince.serving.metrics import Metrics
 from lince.serving.middleware import REFUSED
 from lince.serving.settings import ServeSettings
-from lince.serving.wire import CycleTransport, Flow, MalformedLog, error_bytes
 
-# What nginx and Apache allow for all headers lies between 8 and 64 KiB.
+# nginx and Apache allow between 8 and 64 KiB for all headers.
 MAX_HEAD_BYTES = 32 * 2**10
-# A refused client may finish sending for this long, because one that is cut off while it sends seldom reads the answer.
+# A refused client may go on sending for this long: one that is cut off while it sends seldom reads the answer.
 LINGER_S = 5.0
-# As much of a refused body is read and dropped, unparsed: 5 ms of work; and of what is no body.
+# So many bytes of a refused body are read and dropped without parsing, which is 5 ms of work …
 MAX_LINGER_BYTES = 64 * 2**20
+# … and so many bytes of anything else.
 _MAX_REST_BYTES = 2**20
 _NO_LINGER = struct.pack("ii", 1, 0)
-_malformed = MalformedLog()
+_LOG_INTERVAL_S = 1.0
+_log = logging.getLogger(__name__)
+
+
+class _MalformedLog:
+    """Logs requests that are not HTTP in at most one line a second: a flood of them would fill the disk."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._last = float("-inf")
+
+    def add(self, reason: str) -> None:
+        """Counts one request, and logs it unless the last line is younger than a second."""
+        self._count += 1
+        now = time.monotonic()
+        if now - self._last < _LOG_INTERVAL_S:
+            return
+        more = f" ({self._count} since the line before)" if self._count > 1 else ""
+        _log.warning("Malformed HTTP request: %s%s.", reason, more)
+        self._count, self._last = 0, now
+
+
+_malformed = _MalformedLog()
+
+
+class _AnswerTransport(asyncio.Transport):
+    """The transport to which uvicorn writes an answer. Its `close` is ours, so that the client reads the answer."""
+
+    def __init__(self, transport: asyncio.Transport, close: Callable[[], None]):
+        super().__init__()
+        self._transport, self._close = transport, close
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        self._transport.write(data)
+
+    def is_closing(self) -> bool:
+        return self._transport.is_closing()
+
+    def close(self) -> None:
+        self._close()
 
 
 class EndingConnection(HttpToolsProtocol):
-    """What `http_connection.py` builds upon. Settings and metrics arrive through the app's lifespan state."""
+    """The part of a connection that ends it; `http_connection.py` adds the rest.
 
-    def connection_made(self, transport: asyncio.Transport) -> None:
-        super().connection_made(transport)
-        self.flow: Flow = Flow(transport)
+    Settings and metrics arrive through the app's lifespan state.
+    """
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        stream = cast(asyncio.Transport, transport)  # of TCP, as uvicorn expects
+        super().connection_made(stream)
+        self.flow: PausableFlow = PausableFlow(stream)
         self._settings: ServeSettings = self.app_state["settings"]
         self._metrics: Metrics = self.app_state["metrics"]
         self._bound_kernel()
-        self._timer: TimerHandle | None = None  # of the message that is arriving; for `_phase` of it
+        self._timer: TimerHandle | None = None  # for the message that is arriving, in its `_phase`
         self._write_timer: TimerHandle | None = None
         self._close_timer: TimerHandle | None = None
         self._phase = ""
-        self._running: RequestResponseCycle | None = None  # the app is at work on it, or was last
-        self._open = False  # bytes of a message have come,
-        self._begun = False  # the parser has seen its beginning,
-        self._in_head = True  # and not the end of its headers
+        self._running: RequestResponseCycle | None = None  # the one that the app works on, or worked on last
+        self._open = False  # bytes of a message have arrived
+        self._begun = False  # the parser has seen the beginning of that message …
+        self._in_head = True  # … and not yet the end of its headers
         self._eof = False
         self._ended = False  # nothing more is parsed
         self._late_bytes = 0
         self._linger_bytes = MAX_LINGER_BYTES
-        self._cycle_transport = CycleTransport(transport, self._close_after_answer)
+        self._answer_transport = _AnswerTransport(stream, self._close_after_answer)
 
     def _bound_kernel(self) -> None:
-        """What we have written lies in the kernel, which would offer it for a quarter of an hour after we closed."""
+        """Limits how long the kernel sends what we have written: without it, 15 minutes after the close."""
         if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux
             timeout_ms = int(1000 * (self._settings.receive_timeout_s + LINGER_S))
-            own = self.transport.get_extra_info("socket")
-            own.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, timeout_ms)
+            connection: socket.socket = self.transport.get_extra_info("socket")
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, timeout_ms)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_timer()
@@ -65,7 +114,7 @@ class EndingConnection(HttpToolsProtocol):
             self._running.message_event.set()
         super().connection_lost(exc)
 
-    def _start_asgi_task(self, cycle: RequestResponseCycle, app) -> None:
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
         self._running = cycle
         super()._start_asgi_task(cycle, app)
 
@@ -73,13 +122,13 @@ class EndingConnection(HttpToolsProtocol):
         self._close()
 
     def shutdown(self) -> None:
-        if self._ended:  # refused already, and read from for a last while
+        if self._ended:  # it was refused, and its last bytes are being dropped
             return
         if self._waits_for_answer:
             self.cycle.keep_alive = False
         elif self._open and self._begun and self._in_head:
             self._refuse("shutting_down", STOPPING, linger=0)
-        elif self._open and self._begun:  # answered, and still sending: closed at once it could not read its answer
+        elif self._open and self._begun:  # answered but still sending: an immediate close would lose the answer
             self._end(MAX_LINGER_BYTES)
         else:
             self._close()
@@ -93,8 +142,8 @@ class EndingConnection(HttpToolsProtocol):
         if self._write_timer is not None:
             self._write_timer.cancel()
 
-    def eof_received(self) -> bool:
-        """A client that says it has finished still gets its answers, if it has sent its requests whole.
+    def eof_received(self) -> bool:  # type: ignore[override]  # uvicorn always closes; asyncio takes a bool as well
+        """Answers a client that has closed its sending half, if its requests have arrived whole.
 
         Returns:
             Whether the connection stays open.
@@ -117,23 +166,23 @@ class EndingConnection(HttpToolsProtocol):
         self._phase, self._timer = "", None
 
     def _refuse_size(self) -> None:
-        message = f"What is no body (headers, trailers, chunk sizes) exceeds {MAX_HEAD_BYTES:,} bytes. Send less."
+        message = f"Headers, trailers and chunk sizes together exceed {MAX_HEAD_BYTES:,} bytes. Send less of them."
         self._refuse("headers_too_large", message)
 
     def _refuse_malformed(self, reason: str) -> None:
         _malformed.add(reason)
-        self._refuse("malformed_request", f"The request is not HTTP/1.1 as we know it: {reason}.")
+        self._refuse("malformed_request", f"The request is not valid HTTP/1.1: {reason}.")
 
     def _refuse(self, code: str, message: str, *, linger: int = _MAX_REST_BYTES) -> None:
-        """Answers in the app's place, and ends the connection. Says nothing once another answer is on its way."""
-        own = None if self._in_head else self.cycle  # what the app has of this message
+        """Answers in the app's place, and ends the connection. Sends nothing where another answer has begun."""
+        own = None if self._in_head else self.cycle  # the app's part of this message
         if self._running is not None and self._running is not own and not self._running.response_complete:
             self._end_after_answers(own)
             return
         if own is None:
             self._metrics.count_request(path="other", method="other", status=STATUS[code])
         elif not own.response_complete:
-            own.scope[REFUSED] = STATUS[code]  # the app counts it
+            own.scope["state"][REFUSED] = STATUS[code]  # the middleware counts it
             own.disconnected = True
             own.message_event.set()
         if own is None or not own.response_started:
@@ -145,7 +194,7 @@ class EndingConnection(HttpToolsProtocol):
             self._end(0)
 
     def _end_after_answers(self, dropped: RequestResponseCycle | None = None) -> None:
-        """Reads no more; what was asked before is answered, and then the connection closes."""
+        """Stops reading. Earlier requests are answered, and then the connection closes."""
         self._stop_timer()
         self._ended = True
         if dropped is not None:
@@ -158,7 +207,7 @@ class EndingConnection(HttpToolsProtocol):
             self._end(0)
 
     def _end(self, linger: int) -> None:
-        """Closes; a client that is still sending is read from for a while, or it would not read our answer."""
+        """Closes. A client that still sends is read from for a while: otherwise it would not read our answer."""
         self._stop_timer()
         self._ended, self._late_bytes, self._linger_bytes = True, 0, linger
         if linger and not self._eof and not self.transport.is_closing():
@@ -169,11 +218,11 @@ class EndingConnection(HttpToolsProtocol):
             self._close()
 
     def _close_after_answer(self) -> None:
-        """The last answer is written; there may be more of a body, or of requests that are not answered."""
+        """Ends after the last answer; bytes of its body, or of requests without an answer, may still arrive."""
         self._end(MAX_LINGER_BYTES if self._open else _MAX_REST_BYTES if self._ended else 0)
 
     def _close(self) -> None:
-        """Closes when what was written has been read, or has not been for too long."""
+        """Closes once the client has read everything; resets the connection when that takes too long."""
         self._ended = True
         if self._close_timer is not None:
             self._close_timer.cancel()
@@ -181,6 +230,6 @@ class EndingConnection(HttpToolsProtocol):
         self.transport.close()
 
     def _reset(self) -> None:
-        """Ends at once; what was not read is forgotten, by the kernel too, which would keep it for minutes."""
+        """Ends at once. The kernel drops unread bytes too, which it would otherwise keep for minutes."""
         self.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
         self.transport.abort()

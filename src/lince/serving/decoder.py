@@ -1,10 +1,11 @@
-"""The process that decodes large and unusual pictures for the service: `python -m lince.serving.decoder BYTES`.
+"""The program that decodes large and unusual pictures for the service: `python -m lince.serving.decoder BYTES`.
 
-Reads requests from stdin and writes answers to stdout, one after the other, until stdin ends. A decoder cannot be
-stopped from outside while C code runs; a process can: each picture has so much CPU time, after which the kernel ends
-this process, and so much memory. It runs at a low priority, so that small pictures are answered meanwhile.
+`decoder_process.py` starts it and talks to it. It reads requests from stdin and writes answers to stdout, one after the
+other, until stdin ends.
 
-Imports Pillow and little else: 20 MB resident, started in 60 ms of CPU time.
+A decoder in C cannot be stopped from another thread, but a process can be ended. Each picture has a limit of CPU time,
+after which the kernel ends this process, and a limit of memory. The process has a low priority, so that small pictures
+are answered meanwhile. It imports Pillow and little else: 20 MB resident, started in 60 ms of CPU time.
 """
 
 import json
@@ -14,7 +15,7 @@ import struct
 import sys
 import time
 import warnings
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from lince.encoded_image import decoding
 from lince.encoded_image.image_spec import ImageLimits, ImageSpec
@@ -22,21 +23,26 @@ from lince.errors import ImageError
 from lince.system import memory
 
 REQUEST = struct.Struct("<II")
-"""Bytes of the options and of the encoded image, which follow; the options are the JSON of `decode_options`."""
+"""The head of a request: bytes of the options (JSON) and of the encoded image, which follow in this order.
 
-ANSWER = struct.Struct("<?dI")
-"""Whether there are pixels, seconds of CPU time, bytes of what follows: u8[H,W,3], or the JSON of a code and a message.
+The options are `spec` and `limits`, the fields of `ImageSpec` and of `ImageLimits`, and `cpu_s`.
 """
 
-_NICENESS = 10  # of 19: a tenth of the time that a process of ordinary priority gets, where both want the core
+ANSWER = struct.Struct("<?dI")
+"""The head of an answer: whether there are pixels, seconds of CPU time, and bytes of the content that follows.
+
+The content is u8[H,W,3], or the JSON of an error's code and message.
+"""
+
+_NICENESS = 10  # of 19: on a busy core, a tenth of the time that a process of ordinary priority gets
 
 
 def main() -> None:
     """Answers requests until stdin ends."""
     if os.name == "posix":
         os.nice(_NICENESS)
-        signal.signal(signal.SIGPROF, signal.SIG_DFL)  # whoever started the service may have had it ignored
-    warnings.filterwarnings("ignore", module="PIL")  # 100,000 lines about one picture's Exif, in the service's log
+        signal.signal(signal.SIGPROF, signal.SIG_DFL)  # a parent process may have set it to be ignored
+    warnings.filterwarnings("ignore", module="PIL")  # one picture's Exif can cause 100,000 lines in the service's log
     memory.return_freed()
     memory.limit_growth(int(sys.argv[1]))
     source, target = sys.stdin.buffer, sys.stdout.buffer
@@ -46,7 +52,7 @@ def main() -> None:
         _answer(target, source.read(image_bytes), options)
 
 
-def _answer(target: BinaryIO, data: bytes, options: dict) -> None:
+def _answer(target: BinaryIO, data: bytes, options: dict[str, Any]) -> None:
     start = time.process_time()
     _limit_cpu(options["cpu_s"])
     try:
@@ -60,7 +66,7 @@ def _answer(target: BinaryIO, data: bytes, options: dict) -> None:
 
 
 def _limit_cpu(seconds: float) -> None:
-    """The kernel ends this process by SIGPROF after so much CPU time; 0 for no limit. Windows has no such timer."""
+    """Has the kernel end this process by SIGPROF after some CPU time; 0 for no limit. Windows has no such timer."""
     if hasattr(signal, "setitimer"):
         signal.setitimer(signal.ITIMER_PROF, seconds)
 

@@ -1,4 +1,7 @@
-"""The service's side of the process that decodes large and unusual pictures: started at need, ended when stuck."""
+"""The service's side of the process that decodes large and unusual pictures. It starts when needed, ends when stuck.
+
+The process itself runs `decoder.py`.
+"""
 
 import json
 import logging
@@ -9,7 +12,7 @@ import sys
 import threading
 from contextlib import suppress
 from dataclasses import asdict
-from typing import Any
+from typing import IO, cast
 
 import numpy as np
 from jaxtyping import UInt8
@@ -19,9 +22,9 @@ from lince.errors import ImageError
 from lince.serving import decoder
 from lince.serving.errors import STOPPING, RequestError
 
-# For a machine without CPU timers, and for a process that waits for a core all this time.
+# For machines without CPU timers, and for a process that gets no core in all this time.
 _WALL_S = 30.0
-_SPARE_BYTES = 64 * 2**20  # beside the picture: its encoded bytes twice, strips on their way to RGB
+_SPARE_BYTES = 64 * 2**20  # besides the pixels: the encoded bytes twice, and strips that become RGB
 
 _log = logging.getLogger(__name__)
 
@@ -33,10 +36,10 @@ class DecoderProcess:
         self._shape = spec.shape
         self._options = {"spec": asdict(spec), "limits": asdict(limits)}
         self._memory_bytes = limits.max_decoder_bytes + _SPARE_BYTES
-        self._process: subprocess.Popen | None = None
+        self._process: subprocess.Popen[bytes] | None = None
         self._closed = False
         self._starting = threading.Lock()  # so that nothing starts after `close`
-        self._decoding = threading.Lock()  # so that `close` takes no pipe away that is being read
+        self._decoding = threading.Lock()  # so that `close` closes no pipe that is being read
 
     def decode(self, data: bytes, *, cpu_s: float) -> tuple[UInt8[np.ndarray, "h w 3"] | ImageError, float]:
         """Decodes one encoded image.
@@ -47,14 +50,14 @@ class DecoderProcess:
 
         Returns:
             The pixels as `lince.images.decode` gives them, or its error, or `decode_timeout`; and the seconds of CPU
-            time that it took.
+            time that were spent.
 
         Raises:
             RequestError: the service stops.
         """
         with self._decoding:
             process = self._running()
-            timer = threading.Timer(_WALL_S, process.terminate)  # by SIGTERM: SIGKILL is the system's, short of memory
+            timer = threading.Timer(_WALL_S, process.terminate)  # SIGKILL is the system's, when memory is short
             timer.start()
             try:
                 return self._exchange(process, data, cpu_s)
@@ -73,7 +76,7 @@ class DecoderProcess:
             with self._decoding:
                 _release(process)
 
-    def _running(self) -> subprocess.Popen:
+    def _running(self) -> subprocess.Popen[bytes]:
         with self._starting:
             if self._closed:
                 raise stopping()
@@ -86,26 +89,27 @@ class DecoderProcess:
             return self._process
 
     def _exchange(
-        self, process: subprocess.Popen, data: bytes, cpu_s: float
+        self, process: subprocess.Popen[bytes], data: bytes, cpu_s: float
     ) -> tuple[UInt8[np.ndarray, "h w 3"] | ImageError, float]:
         options = json.dumps(self._options | {"cpu_s": cpu_s}).encode()
-        process.stdin.write(decoder.REQUEST.pack(len(options), len(data)) + options)
-        process.stdin.write(data)
-        process.stdin.flush()
+        requests, _ = _pipes(process)
+        requests.write(decoder.REQUEST.pack(len(options), len(data)) + options)
+        requests.write(data)
+        requests.flush()
         whole, seconds, size = decoder.ANSWER.unpack(_read(process, decoder.ANSWER.size))
         content = _read(process, size)
         if whole:
             return np.frombuffer(content, np.uint8).reshape(self._shape), seconds
         return ImageError(*json.loads(content)), seconds
 
-    def _explain_end(self, process: subprocess.Popen, cpu_s: float) -> ImageError:
+    def _explain_end(self, process: subprocess.Popen[bytes], cpu_s: float) -> ImageError:
         code = _release(process)
         if self._closed:
             raise stopping()
         if os.name != "posix" or code in (-signal.SIGPROF, -signal.SIGTERM):
             return timeout(cpu_s)
         if code == -signal.SIGKILL:
-            message = "The system ended the decoder of this image, most likely for want of memory. Scale it down."
+            message = "The system ended the decoder of this image, most likely because memory ran out. Scale it down."
             return ImageError("image_too_large", message)
         _log.warning("A picture ended the decoder process with code %d.", code)
         return ImageError("corrupt_image", "The image is damaged: its decoder failed. Save it again.")
@@ -120,29 +124,40 @@ def timeout(cpu_s: float) -> ImageError:
 
 
 def stopping() -> RequestError:
-    """The error of a request that the end of the service leaves without an answer."""
+    """The error of a request that the service can no longer answer."""
     return RequestError("shutting_down", STOPPING)
 
 
-def _start(memory_bytes: int) -> subprocess.Popen:
-    # A process group of its own: Ctrl-C in the terminal reaches the service alone, which ends this process in time.
-    group = {"process_group": 0} if os.name == "posix" else {}
-    # -P: no module of the current folder is taken for one of ours.
+def _start(memory_bytes: int) -> subprocess.Popen[bytes]:
+    # A process group of its own: Ctrl-C in the terminal reaches only the service, which ends this process in time.
+    group = 0 if os.name == "posix" else None
+    # -P: a module in the current folder must not replace one of ours.
     command = [sys.executable, "-P", "-m", decoder.__name__, str(memory_bytes)]
-    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, **group)
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, process_group=group)
 
 
-def _release(process: subprocess.Popen) -> int:
-    """Waits for a process that ends, and closes its pipes; its exit code."""
+def _pipes(process: subprocess.Popen[bytes]) -> tuple[IO[bytes], IO[bytes]]:
+    """Its stdin and stdout, which `_start` has opened."""
+    return cast(IO[bytes], process.stdin), cast(IO[bytes], process.stdout)
+
+
+def _release(process: subprocess.Popen[bytes]) -> int:
+    """Waits for the end of a process, and closes its pipes.
+
+    Returns:
+        Its exit code.
+    """
     code = process.wait()
-    process.stdout.close()
-    with suppress(OSError):  # what was not read on the other side
-        process.stdin.close()
+    requests, answers = _pipes(process)
+    answers.close()
+    with suppress(OSError):  # bytes that the process has not read
+        requests.close()
     return code
 
 
-def _read(process: subprocess.Popen, size: int) -> bytes:
-    data: Any = process.stdout.read(size)
+def _read(process: subprocess.Popen[bytes], size: int) -> bytes:
+    _, answers = _pipes(process)
+    data = answers.read(size)
     if len(data) < size:
         raise EOFError
     return data

@@ -1,10 +1,12 @@
 """Every error that a request can end with, and its status: the server's one error table."""
 
 import logging
+from collections.abc import Callable, Coroutine
+from http import HTTPStatus
 from typing import Any
 
 import msgspec
-from fastapi import FastAPI, Request
+from fastapi import Request
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
@@ -46,10 +48,10 @@ STATUS = {
 }
 
 ANYWHERE = ("malformed_request", "unknown_host", "receive_timeout", "headers_too_large", "overloaded", "shutting_down")
-"""What a request can end with before it has come to its route."""
+"""Codes of errors that a request can end with before it reaches its route."""
 
 STOPPING = "The server is stopping. Try again in a second."
-RETRY_AFTER_S = 1  # a full line empties in a fraction of a second
+RETRY_AFTER_S = 1  # a full queue empties in a fraction of a second
 _BY_STATUS = {404: "not_found", 405: "method_not_allowed"}
 
 _log = logging.getLogger(__name__)
@@ -79,6 +81,28 @@ def error_body(code: str, message: str) -> bytes:
     return msgspec.json.encode(ErrorAnswer(Failure(code, message)))
 
 
+def error_bytes(code: str, message: str, *, close: bool, retry_after_s: int = RETRY_AFTER_S) -> bytes:
+    """A whole HTTP/1.1 answer but for its date: status, headers and the error.
+
+    Args:
+        code: a key of `STATUS`.
+        message: what was received, what was expected, how to repair it.
+        close: whether to announce that the connection closes.
+        retry_after_s: seconds for `Retry-After`, which answers of status 503 carry.
+    """
+    status = STATUS[code]
+    body = error_body(code, message)
+    lines = [
+        b"HTTP/1.1 %d %b\r\n" % (status, HTTPStatus(status).phrase.encode()),
+        b"content-type: application/json\r\nx-content-type-options: nosniff\r\n",
+        b"retry-after: %d\r\n" % retry_after_s if status == 503 else b"",
+        b"connection: close\r\n" if close else b"",
+        b"content-length: %d\r\n\r\n" % len(body),
+        body,
+    ]
+    return b"".join(lines)
+
+
 def openapi_responses(*codes: str) -> dict[int | str, dict[str, Any]]:
     """Errors of the table as OpenAPI describes them: each status with the codes that it can have.
 
@@ -95,34 +119,25 @@ def openapi_responses(*codes: str) -> dict[int | str, dict[str, Any]]:
     return found
 
 
-def install(app: FastAPI) -> None:
-    """Makes the app answer every exception in our shape."""
-    app.add_exception_handler(RequestError, _answer_request_error)
-    app.add_exception_handler(ImageError, _answer_image_error)
-    app.add_exception_handler(ClientDisconnect, _answer_disconnect)
-    app.add_exception_handler(HTTPException, _answer_http_error)
-    app.add_exception_handler(Exception, _answer_bug)
-
-
-def _answer_request_error(_: Request, error: RequestError) -> Response:
+async def _answer_request_error(_: Request, error: RequestError) -> Response:
     return error_response(error.code, str(error))
 
 
-def _answer_image_error(_: Request, error: ImageError) -> Response:
+async def _answer_image_error(_: Request, error: ImageError) -> Response:
     return error_response(error.code, str(error))
 
 
-def _answer_disconnect(_: Request, __: ClientDisconnect) -> Response:
+async def _answer_disconnect(_: Request, __: ClientDisconnect) -> Response:
     """Nobody is left to read it; the status is counted."""
     return error_response("incomplete_body", "The connection closed before the whole body had arrived.")
 
 
-def _answer_http_error(request: Request, error: HTTPException) -> Response:
+async def _answer_http_error(request: Request, error: HTTPException) -> Response:
     """404 and 405, which the router raises."""
     code = _BY_STATUS.get(error.status_code)
     if code is None:  # nothing of ours raises another one
         _log.error("Unexpected status %d", error.status_code, exc_info=error)
-        return _answer_bug(request, error)
+        return await _answer_bug(request, error)
     path = request.url.path[:200]
     message = {
         "not_found": f"There is nothing at {path!r}. Expected /, /predict, /model, /livez, /readyz, /metrics or /docs.",
@@ -131,6 +146,16 @@ def _answer_http_error(request: Request, error: HTTPException) -> Response:
     return error_response(code, message, headers=dict(error.headers or {}))
 
 
-def _answer_bug(request: Request, error: Exception) -> Response:
+async def _answer_bug(request: Request, error: Exception) -> Response:
     """Ours: logged with its traceback by the server, and nothing of it told."""
     return error_response("internal_error", "The server failed on this request. Its log says why.")
+
+
+HANDLERS: dict[int | type[Exception], Callable[[Request, Any], Coroutine[Any, Any, Response]]] = {
+    RequestError: _answer_request_error,
+    ImageError: _answer_image_error,
+    ClientDisconnect: _answer_disconnect,
+    HTTPException: _answer_http_error,
+    Exception: _answer_bug,
+}
+"""The app's exception handlers: every exception has an answer in our shape."""

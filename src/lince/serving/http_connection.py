@@ -1,66 +1,96 @@
-"""One HTTP connection: uvicorn's, with the bounds it lacks, and with refusals in our shape.
+"""One HTTP/1.1 connection: uvicorn's, with the bounds that it lacks, and with refusals in our shape.
 
-uvicorn reads headers and trailers without a limit of size or time (its parser keeps an endless one in memory), keeps
-silent connections open for ever, queues pipelined requests without end, reads the rest of a refused body however long,
-and drops the body of a request that offers another protocol. Here every state has a bound in bytes and in time:
+uvicorn reads headers and trailers without a limit of size or time; its parser keeps all of them in memory. It keeps
+silent connections open for ever, queues any number of pipelined requests, and reads a refused body to its end. It drops
+the body of a request that offers another protocol. Here every state has a bound in bytes and in time:
 
 | state | bytes | seconds | then |
 |---|---|---|---|
 | before and in the headers | 32 KiB, 100 headers | `receive_timeout_s` | 431, 408 |
-| in the body | `max_body_bytes`; others 32 KiB + as much, at a stretch 32 KiB | `receive_timeout_s` | 413, 431, 408 |
-| answered, body still coming | 64 MiB, after its body 32 KiB | 5 | closed |
+| in the body | `max_body_bytes`; others: 32 KiB + the body's, 32 KiB in a row | `receive_timeout_s` | 413, 431, 408 |
+| answered, body still arriving | 64 MiB, after the body 32 KiB | 5 | closed |
 | pipelined | 16 requests | reading stops | closed after the last answer |
 | the client does not read its answers | asyncio's buffer | `receive_timeout_s` | reset |
-| closing | 1 MiB more is dropped, of a body 64 | 5 | reset |
+| closing | 1 MiB more is dropped, 64 MiB of a body | 5 | reset |
 """
 
 import asyncio
 import random
 from asyncio.events import TimerHandle
 from collections.abc import Iterable
+from typing import cast
 
 import httptools
-from uvicorn._types import ASGI3Application, ASGIReceiveCallable, ASGISendCallable, HTTPScope
+from uvicorn._types import (
+    ASGI3Application,
+    ASGIReceiveCallable,
+    ASGISendCallable,
+    HTTPResponseBodyEvent,
+    HTTPResponseStartEvent,
+    HTTPScope,
+    Scope,
+)
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from lince.serving.connection_close import LINGER_S, MAX_HEAD_BYTES, EndingConnection
-from lince.serving.errors import RETRY_AFTER_S
-from lince.serving.flow_control import Paused
+from lince.serving.errors import RETRY_AFTER_S, STATUS, error_body, error_bytes
+from lince.serving.flow_control import PausedConnections
 from lince.serving.inference_queue import Inference
 from lince.serving.middleware import OVERLOADED
-from lince.serving.wire import Answered, error_bytes, error_messages
 
 _MAX_HEADERS = 100  # as Apache; each takes 200 bytes of Python objects, however short it is
-_MAX_ADDRESS_BYTES = 2**11  # 4 bytes of a query become 100 in Starlette's and take 1 µs
+_MAX_ADDRESS_BYTES = 2**11  # 4 bytes of a query become 100 in Starlette, and take 1 µs
 _MAX_PIPELINED = 16
-# As long as Retry-After says, and not the same for all who were turned away together. A client that ignores it would
-# otherwise have us answer 503 instead of 200: of 3,459 good answers in 4 s for 200 such clients, 642 were left for 400.
-# A connection that is turned away again is paused for twice as long, as its next Retry-After says.
+# After a 503 we read nothing for as long as Retry-After says, and up to this factor longer, so that the clients do not
+# all return at once. Some clients ignore Retry-After: 200 of them cut 3,459 good answers in 4 s to 642 for 400 others.
+# A connection that is refused again is paused for twice as long, as its next Retry-After says.
 _SPREAD = 1.2
 _LONGEST_PAUSE_S = 8
 _FRAMING = frozenset({b"content-length", b"transfer-encoding", b"connection"})
 
 _FULL = "As many requests are waiting as may. Try again in a second."
 _PAUSES_S = (RETRY_AFTER_S, 2, 4, _LONGEST_PAUSE_S)
-_TURN_AWAY_MESSAGES = {seconds: error_messages("overloaded", _FULL, retry_after_s=seconds) for seconds in _PAUSES_S}
 _TURN_AWAY = {
     (close, seconds): error_bytes("overloaded", _FULL, close=close, retry_after_s=seconds)
     for close in (False, True)
     for seconds in _PAUSES_S
 }
+_TURN_AWAY_BODY: HTTPResponseBodyEvent = {"type": "http.response.body", "body": error_body("overloaded", _FULL)}
+
+
+def _turn_away_start(retry_after_s: int) -> HTTPResponseStartEvent:
+    """The beginning of the same answer, as an ASGI app sends it."""
+    headers = [
+        (b"content-type", b"application/json"),
+        (b"x-content-type-options", b"nosniff"),
+        (b"retry-after", b"%d" % retry_after_s),
+        (b"content-length", b"%d" % len(_TURN_AWAY_BODY["body"])),
+    ]
+    return {"type": "http.response.start", "status": STATUS["overloaded"], "headers": headers}
 
 
 class _StopError(Exception):
-    """Ends the parser's work from within a callback, once the request has been dealt with."""
+    """Stops the parser from within a callback, after the request has been answered or dropped."""
+
+
+class _Answered(RequestResponseCycle):
+    """Takes the place of uvicorn's object for a request, when the request was answered without the app."""
+
+    def __init__(self, *, keep_alive: bool):
+        """Sets what is read of a complete request; the rest of uvicorn's attributes are never used."""
+        self.keep_alive = keep_alive
+        self.response_started = self.response_complete = True
+        self.disconnected = False
+        self.message_event = asyncio.Event()
 
 
 class BoundedConnection(EndingConnection):
     """HTTP/1.1 for one client. Settings, metrics and inference arrive through the app's lifespan state."""
 
-    def connection_made(self, transport: asyncio.Transport) -> None:
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
         self._inference: Inference = self.app_state["inference"]
-        self._paused: Paused = self.app_state["paused"]
+        self._paused: PausedConnections = self.app_state["paused"]
         self._pause_timer: TimerHandle | None = None
         self._pause_number = -1
         self._pause_s = RETRY_AFTER_S  # after the next refusal
@@ -95,14 +125,14 @@ class BoundedConnection(EndingConnection):
                 self._refuse_malformed(str(error))
             return
         if self._open:
-            # A message that began within this read, after another, is counted from the next one on.
+            # A message that began in the middle of this read is counted from the next read on.
             if not self._midway:
                 self._other_bytes += len(data) - (self._body_bytes - body_bytes)
                 self._since_body = 0 if self._body_bytes > body_bytes else self._since_body + len(data)
             self._check_bounds(len(data))
 
     def _feed(self, data: bytes) -> None:
-        rest = data
+        rest: bytes | memoryview = data
         while True:
             try:
                 self.parser.feed_data(rest)
@@ -112,9 +142,9 @@ class BoundedConnection(EndingConnection):
                 self._decline_offer()
 
     def _decline_offer(self) -> None:
-        """Goes on with HTTP/1.1 (RFC 9110, section 7.8): the parser, which would not, gets a successor.
+        """Ignores an offer of another protocol, and goes on with HTTP/1.1 (RFC 9110, section 7.8).
 
-        The successor is told how the body is framed, and nothing of the offer.
+        The parser cannot do that, so a new one takes its place. It is told how the body is framed.
         """
         self.parser = httptools.HttpRequestParser(self)
         self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
@@ -125,9 +155,9 @@ class BoundedConnection(EndingConnection):
         self._declining = False
 
     def _check_bounds(self, count: int) -> None:
-        # As many bytes as the body's may be none: a chunk of five has five of framing. Whoever sends chunks of one is
-        # refused after 16,000 of them: they cost ten times as much per byte as chunks of sixteen.
-        # One value, of a trailer or an extension, is joined by the parser at each read: it must stay short.
+        # Framing may take as many bytes as the body: a chunk of five bytes has five of framing. A client that sends
+        # chunks of one byte is refused after 16,000 of them: a byte costs ten times as much as in chunks of sixteen.
+        # The parser joins the value of a trailer or an extension at each read, so it must stay short.
         if self._since_body > MAX_HEAD_BYTES or self._other_bytes > MAX_HEAD_BYTES + self._body_bytes:
             self._refuse_size()
         elif not self._in_head and self.cycle.response_complete:
@@ -144,7 +174,7 @@ class BoundedConnection(EndingConnection):
     def on_message_begin(self) -> None:
         if self._declining:
             return
-        if self._ended:  # within this very read
+        if self._ended:  # during this read
             raise _StopError
         if not self._open:
             self._midway = True
@@ -165,7 +195,7 @@ class BoundedConnection(EndingConnection):
                 raise _StopError
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Trailers come here too, and are dropped: they would pass for headers."""
+        """Drops trailers, which the parser reports here too: uvicorn would take them for headers."""
         if self._in_head:
             self._head_bytes += len(name) + len(value) + 4
             super().on_header(name, value)
@@ -190,7 +220,7 @@ class BoundedConnection(EndingConnection):
             self._turn_away()
         else:
             super().on_headers_complete()
-            self.cycle.transport = self._cycle_transport
+            self.cycle.transport = self._answer_transport
             if self.pipeline:
                 self.flow.hold("pipeline")
         self._in_head = False
@@ -200,53 +230,54 @@ class BoundedConnection(EndingConnection):
         super().on_body(body)
 
     def on_message_complete(self) -> None:
-        if self.parser.should_upgrade():  # says the parser, and the body follows: see `_decline_offer`
+        if self.parser.should_upgrade():  # the parser ends here, but the body follows: see `_decline_offer`
             return
         self._open, self._in_head = False, True
         self._stop_timer()
         super().on_message_complete()
-        if self.cycle.response_complete:  # uvicorn waited for the next request already, until this body came instead
+        if self.cycle.response_complete:  # it was answered before its body had arrived
             self._rest()
 
-    # Turning away, when the line is full
+    # Refusing at once, while the queue is full
 
     def _may_turn_away(self) -> bool:
-        """Whether this is a request for an answer, and the only one of its connection."""
+        """Whether this is a request for predictions, and the only one of its connection."""
         if self.parser.get_method() != b"POST" or self.url.partition(b"?")[0] != b"/predict":
             return False
         is_only = self.cycle is None or self.cycle.response_complete
         return is_only and not self._is_of_allowed_page(self.headers)
 
     def _turn_away(self) -> None:
-        """503 at once, without the app: 0.02 ms instead of 0.5. The body is dropped as it arrives."""
+        """Answers 503 without the app: 0.02 ms instead of 0.5. The body is dropped as it arrives."""
         keep_alive = self.parser.get_http_version() != "1.0" and self.parser.should_keep_alive()
-        self.cycle = Answered(keep_alive=keep_alive)
+        self.cycle = _Answered(keep_alive=keep_alive)
         self.transport.write(_TURN_AWAY[not keep_alive, self._pause_s])
         self._metrics.count_request(path="/predict", method="POST", status=503)
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
-        is_question = (cycle.scope["path"], cycle.scope["method"]) == ("/predict", "POST")
-        super()._start_asgi_task(cycle, self._admit if is_question else app)
+        asks = (cycle.scope["path"], cycle.scope["method"]) == ("/predict", "POST")
+        super()._start_asgi_task(cycle, self._admit if asks else app)
 
-    async def _admit(self, scope: HTTPScope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
-        """Asks again: of hundreds that are read in one turn of the event loop, each saw room before any had gone in."""
-        if self._inference.full and not self._is_of_allowed_page(scope["headers"]):
-            scope[OVERLOADED] = True
+    async def _admit(self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+        """Checks again: requests that arrived in the same turn of the event loop all saw room in the queue."""
+        request = cast(HTTPScope, scope)
+        if self._inference.full and not self._is_of_allowed_page(request["headers"]):
+            request["state"][OVERLOADED] = True
             self._metrics.count_request(path="/predict", method="POST", status=503)
-            for message in _TURN_AWAY_MESSAGES[self._pause_s]:
-                await send(dict(message))
+            await send(_turn_away_start(self._pause_s))
+            await send(_TURN_AWAY_BODY.copy())
         else:
             await self.app(scope, receive, send)
 
     def _is_of_allowed_page(self, headers: Iterable[tuple[bytes, bytes]]) -> bool:
-        """Whether a page may read the answer, which takes headers that `middleware.py` writes."""
+        """Whether a page of an allowed site asks. It reads the answer by headers that `middleware.py` writes."""
         return bool(self._settings.allowed_origins) and any(name == b"origin" for name, _ in headers)
 
     def _rest(self) -> None:
-        """A message is complete and answered. Whoever was turned away is not read from until it may come back."""
+        """Waits for the next request. A client that got 503 is not read from until it may come back."""
         if not self.cycle.keep_alive:
             self._close()
-        elif isinstance(self.cycle, Answered) or OVERLOADED in self.cycle.scope:
+        elif isinstance(self.cycle, _Answered) or OVERLOADED in self.cycle.scope["state"]:
             self._unset_keepalive_if_required()
             self.flow.hold("pause")
             pause_s = random.uniform(self._pause_s, self._pause_s * _SPREAD)
@@ -267,7 +298,7 @@ class BoundedConnection(EndingConnection):
         self._unset_keepalive_if_required()
         self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
 
-    # What uvicorn does about answers
+    # The end of an answer
 
     def on_response_complete(self) -> None:
         if self._close_timer is not None:
@@ -278,13 +309,13 @@ class BoundedConnection(EndingConnection):
         if self._open:
             self._unset_keepalive_if_required()
             self._watch()
-        elif self.cycle.response_complete and OVERLOADED in self.cycle.scope:
+        elif self.cycle.response_complete and OVERLOADED in self.cycle.scope["state"]:
             self._rest()
 
     # Time
 
     def _watch(self) -> None:
-        """Sees to it that the timer is the one of the state that the message is in."""
+        """Starts the timer of the state that the message is in, unless it runs already."""
         if self.flow.held:
             self._stop_timer()
         if self._ended or self.flow.held or self.transport.is_closing():

@@ -1,15 +1,15 @@
-"""Bytes of images to answers behind a bounded line, in two lanes, so that the event loop never waits.
+"""A bounded queue in front of the model, from encoded images to answers. The event loop never waits for it.
 
-Small ordinary pictures are decoded in a few threads. Large and unusual ones, and forms of many, are decoded in a
-process of their own, one picture at a time, under a limit of CPU time and memory (`decoder_process.py`).
+A few threads decode small ordinary pictures. Large and unusual pictures, and forms of many, are decoded in a separate
+process, one picture at a time, with a limit of CPU time and memory (`decoder_process.py`).
 """
 
 import asyncio
 import itertools
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
-from typing import Any
+from typing import Any, TypeVar, TypeVarTuple
 
 import numpy as np
 
@@ -30,13 +30,17 @@ Answer = dict[str, Any] | ErrorAnswer
 
 Decoded = np.ndarray | ImageError
 
-# What all images of a request in the lane of threads may be together, in pixels of a PNG: 10 ms of decoding.
+_Result = TypeVar("_Result")
+_Arguments = TypeVarTuple("_Arguments")
+
+# All images of a request that threads decode have at most so many pixels, counted as pixels of a PNG: 10 ms.
 _SMALL_PIXELS = 500_000
-_WEIGHTS = {"JPEG": 0.25, "WEBP": 2}  # of a pixel: a JPEG is scaled down while it is decoded; WebP also holds the lock
-_SMALL_BYTES = 2 * 2**20  # encoded: empty blocks of deflate take 0.07 µs a byte, whatever the pixels
+# The cost of a pixel. A JPEG is scaled down while it is decoded; WebP holds Python's lock as well.
+_WEIGHTS = {"JPEG": 0.25, "WEBP": 2}
+_SMALL_BYTES = 2 * 2**20  # encoded: empty blocks of deflate take 0.07 µs a byte, whatever the number of pixels
 _SCANS_PER_WEIGHT = 5  # scans of a JPEG that cost as much as decoding a PNG of its size
-_MAX_LARGE = 16  # requests that wait for the process: some 5 s of 25-megapixel pictures
-_FORM_IMAGES = 2  # a form may take as much CPU time as so many images
+_MAX_LARGE = 16  # requests that wait for the process: about 5 s of 25-megapixel pictures
+_FORM_IMAGES = 2  # a form may take as much CPU time as this number of images
 
 
 class Inference:
@@ -48,7 +52,7 @@ class Inference:
         self._limits = settings.image_limits
         self._decode_cpu_s = settings.decode_cpu_s
         self._max_waiting = settings.max_waiting
-        self._waiting: dict[object, float] = {}  # since when, the oldest request first
+        self._waiting: dict[object, float] = {}  # when each request came, the oldest first
         self._large = 0
         self._closed = False
         self._last_answer_s = time.monotonic()
@@ -57,7 +61,7 @@ class Inference:
         self._decoder_thread = ThreadPoolExecutor(1, thread_name_prefix="decoder")
 
     def close(self) -> None:
-        """Drops the requests that wait; ends within some 100 ms, whatever is being decoded."""
+        """Drops the waiting requests. Takes about 100 ms at most, whatever is being decoded."""
         self._closed = True
         self._decoder.close()
         self._decoder_thread.shutdown(cancel_futures=True)
@@ -65,7 +69,7 @@ class Inference:
 
     @property
     def full(self) -> bool:
-        """Whether as many requests wait as may."""
+        """Whether as many requests wait as are allowed."""
         return len(self._waiting) >= self._max_waiting
 
     @property
@@ -75,7 +79,7 @@ class Inference:
         return 0.0 if oldest_s is None else time.monotonic() - max(oldest_s, self._last_answer_s)
 
     def check_room(self) -> None:
-        """Raises: RequestError: when the line is full."""
+        """Raises: RequestError: when the queue is full."""
         if self.full:
             raise RequestError(
                 "overloaded", f"{len(self._waiting)} requests are waiting already. Try again in a second."
@@ -94,7 +98,7 @@ class Inference:
 
         Raises:
             ImageError: when none of the images can be read; the first one's.
-            RequestError: when the line is full, or the service stops.
+            RequestError: when the queue is full, or the service stops.
         """
         self.check_room()
         place = object()
@@ -105,9 +109,9 @@ class Inference:
             if found is None:
                 decoded = await self._decode_large(encoded)
                 found = await self._run(self._threads, self._answer, decoded, top, logits)
-        except RequestError:  # a refusal is no answer
+        except RequestError:  # a refusal does not count as an answer
             raise
-        except Exception:  # an error is an answer, too; a cancellation, which is no Exception, is none
+        except Exception:  # an error counts as an answer; a cancellation, which is not an Exception, does not
             self._last_answer_s = time.monotonic()
             raise
         finally:
@@ -115,16 +119,19 @@ class Inference:
         self._last_answer_s = time.monotonic()
         return found
 
-    async def _run(self, executor: Executor, function: Any, *arguments: Any) -> Any:
+    async def _run(
+        self, executor: Executor, function: Callable[[*_Arguments], _Result], *arguments: *_Arguments
+    ) -> _Result:
         try:
             return await asyncio.get_running_loop().run_in_executor(executor, function, *arguments)
-        except (asyncio.CancelledError, RuntimeError):  # dropped from the line, or too late for it
-            if self._closed and not asyncio.current_task().cancelling():
+        except (asyncio.CancelledError, RuntimeError):  # `close` dropped it, or had shut the executor down already
+            task = asyncio.current_task()
+            if self._closed and not (task is not None and task.cancelling()):
                 raise decoder_process.stopping() from None
             raise
 
     def _answer_small(self, encoded: Sequence[bytes], top: int, logits: bool) -> list[Answer] | None:
-        """The answers, or None when the request belongs to the other lane."""
+        """The answers, or None when the images must be decoded in the process."""
         if sum(map(len, encoded)) > _SMALL_BYTES:
             return None
         structures = [_inspect(data) for data in encoded]
@@ -141,7 +148,7 @@ class Inference:
             return error
 
     async def _decode_large(self, encoded: Sequence[bytes]) -> list[Decoded]:
-        """One picture after the other; those of several requests take turns."""
+        """Decodes one picture after the other, in turn with those of other requests."""
         if self._large >= _MAX_LARGE:
             message = f"{self._large} requests with large pictures are waiting already. Try again in a second."
             raise RequestError("overloaded", message)
@@ -158,7 +165,7 @@ class Inference:
             self._large -= 1
 
     def _decode_in_process(self, data: bytes, cpu_s: float) -> tuple[Decoded, float]:
-        if cpu_s <= 0:  # the images before this one took it all
+        if cpu_s <= 0:  # the images before this one used all of it
             return decoder_process.timeout(self._decode_cpu_s * _FORM_IMAGES), 0.0
         return self._decoder.decode(data, cpu_s=cpu_s)
 
@@ -186,7 +193,7 @@ def _inspect(data: bytes) -> Structure | ImageError:
 
 
 def _are_small(structures: Sequence[Structure | ImageError]) -> bool:
-    """Whether decoding them all is so little work that a thread may do it, which nothing can stop."""
+    """Whether decoding all of them is little enough work for a thread, which cannot be stopped."""
     pixels = 0.0
     for found in structures:
         if isinstance(found, ImageError):

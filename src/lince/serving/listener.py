@@ -1,4 +1,4 @@
-"""The socket that a service listens on, and how it is given up without breaking a connection."""
+"""The socket on which the service listens, and how it is closed without breaking a connection."""
 
 import asyncio
 import ctypes
@@ -10,16 +10,16 @@ import time
 from contextlib import suppress
 
 from lince.errors import ServiceError
-from lince.serving.errors import STOPPING
+from lince.serving.errors import STOPPING, error_bytes
 from lince.serving.settings import ServeSettings
-from lince.serving.wire import error_bytes
 
-BACKLOG = 1024  # connections the kernel holds for us; it caps them at its own limit (4096 on Linux today)
+BACKLOG = 1024  # connections that wait in the kernel, which has its own limit as well (4096 on Linux today)
 _POLL_S = 0.01
-_TURN_AWAY_S = 0.3  # of the two seconds that a stop has after `shutdown_s`
+_TURN_AWAY_S = 0.3  # part of the two seconds that a stop has after `shutdown_s`
 
-# Of Linux: asm-generic/socket.h, and a program of linux/filter.h (code, jump if true, jump if false, value) that sees a
-# segment from its TCP header on. It drops what has SYN set and ACK not, which is a new connection, and nothing else.
+# From Linux: a constant of asm-generic/socket.h, and a program as in linux/filter.h (code, jump if true, jump if false,
+# value). The program sees each segment from its TCP header on. It drops those with SYN and without ACK, which open a
+# new connection, and passes all others.
 _SO_ATTACH_FILTER = 26
 _LOAD_BYTE, _AND, _JUMP_IF_EQUAL, _RETURN = 0x30, 0x54, 0x15, 0x06
 _FLAGS_AT, _SYN, _ACK = 13, 0x02, 0x10
@@ -33,7 +33,7 @@ _DROP_NEW = (
 
 
 def listen(settings: ServeSettings) -> socket.socket:
-    """A socket on the address; whoever connects before the model is ready waits for it.
+    """Opens a socket on the address. Clients that connect before the model is ready wait for it.
 
     Raises:
         ServiceError: the address cannot be listened on.
@@ -41,7 +41,7 @@ def listen(settings: ServeSettings) -> socket.socket:
     try:
         [family, _, _, _, address], *_ = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)
         return socket.create_server(address[:2], family=family, backlog=BACKLOG)
-    except UnicodeError as error:  # a host that no name service takes
+    except UnicodeError as error:  # the host cannot be encoded for a name service
         raise ServiceError(
             f"Setting 'host' received {settings.host!r}. Expected an address or a name of this machine."
         ) from error
@@ -53,35 +53,35 @@ def listen(settings: ServeSettings) -> socket.socket:
 
 
 def address(listener: socket.socket) -> str:
-    """Where it listens, as the address of a web page."""
+    """The URL of the service on this socket."""
     host, port = listener.getsockname()[:2]
     return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 def refuse_new(listener: socket.socket) -> None:
-    """Lets nobody else connect, in any process that shares the socket, while those who wait can still be accepted.
+    """Refuses new connections, for all processes that share the socket. Waiting ones can still be accepted.
 
-    The kernel resets whoever waits when a listening socket is closed or shut down. Elsewhere than on Linux, who
-    connects between the last `accept` and the close is reset.
+    The kernel resets waiting connections when a listening socket is closed or shut down. On systems other than Linux,
+    connections made between the last `accept` and the close are reset.
     """
     if sys.platform != "linux":
         return
-    program = ctypes.create_string_buffer(b"".join(struct.pack("=HBBI", *one) for one in _DROP_NEW))
+    program = ctypes.create_string_buffer(b"".join(struct.pack("=HBBI", *instruction) for instruction in _DROP_NEW))
     with suppress(OSError):
         descriptor = struct.pack("@HP", len(_DROP_NEW), ctypes.addressof(program))
         listener.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, descriptor)
 
 
-async def until_nobody_waits(listener: socket.socket, *, timeout_s: float) -> None:
-    """Waits until the event loop, or another process, has accepted everybody."""
+async def drain(listener: socket.socket, *, timeout_s: float) -> None:
+    """Waits until the event loop, or another process, has accepted all waiting connections."""
     loop = asyncio.get_running_loop()
     end = loop.time() + timeout_s
-    while _somebody_waits(listener) and loop.time() < end:
+    while _has_waiting(listener) and loop.time() < end:
         await asyncio.sleep(_POLL_S)
 
 
 def turn_away(listener: socket.socket) -> None:
-    """Answers 503 to whoever still waits, when no worker lives to do so."""
+    """Answers 503 to all waiting connections; called when no worker is left to accept them."""
     refuse_new(listener)
     answer = error_bytes("shutting_down", STOPPING, close=True)
     waiting = _waiting(listener)
@@ -96,14 +96,15 @@ def turn_away(listener: socket.socket) -> None:
 
 
 def _read_to_the_end(connections: list[socket.socket], end: float) -> None:
-    """What is left unread when a connection is closed would reset it, and take the answer away."""
+    """Reads what the clients still send: unread bytes would reset a connection at its close, and lose the answer."""
+    by_descriptor = {connection.fileno(): connection for connection in connections}
     with selectors.DefaultSelector() as selector:
         for connection in connections:
             selector.register(connection, selectors.EVENT_READ)
         while selector.get_map() and (left_s := end - time.monotonic()) > 0:
             for key, _ in selector.select(left_s):
                 with suppress(OSError):
-                    if key.fileobj.recv(2**16):
+                    if by_descriptor[key.fd].recv(2**16):
                         continue
                 selector.unregister(key.fileobj)
 
@@ -117,7 +118,7 @@ def _waiting(listener: socket.socket) -> list[socket.socket]:
     return found
 
 
-def _somebody_waits(listener: socket.socket) -> bool:
+def _has_waiting(listener: socket.socket) -> bool:
     with selectors.DefaultSelector() as selector:
         selector.register(listener, selectors.EVENT_READ)
         return bool(selector.select(0))

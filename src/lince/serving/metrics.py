@@ -1,7 +1,7 @@
-"""What Prometheus reads at `/metrics`: every request with its status, and how long it took.
+"""The numbers that Prometheus reads at `/metrics`: requests with their status, how long they took, images, errors.
 
-One registry an app. With several workers each writes its numbers to files in `PROMETHEUS_MULTIPROC_DIR` (set by
-`server.py`), and whichever worker is asked answers for all.
+Each app has one registry. Several workers write their numbers to files in `PROMETHEUS_MULTIPROC_DIR`, which `server.py`
+sets, and any of them answers for all.
 """
 
 import os
@@ -33,8 +33,8 @@ _IMAGES = (1, 2, 4, 8, 16, 32)
 def share(*, slot: int) -> None:
     """Makes this process count in the shared folder, in the files of its slot among the workers.
 
-    The library names files after process ids, so that each worker that was replaced would leave some behind for good.
-    By slot there are as many as workers, and a new worker counts on from where the last one ended.
+    The library names the files by process id, so every worker that is replaced would leave files behind. By slot there
+    are as many sets of files as workers, and a new worker continues the counts of the one that it replaces.
     """
     os.makedirs(os.environ[FOLDER_VARIABLE], exist_ok=True)
     values.ValueClass = MultiProcessValue(lambda: slot)
@@ -43,7 +43,7 @@ def share(*, slot: int) -> None:
 class Metrics:
     """The service's numbers."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._registry = CollectorRegistry()
         self._requests = Counter(
             "lince_requests", "Requests answered.", ("path", "method", "status"), registry=self._registry
@@ -70,16 +70,16 @@ class Metrics:
             PlatformCollector(registry=self._registry)
 
     def _open_files(self) -> None:
-        """Opens one file for each kind now: a folder that is gone later fails no request."""
+        """Opens the files of all kinds now, so that no request fails when the folder is deleted later."""
         for code in get_args(ImageErrorCode):
             self._failures.labels(code)
 
     def name_model(self, name: str, version: str) -> None:
-        """Says what is served."""
+        """Sets the name and the version of the model that is served."""
         self._model.labels(name, version).set(1)
 
     def count_request(self, *, path: str, method: str, status: int, seconds: float | None = None) -> None:
-        """Counts one answer; `path` and `method` come from a fixed set, or a client could fill the memory with them."""
+        """Counts one answer. `path` and `method` are of a fixed set: otherwise clients could fill the memory."""
         self._requests.labels(path, method, status).inc()
         if seconds is not None:
             self._seconds.labels(path).observe(seconds)
@@ -107,7 +107,7 @@ class Metrics:
             raise RequestError(
                 "metrics_unavailable",
                 f"The folder {folder!r}, in which the workers count, cannot be read ({type(error).__name__}). "
-                "Requests are answered all the same; whoever runs this server can restart it to count anew.",
+                "Requests are still answered. Restart the server to count from zero.",
             ) from error
 
 

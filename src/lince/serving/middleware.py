@@ -1,4 +1,4 @@
-"""What every request passes on its way in and out: hosts and origins, HEAD, headers for browsers, the counting."""
+"""ASGI middleware around the whole app: allowed hosts and origins, HEAD, headers for browsers, counting."""
 
 import asyncio
 import time
@@ -17,12 +17,12 @@ _RANGES = frozenset({b"range", b"if-range"})
 _READING = frozenset({"GET", "HEAD"})
 
 REFUSED = "lince.refused"
-"""Key of a scope: the status with which `http_connection.py` has answered in the app's place."""
+"""Key of a scope's `state`: the status with which `http_connection.py` has answered in the app's place."""
 OVERLOADED = "lince.overloaded"
-"""Key of a scope, set when /predict has answered 503, for `http_connection.py`."""
+"""Key of a scope's `state`, set when /predict has answered 503, for `http_connection.py`."""
 
 _ALWAYS = [(b"x-content-type-options", b"nosniff")]
-# The page loads its own files only, shows pictures that the visitor chose (blob:) and cannot be framed.
+# The page loads only its own files, shows pictures that the visitor chose (blob:) and cannot be framed.
 _DOCUMENT = [
     (
         b"content-security-policy",
@@ -52,6 +52,7 @@ class Gate:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        scope.setdefault("state", {})  # optional in ASGI; uvicorn provides it
         start, status = time.perf_counter(), 0
         is_head = scope["method"] == "HEAD"
         extra = self._cross_origin_headers(scope)
@@ -60,7 +61,11 @@ class Gate:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*_told(status, message["headers"]), *_extra_headers(message["headers"]), *extra]
+                message["headers"] = [
+                    *_with_head_allowed(status, message["headers"]),
+                    *_extra_headers(message["headers"]),
+                    *extra,
+                ]
             elif is_head:
                 message = {**message, "body": b""}
             await send(message)
@@ -69,9 +74,9 @@ class Gate:
             # The page's files are small: ranges of them are not served (RFC 9110, section 14.2).
             scope["headers"] = [header for header in scope["headers"] if header[0] not in _RANGES]
             app = self._refusal(scope) or self._app
-            # HEAD is answered as GET is, whoever answers; the body stays behind.
+            # HEAD is answered as GET is, without the body.
             await app({**scope, "method": "GET"} if is_head else scope, receive, send_with_headers)
-        except asyncio.CancelledError:  # by uvicorn, when a stop has waited long enough
+        except asyncio.CancelledError:  # by uvicorn, at the end of a stop's grace period
             if not status:
                 message = "The server stops, and this request took too long. Try again in a second."
                 await error_response("shutting_down", message)(scope, receive, send_with_headers)
@@ -81,23 +86,23 @@ class Gate:
     def _count(self, scope: Scope, status: int, seconds: float) -> None:
         route = _route(scope["path"])
         if status == 503 and route == "/predict":
-            scope[OVERLOADED] = True
+            scope["state"][OVERLOADED] = True
         method = scope["method"] if scope["method"] in _METHODS else "other"
-        status = scope.get(REFUSED, status)
+        status = scope["state"].get(REFUSED, status)
         self._metrics.count_request(path=route, method=method, status=status, seconds=seconds)
 
     def _refusal(self, scope: Scope) -> ASGIApp | None:
         return self._refuse_host(scope) or self._answer_other_site(scope)
 
     def _refuse_host(self, scope: Scope) -> ASGIApp | None:
-        """Against DNS rebinding: a web site that gives its name our loopback address could read what we answer."""
+        """Refuses unknown hosts, against DNS rebinding: a site whose name has our address could read answers."""
         if self._hosts is None:
             return None
         received = _header(scope, b"host")
         name, _, port = received.lower().rpartition(":")
         if not port.isdecimal():
             name = received.lower()
-        if not received or name in self._hosts:  # every browser sends one; without it there is no browser to protect
+        if not received or name in self._hosts:  # every browser sends the header; other clients need no protection
             return None
         message = f"Received Host {received[:100]!r}. Expected one of {', '.join(sorted(self._hosts))}; "
         return error_response(
@@ -105,10 +110,10 @@ class Gate:
         )
 
     def _answer_other_site(self, scope: Scope) -> ASGIApp | None:
-        """Any page of the web can make its visitor's browser post pictures here, and keep this machine busy.
+        """Refuses requests of other sites' pages, which could make visitors' browsers keep this machine busy.
 
-        Browsers say `cross-site` of that; other clients say nothing. `same-site` passes: it is another port of this
-        machine, or another name of the same owner, and either could ask without a browser.
+        Browsers mark such requests as `cross-site`; other clients send no mark. `same-site` passes: it is another port
+        of this machine, or another name of the same owner, and either could send requests without a browser.
         """
         if scope["method"] in _READING:
             return None
@@ -121,7 +126,7 @@ class Gate:
         return error_response("cross_site", message + "whoever runs this server can add it in LINCE_ALLOWED_ORIGINS.")
 
     def _cross_origin_headers(self, scope: Scope) -> list[tuple[bytes, bytes]]:
-        """What a browser needs to let a page of an allowed origin read the answer."""
+        """Headers by which a browser lets a page of an allowed origin read the answer."""
         if not self._settings.allowed_origins:
             return []
         origin = _header(scope, b"origin")
@@ -133,8 +138,8 @@ def _header(scope: Scope, name: bytes) -> str:
     return next((value for key, value in scope["headers"] if key == name), b"").decode("latin-1")
 
 
-def _told(status: int, headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
-    """Headers of an answer; where GET is allowed, HEAD is."""
+def _with_head_allowed(status: int, headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    """The headers of an answer. A 405 that allows GET allows HEAD as well."""
     if status != 405:
         return headers
     return [(name, b"GET, HEAD" if (name, value) == (b"allow", b"GET") else value) for name, value in headers]

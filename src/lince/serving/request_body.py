@@ -1,7 +1,7 @@
-"""From a request's body to the bytes of its images, within limits, in memory, before anything is decoded.
+"""Reads the encoded images of a request's body, within limits and in memory. Nothing is decoded here.
 
-Bytes are counted as they arrive: a Content-Length may lie or be absent. Forms are parsed on the way in, so that the
-33rd part or a wrong field ends the request there; nothing is written to disk.
+Bytes are counted as they arrive, because Content-Length may be wrong or absent. Forms are parsed while they arrive, so
+that one part too many or a wrong field ends the request at once. Nothing is written to disk.
 """
 
 import asyncio
@@ -18,13 +18,13 @@ from lince.serving.settings import ServeSettings
 
 FIELD = "file"
 _FORM = "multipart/form-data"
-# A part has a disposition, a type and perhaps a length. A file name of 255 letters has 2.3 kB when it is escaped.
+# A part has a disposition, a type and perhaps a length. A file name of 255 letters takes 2.3 kB when it is escaped.
 _MAX_PART_HEADERS = 8
-_MAX_BOUNDARY_BYTES = 200  # RFC 2046 allows 70; a compiled pattern of each is kept for a while
+_MAX_BOUNDARY_BYTES = 200  # RFC 2046 allows 70; `re` caches a compiled pattern of each
 _MAX_PART_HEADER_BYTES = 8 * 2**10
-# Each takes 1.5 µs to parse: 64 KiB of semicolons 97 ms, the headers of a form of 32 parts 3 s.
+# A parameter takes 1.5 µs to parse: 64 KiB of semicolons would take 97 ms, the headers of 32 parts 3 s.
 _MAX_PARAMETERS = 100
-# What may stand before the first boundary (RFC 2046, section 5.1.1): a note to people whose program reads no forms.
+# Text before the first boundary, for readers whose program knows no forms (RFC 2046, section 5.1.1).
 _MAX_PREAMBLE_BYTES = 8 * 2**10
 _HOW = (
     f"Expected the bytes of one image as 'image/*' or 'application/octet-stream', or '{_FORM}' with parts named "
@@ -33,7 +33,7 @@ _HOW = (
 
 
 class Buffer:
-    """Counts the bytes of all bodies held at a time. Lives on the event loop: needs no lock."""
+    """Counts the bytes of all bodies held at a time. It is used on the event loop only, and needs no lock."""
 
     def __init__(self, limit_bytes: int):
         self._limit_bytes = limit_bytes
@@ -41,7 +41,7 @@ class Buffer:
 
     @contextmanager
     def share(self) -> Iterator["Share"]:
-        """One request's share, given back in the end."""
+        """One request's share, which is released at the end."""
         share = Share(self)
         try:
             yield share
@@ -51,13 +51,13 @@ class Buffer:
     def take(self, count: int) -> None:
         """Raises: RequestError: when the bodies together would exceed the limit."""
         if self._used_bytes + count > self._limit_bytes:
-            message = "The server holds as many bytes of requests as it may. Try again in a second."
+            message = "The server already holds as many bytes of requests as it may. Try again in a second."
             raise RequestError("overloaded", message)
         self._used_bytes += count
 
 
 class Share:
-    """What one request holds of the buffer."""
+    """The bytes of the buffer that one request holds."""
 
     def __init__(self, buffer: Buffer):
         self._buffer = buffer
@@ -74,7 +74,7 @@ async def read_images(request: Request, settings: ServeSettings, share: Share) -
     Args:
         request: its body not yet read.
         settings: bounds on bytes, parts and time.
-        share: told of every chunk that is kept.
+        share: counts the chunks that are kept.
 
     Returns:
         One bytes object an image, in order; at least one.
@@ -119,7 +119,7 @@ def _boundary(request: Request) -> bytes | None:
 
 
 def _check_length(request: Request, limit_bytes: int) -> None:
-    """Refuses before a byte is read what says of itself that it is too large."""
+    """Refuses a body whose Content-Length is too large, before a byte of it is read."""
     declared = request.headers.get("content-length", "")
     if declared.isdecimal() and int(declared) > limit_bytes:
         raise _too_large(f"{int(declared):,}", limit_bytes)
@@ -162,25 +162,27 @@ class _Form:
         self.images: list[bytes] = []
         self.complete = False
         self._max_parts = max_parts
-        self._pieces: list[bytes] = []  # of the part, or of the header value, that is being read
+        self._pieces: list[bytes] = []  # of the part, or of the header's value, that is being read
         self._header = b""
         self._field: str | None = None
-        callbacks = {
-            "on_part_begin": self._begin_part,
-            "on_header_begin": self._begin_header,
-            "on_header_field": self._add_name,
-            "on_header_value": self._add,
-            "on_header_end": self._end_header,
-            "on_headers_finished": self._end_headers,
-            "on_part_data": self._add,
-            "on_part_end": self._end_part,
-            "on_end": self._end,
-        }
         self._preamble: bytes | None = b""  # None once it has ended
         self._first = re.compile(rb"(?:\A|\r\n)--" + re.escape(boundary) + rb"(?:[ \t]*\r\n|--)")
         self._delimiter = b"--" + boundary
         self._parser = MultipartParser(
-            boundary, callbacks, max_header_count=_MAX_PART_HEADERS, max_header_size=_MAX_PART_HEADER_BYTES
+            boundary,
+            {
+                "on_part_begin": self._begin_part,
+                "on_header_begin": self._begin_header,
+                "on_header_field": self._add_name,
+                "on_header_value": self._add,
+                "on_header_end": self._end_header,
+                "on_headers_finished": self._end_headers,
+                "on_part_data": self._add,
+                "on_part_end": self._end_part,
+                "on_end": self._end,
+            },
+            max_header_count=_MAX_PART_HEADERS,
+            max_header_size=_MAX_PART_HEADER_BYTES,
         )
 
     def feed(self, chunk: bytes) -> None:
@@ -189,12 +191,12 @@ class _Form:
         self._parser.write(chunk)
 
     def check_begun(self) -> None:
-        """Raises: FormParserError: when a body has come to its end without a boundary."""
+        """Raises: FormParserError: when the body has ended without a boundary."""
         if self._preamble:
-            raise FormParserError(f"its boundary {self._delimiter[:100]!r} does not stand in it")
+            raise FormParserError(f"it does not contain its boundary {self._delimiter[:100]!r}")
 
     def _skip_preamble(self, received: bytes) -> bytes:
-        """The bytes from the first boundary on; none as long as it has not come."""
+        """The bytes from the first boundary on; none before it has arrived."""
         found = self._first.search(received, 0, _MAX_PREAMBLE_BYTES + 2 * len(self._delimiter))
         if found is None:
             if len(received) > _MAX_PREAMBLE_BYTES + 2 * len(self._delimiter):

@@ -1,6 +1,6 @@
-"""What the service says, as frozen dataclasses, from which FastAPI writes `/openapi.json`.
+"""The service's answers as frozen dataclasses, from which FastAPI generates `/openapi.json`.
 
-An image's answer itself comes from `lince.inference.answers`, shared with the command line; a test holds it to
+`lince.inference.answers` makes the answer for an image, for the command line too. A test compares it with
 `ImageAnswer`.
 """
 

@@ -37,7 +37,7 @@ def serve(settings: ServeSettings) -> None:
     with listening.listen(settings) as listener:
         if settings.workers == 1:
             app = create_app(_load(settings), settings)
-            _Server(_config(app, settings)).run(sockets=[listener])
+            _Server(_config(app, settings), listener, shutdown_s=settings.shutdown_s).run(sockets=[listener])
         else:
             _supervise(settings, listener)
 
@@ -56,13 +56,14 @@ def work(link: Link, listener: socket.socket, version: str) -> None:
         metrics.share(slot=link.slot)
         classifier = _load(settings)
         _require_version(classifier, version, settings)
-        _WorkerServer(_config(create_app(classifier, settings), settings), link).run(sockets=[listener])
+        config = _config(create_app(classifier, settings), settings)
+        _WorkerServer(config, link, shutdown_s=settings.shutdown_s).run(sockets=[listener])
     except (ModelFileError, ServiceError, OSError) as error:
         link.say_failed(str(error))
 
 
 def _supervise(settings: ServeSettings, listener: socket.socket) -> None:
-    # A clear error here, once, rather than from every worker.
+    # Read here as well: one clear error, rather than one from each worker.
     version = artifact.read(settings.model, sha256=settings.sha256).manifest.version
     with _metrics_folder() as folder:
         os.environ[metrics.FOLDER_VARIABLE] = folder
@@ -73,13 +74,13 @@ def _supervise(settings: ServeSettings, listener: socket.socket) -> None:
         listening.turn_away(listener)
 
 
-def _metrics_folder() -> tempfile.TemporaryDirectory:
+def _metrics_folder() -> tempfile.TemporaryDirectory[str]:
     try:
         return tempfile.TemporaryDirectory(prefix="lince-metrics-", ignore_cleanup_errors=True)
     except OSError as error:
         raise ServiceError(
-            f"Several workers count their requests in a temporary folder, and none can be written ({error.strerror}). "
-            "Expected one: set TMPDIR to a folder that can be written, such as an emptyDir volume, or use 1 worker."
+            f"Several workers count their requests in a temporary folder, which cannot be made ({error.strerror}). "
+            "Set TMPDIR to a folder that can be written, such as an emptyDir volume, or use 1 worker."
         ) from error
 
 
@@ -89,7 +90,7 @@ def _load(settings: ServeSettings) -> Classifier:
 
 
 def _require_version(classifier: Classifier, version: str, settings: ServeSettings) -> None:
-    """Two workers that answer differently would be worse than one that is missing."""
+    """Refuses a model that the other workers do not serve: the same request would have two answers."""
     if (found := classifier.manifest.version) != version:
         raise ServiceError(
             f"Model file {str(settings.model)!r} was replaced: it is version {found}, and the other workers serve "
@@ -109,7 +110,7 @@ def _config(app: FastAPI, settings: ServeSettings) -> uvicorn.Config:
         http=BoundedConnection,
         ws="none",
         lifespan="on",
-        proxy_headers=False,  # nothing here believes, or needs, a client's address
+        proxy_headers=False,  # a client's address is not used
         server_header=False,
         access_log=settings.access_log,
         backlog=listening.BACKLOG,
@@ -120,18 +121,22 @@ def _config(app: FastAPI, settings: ServeSettings) -> uvicorn.Config:
 
 
 class _Server(StoppableServer):
-    """The only process, which says where it listens."""
+    """The server of a single process, which logs its address."""
+
+    def __init__(self, config: uvicorn.Config, listener: socket.socket, *, shutdown_s: float):
+        super().__init__(config, shutdown_s=shutdown_s)
+        self._listener = listener
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
-        _announce(sockets[0])
+        _announce(self._listener)
 
 
 class _WorkerServer(StoppableServer):
-    """One of several, which tells the supervisor that it is ready."""
+    """The server of one worker of several, which tells the supervisor that it is ready."""
 
-    def __init__(self, config: uvicorn.Config, link: Link):
-        super().__init__(config, supervised=True)
+    def __init__(self, config: uvicorn.Config, link: Link, *, shutdown_s: float):
+        super().__init__(config, shutdown_s=shutdown_s, supervised=True)
         self._link = link
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -144,7 +149,7 @@ def _announce(listener: socket.socket, remark: str = "") -> None:
 
 
 def _configure_logging(*, access: bool) -> None:
-    """Ours and uvicorn's messages to stderr; a library's warnings about malformed input are the client's affair."""
+    """Logs our messages and uvicorn's to stderr, without the libraries' warnings about clients' malformed input."""
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     levels = {"lince": logging.INFO, "uvicorn.error": logging.WARNING, "uvicorn.access": logging.INFO}

@@ -1,4 +1,4 @@
-"""What can be set about the service: each option once, from the command line or from `LINCE_…` in the environment."""
+"""The service's settings: each option once, set on the command line or by `LINCE_…` in the environment."""
 
 import difflib
 import json
@@ -20,11 +20,11 @@ from lince.types import ImageLimits
 
 _PREFIX = "LINCE_"
 _LIST = 'a JSON list of text, such as ["example.org"]'
-_ALIKE = 0.8  # LINCE_PORT_80_TCP, which Kubernetes sets for a service of this name, is 0.74 like LINCE_PORT
+_SIMILAR = 0.8  # similarity; that of LINCE_PORT_80_TCP, which Kubernetes sets, to LINCE_PORT is 0.74
 _OTHER_VARIABLES = ("LINCE_CACHE", "LINCE_CIFAR10_URL")
 _BOUNDS = ("ge", "gt", "le", "lt")
-_DECODER_BYTES = 5  # a pixel: PNG, BMP and GIF need no more, nor does a JPEG of a camera
-_DECODER_SPARE_BYTES = 8 * 2**20  # with these a WebP of 8 megapixels fits, too
+_DECODER_BYTES = 5  # a pixel: enough for PNG, BMP, GIF and the JPEGs of cameras
+_DECODER_SPARE_BYTES = 8 * 2**20  # with these, a WebP of 8 megapixels fits as well
 
 
 def shipped_model() -> Path:
@@ -33,7 +33,7 @@ def shipped_model() -> Path:
 
 
 def expected(field: FieldInfo) -> str:
-    """What a field takes, in words: its title, or its type and bounds."""
+    """The values that a field accepts, in words: its title, or its type and bounds."""
     if field.title:
         return field.title
     kind = field.annotation
@@ -44,7 +44,7 @@ def expected(field: FieldInfo) -> str:
 
 
 class ServeSettings(BaseSettings):
-    """Options of `lince serve`; `LINCE_PORT=9000` sets `port`, and so on. All bounds hold for each worker."""
+    """Options of `lince serve`; `LINCE_PORT=9000` sets `port`, and so on. All limits hold for each worker."""
 
     model_config = SettingsConfigDict(env_prefix=_PREFIX, frozen=True, extra="forbid")
 
@@ -65,14 +65,15 @@ class ServeSettings(BaseSettings):
     )
     allowed_origins: frozenset[str] = Field(
         frozenset(),
-        description='Other web sites whose pages may ask, as a JSON list: ["https://cats.example"]; ["*"] is all.',
+        description='Other web sites whose pages may send requests, as a JSON list: ["https://cats.example"]; '
+        '["*"] is all.',
     )
 
     max_body_bytes: int = Field(
         ImageLimits().max_bytes, ge=1024, description="Bytes of one request: one image, or all parts of a form."
     )
     max_parts: int = Field(
-        # 32 images of the network that ships take some 25 ms: nobody waits long behind a form.
+        # 32 images take the network that ships about 25 ms: other requests do not wait long behind a form.
         32,
         ge=1,
         description="Images in one form.",
@@ -84,27 +85,27 @@ class ServeSettings(BaseSettings):
         description="Width × height of one image, as its header declares them.",
     )
     max_waiting: int = Field(
-        # At 2,000 requests a second this is an eighth of a second of waiting: more would be a queue nobody wants.
+        # At 2,000 requests a second this is a wait of an eighth of a second.
         256,
         ge=1,
         description="Requests that wait for an answer; the next one gets 503 with Retry-After.",
     )
     max_buffered_bytes: int = Field(
-        # Three of the largest requests, or 256 small ones with 125 KB each.
+        # Three of the largest requests, or 256 requests of 125 KB.
         32 * 2**20,
         ge=1024,
         description="Bytes of all request bodies held at a time; more get 503 with Retry-After.",
     )
     max_connections: int = Field(1000, ge=1, description="Open connections; the next one gets 503 and is closed.")
     decode_cpu_s: float = Field(
-        # A 25-megapixel picture takes a third of it on a Zen 4 core. What starts and ends the process comes on top.
+        # A 25-megapixel picture takes a third of it on a Zen 4 core. Starting and ending the process is not counted.
         0.8,
         gt=0,
         allow_inf_nan=False,
         description="Seconds of CPU time that decoding one image may take; all images of a form twice as much.",
     )
     threads: int = Field(
-        # One decodes while the other runs the network; more threads than this only wait for each other.
+        # One decodes while the other runs the network; more threads only wait for each other.
         2,
         ge=1,
         le=64,
@@ -149,11 +150,15 @@ class ServeSettings(BaseSettings):
 
     @classmethod
     def misspelt(cls, environment: Iterable[str]) -> Iterator[str]:
-        """A sentence for each variable that is no setting, but is written much like one."""
+        """A sentence for each variable whose name is similar to that of a setting."""
         known = [f"{_PREFIX}{name.upper()}" for name in cls.model_fields] + [*_OTHER_VARIABLES]
         for name in environment:
-            if name.startswith(_PREFIX) and name not in known and (meant := _did_you_mean(name, known, cutoff=_ALIKE)):
-                yield f"{name} is set, which is no setting.{meant}"
+            if (
+                name.startswith(_PREFIX)
+                and name not in known
+                and (meant := _did_you_mean(name, known, cutoff=_SIMILAR))
+            ):
+                yield f"{name} is set, but there is no such setting.{meant}"
 
     def export(self) -> None:
         """Writes every field that is set into the environment, where worker processes read them."""
@@ -161,7 +166,7 @@ class ServeSettings(BaseSettings):
             os.environ[_PREFIX + name.upper()] = value if isinstance(value, str) else json.dumps(value)
 
     def allows_origin(self, origin: str) -> bool:
-        """Whether a page of this origin may ask, as far as `allowed_origins` says."""
+        """Whether `allowed_origins` lets a page of this origin send requests."""
         if not self.allowed_origins:
             return False
         names = {name.lower().rstrip("/") for name in self.allowed_origins}

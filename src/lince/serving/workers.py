@@ -1,8 +1,8 @@
-"""Several processes that answer on one socket: started, watched, replaced one by one, and stopped together.
+"""Several processes that answer on one socket, under a supervisor: started, watched, replaced one by one, stopped.
 
-A worker that cannot start is tried again, after a growing pause; the others go on. Each worker has a pipe to the
-supervisor. Through it come "ready", why it cannot start, and a beat each second; when the supervisor is gone, the pipe
-is broken, and the worker stops.
+A worker that cannot start is tried again after a growing pause, while the others go on. Each worker has a pipe to the
+supervisor. It sends "ready", or why it cannot start, and a beat each second. When the supervisor is gone, the pipe is
+broken, and the worker stops.
 """
 
 import logging
@@ -11,9 +11,10 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from multiprocessing.connection import Connection, wait
+from multiprocessing.context import SpawnProcess
 from typing import Any
 
 from lince.errors import ServiceError
@@ -22,15 +23,15 @@ from lince.serving.shutdown import LAST_RESORT_S
 _BEAT_S = 1.0
 # Native code that holds Python's lock for this long is stuck: the longest known stretch was 3 s.
 _SILENCE_S = 20.0
-_PAUSES_S = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)  # before one that failed is started again; then the last one
-_HEALTHY_S = 60.0  # one that lived as long had no trouble to start
-_KILL_BEFORE_S = 0.5  # of the time that a stop has, what the supervisor itself needs at the end
+_PAUSES_S = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)  # before a failed worker is started again; then the last one
+_HEALTHY_S = 60.0  # a worker that lived for so long is started again without a pause
+_KILL_BEFORE_S = 0.5  # the part of a stop's time that the supervisor itself needs at the end
 _log = logging.getLogger(__name__)
 _spawn = multiprocessing.get_context("spawn")
 
 
 class Link:
-    """A worker's end of its pipe. `slot` is its number among the workers, and that of whoever replaces it."""
+    """A worker's end of its pipe. A worker's replacement has the same `slot`, its number among the workers."""
 
     def __init__(self, slot: int, pipe: Connection):
         self.slot, self._pipe = slot, pipe
@@ -40,18 +41,21 @@ class Link:
         return Link, (self.slot, self._pipe)
 
     def say_ready(self) -> None:
+        """Tells the supervisor that the worker answers requests."""
         self._send("ready")
 
     def say_failed(self, reason: str) -> None:
+        """Tells the supervisor why the worker cannot start."""
         self._send(f"failed {reason}")
 
     def beat(self) -> None:
-        """Says each second that the process lives; stops it when nobody is left to hear."""
+        """Tells the supervisor each second that the process lives; stops the process when the supervisor is gone."""
         while self._send("beat"):
             time.sleep(_BEAT_S)
         os.kill(os.getpid(), signal.SIGTERM)
 
     def close(self) -> None:
+        """Closes the pipe in the process that does not use it."""
         self._pipe.close()
 
     def _send(self, message: str) -> bool:
@@ -63,85 +67,135 @@ class Link:
 
 def _run(target: Callable[..., None], link: Link, arguments: tuple[Any, ...]) -> None:
     """The whole life of a worker process."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the supervisor passes it on
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the supervisor passes it on
     threading.Thread(target=link.beat, daemon=True).start()
     target(link, *arguments)
 
 
-class _Worker:
-    """One place among the workers, and the process that fills it just now."""
+class _Process:
+    """A worker's process, seen from the supervisor."""
 
-    def __init__(self, slot: int):
-        self.slot = slot
-        self.process: multiprocessing.context.SpawnProcess | None = None
-        self.pipe: Connection | None = None
-        self.is_ready = False
-        self.was_ready = False
-        self.failures = 0
-        self.reason = ""
-        self.started_at = self.heard_at = 0.0
-        self.due_at = 0.0
+    def __init__(self, slot: int, target: Callable[..., None], arguments: tuple[Any, ...]):
+        """Starts it.
 
-    def start(self, target: Callable[..., None], arguments: tuple[Any, ...]) -> None:
-        """Starts a process; where the system has none to give, that is tried again later."""
+        Raises:
+            OSError: the system has no process, pipe or memory left.
+        """
+        self._pipe, theirs = _spawn.Pipe(duplex=False)
+        link = Link(slot, theirs)
+        self._process: SpawnProcess = _spawn.Process(target=_run, args=(target, link, arguments))
         try:
-            pipe, theirs = _spawn.Pipe(duplex=False)
-        except OSError as error:
-            self._put_off(error)
-            return
-        link = Link(self.slot, theirs)
-        process = _spawn.Process(target=_run, args=(target, link, arguments))
-        try:
-            process.start()
-        except OSError as error:
-            pipe.close()
-            self._put_off(error)
-        else:
-            self.process, self.pipe = process, pipe
-            self.is_ready, self.reason, self.heard_at = False, "", 0.0
-            self.started_at = time.monotonic()
+            self._process.start()
+        except OSError:
+            self._pipe.close()
+            raise
         finally:
             link.close()
+        self.started_at, self._heard_at = time.monotonic(), 0.0
+        self.is_ready, self.reason = False, ""
 
-    def _put_off(self, error: OSError) -> None:
-        pause = _PAUSES_S[min(self.failures, len(_PAUSES_S) - 1)]
-        self.failures, self.reason, self.due_at = self.failures + 1, str(error.strerror), time.monotonic() + pause
-        _log.error("A worker cannot start (%s). The others go on; it is tried again in %g s.", error.strerror, pause)
+    @property
+    def pid(self) -> int | None:
+        return self._process.pid
+
+    @property
+    def exit_code(self) -> int | None:
+        """None while it runs."""
+        return self._process.exitcode
+
+    @property
+    def events(self) -> tuple[int, Connection]:
+        """What `multiprocessing.connection.wait` waits for: its end, or a message of it."""
+        return self._process.sentinel, self._pipe
 
     def listen(self) -> None:
-        """Takes what the process said."""
+        """Reads the messages that have arrived."""
         try:
-            while self.pipe.poll():
-                kind, _, reason = self.pipe.recv_bytes().decode("utf-8", "replace").partition(" ")
-                self.heard_at = time.monotonic()
+            while self._pipe.poll():
+                kind, _, reason = self._pipe.recv_bytes().decode("utf-8", "replace").partition(" ")
+                self._heard_at = time.monotonic()
                 if kind == "ready":
-                    _log.info("Worker %d is ready.", self.process.pid)
-                self.is_ready, self.was_ready = self.is_ready or kind == "ready", self.was_ready or kind == "ready"
+                    _log.info("Worker %d is ready.", self.pid)
+                self.is_ready = self.is_ready or kind == "ready"
                 self.reason = reason if kind == "failed" else self.reason
         except (EOFError, OSError):  # it has ended
             pass
 
     def kill_if_silent(self) -> None:
-        if self.heard_at and time.monotonic() - self.heard_at > _SILENCE_S:
-            _log.error("Worker %d has said nothing for %g s: it is killed.", self.process.pid, _SILENCE_S)
-            self.process.kill()
+        """Kills a process that has sent no beat for too long."""
+        if self._heard_at and time.monotonic() - self._heard_at > _SILENCE_S:
+            _log.error("Worker %d has sent no sign of life for %g s: it is killed.", self.pid, _SILENCE_S)
+            self._process.kill()
 
-    def bury(self) -> None:
-        """Takes note of the end of its process."""
+    def terminate(self) -> None:
+        """Asks it to stop."""
+        self._process.terminate()
+
+    def kill(self) -> None:
+        """Ends it at once."""
+        self._process.kill()
+        self._process.join()
+
+    def close(self) -> None:
+        """Reads its last messages and frees its resources. It has ended."""
         self.listen()
-        self.process.join()
-        self.pipe.close()
-        now, pid, code = time.monotonic(), self.process.pid, self.process.exitcode
-        is_healthy = self.is_ready and now - self.started_at > _HEALTHY_S
-        pause = 0.0 if is_healthy else _PAUSES_S[min(self.failures, len(_PAUSES_S) - 1)]
-        self.failures = 0 if is_healthy else self.failures + 1
-        self.process, self.pipe, self.due_at = None, None, now + pause
-        if self.is_ready:
-            _log.error("Worker %d ended (exit code %s). Another one starts in %g s.", pid, code, pause)
+        self._process.join()
+        self._pipe.close()
+
+
+class _Worker:
+    """One place among the workers, and the process in it, if there is one."""
+
+    def __init__(self, slot: int):
+        self.slot = slot
+        self.process: _Process | None = None
+        self.was_ready = False
+        self.failures = 0
+        self.reason = ""  # of the last failure
+        self.due_at = 0.0
+
+    def start(self, target: Callable[..., None], arguments: tuple[Any, ...]) -> None:
+        """Starts a process; when the system cannot, it is tried again later."""
+        try:
+            self.process = _Process(self.slot, target, arguments)
+        except OSError as error:
+            self._fail(str(error.strerror))
         else:
-            reason = self.reason or f"exit code {code}; the log above may say more"
-            _log.error("A worker cannot start (%s). The others go on; it is tried again in %g s.", reason, pause)
-        self.is_ready = False
+            self.reason = ""
+
+    def check(self, process: _Process, *, stopping: bool) -> None:
+        """Reads the messages of its process, and takes note of its end."""
+        process.listen()
+        process.kill_if_silent()
+        self.was_ready, self.reason = self.was_ready or process.is_ready, process.reason
+        if process.exit_code is not None and not stopping:
+            self._bury(process)
+
+    def _bury(self, process: _Process) -> None:
+        """Decides when the next process starts after the end of this one."""
+        process.close()
+        self.process, self.was_ready = None, self.was_ready or process.is_ready
+        if not process.is_ready:
+            self._fail(process.reason, process.exit_code)
+            return
+        now = time.monotonic()
+        is_healthy = now - process.started_at > _HEALTHY_S
+        pause_s = 0.0 if is_healthy else self._pause_s
+        self.failures = 0 if is_healthy else self.failures + 1
+        self.due_at = now + pause_s
+        _log.error(
+            "Worker %d ended (exit code %s). Another one starts in %g s.", process.pid, process.exit_code, pause_s
+        )
+
+    def _fail(self, reason: str, exit_code: int | None = None) -> None:
+        self.reason, pause_s = reason, self._pause_s
+        self.failures, self.due_at = self.failures + 1, time.monotonic() + pause_s
+        reason = reason or f"exit code {exit_code}; the log above may say more"
+        _log.error("A worker cannot start (%s). The others go on; it is tried again in %g s.", reason, pause_s)
+
+    @property
+    def _pause_s(self) -> float:
+        return _PAUSES_S[min(self.failures, len(_PAUSES_S) - 1)]
 
 
 class Supervisor:
@@ -151,9 +205,9 @@ class Supervisor:
         """Starts nothing yet.
 
         Args:
-            target: what a worker does: `target(link, *arguments)`; picklable, as the arguments are.
-            arguments: of all workers.
-            count: how many.
+            target: the work of a process: `target(link, *arguments)`; picklable, as the arguments are.
+            arguments: the same for all workers.
+            count: number of workers.
             shutdown_s: seconds that requests in flight may take after a stop signal.
         """
         self._target, self._arguments, self._shutdown_s = target, arguments, shutdown_s
@@ -173,7 +227,7 @@ class Supervisor:
         try:
             while not self._signals:
                 self._start_due()
-                self._wait(self._seconds_to_next())
+                self._wait((event for process in self._living() for event in process.events), self._seconds_to_next())
                 self._check()
         finally:
             self._stop()
@@ -190,42 +244,33 @@ class Supervisor:
 
     def _seconds_to_next(self) -> float:
         due = [worker.due_at for worker in self._workers if worker.process is None]
-        return min([_BEAT_S, *(max(0.0, at - time.monotonic()) for at in due)])
+        return min([_BEAT_S, *(at - time.monotonic() for at in due)])
 
-    def _wait(self, timeout_s: float) -> None:
-        living = [worker for worker in self._workers if worker.process is not None]
-        ends = [one for worker in living for one in (worker.process.sentinel, worker.pipe)]
-        for one in wait([self._wake, *ends], max(0.0, timeout_s)):
-            if one == self._wake:
-                os.read(self._wake, 64)
+    def _living(self) -> list[_Process]:
+        return [worker.process for worker in self._workers if worker.process is not None]
+
+    def _wait(self, events: Iterable[int | Connection], timeout_s: float) -> None:
+        """Waits for one of the events, or for a signal."""
+        if self._wake in wait([self._wake, *events], max(0.0, timeout_s)):
+            os.read(self._wake, 64)
 
     def _check(self) -> None:
         for worker in self._workers:
-            if worker.process is None:
-                continue
-            worker.listen()
-            worker.kill_if_silent()
-            if worker.process.exitcode is not None and not self._signals:
-                worker.bury()
+            if worker.process is not None:
+                worker.check(worker.process, stopping=bool(self._signals))
         if all(worker.failures and not worker.was_ready for worker in self._workers):
             reasons = " ".join(dict.fromkeys(worker.reason for worker in self._workers if worker.reason))
             raise ServiceError(f"No worker could start. {reasons or 'The log above says why.'}")
 
     def _stop(self) -> None:
-        """Lets all stop at once; kills those that have not ended in time, or all at a second signal."""
+        """Stops all at once; kills those that have not ended in time, or all of them at a second signal."""
         end = time.monotonic() + self._shutdown_s + LAST_RESORT_S - _KILL_BEFORE_S
-        living = [worker for worker in self._workers if worker.process is not None]
-        for worker in living:
-            worker.process.terminate()
+        living = self._living()
+        for process in living:
+            process.terminate()
         while living and self._signals < 2 and time.monotonic() < end:
-            self._wait_for(living, end - time.monotonic())
-            living = [worker for worker in living if worker.process.exitcode is None]
-        for worker in living:
-            _log.warning("Worker %d has not ended: it is killed.", worker.process.pid)
-            worker.process.kill()
-            worker.process.join()
-
-    def _wait_for(self, living: list[_Worker], timeout_s: float) -> None:
-        for one in wait([self._wake, *(worker.process.sentinel for worker in living)], max(0.0, timeout_s)):
-            if one == self._wake:
-                os.read(self._wake, 64)
+            self._wait((process.events[0] for process in living), end - time.monotonic())
+            living = [process for process in living if process.exit_code is None]
+        for process in living:
+            _log.warning("Worker %d has not ended: it is killed.", process.pid)
+            process.kill()
