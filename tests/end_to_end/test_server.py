@@ -171,7 +171,7 @@ def test_another_model_than_the_pinned_one_is_a_failed_start(workers: str):
     digest = hashlib.sha256(shipped_model().read_bytes()).hexdigest()
     done = _serve("--port", "0", "--workers", workers, "--sha256", "0" * 64)
     assert done.returncode == 3
-    assert f"its SHA-256 is {digest}, asked for was {'0' * 64}" in done.stderr
+    assert f"its SHA-256 is {digest}. Expected the pinned one, {'0' * 64}" in done.stderr
     assert "Traceback" not in done.stderr
 
 

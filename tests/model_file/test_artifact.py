@@ -217,7 +217,9 @@ class TestReadRefusesWhatIsNotPinned:
     def test_another_file(self, run, data):
         """Sound, and not the one that was asked for: both are named in full."""
         digest = hashlib.sha256(data).hexdigest()
-        with pytest.raises(ModelFileError, match=rf"model\.tflite': its SHA-256 is {digest}, asked for was {'0' * 64}"):
+        with pytest.raises(
+            ModelFileError, match=rf"model\.tflite': its SHA-256 is {digest}\. Expected the pinned one, {'0' * 64}"
+        ):
             artifact.read(run.model, sha256="0" * 64)
 
     def test_what_was_hashed_is_what_is_used(self, run, data, tmp_path, monkeypatch):

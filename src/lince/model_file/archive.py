@@ -1,4 +1,4 @@
-"""Zip archives that nobody vouches for, and the arrays in them: bounded before a byte is unpacked, nothing hidden."""
+"""Checks of untrusted zip archives and of the arrays in them: sizes before a byte is unpacked, no hidden bytes."""
 
 import zipfile
 
@@ -7,13 +7,17 @@ from numpy.lib import format as npy
 
 from lince.errors import ModelFileError
 
-# Of the zip format (PKWARE APPNOTE 6.3.10, sections 4.3.7, 4.3.12 and 4.3.16): a member's header, its line in the
-# directory, and the record that ends the archive, each without names, extra fields and comments.
+# Sizes in the zip format (PKWARE APPNOTE 6.3.10, sections 4.3.7, 4.3.12 and 4.3.16): of a member's header, of its line
+# in the directory, and of the record at the end. Names, extra fields and comments are not counted.
 _HEADER_BYTES, _LINE_BYTES, _END_BYTES = 30, 46, 22
 
 
 def require_bounded(entry: zipfile.ZipInfo) -> None:
-    """zipfile inflates bzip2 and LZMA members whole, whatever size they declare: 2 MB became 847 MB of memory."""
+    """Refuses bzip2 and LZMA: zipfile inflates them whole, whatever size they declare (2 MB became 847 MB).
+
+    Raises:
+        ModelFileError: the member is neither deflated nor stored.
+    """
     if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         raise ModelFileError(
             f"{entry.filename} is compressed by method {entry.compress_type}. Expected deflate or none."
@@ -21,7 +25,15 @@ def require_bounded(entry: zipfile.ZipInfo) -> None:
 
 
 def require_no_holes(entries: list[zipfile.ZipInfo], size: int) -> None:
-    """Every byte of the archive belongs to a member or to the directory: nothing can hide between them or behind."""
+    """Checks that every byte of the archive belongs to a member or to the directory, so that nothing is hidden.
+
+    Args:
+        entries: all members.
+        size: bytes of the archive.
+
+    Raises:
+        ModelFileError: there are other bytes.
+    """
     around = _HEADER_BYTES + _LINE_BYTES
     needed = _END_BYTES + sum(around + 2 * len(entry.filename) + entry.compress_size for entry in entries)
     if size != needed:
@@ -32,7 +44,16 @@ def require_no_holes(entries: list[zipfile.ZipInfo], size: int) -> None:
 
 
 def array(archive: zipfile.ZipFile, name: str, shape: tuple[int, ...], dtype: type) -> np.ndarray:
-    """One array of an npz, whose header must promise what we expect before a byte of it is read."""
+    """Reads one array of an npz, after a check of its header.
+
+    Args:
+        archive: the npz.
+        name: of the member.
+        shape, dtype: of the array.
+
+    Raises:
+        ValueError: the member has another format, shape or type, or ends early.
+    """
     with archive.open(name) as file:
         if npy.read_magic(file) != (1, 0):
             raise ValueError(f"{name} is not in version 1.0 of the npy format")

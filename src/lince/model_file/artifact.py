@@ -1,11 +1,11 @@
-"""The model file: a LiteRT flatbuffer followed by a zip archive that says what it is. See `docs/model-file.md`.
+"""The model file: a LiteRT flatbuffer, followed by a zip archive that describes it. See `docs/model-file.md`.
 
     ┌────────────────────┬───────────────────────────────────────────────────────────┐
     │ flatbuffer         │ zip: manifest.json  labels.txt  golden.npz  CARD.md        │
     └────────────────────┴───────────────────────────────────────────────────────────┘
 
-Reading trusts nothing: sizes are bounded before a byte is unpacked, nothing is executed, every part is checked
-against the others.
+A reader does not trust the file: it checks sizes before it unpacks a byte, checks each part against the others, and
+executes nothing.
 """
 
 import hashlib
@@ -33,13 +33,13 @@ FORMAT = 1
 SHIPPED = "cifar10"
 MEMBERS = ("manifest.json", "labels.txt", "golden.npz", "CARD.md")
 
-# A model here is at most a few megabytes; a gigabyte bounds what a hostile file can make us read.
+# Our models have a few megabytes; the limit is for hostile files.
 _MAX_FILE_BYTES = 2**30
 # 32 images of 1024 × 1024 pixels, the largest a recipe allows, are 96 MiB; the other members are text.
 _MAX_MEMBER_BYTES = {"manifest.json": 2**23, "labels.txt": 2**20, "golden.npz": 2**27, "CARD.md": 2**20}
-_MAX_DEPTH = 32  # of `training`, which is free-form; what Lince writes there is 5 deep
+_MAX_DEPTH = 32  # of `training`, which is free-form; Lince nests 5 levels there
 _FLATBUFFER_IDENTIFIER = b"TFL3"  # bytes 4 to 8 of every LiteRT flatbuffer
-_EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time a zip can hold: the same content gives the same bytes
+_EPOCH = (1980, 1, 1, 0, 0, 0)  # a fixed time, the earliest of zip: the same content gives the same bytes
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Artifact:
 
 
 def locate(name: str) -> Path:
-    """The model file that a user named: a path, a run folder, or `cifar10`, the model that ships.
+    """The path of a model file, from what a user typed: a path, a run folder, or `cifar10`, the model that ships.
 
     Raises:
         ModelFileError: a folder without a model.
@@ -85,7 +85,7 @@ def describe(
     arithmetic: Arithmetic = Arithmetic(),
     verdict: Verdict | None = None,
 ) -> Manifest:
-    """The manifest of a network: what the caller knows, and its hash."""
+    """The manifest of a network: the caller's facts, and the network's hash and size."""
     digest = hashlib.sha256(flatbuffer).hexdigest()
     return Manifest(
         name=name,
@@ -137,7 +137,7 @@ def read(path: Path, *, sha256: str | None = None) -> Artifact:
 
     Args:
         path: of the file.
-        sha256: what the whole file must hash to, hex digits; the bytes that are hashed are those that are used.
+        sha256: the hash that the whole file must have, in hex digits. The bytes that are hashed are those used.
 
     Raises:
         ModelFileError: the file is missing, foreign, damaged, of an unknown format, or its parts do not agree.
@@ -190,8 +190,8 @@ def _require_digest(data: bytes, expected: str | None) -> None:
     digest = hashlib.sha256(data).hexdigest()
     if digest != expected.lower():
         raise ModelFileError(
-            f"its SHA-256 is {digest}, asked for was {expected.lower()}. Expected the file that was pinned: "
-            "put it back, or pin this one if you trust it."
+            f"its SHA-256 is {digest}. Expected the pinned one, {expected.lower()}: "
+            "put that file back, or pin this one if you trust it."
         )
 
 
@@ -223,7 +223,7 @@ def _manifest(data: bytes) -> Manifest:
         version = schema.from_json(data, dict[str, Any]).get("format")
         if version != FORMAT:
             raise ModelFileError(f"format {version!r}. Expected {FORMAT}: update lince, or export the file again.")
-        manifest = schema.from_json(data, Manifest)
+        manifest: Manifest = schema.from_json(data, Manifest)
     except schema.MisfitError as error:
         raise ModelFileError(f"its manifest is not valid. {error} Export the file again.") from error
     _check(manifest)
@@ -233,7 +233,7 @@ def _manifest(data: bytes) -> Manifest:
 
 
 def _deeper(value: Any, depth: int) -> bool:
-    """Whether lists and objects of JSON are nested deeper: whoever writes them again needs as much of the stack."""
+    """Whether lists and objects of JSON are nested deeper: writing them again would need as much of the stack."""
     if not isinstance(value, dict | list):
         return False
     inner = value.values() if isinstance(value, dict) else value
@@ -241,7 +241,7 @@ def _deeper(value: Any, depth: int) -> bool:
 
 
 def _check(manifest: Manifest) -> None:
-    """What types cannot say."""
+    """Checks ranges, and relations between fields, which the types do not express."""
     image, calibration = manifest.image, manifest.calibration
     if len(manifest.classes) < 2 or len(set(manifest.classes)) < len(manifest.classes):
         raise ModelFileError(f"classes {manifest.classes!r}. Expected two or more, all different.")

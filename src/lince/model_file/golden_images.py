@@ -12,9 +12,9 @@ from lince.types import ImageSpec
 
 COUNT = 32
 
-# Kernels for x86 and Arm round halves differently in their last step, so a faithful machine may be off by one step a
-# layer; a broken network is off by tens. The model that ships was written on Zen 5 and is off by 0 on Zen 4 (both
-# AVX-512 with VNNI) and on an x86 processor with AVX2 alone; on Arm it has not been measured.
+# Kernels for x86 and Arm round halves differently, so a sound machine may be off by one step a layer. A broken network
+# is off by tens of steps. The model that ships was written on Zen 5. It is off by 0 on Zen 4 (both have AVX-512 with
+# VNNI) and on an x86 processor with only AVX2. On Arm it has not been measured.
 TOLERANCE_STEPS = 2
 
 
@@ -27,14 +27,14 @@ class Golden:
 
 
 def deviation_steps(found: np.ndarray, expected: np.ndarray) -> float:
-    """How far the logits that a network gives are from those recorded, at worst.
+    """The largest difference between the logits that a network gives and the recorded ones.
 
     Args:
-        found, expected: i8[32,K], or f32[32,K] of a network that hands out real numbers.
+        found, expected: i8[32,K], or f32[32,K] of a network whose logits are real numbers.
 
     Returns:
-        Steps: of int8, or for real numbers of 1/255 of what the recorded ones span, since the arithmetic behind them
-        is of 8 bits there, too. Infinite when a logit is not a number.
+        In steps of int8. For real numbers, whose network has 8-bit weights as well, a step is 1/255 of the range of the
+        recorded logits. Infinite when a logit is not a number.
     """
     difference = np.abs(found.astype(np.float64) - expected).max()
     span = float(expected.max()) - float(expected.min())
@@ -56,13 +56,15 @@ def draw_images(spec: ImageSpec, *, seed: int) -> UInt8[np.ndarray, "32 h w 3"]:
     kinds = (_gradient, _disc, _stripes, _noise)
     y, x = np.mgrid[0 : spec.height, 0 : spec.width] / max(spec.height, spec.width)
     pictures = [kinds[index % len(kinds)](x, y, rng) for index in range(COUNT)]
-    return np.clip(np.rint(np.stack(pictures)), 0, 255).astype(np.uint8)
+    pixels: np.ndarray = np.clip(np.rint(np.stack(pictures)), 0, 255)
+    return pixels.astype(np.uint8)
 
 
 def _blend(mask: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Two random colours, mixed by a mask in 0..1."""
     first, second = rng.uniform(0, 255, (2, 3))
-    return mask[..., None] * first + (1 - mask[..., None]) * second
+    blended: np.ndarray = mask[..., None] * first + (1 - mask[..., None]) * second
+    return blended
 
 
 def _gradient(x: np.ndarray, y: np.ndarray, rng: np.random.Generator) -> np.ndarray:

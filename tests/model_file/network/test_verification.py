@@ -166,32 +166,32 @@ CHANGES = {
     ),
     "result": (changed(lambda model: result(model, POOLING), shape=[1, 16, 15, 96], shapeSignature=None), "writes"),
     "operand missing": (changed(lambda model: model.subgraphs[0].operators[1], inputs=[-1, 21, 22]), "no value"),
-    "operand outside": (changed(lambda model: model.subgraphs[0].operators[1], inputs=[0, 21, 999]), "not there"),
+    "operand outside": (changed(lambda model: model.subgraphs[0].operators[1], inputs=[0, 21, 999]), "does not exist"),
     "operands few": (changed(lambda model: model.subgraphs[0].operators[1], inputs=[0]), "1 inputs"),
-    "operands none": (changed(lambda model: model.subgraphs[0].operators[1], inputs=None), "other inputs than"),
-    "result outside": (changed(lambda model: model.subgraphs[0].operators[1], outputs=[-1]), "not there"),
-    "order": (reversed_order, "reads what has no value"),
-    "cycle": (cycle, "reads what has no value"),
-    "written twice": (written_twice, "what was written before"),
+    "operands none": (changed(lambda model: model.subgraphs[0].operators[1], inputs=None), "one to three inputs"),
+    "result outside": (changed(lambda model: model.subgraphs[0].operators[1], outputs=[-1]), "does not exist"),
+    "order": (reversed_order, "reads a tensor that has no value"),
+    "cycle": (cycle, "reads a tensor that has no value"),
+    "written twice": (written_twice, "a tensor that was written before"),
     "constant written": (constant_written, "writes a constant"),
-    "activation for a constant": (activation_as_kernel, "a constant in the place of one"),
-    "input outside": (changed(lambda model: model.subgraphs[0], inputs=[42]), "other inputs than one"),
-    "inputs two": (changed(lambda model: model.subgraphs[0], inputs=[41, 0]), "other inputs than one"),
+    "activation for a constant": (activation_as_kernel, "of the wrong kind"),
+    "input outside": (changed(lambda model: model.subgraphs[0], inputs=[42]), "inputs are not exactly one tensor"),
+    "inputs two": (changed(lambda model: model.subgraphs[0], inputs=[41, 0]), "inputs are not exactly one tensor"),
     "input of another type": (
         changed(lambda model: operand(model, PIXELS, 0), type=0, quantization=None),
         "reads tensors of type 0",
     ),
-    "output": (changed(lambda model: result(model, DENSE), shape=[1, 2, 5], shapeSignature=None), "answers with"),
+    "output": (changed(lambda model: result(model, DENSE), shape=[1, 2, 5], shapeSignature=None), "returns type"),
     "output not written": (lambda model: model.subgraphs[0].operators.pop(), "nothing writes its output"),
     "signature elsewhere": (
         changed(lambda model: model.signatureDefs[0].inputs[0], tensorIndex=1000),
-        "signature names other ends",
+        "signature does not name",
     ),
-    "signature of another graph": (changed(lambda model: model.signatureDefs[0], subgraphIndex=1), "names other ends"),
-    "signature without a key": (changed(lambda model: model.signatureDefs[0], signatureKey=None), "names other ends"),
-    "long name": (changed(lambda model: result(model, 1), name=b"n" * 5000), "leads out of bounds"),
+    "signature of another graph": (changed(lambda model: model.signatureDefs[0], subgraphIndex=1), "not name its own"),
+    "signature without a key": (changed(lambda model: model.signatureDefs[0], signatureKey=None), "not name its own"),
+    "long name": (changed(lambda model: result(model, 1), name=b"n" * 5000), "points out of bounds"),
     "name of bytes": (changed(lambda model: result(model, 1), name=b"\xff"), "not UTF-8"),
-    "name with an end": (changed(lambda model: result(model, 1), name=b"a\0b"), "leads out of bounds"),
+    "name with an end": (changed(lambda model: result(model, 1), name=b"a\0b"), "points out of bounds"),
 }  # fmt: skip
 
 
@@ -227,7 +227,7 @@ def test_every_word_of_the_tables_can_be_anything():
 @pytest.mark.parametrize("length", [0, 4, 7, 8, 20, 100, len(SHIPPED) // 2, len(SHIPPED) - 1])
 def test_cut_off(length: int):
     """Wherever it ends early."""
-    with pytest.raises(ModelFileError, match=r"leads out of bounds|subgraphs"):
+    with pytest.raises(ModelFileError, match=r"points out of bounds|subgraphs"):
         network.verify(SHIPPED[:length])
 
 
@@ -236,7 +236,7 @@ def test_vtables_are_small():
     data = bytearray(200_000)
     struct.pack_into("<i", data, 1000, 1000 - 2000)
     struct.pack_into("<HH", data, 2000, 65534, 8)
-    with pytest.raises(ModelFileError, match="a table leads out of bounds"):
+    with pytest.raises(ModelFileError, match="a table points out of bounds"):
         Table(bytes(data), 1000, {}, "a table")
 
 

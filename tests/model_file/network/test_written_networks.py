@@ -70,7 +70,7 @@ def test_constants_in_float_are_numbers(value: float):
     network.verify(flatbuffer)
     weight = np.float32(model.get_layer("logits").get_weights()[0][5, 1]).tobytes()
     assert 1 == flatbuffer.count(weight)
-    with pytest.raises(ModelFileError, match="holds what is not a finite number"):
+    with pytest.raises(ModelFileError, match="holds numbers that are not finite"):
         network.verify(flatbuffer.replace(weight, np.float32(value).tobytes()))
 
 

@@ -1,6 +1,6 @@
-"""Reading flatbuffer tables that nobody vouches for: every offset is checked before what it leads to is read.
+"""A reader of untrusted flatbuffers: every offset is checked before the bytes at its target are read.
 
-LiteRT follows offsets as they come: byte 20 of a model file set to 0 ended the process with SIGSEGV. The readers that
+LiteRT does not check offsets: byte 20 of a model file, set to 0, ended the process with SIGSEGV. The readers that
 flatbuffers generates for Python do not check them either. The rules are those of the format (FlatBuffers Internals,
 https://flatbuffers.dev/internals/): a table points back to its vtable, which says where in the table each field lies.
 """
@@ -13,22 +13,28 @@ import numpy as np
 from lince.errors import ModelFileError
 
 Slots = Mapping[str, tuple[int, str]]
-"""The fields that a table may have, by name: number in the schema, and `struct`'s letter; `OFFSET` leads elsewhere."""
+"""The fields that a table may have, by name: their number in the schema and `struct`'s letter for their type."""
 
 OFFSET = "I"
+"""The type of a field that points to a table, a vector or a string."""
+
 _MAX_TEXT_BYTES = 2**12
 _MAX_VTABLE_BYTES = 4 + 2 * 32  # the largest table of LiteRT's schema, `Operator`, has 14 fields
 
 
 def refusal(reason: str) -> ModelFileError:
-    """The one sentence for all that is wrong with a network."""
+    """The error of a network that is refused.
+
+    Args:
+        reason: what is wrong with it.
+    """
     return ModelFileError(
         f"its network cannot be trusted: {reason}. Expected a network as Lince writes it: export the file again."
     )
 
 
 class Table:
-    """A table whose fields all lie within the data; a field that `slots` lacks is refused."""
+    """A table of a flatbuffer. Its fields all lie within the data; a field that is not in `slots` is refused."""
 
     def __init__(self, data: bytes, position: int, slots: Slots, what: str):
         self._data, self._position, self._slots, self._what = data, position, slots, what
@@ -52,14 +58,20 @@ class Table:
             if not position + 4 <= place <= position + inline - width or place % width:
                 raise self._refusal()
 
+    @classmethod
+    def empty(cls, slots: Slots, what: str) -> "Table":
+        """A table without fields: every number has its default, and everything else is absent."""
+        offset_to_vtable = vtable_bytes = table_bytes = 4
+        return cls(struct.pack("<HHi", vtable_bytes, table_bytes, offset_to_vtable), 4, slots, what)
+
     def number(self, name: str, default: int = 0) -> int:
-        """A number; the default is the schema's, which is not written."""
+        """A number. A field that is not written has the schema's default."""
         slot, letter = self._slots[name]
         place = self._places.get(slot)
         return default if place is None else self._unpack(letter, place)
 
     def numbers(self, name: str, dtype: str) -> np.ndarray | None:
-        """A vector of numbers, a view of the data; None where there is none."""
+        """A vector of numbers, as a view of the data; None when it is absent."""
         place = self._target(name)
         if place is None:
             return None
@@ -67,7 +79,7 @@ class Table:
         return np.frombuffer(self._data, kind, self._count(place, kind.itemsize), place + 4)
 
     def text(self, name: str) -> str | None:
-        """A string; LiteRT reads on until a zero byte, so there must be one behind it, and none before."""
+        """A string; None when it is absent. LiteRT reads to a zero byte, which must be behind it, and not within."""
         place = self._target(name)
         if place is None:
             return None
@@ -84,12 +96,12 @@ class Table:
         return decoded
 
     def table(self, name: str, slots: Slots, what: str) -> "Table | None":
-        """The table that a field leads to; None where there is none."""
+        """The table that a field points to; None when it is absent."""
         place = self._target(name)
         return None if place is None else Table(self._data, place, slots, what)
 
     def tables(self, name: str, slots: Slots, what: str, *, most: int) -> list["Table"]:
-        """The tables of a vector, `most` at the most; none where there is no vector."""
+        """The tables of a vector, at most `most`; none when the vector is absent."""
         place = self._target(name)
         if place is None:
             return []
@@ -104,31 +116,31 @@ class Table:
         return None if place is None else place + self._unpack(OFFSET, place)
 
     def _count(self, place: int, size: int) -> int:
-        """The elements of the vector there, which all lie within the data."""
+        """The number of elements of the vector at this place; all of them lie within the data."""
         count = self._unpack("I", place)
         if place + 4 + count * size > len(self._data) or place % 4 or (place + 4) % size:
             raise self._refusal()
         return count
 
     def _unpack(self, letter: str, place: int) -> int:
+        if place < 0:
+            raise self._refusal()
         try:
-            return struct.unpack_from(f"<{letter}", self._data, place)[0] if place >= 0 else self._out_of_bounds()
+            [number] = struct.unpack_from(f"<{letter}", self._data, place)
         except struct.error as error:
             raise self._refusal() from error
-
-    def _out_of_bounds(self) -> int:
-        raise self._refusal()
+        return int(number)
 
     def _refusal(self) -> ModelFileError:
-        return refusal(f"{self._what} leads out of bounds")
+        return refusal(f"{self._what} points out of bounds")
 
 
 def root(data: bytes, slots: Slots, what: str) -> Table:
-    """The table that a flatbuffer begins with.
+    """The first table of a flatbuffer.
 
     Raises:
-        ModelFileError: it leads out of the data, or has a field that it may not have.
+        ModelFileError: it points out of the data, or has a field that is not in `slots`.
     """
     if len(data) < 8:
-        raise refusal(f"{what} leads out of bounds")
+        raise refusal(f"{what} points out of bounds")
     return Table(data, struct.unpack_from("<I", data)[0], slots, what)

@@ -1,8 +1,8 @@
-"""What a LiteRT flatbuffer holds, in records: tensors and operations, every index and every size checked.
+"""The tensors and operations of a LiteRT flatbuffer, as records, with every index and every size checked.
 
-Slots and codes are those of LiteRT's schema (tensorflow/lite/schema/schema.fbs, version 3). What Lince never writes
-has no slot here, and so is refused: custom operations, variables, sparsity, buffers outside the flatbuffer, metadata,
-control flow.
+Slots and codes are those of LiteRT's schema (tensorflow/lite/schema/schema.fbs, version 3). Fields that Lince never
+writes have no slot here, so they are refused: custom operations, variables, sparsity, buffers outside the flatbuffer,
+metadata, control flow.
 """
 
 from collections.abc import Callable
@@ -21,12 +21,12 @@ _ZERO_POINTS = {UINT8: (0, 255), INT8: (-128, 127), INT16: (0, 0), INT32: (0, 0)
 
 # `best` has 42 tensors and 19 operations; an ensemble has the sum of its members'.
 _MOST = 2**13
-# 1024 × 1024 pixels, the most a recipe allows, of 128 channels in float are 512 MB.
+# 128 float channels of 1024 × 1024 pixels, the most that a recipe allows, take 512 MB.
 _MAX_TENSOR_BYTES = 2**30
 _MOST_SCALES = 2**16  # one a channel
 _SCHEMA_VERSION = 3
 _NO_SCALES, _NO_ZERO_POINTS = np.empty(0, np.float32), np.empty(0, np.int64)
-_SCALES = (1e-30, 1e30)  # their products and quotients, two of each, are finite and not 0 in double precision
+_SCALES = (1e-30, 1e30)  # in double precision, products and quotients of up to four are finite and not 0
 
 _MODEL: Slots = {
     "version": (0, "I"),
@@ -67,7 +67,14 @@ _END: Slots = {"name": (0, OFFSET), "tensor": (1, "I")}
 
 @dataclass(frozen=True)
 class Tensor:
-    """Attributes: type, one of LiteRT's; shape; data of a constant, else None; scales and zero_points, maybe none."""
+    """A tensor.
+
+    Attributes:
+        type: LiteRT's number, such as `INT8`.
+        shape: one to four dimensions.
+        data: the values of a constant; None for an activation.
+        scales, zero_points: none, one, or one for each place along the first dimension.
+    """
 
     type: int
     shape: tuple[int, ...]
@@ -77,13 +84,19 @@ class Tensor:
 
     @property
     def bytes(self) -> int:
-        """What its values take."""
+        """The size of its values."""
         return _size(self.type, self.shape)
 
 
 @dataclass(frozen=True)
 class Operator:
-    """Attributes: code, LiteRT's; inputs and outputs, indices of tensors, -1 for none; table, its options not read."""
+    """An operation.
+
+    Attributes:
+        code: LiteRT's number.
+        inputs, outputs: indices of tensors; -1 for an input that is left out.
+        table: its table, whose options are not read yet.
+    """
 
     code: int
     inputs: tuple[int, ...]
@@ -93,7 +106,13 @@ class Operator:
 
 @dataclass(frozen=True)
 class Graph:
-    """Attributes: tensors; operators in the order they run in; pixels and logits, indices of the two ends."""
+    """A network.
+
+    Attributes:
+        tensors: all of them.
+        operators: in the order in which they run.
+        pixels, logits: indices of its input and of its output.
+    """
 
     tensors: tuple[Tensor, ...]
     operators: tuple[Operator, ...]
@@ -105,7 +124,7 @@ def read(flatbuffer: bytes) -> Graph:
     """Reads a network.
 
     Raises:
-        ModelFileError: it leads out of bounds, contradicts itself, or has what Lince never writes.
+        ModelFileError: it points out of bounds, contradicts itself, or has something that Lince never writes.
     """
     model = root(flatbuffer, _MODEL, "the model")
     if model.number("version") != _SCHEMA_VERSION:
@@ -116,8 +135,12 @@ def read(flatbuffer: bytes) -> Graph:
     [graph] = graphs
     graph.text("name")
     buffers = [_buffer(table) for table in model.tables("buffers", _BUFFER, "buffer", most=_MOST)]
-    # Once for each buffer: thousands of tensors may share one.
-    is_finite = cache(lambda index: bool(np.isfinite(buffers[index].view(np.float32)).all()))
+
+    @cache  # thousands of tensors may share a buffer
+    def is_finite(index: int) -> bool:
+        data = buffers[index]
+        return data is None or bool(np.isfinite(data.view(np.float32)).all())
+
     tensors = tuple(
         _tensor(table, buffers, is_finite, f"tensor {index}")
         for index, table in enumerate(graph.tables("tensors", _TENSOR, "tensor", most=_MOST))
@@ -152,7 +175,7 @@ def _tensor(table: Table, buffers: list[np.ndarray | None], is_finite: Callable[
     table.text("name")
     values = None if data is None else data.view(_DTYPES[kind]).reshape(shape)
     if kind == FLOAT32 and values is not None and not is_finite(buffer):
-        raise refusal(f"{what} holds what is not a finite number")
+        raise refusal(f"{what} holds numbers that are not finite")
     return Tensor(kind, shape, values, *_quantization(table, kind, shape, what))
 
 
@@ -161,7 +184,7 @@ def _size(kind: int, shape: tuple[int, ...]) -> int:
 
 
 def _shape(table: Table, what: str) -> tuple[int, ...]:
-    """One to four dimensions of 1 or more; the signature, where there is one, may leave the first of them open."""
+    """One to four dimensions of 1 or more. A signature may leave the first of them open."""
     shape, signature = (table.numbers(name, "<i4") for name in ("shape", "shape signature"))
     if shape is None or not 1 <= len(shape) <= 4 or shape.min() < 1:
         raise refusal(f"{what} has no shape of one to four positive dimensions")
@@ -172,7 +195,7 @@ def _shape(table: Table, what: str) -> tuple[int, ...]:
 
 
 def _quantization(table: Table, kind: int, shape: tuple[int, ...], what: str) -> tuple[np.ndarray, np.ndarray]:
-    """Scales, one or one for each place along a dimension, and as many zero points."""
+    """Scales, none, one, or one for each place along the first dimension, and as many zero points."""
     quantization = table.table("quantization", _QUANTIZATION, f"the quantization of {what}")
     if quantization is None:
         return _NO_SCALES, _NO_ZERO_POINTS
@@ -190,12 +213,12 @@ def _quantization(table: Table, kind: int, shape: tuple[int, ...], what: str) ->
     if low > zero_points.min() or zero_points.max() > high:
         raise refusal(f"{what} has zero points that its type does not allow")
     if not (np.isfinite(scales).all() and _SCALES[0] < scales.min() and scales.max() < _SCALES[1]):
-        raise refusal(f"{what} has scales that are not positive numbers")
+        raise refusal(f"{what} has scales that are not positive, or not of a usable size")
     return scales, zero_points
 
 
 def _code(table: Table) -> int:
-    """LiteRT takes the larger of the two numbers; the older one holds 127 at most, and may be left out."""
+    """An operation's code. LiteRT takes the larger of two numbers; the older one is at most 127, and optional."""
     code, deprecated = table.number("code"), table.number("deprecated code")
     if deprecated not in {0, code} or not 1 <= table.number("version", 1) < 2**7:
         raise refusal(f"it has an operation of codes {code} and {deprecated}")
@@ -208,31 +231,31 @@ def _operator(table: Table, codes: list[int], tensors: int, what: str) -> Operat
         raise refusal(f"{what} has code {index:,} of {len(codes):,}")
     inputs, outputs = _indices(table, "inputs"), _indices(table, "outputs")
     if any(not -1 <= index < tensors for index in inputs) or any(not 0 <= index < tensors for index in outputs):
-        raise refusal(f"{what} reads or writes a tensor that is not there")
+        raise refusal(f"{what} reads or writes a tensor that does not exist")
     return Operator(codes[index], inputs, outputs, table)
 
 
 def _indices(table: Table, name: str) -> tuple[int, ...]:
-    """Tensors by their places; no operation here has more than three."""
+    """Indices of tensors. No operation that Lince writes has more than three."""
     indices = table.numbers(name, "<i4")
     if indices is None or not 1 <= len(indices) <= 3:
-        raise refusal(f"it has other {name} than one to three")
+        raise refusal(f"it does not have one to three {name}")
     return tuple(indices.tolist())
 
 
 def _end(graph: Table, name: str, tensors: int) -> int:
     indices = _indices(graph, name)
     if len(indices) != 1 or not 0 <= indices[0] < tensors:
-        raise refusal(f"it has other {name} than one")
+        raise refusal(f"its {name} are not exactly one tensor")
     return indices[0]
 
 
 def _check_signatures(model: Table, pixels: int, logits: int) -> None:
-    """Names for the two ends; LiteRT looks them up by index."""
+    """Checks the signature, which names the network's input and output."""
     signatures = model.tables("signatures", _SIGNATURE, "signature", most=1)
     for signature in signatures:
         ends = [signature.tables(name, _END, f"signature's {name}", most=1) for name in ("inputs", "outputs")]
         found = [[end.number("tensor") for end in side] for side in ends]
         names = [end.text("name") for side in ends for end in side]
         if found != [[pixels], [logits]] or None in names or not signature.text("key") or signature.number("subgraph"):
-            raise refusal("its signature names other ends than its own")
+            raise refusal("its signature does not name its own input and output")

@@ -1,21 +1,23 @@
-"""The operations that Lince writes, and what makes one of them sound: types, shapes to the last element, scales.
+"""The operations that Lince writes, and the rules for each of them: types, shapes, scales.
 
-LiteRT checks much of this when it prepares an operation, and ends the process where it does not, as when a quotient of
-scales is one that no multiplier can express. Here every result's shape is computed and compared.
+LiteRT checks many of these rules when it prepares an operation. Where it does not, a wrong operation can end the
+process, for example a quotient of scales that no multiplier can express. Here the shape of every result is computed and
+compared.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import prod
 
+from lince.errors import ModelFileError
 from lince.model_file.network.flatbuffer import OFFSET, Slots, Table, refusal
 from lince.model_file.network.graph import FLOAT32, INT8, INT16, INT32, INT64, UINT8, Tensor
 
-# The kernels of LiteRT count the elements of a patch matrix in 32 bits, and XNNPACK takes a pointer for each pixel of
-# each window: 3 × 3 of 1024 × 1024 are 9.4 million.
+# LiteRT's kernels count the elements of a patch matrix in 32 bits. XNNPACK needs a pointer for each pixel of each
+# window: 9.4 million for windows of 3 × 3 on 1024 × 1024 pixels.
 _MOST_PATCH_ELEMENTS, _MOST_WINDOW_PIXELS = 2**31 - 1, 2**25
-_MAX_STEP = 1024  # strides and sides of filters: no picture is larger
-# LiteRT shifts by up to 30 places to the left (quantization_util.cc), and asserts that sums need none.
+_MAX_STEP = 1024  # for strides and sides of filters, as for pictures
+# LiteRT shifts by up to 30 places to the left (quantization_util.cc), and asserts that additions need no such shift.
 _MAX_MULTIPLIER, _MAX_SUM_MULTIPLIER = 2.0**30, 2.0**14
 
 _CONVOLUTION: Slots = {
@@ -73,7 +75,7 @@ def _pool(options: Table, operands: list[Tensor], output: Tensor, what: str) -> 
 
 
 def _windows(options: Table, pixels: Tensor, sides: tuple[int, int], what: str) -> tuple[int, int]:
-    """How many windows fit, down and across: padding 0 fills up at the edges, 1 does not."""
+    """The number of windows, down and across. Padding 0 is SAME, 1 is VALID."""
     strides = options.number("stride height"), options.number("stride width")
     padding = options.number("padding")
     if not all(1 <= step <= _MAX_STEP for step in (*sides, *strides)) or padding not in {0, 1}:
@@ -87,11 +89,11 @@ def _windows(options: Table, pixels: Tensor, sides: tuple[int, int], what: str) 
     return down, across
 
 
-def _connect(options: Table, operands: list[Tensor | None], output: Tensor, what: str) -> int:
-    features, kernel, bias = operands
+def _connect(options: Table, operands: list[Tensor], output: Tensor, what: str) -> int:
+    features, kernel, *biases = operands
     if len(kernel.shape) != 2 or prod(features.shape) != kernel.shape[1]:
         raise _unfit(what)
-    _check_weights(features, kernel, bias, output, what)
+    _check_weights(features, kernel, biases[0] if biases else None, output, what)
     kept = features.shape[:-1] if options.number("keep dimensions") else (1,)
     if prod(kept) != 1:
         raise _unfit(what)
@@ -100,7 +102,7 @@ def _connect(options: Table, operands: list[Tensor | None], output: Tensor, what
 
 
 def _check_weights(features: Tensor, kernel: Tensor, bias: Tensor | None, output: Tensor, what: str) -> None:
-    """Types that go together, a scale for each filter or one for all, and a bias for each filter."""
+    """Checks that the types fit together, and that scales and biases have the right number."""
     last = {types[2] for types in _WEIGHTED if types[:2] == (features.type, kernel.type)}
     if not last or output.type != features.type or (bias is not None and bias.type not in last):
         raise refusal(f"{what} mixes types {features.type}, {kernel.type} and {output.type}")
@@ -133,13 +135,13 @@ def _add(_: Table, operands: list[Tensor], output: Tensor, what: str) -> int:
     return prod(output.shape)
 
 
-def _reshape(options: Table | None, operands: list[Tensor], output: Tensor, what: str) -> int:
+def _reshape(options: Table, operands: list[Tensor], output: Tensor, what: str) -> int:
     features, shape = operands
     _require_same_steps(features, output, what)
     if shape.type != INT32 or len(shape.shape) != 1 or prod(features.shape) != prod(output.shape):
         raise _unfit(what)
-    wanted = tuple(shape.data.tolist())
-    again = None if options is None else options.numbers("shape", "<i4")
+    wanted = _integers(shape)
+    again = options.numbers("shape", "<i4")
     if again is not None and tuple(again.tolist()) != wanted:
         raise _unfit(what)
     if wanted not in {output.shape, (-1, *output.shape[1:])}:
@@ -148,14 +150,9 @@ def _reshape(options: Table | None, operands: list[Tensor], output: Tensor, what
 
 
 def _average(options: Table, operands: list[Tensor], output: Tensor, what: str) -> int:
-    """Over height and width, which are left out of the result."""
+    """The mean over height and width, which the result does not have."""
     pixels, axes = operands
-    if (
-        len(pixels.shape) != 4
-        or axes.type != INT32
-        or axes.data.tolist() != [1, 2]
-        or options.number("keep dimensions")
-    ):
+    if len(pixels.shape) != 4 or axes.type != INT32 or _integers(axes) != (1, 2) or options.number("keep dimensions"):
         raise _unfit(what)
     _require_shape(output, (1, pixels.shape[3]), what)
     if pixels.type not in _ACTIVATIONS or output.type != pixels.type:
@@ -166,10 +163,10 @@ def _average(options: Table, operands: list[Tensor], output: Tensor, what: str) 
     return prod(pixels.shape)
 
 
-def _quantize(_: Table | None, operands: list[Tensor], output: Tensor, what: str) -> int:
+def _quantize(_: Table, operands: list[Tensor], output: Tensor, what: str) -> int:
     [features] = operands
     if (features.type, output.type) not in _QUANTIZING:
-        raise refusal(f"{what} makes type {output.type} of {features.type}")
+        raise refusal(f"{what} turns type {features.type} into {output.type}")
     _require_shape(output, features.shape, what)
     quantized = [tensor for tensor in (features, output) if tensor.type != FLOAT32]
     _require_one_scale(what, *quantized)
@@ -178,21 +175,26 @@ def _quantize(_: Table | None, operands: list[Tensor], output: Tensor, what: str
     return 0
 
 
-def _dequantize(_: Table | None, operands: list[Tensor], output: Tensor, what: str) -> int:
+def _dequantize(_: Table, operands: list[Tensor], output: Tensor, what: str) -> int:
     [features] = operands
     if (features.type, output.type) not in _DEQUANTIZING:
-        raise refusal(f"{what} makes type {output.type} of {features.type}")
+        raise refusal(f"{what} turns type {features.type} into {output.type}")
     _require_shape(output, features.shape, what)
     _require_one_scale(what, features)
     return 0
 
 
 def _require_same_steps(features: Tensor, output: Tensor, what: str) -> None:
-    """Type and steps pass through unchanged."""
+    """Checks an operation that moves values without computing new ones."""
     if features.type != output.type or features.type not in _ACTIVATIONS:
-        raise refusal(f"{what} makes type {output.type} of {features.type}")
+        raise refusal(f"{what} turns type {features.type} into {output.type}")
     if features.type != FLOAT32:
         _require_one_scale(what, features, output)
+
+
+def _integers(tensor: Tensor) -> tuple[int, ...]:
+    """The values of a constant."""
+    return () if tensor.data is None else tuple(int(value) for value in tensor.data.ravel())
 
 
 def _require_shape(output: Tensor, expected: tuple[int, ...], what: str) -> None:
@@ -210,28 +212,31 @@ def _require_multiplier(multiplier: float, what: str) -> None:
         raise _unscaled(what)
 
 
-def _unfit(what: str) -> Exception:
+def _unfit(what: str) -> ModelFileError:
     return refusal(f"{what} has operands that do not fit together")
 
 
-def _unscaled(what: str) -> Exception:
+def _unscaled(what: str) -> ModelFileError:
     return refusal(f"{what} has scales that LiteRT cannot compute with")
 
 
-Rule = Callable[[Table | None, list[Tensor | None], Tensor, str], int]
-"""Options, operands, result and the words for the operation; refuses, or tells how often it multiplies."""
+Rule = Callable[[Table, list[Tensor], Tensor, str], int]
+"""Takes the options, the operands, the result and the operation's name for messages.
+
+Returns the number of multiplications, or raises `ModelFileError`.
+"""
 
 
 @dataclass(frozen=True)
 class Operation:
-    """One that Lince writes.
+    """An operation that Lince writes.
 
     Attributes:
         name: LiteRT's.
-        options: number of their type in LiteRT's schema.
-        slots: of the options.
-        operands: what each is: `activation`, `constant`, or a constant that is `optional`.
-        rule: what else must hold.
+        options: the number of their type in LiteRT's schema.
+        slots: the fields of the options.
+        operands: the kind of each: `activation`, `constant`, or a constant that is `optional`.
+        rule: checks everything else.
         bare: whether it is also written without options.
     """
 

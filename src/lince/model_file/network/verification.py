@@ -1,4 +1,4 @@
-"""Refuses a network that LiteRT could not read, prepare and run without harm, and one that costs beyond measure."""
+"""Refuses networks that LiteRT cannot read, prepare and run safely, and those that cost too much."""
 
 from collections.abc import Iterator
 from math import prod
@@ -9,10 +9,10 @@ from lince.model_file.network.graph import FLOAT32, INT8, UINT8, Graph, Operator
 from lince.model_file.network.operations import OPERATIONS, Operation
 
 _ACTIVATIONS = {0, 1}  # none, ReLU
-# At 1024 × 1024 pixels, the most a recipe allows, `best` in float has two results of 0.5 GB at a time; its weights are
-# 6.3 million. XNNPACK keeps a copy of its own for each operation that reads them.
+# At 1024 × 1024 pixels, the most that a recipe allows, `best` in float holds two results of 0.5 GB at a time; it has
+# 6.3 million weights. XNNPACK keeps a separate copy of the weights for each operation that reads them.
 _MAX_LIVE_BYTES, _MOST_WEIGHTS = 2**31, 2**28
-# `best` multiplies 315,000 times a pixel. What is allowed, on small images, takes a second or so.
+# `best` multiplies 315,000 times a pixel. The most that is allowed takes about a second on small images.
 _MOST_MULTIPLICATIONS_A_PIXEL, _FEWEST_PIXELS, _MOST_MULTIPLICATIONS = 2**24, 32**2, 2**42
 
 
@@ -20,10 +20,10 @@ def verify(flatbuffer: bytes) -> None:
     """Checks a network before LiteRT reads it.
 
     Args:
-        flatbuffer: LiteRT's, not trusted.
+        flatbuffer: of LiteRT, not trusted.
 
     Raises:
-        ModelFileError: the first thing that is wrong with it.
+        ModelFileError: names the first rule that it breaks.
     """
     network = graph.read(flatbuffer)
     _check_ends(network)
@@ -41,11 +41,15 @@ def _check_ends(network: Graph) -> None:
     if (pixels.type, len(pixels.shape), pixels.shape[0]) != (UINT8, 4, 1) or pixels.data is not None:
         raise refusal(f"it reads tensors of type {pixels.type} and shape {pixels.shape}, not uint8[1,H,W,3]")
     if logits.type not in {INT8, FLOAT32} or len(logits.shape) != 2:
-        raise refusal(f"it answers with type {logits.type} and shape {logits.shape}, not int8[1,K] or float32[1,K]")
+        raise refusal(f"it returns type {logits.type} and shape {logits.shape}, not int8[1,K] or float32[1,K]")
 
 
 def _check(operator: Operator, network: Graph, written: set[int], what: str) -> int:
-    """Checks one operation, which may read what was written; returns how often it multiplies."""
+    """Checks one operation, which may read the tensors in `written`.
+
+    Returns:
+        The number of multiplications.
+    """
     operation = OPERATIONS.get(operator.code)
     if operation is None:
         raise refusal(f"{what} is LiteRT's number {operator.code}, which Lince never writes")
@@ -54,9 +58,10 @@ def _check(operator: Operator, network: Graph, written: set[int], what: str) -> 
         raise refusal(f"{what} has {len(operator.inputs)} inputs and {len(operator.outputs)} outputs")
     [output] = operator.outputs
     if output in written or network.tensors[output].data is not None:
-        raise refusal(f"{what} writes a constant, or what was written before")
+        raise refusal(f"{what} writes a constant, or a tensor that was written before")
     kinds = zip(operator.inputs, operation.operands, strict=True)
-    operands = [_operand(index, network, written, kind, what) for index, kind in kinds]
+    found = [_operand(index, network, written, kind, what) for index, kind in kinds]
+    operands = [operand for operand in found if operand is not None]
     return operation.rule(_options(operator, operation, what), operands, network.tensors[output], what)
 
 
@@ -66,16 +71,16 @@ def _operand(index: int, network: Graph, written: set[int], kind: str, what: str
         return None
     tensor = network.tensors[index] if index >= 0 else None
     if tensor is None or (index not in written if kind == "activation" else tensor.data is None):
-        raise refusal(f"{what} reads what has no value, or a constant in the place of one")
+        raise refusal(f"{what} reads a tensor that has no value, or that is of the wrong kind")
     return tensor
 
 
-def _options(operator: Operator, operation: Operation, what: str) -> Table | None:
-    """The options, which are of the operation's own type."""
+def _options(operator: Operator, operation: Operation, what: str) -> Table:
+    """The options, which must have the operation's own type."""
     found = operator.table.number("options type")
     options = operator.table.table("options", operation.slots, f"the options of {what}")
     if operation.bare and found == 0 and options is None:
-        return None
+        return Table.empty(operation.slots, f"the options of {what}")
     if found != operation.options or options is None:
         raise refusal(f"{what} has options of type {found}")
     if "activation" in operation.slots and options.number("activation") not in _ACTIVATIONS:
@@ -102,7 +107,7 @@ def _read(network: Graph) -> Iterator[Tensor]:
 
 
 def _live_bytes(network: Graph) -> Iterator[int]:
-    """While each operation runs: what it writes, and all that was written and is still to be read."""
+    """For each operation: bytes of its result, and of the earlier results that are still to be read."""
     last = {index: place for place, operator in enumerate(network.operators) for index in operator.inputs}
     live = {network.pixels: network.tensors[network.pixels].bytes}
     total = sum(live.values())
