@@ -178,8 +178,8 @@ class TestProgram:
             (["serve", "--port", "http"], "Received 'http'. Expected a whole number."),
             (["train", "x", "--time-budget", "9999999999999h"], "or 1h30m, at most 1,000 hours."),
             (["help"], "Received 'help'. Expected one of train, quantize,"),
-            (["train", ""], "Received an empty text"),
-            (["evaluate", "cifar10", ""], "Received an empty text"),
+            (["train", ""], "Received an empty argument"),
+            (["evaluate", "cifar10", ""], "Received an empty argument"),
         ],
         ids=lambda value: " ".join(value) if isinstance(value, list) else "",
     )

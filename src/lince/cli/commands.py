@@ -1,7 +1,8 @@
-"""The command line: parse, call, and turn errors into exit codes. Stages are imported inside the commands.
+"""The verbs of the command line: they parse, call a stage, and turn errors into exit codes.
 
 Exit codes: 0 done, 1 a LinceError (one sentence, no traceback), 2 usage, 3 a service that could not start,
 130 interrupted, 141 the reader of stdout has gone. Results go to stdout, everything else to stderr.
+Stages are imported inside the commands, so that each verb needs only its own packages.
 """
 
 import difflib
@@ -16,6 +17,7 @@ from typing import Annotated, Any
 import typer
 from msgspec import Meta
 from typer.core import TyperGroup
+from typer.models import OptionInfo
 
 from lince import __version__, schema
 from lince.cli import run_commands
@@ -25,10 +27,10 @@ from lince.system import quiet, streams
 
 
 class Verbs(TyperGroup):
-    """Commands by name; of an unknown one, the name that was meant, or all of them."""
+    """Commands by name. The error for an unknown name suggests a similar one, and lists all of them."""
 
-    def resolve_command(self, ctx: typer.Context, args: list[str]) -> Any:
-        """As typer does it, with other words for what it does not find."""
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:  # click's types: newer typers have a private copy
+        """As typer does it, with another error for an unknown name."""
         name = args[0]
         if not name.startswith("-") and self.get_command(ctx, name) is None and not ctx.resilient_parsing:
             inside = {
@@ -41,28 +43,34 @@ class Verbs(TyperGroup):
         return super().resolve_command(ctx, args)
 
 
-def _number(**bounds: int) -> dict[str, Any]:
-    """What makes an option a whole number, in words of ours where it is none; bounds as `msgspec.Meta` has them."""
-    kind = Annotated[int, Meta(**bounds)] if bounds else int
+def _number(*, help: str, least: int | None = None, most: int | None = None) -> OptionInfo:
+    """An option that takes a whole number within bounds. Its error says what was received and what was expected."""
+    kind: Any = int if least is most is None else Annotated[int, Meta(ge=least, le=most)]
 
     def parse(text: str) -> int:
         try:
-            return schema.convert(int(text), kind)
+            number: int = schema.convert(int(text), kind)
         except ValueError as error:
             raise typer.BadParameter(f"Received {str(text)!r}. Expected {schema.expects(kind)}.") from error
+        return number
 
-    return {"parser": parse, "metavar": "NUMBER"}
+    option: OptionInfo = typer.Option(parser=parse, metavar="NUMBER", help=help)
+    return option
 
 
-def _choice(*words: str) -> dict[str, Any]:
-    """What makes an option one of a few words, in words of ours where it is none."""
+def _choice(*words: str, help: str) -> OptionInfo:
+    """An option that takes one of a few words. Its error lists them; typer's own names a "Value error" as well."""
 
     def parse(text: str) -> str:
         if text not in words:
             raise typer.BadParameter(f"{text!r} is not one of {', '.join(map(repr, words))}.")
         return text
 
-    return {"parser": parse, "metavar": "|".join(words), "autocompletion": lambda: list(words)}
+    def complete() -> list[str]:
+        return list(words)
+
+    option: OptionInfo = typer.Option(parser=parse, metavar="|".join(words), autocompletion=complete, help=help)
+    return option
 
 
 app = typer.Typer(
@@ -86,7 +94,7 @@ Overrides = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Change the recipe, e.g. train.epochs=5; see docs/recipes.md."),
 ]
-Seed = Annotated[int, typer.Option(**_number(ge=0, le=2**32 - 1), help="Seed of every random choice.")]
+Seed = Annotated[int, _number(least=0, most=2**32 - 1, help="Seed of all random choices.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Strict = Annotated[bool, typer.Option("--strict", help="Stop when a file cannot be read; otherwise it is left out.")]
 Force = Annotated[
@@ -104,17 +112,17 @@ Fallback = Annotated[
     ),
 ]
 
-# Keys of a recipe that only a run with a teacher heeds.
+# Keys of a recipe that have an effect only in a run with a teacher.
 _TEACHER_KEY = re.compile(r"\s*(train|augment)\.teacher_")
 
 # Keys of a recipe that only --fallback heeds.
 _FALLBACK_KEY = re.compile(r"\s*quantize\.(fallback|max_float_layers)\s*=")
 
-_MOST_HOURS = 1000  # of a time budget: six weeks, in which no count of epochs overflows
+_MOST_HOURS = 1000  # of a time budget: six weeks
 
 _TOP_IN_JSON = 5  # as the service's `top`
 
-# What a run was begun with, and goes on with.
+# Options that --resume takes from the run.
 _FIXED_BY_THE_RUN = (
     *("recipe", "overrides", "time_budget", "name", "runs", "seed", "deterministic", "strict"),
     *("teacher", "leave_out", "fit"),
@@ -125,8 +133,8 @@ def main() -> None:
     """The `lince` program."""
     streams.prepare()
     warnings.filterwarnings("ignore", module="PIL")  # one damaged picture can cause 100,000 lines
-    if "" in sys.argv[1:]:  # a variable that is not set; as a path it would be the folder one is in
-        _fail(LinceError("Received an empty text ('') among the arguments. Expected a name or a path in it."), code=2)
+    if "" in sys.argv[1:]:  # a shell variable that is not set; as a path it would mean the current folder
+        _fail(LinceError("Received an empty argument (''). Expected a name or a path there."), code=2)
     try:
         try:
             app(prog_name="lince")
@@ -155,8 +163,8 @@ def train(
         str,
         typer.Option(
             help="A recipe that ships, or the path of a TOML file. default, best, fast, small and tiny are for small "
-            "images, photos is for photographs of your own, classic and resnet8 are for comparison. --time-budget "
-            "picks one, unless you name one."
+            "images, photos is for photographs, classic and resnet8 are for comparison. --time-budget picks one, "
+            "unless you name one."
         ),
     ] = "default",
     overrides: Overrides = None,
@@ -165,10 +173,10 @@ def train(
     ] = None,
     fit: Annotated[
         str | None,
-        typer.Option(
-            **_choice("crop", "pad", "stretch"),
-            help="How pictures become squares, in training and afterwards: crop cuts out the centre, pad keeps the "
-            "whole on grey, stretch ignores proportions. Short for --set fit=….  [default: the recipe's, crop]",
+        _choice(
+            *("crop", "pad", "stretch"),
+            help="How pictures become squares, in training and later: crop cuts out the centre, pad adds grey bars, "
+            "stretch changes the proportions. Short for --set fit=….  [default: the recipe's, crop]",
         ),
     ] = None,
     runs: Annotated[Path, typer.Option(help="Folder in which run folders are made.")] = Path("runs"),
@@ -186,18 +194,18 @@ def train(
     seed: Seed = 0,
     deterministic: Annotated[bool, typer.Option("--deterministic", help="Give the same bits on every run.")] = False,
     teacher: Annotated[
-        str | None, typer.Option(metavar="MODEL", help="Also learn from the answers of this model (distillation).")
+        str | None, typer.Option(metavar="MODEL", help="Also learn from the logits of this model (distillation).")
     ] = None,
     leave_out: Annotated[
         str | None,
         typer.Option(
             metavar="OTHER",
-            help="Keep images that OTHER, a folder or .zip, has too (the same CLASS/NAME) out of training and "
-            "validation, so that OTHER can be tested on.",
+            help="Do not train or validate on images that are in OTHER as well, a folder or .zip (same CLASS/NAME), "
+            "so that OTHER can serve as a test.",
         ),
     ] = None,
     tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Also write TensorBoard logs.")] = False,
-    until: Annotated[str, typer.Option(**_choice("train", "report"), help="Last stage to run.")] = "report",
+    until: Annotated[str, _choice("train", "report", help="Last stage to run.")] = "report",
     strict: Strict = False,
     fallback: Fallback = False,
     force: Force = False,
@@ -219,7 +227,8 @@ def train(
         )
     if time_budget is not None and deterministic:
         raise typer.BadParameter(
-            "Expected --time-budget or --deterministic, not both: no two runs by the clock are equal."
+            "--time-budget cannot be combined with --deterministic, because timed runs are not reproducible. "
+            "Leave one of them out."
         )
     if time_budget is not None and fallback:
         raise typer.BadParameter(
@@ -230,7 +239,7 @@ def train(
     overrides = _with_fit(overrides or [], fit)
     seconds = None if time_budget is None else _seconds(time_budget)
     named = seconds is None or _given(context, "recipe")
-    if resume is None:
+    if source is not None:
         chosen, folder, limit = run_commands.request(
             source,
             recipe=recipe if named else None,
@@ -345,20 +354,19 @@ def evaluate(
         ),
     ],
     source: Annotated[str | None, typer.Argument(metavar="DATA", help=DATA_HELP + "  [default: the run's own]")] = None,
-    split: Annotated[
-        str, typer.Option(**_choice("test", "validation", "train", "all"), help="Which images of DATA.")
-    ] = "test",
+    split: Annotated[str, _choice("test", "validation", "train", "all", help="Which images of DATA.")] = "test",
     corruptions: Annotated[
         bool,
         typer.Option(
             "--corruptions",
-            help="Also measure on degraded images: noise, blur, contrast, JPEG, pixelate; 5 strengths each.",
+            help="Also measure on degraded images: noise, blur, contrast, JPEG, pixelate, in 5 strengths each.",
         ),
     ] = False,
     foreign: Annotated[
         bool,
         typer.Option(
-            "--foreign", help="Also measure on generated pictures of none of the classes; without DATA, on these alone."
+            "--foreign",
+            help="Also measure on generated pictures that belong to no class; without DATA, on these alone.",
         ),
     ] = False,
     foreign_images: Annotated[
@@ -366,7 +374,7 @@ def evaluate(
         typer.Option(
             "--foreign-images",
             metavar="PATH",
-            help="As --foreign, and also on this folder or .zip of such pictures; repeatable.",
+            help="As --foreign, and also on the pictures in this folder or .zip; repeatable.",
         ),
     ] = None,
     seed: Seed = 0,
@@ -374,8 +382,8 @@ def evaluate(
 ) -> None:
     """Measure a float model, a model file or a running server on labelled images.
 
-    With --foreign: how often the model says "I don't know" to pictures of none of its classes. It was not trained on
-    such pictures, and what it answers to these says little about others.
+    --foreign measures how often the model says "I don't know" to pictures of no class of its training data. The result
+    holds for these pictures; other kinds may give other rates.
     """
     foreign = foreign or bool(foreign_images)
     labelled = source is not None or corruptions or not foreign
@@ -427,11 +435,12 @@ def predict(
     ],
     top: Annotated[
         int | None,
-        typer.Option(
-            **_number(ge=1), help="List the most probable classes of each image.  [default: 5 with --json, else none]"
+        _number(
+            least=1,
+            help="List so many of the most probable classes of each image.  [default: 5 with --json, else none]",
         ),
     ] = None,
-    logits: Annotated[bool, typer.Option("--logits", help="Add the network's raw output; with --json only.")] = False,
+    logits: Annotated[bool, typer.Option("--logits", help="Add the network's output; with --json only.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="A header and one row an image.")] = False,
 ) -> None:
@@ -439,7 +448,7 @@ def predict(
     if as_json and as_csv:
         raise typer.BadParameter("Expected --json or --csv, not both.")
     if logits and not as_json:
-        raise typer.BadParameter("--logits has a place in --json only. Add --json.")
+        raise typer.BadParameter("--logits works with --json only. Add --json.")
     from lince import calibration
     from lince.inference.classifier import Classifier
     from lince.inference.folder_prediction import predict_paths
@@ -507,7 +516,7 @@ def data_check(
     strict: Strict = False,
     as_json: Json = False,
 ) -> None:
-    """Report class counts, unreadable files, duplicates, and duplicates across train and test."""
+    """Report class counts, unreadable files, duplicates, and duplicates between train and test."""
     with run_commands.needs("Reading datasets", "train"):
         from lince import data
         from lince.reporting import dataset
@@ -527,16 +536,17 @@ def data_check(
 def serve(
     model: Annotated[str | None, typer.Argument(metavar="MODEL", help=MODEL_HELP + "  [default: cifar10]")] = None,
     host: Annotated[str | None, typer.Option(help="Address to listen on.  [default: 127.0.0.1]")] = None,
-    port: Annotated[int | None, typer.Option(**_number(), help="Port; 0 takes a free one.  [default: 8000]")] = None,
-    workers: Annotated[
-        int | None, typer.Option(**_number(), help="Number of processes that answer.  [default: 1]")
-    ] = None,
+    port: Annotated[int | None, _number(help="Port; 0 takes a free one.  [default: 8000]")] = None,
+    workers: Annotated[int | None, _number(help="Processes that answer.  [default: 1]")] = None,
     sha256: Annotated[
         str | None,
         typer.Option(metavar="HEX", help="Refuse the model file unless its SHA-256 is HEX."),
     ] = None,
 ) -> None:
-    """Serve a model over HTTP, with a page at /. More settings: LINCE_... in the environment, see docs/http-api.md."""
+    """Serve a model over HTTP, with a page at /.
+
+    More settings are variables LINCE_... of the environment; see docs/http-api.md.
+    """
     from lince.model_file import artifact
 
     with run_commands.needs("Serving", "serve"):
@@ -552,9 +562,10 @@ def serve(
 def _seconds(duration: str) -> float:
     """Seconds of a text like 90s, 20m, 1.5h or 1h30m."""
     found = re.fullmatch(r"(?:([\d.]+)h)?(?:([\d.]+)m)?(?:([\d.]+)s)?", duration)
+    hours, minutes, rest = found.groups(default="0") if found else ("0", "0", "0")
     try:
-        seconds = sum(float(part or 0) * unit for part, unit in zip(found.groups(), (3600, 60, 1), strict=True))
-    except (AttributeError, ValueError):
+        seconds = 3600 * float(hours) + 60 * float(minutes) + float(rest)
+    except ValueError:  # such as 1.2.3
         seconds = 0
     if not 0 < seconds <= _MOST_HOURS * 3600:
         raise typer.BadParameter(
@@ -574,25 +585,29 @@ def _with_fit(overrides: list[str], fit: str | None) -> list[str]:
 
 def _refuse_force_and_fallback(*, force: bool, fallback: bool) -> None:
     if fallback and force:
-        raise typer.BadParameter("Expected --fallback, which keeps the bound, or --force, which does not; not both.")
+        raise typer.BadParameter(
+            "--fallback, which keeps the bound, cannot be combined with --force, which ignores it. Leave one out."
+        )
 
 
 def _given(context: typer.Context, parameter: str) -> bool:
-    return context.get_parameter_source(parameter).name == "COMMANDLINE"
+    """Whether the user has set this option on the command line."""
+    source = context.get_parameter_source(parameter)
+    return source is not None and source.name == "COMMANDLINE"
 
 
 def _refuse_with_resume(context: typer.Context, *parameters: str) -> None:
-    """A run goes on as it began: options that would change it are refused, not ignored."""
+    """Refuses options that would change a run which is continued, rather than ignore them."""
     for parameter in parameters:
         if _given(context, parameter):
             option = "--set" if parameter == "overrides" else f"--{parameter.replace('_', '-')}"
             raise typer.BadParameter(
-                f"{option} cannot be combined with --resume: a run goes on as it began. Leave it out."
+                f"{option} cannot be combined with --resume: a run continues with its own settings. Leave it out."
             )
 
 
 def _refuse_without_effect(context: typer.Context, *parameters: str, where: str) -> None:
-    """An option that would change nothing is refused, not ignored."""
+    """Refuses options that would have no effect, rather than ignore them."""
     for parameter in parameters:
         if _given(context, parameter):
             name = parameter.removeprefix("as_").replace("_", "-")

@@ -31,22 +31,22 @@ def stderr() -> Console:
 
 
 def say(text: str) -> None:
-    """A line of news, on stderr."""
+    """Prints a line for people, on stderr."""
     stderr().print(harmless(text), soft_wrap=True, highlight=False, markup=False)
 
 
 def print_text(text: str) -> None:
-    """Text, on stdout."""
+    """Prints text, on stdout."""
     typer.echo(harmless(text))
 
 
 def harmless(text: str) -> str:
-    """Text without the control characters by which names and messages of strangers could steer a terminal."""
+    """Text without control characters: file names and foreign messages could control the terminal by them."""
     return "".join("\ufffd" if unicodedata.category(one) in ("Cc", "Cf") and one not in "\n\t" else one for one in text)
 
 
 def show(*renderables: Any) -> None:
-    """Tables, on stdout; a remark under one is kept apart from the next."""
+    """Prints tables, on stdout, with an empty line after a table that has a caption."""
     console = Console(emoji=False)
     console.width = max(console.width, _LEAST_WIDTH)
     for renderable in renderables:
@@ -56,7 +56,7 @@ def show(*renderables: Any) -> None:
 
 
 def print_json(result: Any) -> None:
-    """A record or plain data as one line of JSON, on stdout. A byte of a path that is not UTF-8 is escaped."""
+    """Prints a record or plain data as one line of JSON, on stdout. Bytes of paths that are not UTF-8 are escaped."""
     try:
         line = msgspec.json.encode(result)
     except UnicodeEncodeError:
@@ -65,13 +65,12 @@ def print_json(result: Any) -> None:
 
 
 def json_lines(rows: Iterable[Row]) -> int:
-    """One JSON object a row; returns how many rows are errors."""
+    """Prints one JSON object a row, and returns how many rows are errors."""
     return _write(rows, print_json)
 
 
 def csv_rows(rows: Iterable[Row], *, top: int = 0) -> int:
-    """A header and a row an image; the prediction set's labels are joined by "|", and its field is
-    empty where there is none.
+    """Prints a header, and a row for each image. The labels of a prediction set are joined by "|".
 
     Args:
         rows: one for each image.
@@ -97,11 +96,14 @@ def csv_rows(rows: Iterable[Row], *, top: int = 0) -> int:
 
 
 def text_lines(rows: Iterable[Row], *, top: int = 0) -> int:
-    """A line an image, for people, errors on stderr; returns how many rows are errors.
+    """Prints a line for each image, for people. Errors go to stderr.
 
     Args:
         rows: one for each image.
         top: adds this many classes, the most probable first, with their probabilities.
+
+    Returns:
+        How many rows are errors.
     """
     return _write(rows, lambda row: _text_line(row, top=top))
 
@@ -138,7 +140,7 @@ def _text_line(row: Row, *, top: int) -> None:
 
 
 def _escaped(value: Any) -> Any:
-    """Plain data whose texts can all be written as UTF-8."""
+    """Plain data in which every text can be written as UTF-8."""
     match value:
         case str():
             return value.encode("utf-8", "backslashreplace").decode()

@@ -202,8 +202,7 @@ def _name_classes(axes: Axes, classes: tuple[str, ...]) -> None:
     names = [name if len(name) <= _NAME_LENGTH else name[: _NAME_LENGTH - 1] + "…" for name in classes]
     size = 10 if len(classes) <= _COUNTS_UP_TO else 6
     positions = range(len(classes))
-    rotation = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"}
-    axes.set_xticks(positions, names, fontsize=size, parse_math=False, **rotation)
+    axes.set_xticks(positions, names, fontsize=size, parse_math=False, rotation=45, ha="right", rotation_mode="anchor")
     axes.set_yticks(positions, names, fontsize=size, parse_math=False)
     axes.tick_params(length=0)
 
@@ -219,8 +218,7 @@ def _write_counts(axes: Axes, counts: np.ndarray, shares: np.ndarray) -> None:
 def _rendered(figure: Figure, kind: str) -> bytes:
     file = io.BytesIO()
     # hashsalt and no date: ids and metadata depend on the figure alone
-    settings = {"svg.fonttype": "none", "svg.hashsalt": "lince"}
-    with matplotlib.rc_context(settings), warnings.catch_warnings():
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "lince"}), warnings.catch_warnings():
         # A class may be named in a script that the built-in font lacks; the page still shows it, by the reader's fonts.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font", category=UserWarning)
         metadata = {"Date": None} if kind == "svg" else None

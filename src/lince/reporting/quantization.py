@@ -114,7 +114,8 @@ def _sets_rows(calibrated: CalibrationComparison) -> tuple[tuple[str, ...], ...]
     if drop is None or growth is None:
         return ()
     sets = (calibrated.float32.sets, calibrated.int8.sets)
-    coverages = (f"{percent(one.coverage.value)} ({percent_range(one.coverage)})" for one in sets)
+    measured = (one.coverage for one in sets if one.coverage is not None)
+    coverages = (f"{percent(coverage.value)} ({percent_range(coverage)})" for coverage in measured)
     sizes = (sets_size(one.mean_size, 3) for one in sets)
     return (
         ("sets that hold the true class", *coverages, f"{points(-drop.value)} points"),

@@ -73,7 +73,8 @@ def _teachers(record: RunRecord) -> str:
 
 def _versions(training: dict[str, Any]) -> dict[str, str]:
     """Of the packages that trained and published; where the two differ, both."""
-    trained, published = training.get("versions", {}), training.get("published_with", {})
+    trained: dict[str, str] = training.get("versions", {})
+    published: dict[str, str] = training.get("published_with", {})
     differing = {
         name: f"{version}, published with {published[name]}"
         for name, version in trained.items()

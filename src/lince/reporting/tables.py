@@ -177,7 +177,7 @@ def foreign_table(report: ForeignReport) -> Table:
     return table
 
 
-def _foreign_cells(score: ForeignScore) -> tuple[str, ...]:
+def _foreign_cells(score: ForeignScore) -> tuple[Text | str, ...]:
     abstained = "–" if score.abstained is None else percent(score.abstained, 1)
     size = sets_size(score.mean_set_size)
     unread = f" ({quantity(score.unread, 'file')} could not be read)" if score.unread else ""
