@@ -42,6 +42,7 @@ _WORKING_BYTES = 2**26  # of temporary arrays: those of 4,096 CIFAR images; more
 
 _Indices = Int64[np.ndarray, " p"]
 _Pairs = tuple[_Indices, _Indices]
+_AnyPairs = tuple[Int64[np.ndarray, " _"], Int64[np.ndarray, " _"]]  # batches of different sizes
 
 
 @dataclass(frozen=True)
@@ -228,7 +229,7 @@ def _batched(pairs: Iterable[_Pairs]) -> Iterator[_Pairs]:
         yield _concatenated(waiting)
 
 
-def _concatenated(pairs: list[_Pairs]) -> _Pairs:
+def _concatenated(pairs: list[_AnyPairs]) -> _Pairs:
     first, second = zip(*pairs, strict=True)
     return np.concatenate(first), np.concatenate(second)
 

@@ -19,10 +19,10 @@ import os
 import threading
 import weakref
 from collections.abc import Iterator, Sequence
-from typing import Any, BinaryIO, Self, overload
+from typing import Any, BinaryIO, overload
 
 import numpy as np
-from jaxtyping import Int64, UInt8
+from jaxtyping import Int64, Shaped, UInt8
 
 from lince.errors import DataError
 
@@ -136,23 +136,23 @@ class StoredImages:
         images = self._file.read(np.atleast_1d(rows))
         return images if rows.ndim else np.asarray(images[0])
 
-    def __array__(self, dtype: np.dtype[Any] | None = None, copy: bool | None = None) -> UInt8[np.ndarray, "n h w 3"]:
+    def __array__(self, dtype: np.dtype[Any] | None = None, copy: bool | None = None) -> Shaped[np.ndarray, "n h w 3"]:
         """All images, in memory."""
         if copy is False:
             raise ValueError("Images in a file cannot become an array without being copied.")
         return self[:] if dtype is None else self[:].astype(dtype)
 
-    def take(self, indices: Int64[np.ndarray, " m"], axis: int = 0) -> Self:
+    def take(self, indices: Int64[np.ndarray, " m"], axis: int = 0) -> "StoredImages":
         """The images at `indices`; no pixel is read."""
         if axis != 0:
             raise IndexError(f"Received axis={axis}. Expected 0, the axis of the images.")
-        return type(self)(self._file, self._rows[indices])
+        return StoredImages(self._file, self._rows[indices])
 
-    def joined(self, other: Self) -> Self:
+    def joined(self, other: "StoredImages") -> "StoredImages":
         """These images, then those of `other`, which are in the same file."""
         if other._file is not self._file:
             raise ValueError("Received images of two files. Expected one.")
-        return type(self)(self._file, np.concatenate([self._rows, other._rows]))
+        return StoredImages(self._file, np.concatenate([self._rows, other._rows]))
 
 
 class StoredNames(Sequence[str]):
@@ -202,7 +202,7 @@ class StoredNames(Sequence[str]):
         is_whole = np.array_equal(self._rows, np.arange(len(self._ends)))
         return self._text.tobytes() if is_whole else "".join(f"{name}\n" for name in self).encode()
 
-    def joined(self, other: Self) -> "StoredNames":
+    def joined(self, other: "StoredNames") -> "StoredNames":
         """These names, then those of `other`, which are of the same text."""
         return StoredNames(self._text, self._ends, np.concatenate([self._rows, other._rows]))
 

@@ -6,7 +6,7 @@ import zipfile
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Protocol, Self
+from typing import Protocol
 
 from lince.errors import ImageError
 from lince.images import EXTENSIONS
@@ -75,7 +75,7 @@ class Source(Protocol):
     def stamp(self) -> str:
         """SHA-256 (hex) that changes when the content does, found without reading the content."""
 
-    def __enter__(self) -> Self: ...
+    def __enter__(self) -> "Source": ...
 
     def __exit__(self, *exception: object) -> None: ...
 

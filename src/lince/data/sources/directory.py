@@ -4,7 +4,6 @@ import hashlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Self
 
 from lince.data.sources.base import Entry, is_litter, printable, too_large
 from lince.errors import DataError
@@ -21,7 +20,7 @@ class Tree:
         self.name = printable(str(root))
         self._root = root
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "Tree":
         return self
 
     def __exit__(self, *exception: object) -> None:

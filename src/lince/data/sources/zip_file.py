@@ -10,7 +10,6 @@ import zlib
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Self
 
 from lince.data.sources.base import Entry, is_litter, printable, too_large
 from lince.errors import DataError, ImageError
@@ -41,7 +40,7 @@ class Archive:
         self._lock = threading.Lock()
         self._stamp = _stamp(path)
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "Archive":
         return self
 
     def __exit__(self, *exception: object) -> None:
