@@ -1,6 +1,6 @@
 """Images that are in two places where they should be in one: in train and test, or in a source and another one.
 
-Those in both splits are told by their pixels, those in two sources by class and file name.
+Those in both splits are found by their pixels, those in two sources by class and file name.
 """
 
 import posixpath

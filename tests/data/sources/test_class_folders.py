@@ -284,15 +284,13 @@ class TestAmbiguous:
     )
     def test_splits_or_classes(self, paths, seen):
         """What was seen, what was expected, and what to do."""
-        with pytest.raises(DataError, match=f"It cannot be told whether .*{seen}.*Expected CLASS/… alone, or .*rename"):
+        with pytest.raises(DataError, match=f"It is unclear whether .*{seen}.*Expected CLASS/… alone, or .*rename"):
             lay_out(*paths)
 
     @pytest.mark.parametrize("more", [["owl/1.jpg"], ["cat/1.jpg"], ["cat/misc/1.jpg"]])
     def test_splits_in_some_classes(self, more):
         """Half of a rule is none."""
-        with pytest.raises(
-            DataError, match=r"It cannot be told how 'pictures' is split: 'cat' holds .*Expected the same"
-        ):
+        with pytest.raises(DataError, match=r"It is unclear how 'pictures' is split: 'cat' holds .*Expected the same"):
             lay_out(*under("cat dog", "train test"), *more)
 
     @pytest.mark.parametrize("splits", ["train test", "train val test"])

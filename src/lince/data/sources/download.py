@@ -235,7 +235,7 @@ class _Transfer:
         unit, _, content = response.headers.get("Content-Range", "").partition(" ")
         span, _, total = content.partition("/")
         if unit != "bytes" or not span.startswith(f"{start}-") or not total.isdecimal():
-            raise _PartError("the server sent another part than the one asked for")
+            raise _PartError("the server sent another part than the one requested")
         return int(total)
 
     def _read_note(self) -> dict[str, Any]:

@@ -229,7 +229,7 @@ def _inner_splits(tree: _Tree, level: Mapping[str, _Folder], wrapper: FolderPath
         return None
     if whole:
         raise DataError(
-            f"It cannot be told how {name!r} is split: {_seen([divided[0], whole[0]], level)}. "
+            f"It is unclear how {name!r} is split: {_seen([divided[0], whole[0]], level)}. "
             "Expected the same splits in every class folder, or in none: move the pictures, or rename the folders."
         )
     inside = (tree.level((*wrapper, folder)) for folder in classes)
@@ -314,7 +314,7 @@ def _all_meet(names: Mapping[str, frozenset[str]], folders: Sequence[str], role_
 
 def _ambiguous(folders: Sequence[str], level: Mapping[str, _Folder], *, name: str) -> DataError:
     return DataError(
-        f"It cannot be told whether the folders of {name!r} are splits or classes: {_seen(folders, level)}. {_REPAIR}"
+        f"It is unclear whether the folders of {name!r} are splits or classes: {_seen(folders, level)}. {_REPAIR}"
     )
 
 
