@@ -46,9 +46,7 @@ def _open_if_closed(descriptor: int, name: str) -> None:
 
 def _wrapped(stream: TextIO, kind: type["_Messages"]) -> TextIO:
     buffer = getattr(stream, "buffer", None)
-    if buffer is None or isinstance(
-        getattr(buffer, "raw", None), kind
-    ):  # a notebook's stream, or one that is replaced already
+    if buffer is None or isinstance(getattr(buffer, "raw", None), kind):  # a notebook's, or replaced already
         return stream
     stream.flush()
     is_unbuffered = getattr(stream, "write_through", False)
