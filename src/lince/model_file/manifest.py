@@ -1,6 +1,6 @@
-"""Records of a published model: what it computes in, what that cost, how good it is, and how it came to be.
+"""Records of a published model: its arithmetic, what quantization cost, how accurate it is, and how it was made.
 
-As in `types.py`, they are frozen, and made of plain data.
+As in `types.py`, they are frozen and consist of plain data.
 """
 
 from dataclasses import dataclass, field
@@ -85,7 +85,7 @@ class Certificate:
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that a user must know of a published model.
+    """One fact that a user of a published model must know.
 
     Attributes:
         code: for programs; `evaluation/verdict.py` lists them.
@@ -98,7 +98,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What to make of a published model, the most important first: one finding to three."""
+    """An assessment of a published model: one to three findings, the most important first."""
 
     findings: tuple[Finding, ...]
 
@@ -110,12 +110,12 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Leakage:
-    """Test images that are among the training or validation images, too.
+    """Numbers of test images that are among the training or validation images as well.
 
     Attributes:
-        identical: have the pixels of one of them.
-        look_alike: differ from one of them by little.
-        accuracy_without: of the model file on all other test images; None where there are none.
+        identical: with the same pixels as one of those images.
+        look_alike: nearly equal to one of them.
+        accuracy_without: of the model file on all other test images; None when there are no others.
     """
 
     identical: int
@@ -164,12 +164,12 @@ class Divergence:
 
 @dataclass(frozen=True)
 class LayerCost:
-    """What int8 costs when one layer alone computes in it and all others in float.
+    """The cost of int8 in one layer, with all other layers in float.
 
     Attributes:
-        layer: its name, also that of its output's tensor in the flatbuffer.
+        layer: its name, which its output's tensor in the flatbuffer has as well.
         operation: such as `CONV_2D`.
-        weights: how many numbers it holds, biases apart; 0 for an addition.
+        weights: number of its weights, without biases; 0 for an addition.
     """
 
     layer: str
@@ -180,7 +180,7 @@ class LayerCost:
 
 @dataclass(frozen=True)
 class Sensitivity:
-    """What each layer costs, costliest (by KL) first, on `n` validation images; `whole` is int8 throughout."""
+    """The cost of int8 in each layer, highest KL first, on `n` validation images; `whole` is int8 in all layers."""
 
     n: int
     layers: tuple[LayerCost, ...]
