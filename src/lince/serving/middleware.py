@@ -104,10 +104,8 @@ class Gate:
             name = received.lower()
         if not received or name in self._hosts:  # every browser sends the header; other clients need no protection
             return None
-        message = f"Received Host {received[:100]!r}. Expected one of {', '.join(sorted(self._hosts))}; "
-        return error_response(
-            "unknown_host", message + "whoever runs this server can add names in LINCE_ALLOWED_HOSTS."
-        )
+        message = f"Received Host {received[:100]!r}. Expected one of {', '.join(sorted(self._hosts))}. "
+        return error_response("unknown_host", message + "The server's operator can add names in LINCE_ALLOWED_HOSTS.")
 
     def _answer_other_site(self, scope: Scope) -> ASGIApp | None:
         """Refuses requests of other sites' pages, which could make visitors' browsers keep this machine busy.
@@ -122,8 +120,9 @@ class Gate:
             return Response(status_code=204, headers=_PREFLIGHT) if is_preflight else None
         if not any(name == b"sec-fetch-site" and b"cross-site" in value.lower() for name, value in scope["headers"]):
             return None
-        message = f"A page of {_header(scope, b'origin')[:100] or 'another site'!r} may not ask; "
-        return error_response("cross_site", message + "whoever runs this server can add it in LINCE_ALLOWED_ORIGINS.")
+        received = _header(scope, b"origin")[:100] or "another site"
+        message = f"Received a request of a page of {received!r}. Expected one of this server or of an allowed site. "
+        return error_response("cross_site", message + "The server's operator can add sites in LINCE_ALLOWED_ORIGINS.")
 
     def _cross_origin_headers(self, scope: Scope) -> list[tuple[bytes, bytes]]:
         """Headers by which a browser lets a page of an allowed origin read the answer."""
