@@ -366,9 +366,7 @@ class TestReadRefusesManifests:
     @pytest.mark.parametrize("temperature", [float("nan"), float("inf")])
     def test_temperature_that_is_no_number(self, refuse_manifest, temperature):
         """JSON has no NaN and no infinity; what stands there instead is not a number."""
-        refuse_manifest(
-            r"calibration\.temperature received null\. Expected a number\.", calibration=Calibration(temperature)
-        )
+        refuse_manifest(r"calibration\.temperature = null\. Expected a number\.", calibration=Calibration(temperature))
 
     @pytest.mark.parametrize("field", ["coverage", "set_threshold", "abstain_below", "uniform_share"])
     def test_shares_out_of_range(self, refuse_manifest, field):
