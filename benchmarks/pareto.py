@@ -36,7 +36,7 @@ from lince.cli import evaluated_model
 from lince.errors import LinceError
 from lince.evaluation import accuracy as evaluate
 from lince.inference import latency
-from lince.inference.classifier import Network
+from lince.inference.interpreter import Network
 from lince.metrics import accuracy_interval
 from lince.model_file import artifact, golden_images
 from lince.reporting import plots

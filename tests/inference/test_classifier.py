@@ -9,7 +9,7 @@ import pytest
 import synthetic
 from lince import calibration
 from lince.errors import LinceError, ModelFileError
-from lince.inference.classifier import Classifier, Network
+from lince.inference.classifier import Classifier
 from lince.model_file import artifact, golden_images
 from lince.model_file.golden_images import Golden
 from lince.types import ImageSpec
@@ -158,18 +158,3 @@ class TestLoad:
         )
         with pytest.raises(ModelFileError, match=r"the manifest says \(16, 16, 3, 3\)"):
             Classifier.load(path)
-
-
-class TestNetwork:
-    def test_refuses_what_is_no_network(self):
-        """Bytes that LiteRT cannot run; its reason comes on one line with ours."""
-        with pytest.raises(ModelFileError, match=r"LiteRT cannot run this network \(.*Export the file again"):
-            Network(b"\x1c\x00\x00\x00TFL3" + bytes(100))
-
-    def test_dequantize(self, run):
-        """A step is the output's scale, counted from its zero point: equal steps give equal differences."""
-        network = Network(artifact.read(run.model).flatbuffer)
-        values = network.dequantize(np.array([[-128, 0, 127]], np.int8))[0]
-        assert np.float32 == values.dtype
-        assert values[0] < values[1] < values[2]
-        np.testing.assert_allclose((values[1] - values[0]) / 128, (values[2] - values[1]) / 127, rtol=1e-5)

@@ -5,7 +5,7 @@ import time
 import numpy as np
 
 from lince.inference import latency
-from lince.inference.classifier import Network
+from lince.inference.interpreter import Network
 from lince.model_file import artifact
 from lince.system import machine
 

@@ -8,7 +8,7 @@ import pytest
 from tests.networks.small import SMALL, answers, build, draw, trained
 
 from lince import metrics
-from lince.inference.classifier import Network
+from lince.inference.interpreter import Network
 from lince.networks import models
 from lince.networks.batch_norm import BatchNorm
 from lince.networks.families import Model

@@ -15,7 +15,8 @@ from server_process import running_server
 from lince import pipeline
 from lince.data.progress import silent
 from lince.errors import GateError
-from lince.inference.classifier import Classifier, Network
+from lince.inference.classifier import Classifier
+from lince.inference.interpreter import Network
 from lince.model_file import artifact
 from lince.quantization import activation_ranges, export, fallback, layer_sensitivity
 from lince.runs.run_folder import RunFolder

@@ -6,7 +6,7 @@ import pytest
 import residual
 
 from lince import metrics
-from lince.inference.classifier import Network
+from lince.inference.interpreter import Network
 from lince.model_file.manifest import Arithmetic
 from lince.quantization import divergence, flatbuffer_inference, layer_sensitivity, quantizer, range_study
 from lince.quantization.activation_ranges import Extremes, observe, span

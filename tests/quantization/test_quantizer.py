@@ -7,7 +7,7 @@ import pytest
 import synthetic
 from lince import metrics
 from lince.errors import QuantizationError
-from lince.inference.classifier import Network
+from lince.inference.interpreter import Network
 from lince.networks import models
 from lince.networks.vgg import Vgg
 from lince.quantization.quantizer import quantize

@@ -8,7 +8,7 @@ import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 from jaxtyping import UInt8
 
-from lince.inference.classifier import Network
+from lince.inference.interpreter import Network
 from lince.model_file.artifact import Artifact
 from lince.system import machine
 from lince.system.machine import Machine

@@ -15,7 +15,7 @@ from lince import calibration, metrics
 from lince.data.splits import sample
 from lince.errors import TrainingError
 from lince.evaluation import accuracy
-from lince.inference.classifier import Network
+from lince.inference.interpreter import Network
 from lince.model_file import artifact, golden_images
 from lince.model_file.artifact import Artifact
 from lince.model_file.golden_images import Golden

@@ -6,7 +6,7 @@ from jaxtyping import UInt8
 from lince.errors import GateError
 from lince.evaluation import verdict
 from lince.inference import latency
-from lince.inference.classifier import Network
+from lince.inference.interpreter import Network
 from lince.model_file.manifest import Arithmetic, Certificate, Comparison
 from lince.system import machine
 from lince.text import share

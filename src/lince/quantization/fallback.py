@@ -15,7 +15,7 @@ import numpy as np
 
 from lince import metrics
 from lince.errors import GateError
-from lince.inference.classifier import Network
+from lince.inference.interpreter import Network
 from lince.model_file.manifest import Arithmetic, Attempt, Sensitivity
 from lince.quantization import certificate, divergence, flatbuffer_inference, quantizer
 from lince.quantization.activation_ranges import Ranges

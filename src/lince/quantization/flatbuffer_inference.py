@@ -3,7 +3,7 @@
 import numpy as np
 from jaxtyping import Float32, UInt8
 
-from lince.inference.classifier import Network
+from lince.inference.interpreter import Network
 from lince.system import machine, quiet
 
 

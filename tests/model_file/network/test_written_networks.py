@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from lince.errors import ModelFileError
-from lince.inference.classifier import Network
+from lince.inference.interpreter import Network
 from lince.model_file import network
 from lince.model_file.manifest import Arithmetic
 from lince.networks import models

@@ -8,7 +8,7 @@ import pytest
 
 import synthetic
 from lince.errors import ModelFileError, RecipeError, ResumeError
-from lince.inference.classifier import Network
+from lince.inference.interpreter import Network
 from lince.model_file import artifact
 from lince.runs.run_folder import RunFolder, RunRecord
 from lince.training.distillation import teacher

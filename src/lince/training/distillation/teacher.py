@@ -10,7 +10,8 @@ from jaxtyping import Float32, UInt8
 
 from lince.data.class_names import composed
 from lince.errors import RecipeError, ResumeError
-from lince.inference.classifier import Classifier, Network
+from lince.inference.classifier import Classifier
+from lince.inference.interpreter import Network
 from lince.model_file import artifact
 from lince.model_file.manifest import Manifest
 from lince.runs.run_folder import RunFolder, RunRecord

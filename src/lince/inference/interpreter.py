@@ -1,0 +1,62 @@
+"""A LiteRT interpreter of one flatbuffer: pixels in, the network's raw output out."""
+
+import numpy as np
+from ai_edge_litert.interpreter import Interpreter
+from jaxtyping import Float32, Int8, UInt8
+
+from lince.errors import ModelFileError
+
+Logits = Int8[np.ndarray, "n k"] | Float32[np.ndarray, "n k"]
+"""A network's output: steps of int8, or real numbers of any other `manifest.Arithmetic`."""
+
+
+class Network:
+    """A flatbuffer in a LiteRT interpreter: u8[N,H,W,3] → i8[N,K] or f32[N,K], one at a time. Not thread-safe."""
+
+    def __init__(self, flatbuffer: bytes, *, threads: int = 1):
+        try:
+            self._interpreter = Interpreter(model_content=flatbuffer, num_threads=threads)
+            [self._input] = self._interpreter.get_input_details()
+            [self._output] = self._interpreter.get_output_details()
+            self._require_ends()  # before memory is taken for whatever sizes the file names
+            self._interpreter.allocate_tensors()
+        except (ValueError, RuntimeError) as error:
+            reason = " ".join(str(error).split())  # LiteRT's sentences come with line ends
+            raise ModelFileError(f"LiteRT cannot run this network ({reason}). Export the file again.") from error
+
+    def _require_ends(self) -> None:
+        ends = [(end["dtype"], len(end["shape"]), end["shape"][:1].tolist()) for end in (self._input, self._output)]
+        if ends not in [[(np.uint8, 4, [1]), (answers, 2, [1])] for answers in (np.int8, np.float32)]:
+            raise ModelFileError(
+                "The network's ends are not uint8[1,H,W,3] and int8[1,K] or float32[1,K]. Export it with lince."
+            )
+
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        height, width, channels = self._input["shape"][1:].tolist()
+        return height, width, channels
+
+    @property
+    def num_classes(self) -> int:
+        return int(self._output["shape"][1])
+
+    @property
+    def answers_in_int8(self) -> bool:
+        """Whether logits are int8 steps; otherwise they are real numbers."""
+        return self._output["dtype"] is np.int8
+
+    def run(self, images: UInt8[np.ndarray, "n h w 3"]) -> Logits:
+        """Runs each image through the network, in order."""
+        results = np.empty((len(images), self.num_classes), self._output["dtype"])
+        for index in range(len(images)):
+            self._interpreter.set_tensor(self._input["index"], images[index : index + 1])
+            self._interpreter.invoke()
+            results[index] = self._interpreter.get_tensor(self._output["index"])[0]
+        return results
+
+    def dequantize(self, logits: Logits) -> Float32[np.ndarray, "n k"]:
+        """int8 steps to real numbers, by the output's scale and zero point; real numbers as they are."""
+        if not self.answers_in_int8:
+            return logits
+        scale, zero_point = self._output["quantization"]
+        return (logits.astype(np.float32) - np.float32(zero_point)) * np.float32(scale)
