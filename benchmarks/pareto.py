@@ -32,9 +32,8 @@ from pathlib import Path
 import numpy as np
 from pareto_chart import Limit, Point, draw
 
-from lince.cli import evaluated_model
 from lince.errors import LinceError
-from lince.evaluation import accuracy as evaluate
+from lince.evaluation import evaluated_model
 from lince.inference import latency
 from lince.inference.interpreter import Network
 from lince.metrics import accuracy_interval
@@ -161,9 +160,8 @@ def counted(contestant: Contestant, source: str) -> Contestant:
     Raises:
         LinceError: it cannot be measured on this source.
     """
-    found = evaluated_model.find(str(contestant.path))
-    images = evaluated_model.images(found, source, "test", progress=lambda done, total, what: None)
-    report = evaluate.evaluate(found.predict, images)
+    found = evaluated_model.open_file(contestant.path)
+    report, _ = evaluated_model.measure(found, evaluated_model.images(found, source, "test"))
     return replace(contestant, accuracy=report.accuracy, n=report.n)
 
 

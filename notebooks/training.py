@@ -34,10 +34,10 @@ from matplotlib.figure import Figure
 from rich.console import Console
 
 from lince import calibration
-from lince.data.progress import silent
 from lince.evaluation import accuracy
 from lince.inference.answers import answer
 from lince.inference.classifier import Classifier
+from lince.progress import silent
 from lince.reporting import plots, tables
 from lince.reporting.run_report import write_run_report
 from lince.runs.run_folder import RunFolder
@@ -268,8 +268,8 @@ answer(classifier.predict(first), 0, classes, top=3)
 # What was measured is what is served: evaluating the file gives the very numbers of the report.
 
 # %%
-file_report = accuracy.evaluate(classifier.probabilities, run.test)
-prediction = classifier.predict(run.test.images)
+prediction = classifier.predict(run.test.images[:])
+file_report = accuracy.report_from(prediction, run.test)
 file_sets = calibration.set_report(prediction, run.test.labels, classifier.manifest.calibration)
 print(f"accuracy of the model file {file_report.accuracy.value:.2%}, of the report {report.int8.accuracy.value:.2%}")
 print(f"the same evaluation: {file_report == report.int8}; the same sets: {file_sets == report.sets}")

@@ -301,13 +301,22 @@ class TestApply:
         np.testing.assert_array_equal(together.probabilities, np.concatenate([one.probabilities for one in alone]))
         np.testing.assert_array_equal(together.sets, np.concatenate([one.sets for one in alone]))
 
-    def test_decisions_follow_from_probabilities_alone(self):
-        """What a server answers can be read with its thresholds: at a threshold counts, below does not."""
-        probabilities = np.array([[0.5, 0.25, 0.25], [0.4, 0.35, 0.25]], np.float32)
-        thresholds = Calibration(set_threshold=0.35, abstain_below=0.5, n=1)
-        sets, abstain = calibration.decide(probabilities, np.array([0, 2]), calibration=thresholds)
-        assert [[True, False, False], [True, True, True]] == sets.tolist()  # the answer is in, whatever its probability
-        assert [False, True] == abstain.tolist()
+    def test_at_a_threshold_counts(self):
+        """A probability that equals a threshold is in the set, or enough to answer; one below is not."""
+        logits = np.log(np.array([[0.4, 0.35, 0.25]], np.float32))
+        top, second, _ = map(float, calibration.apply(logits, Calibration()).probabilities[0])
+        above = [float(np.nextafter(np.float32(one), np.float32(1))) for one in (top, second)]
+        at, beyond = (
+            calibration.apply(logits, Calibration(set_threshold=in_set, abstain_below=enough, n=1))
+            for enough, in_set in ((top, second), above)
+        )
+        assert ([[True, True, False]], [False]) == (at.sets.tolist(), at.abstain.tolist())
+        assert ([[True, False, False]], [True]) == (beyond.sets.tolist(), beyond.abstain.tolist())
+
+    def test_the_answer_is_in_its_set(self):
+        """Whatever its probability."""
+        answers = calibration.apply(np.zeros((1, 3), np.float32), Calibration(set_threshold=0.9, n=1))
+        assert [[True, False, False]] == answers.sets.tolist()
 
 
 class TestSetReport:

@@ -10,14 +10,16 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from PIL import Image
 
-from lince import metrics
+from lince import calibration
 from lince.client import ServedModel, served_model, server_predict
 from lince.errors import ServiceError
 from lince.evaluation.accuracy import evaluate
+from lince.inference.answers import answer
 from lince.types import Calibration, ImageSpec, Split
 
 CLASSES = ("cat", "dog", "fox")
@@ -33,8 +35,8 @@ MODEL = {
 
 
 def answer_pixels(pixels: np.ndarray) -> np.ndarray:
-    """A network: the mean of each colour, as logits. f32[n,3]."""
-    return metrics.softmax(pixels.mean(axis=(1, 2)).astype(np.float32) / 20)
+    """A network: logits f32[n,3], from the mean of each colour."""
+    return pixels.mean(axis=(1, 2)).astype(np.float32) / 20
 
 
 @dataclass
@@ -54,7 +56,7 @@ class FakeLince:
         return self.model
 
     def post(self, path: str, content_type: str, body: bytes) -> Any:
-        assert path == f"{self.prefix}/predict?top=3"
+        assert path == f"{self.prefix}/predict?top=1&logits=true"
         message = email.message_from_bytes(
             f"Content-Type: {content_type}\r\n\r\n".encode() + body, policy=email.policy.HTTP
         )
@@ -63,14 +65,11 @@ class FakeLince:
         self.names |= {part.get_param("name", header="content-disposition") for part in parts}
         images = [Image.open(io.BytesIO(part.get_payload(decode=True))) for part in parts]
         assert {image.format for image in images} == {"PNG"}
-        probabilities = answer_pixels(np.stack([np.asarray(image) for image in images]))
-        return self.change({"model": {"name": "pets"}, "predictions": [self.prediction(row) for row in probabilities]})
-
-    def prediction(self, row: np.ndarray) -> dict[str, Any]:
-        classes = self.model["classes"]
-        order = np.argsort(-row)
-        top = [{"label": classes[i], "index": int(i), "probability": float(row[i])} for i in order]
-        return {**top[0], "top": top, "prediction_set": [], "abstain": False}
+        logits = answer_pixels(np.stack([np.asarray(image) for image in images]))
+        fitted = msgspec.convert(self.model["calibration"], Calibration)
+        prediction = calibration.apply(logits, fitted)
+        rows = [answer(prediction, row, tuple(self.model["classes"]), top=1, logits=True) for row in range(len(logits))]
+        return self.change({"model": {"name": "pets"}, "predictions": rows})
 
 
 @contextmanager
@@ -132,7 +131,7 @@ class TestServedModel:
 
 
 class TestPredict:
-    def test_gives_the_server_s_probabilities_bit_for_bit(self):
+    def test_gives_the_server_s_logits_bit_for_bit(self):
         """PNG loses no pixel and JSON no bit of a float32; a request carries no more parts than the server takes."""
         images, fake = some_images(12), FakeLince()
         with serve(fake) as url:
@@ -258,21 +257,21 @@ class TestErrors:
 
         self.predict_fails(r"The server refused an image: The PNG image is damaged\.", FakeLince(change=refuse))
 
-    def test_a_missing_class_is_refused(self):
-        """A server that ignores ?top=K would leave holes."""
+    @pytest.mark.parametrize(
+        ("change", "message"),
+        [
+            ({"logits": [1.0, 2.0]}, "2 logits for 3 classes and .logits=true"),
+            ({"logits": []}, "0 logits for 3 classes"),
+            ({"logits": [1e300, 0.0, 0.0]}, ".*logits"),
+            ({"label": "cow"}, "the class 'cow' where its logits say '(cat|dog|fox)'"),
+            ({"probability": 0.01}, "probability 0.01 where its logits give 0.[3-9]"),
+        ],
+    )
+    def test_an_answer_that_contradicts_itself_is_refused(self, change, message):
+        """A server that ignores ?logits=true, or whose label and probability do not follow from its logits."""
 
-        def shorten(answer):
-            for prediction in answer["predictions"]:
-                prediction["top"] = prediction["top"][:2]
+        def alter(answer):
+            answer["predictions"][0] |= change
             return answer
 
-        self.predict_fails(r"as Lince does .2 classes, 2 different ones, for \?top=3", FakeLince(change=shorten))
-
-    def test_an_unknown_class_is_refused(self):
-        """A class that GET /model did not name."""
-
-        def rename(answer):
-            answer["predictions"][0]["top"][0]["label"] = "cow"
-            return answer
-
-        self.predict_fails("/predict does not answer as Lince does .the class 'cow'", FakeLince(change=rename))
+        self.predict_fails(f"/predict does not answer as Lince does .{message}", FakeLince(change=alter))

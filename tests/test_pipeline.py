@@ -15,11 +15,11 @@ from PIL import Image
 from rich.console import Console
 
 from lince import pipeline
-from lince.data.progress import silent
 from lince.errors import DataError, GateError, RecipeError, ResumeError, TrainingError
 from lince.evaluation import accuracy
 from lince.inference.classifier import Classifier
 from lince.model_file import artifact
+from lince.progress import silent
 from lince.publishing.model_card import write_card
 from lince.reporting.run_report import write_run_report
 from lince.runs.run_folder import RunFolder
@@ -178,7 +178,7 @@ class TestTeacher:
         with pipeline.watch(console_on(), begun, tensorboard=False) as display:
             pipeline.train_model(begun, display)
         pupil = pipeline.float_predict(pipeline.trained_model(begun.folder))(begun.test.images).argmax(axis=1)
-        theirs = Classifier.load(run.model).probabilities(begun.test.images).argmax(axis=1)
+        theirs = Classifier.load(run.model).logits(begun.test.images).argmax(axis=1)
         assert (pupil == theirs).mean() > 0.7
         assert (pupil == (begun.test.labels + 1) % 3).mean() < 0.3
 
@@ -252,7 +252,7 @@ class TestReport:
         """report.json's figures are those of the published file on the test images, evaluated again."""
         report, classifier = run.read_report(), Classifier.load(run.model)
         assert classifier.manifest.version == report.version
-        assert accuracy.evaluate(classifier.probabilities, opened.test) == report.int8
+        assert accuracy.evaluate(classifier.logits, opened.test, fitted=report.calibration) == report.int8
 
     def test_says_what_the_float_model_answers(self, run, opened, trained_model):
         """And those of model.keras."""
@@ -273,7 +273,8 @@ class TestReport:
         """answers.npz: the file's probabilities on the test images, and the labels."""
         probabilities, labels = run.read_answers()
         np.testing.assert_array_equal(opened.test.labels, labels)
-        np.testing.assert_array_equal(Classifier.load(run.model).probabilities(opened.test.images), probabilities)
+        expected = Classifier.load(run.model).predict(opened.test.images).probabilities
+        np.testing.assert_array_equal(expected, probabilities)
 
 
 class TestStart:

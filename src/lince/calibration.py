@@ -122,29 +122,13 @@ def apply(logits: Float32[np.ndarray, "n k"], calibration: Calibration) -> Predi
     _check_logits(logits)
     probabilities = _probabilities(logits, calibration.temperature, calibration.uniform_share)
     indices = logits.argmax(axis=1)
-    sets, abstain = decide(probabilities, indices, calibration=calibration)
-    return Prediction(logits, probabilities, indices, sets, abstain)
-
-
-def decide(
-    probabilities: Float32[np.ndarray, "n k"], indices: Int64[np.ndarray, " n"], *, calibration: Calibration
-) -> tuple[Bool[np.ndarray, "n k"] | None, Bool[np.ndarray, " n"]]:
-    """Reads calibrated probabilities with the thresholds that belong to them.
-
-    Args:
-        probabilities: f32[N,K], calibrated by the same calibration.
-        indices: i64[N], the answers.
-        calibration: the thresholds.
-
-    Returns:
-        The prediction sets bool[N,K], never empty, or None when there are none; and bool[N], true for "I don't know".
-    """
-    abstain = probabilities.max(axis=1) < np.float32(calibration.abstain_below)
-    if calibration.set_threshold is None:
-        return None, abstain
-    sets = probabilities >= np.float32(calibration.set_threshold)
-    sets[np.arange(len(indices)), indices] = True
-    return sets, abstain
+    return Prediction(
+        logits=logits,
+        probabilities=probabilities,
+        indices=indices,
+        sets=_sets(probabilities, indices, calibration.set_threshold),
+        abstain=probabilities.max(axis=1) < np.float32(calibration.abstain_below),
+    )
 
 
 def images_for_sets(coverage: float) -> int:
@@ -246,6 +230,17 @@ def _probabilities(logits: np.ndarray, temperature: float, uniform_share: float)
     needed = np.zeros_like(least)
     np.divide(uniform_share - least, 1 - least, out=needed, where=least < uniform_share)
     return ((1 - needed) * probabilities + needed / k).astype(np.float32)
+
+
+def _sets(
+    probabilities: Float32[np.ndarray, "n k"], indices: Int64[np.ndarray, " n"], threshold: float | None
+) -> Bool[np.ndarray, "n k"] | None:
+    """The prediction sets, which always hold the top class; None without a threshold."""
+    if threshold is None:
+        return None
+    sets = probabilities >= np.float32(threshold)
+    sets[np.arange(len(indices)), indices] = True
+    return sets
 
 
 def _set_threshold(true_probabilities: Float32[np.ndarray, " n"], coverage: float) -> float | None:

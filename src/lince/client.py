@@ -1,7 +1,7 @@
 """A running server as a `Predict`, so that the service is evaluated by the same code as the model file.
 
-Images travel as PNG, which loses nothing: the server sees the same pixels. What a server answers is not trusted: its
-bytes, its time, and every type and range are bounded.
+Images travel as PNG, which loses nothing: the server sees the same pixels. A server's answers are not trusted: their
+bytes, their time, and every type and range are bounded, and the probability of each answer must follow from its logits.
 """
 
 import io
@@ -16,6 +16,7 @@ from jaxtyping import Float32, UInt8
 from msgspec import Meta
 from PIL import Image
 
+from lince import calibration
 from lince.errors import ServiceError
 from lince.system import http_exchange
 from lince.text import brief
@@ -23,11 +24,12 @@ from lince.types import Calibration, ImageSpec, Predict, ResizeRule
 
 _PARTS_PER_REQUEST = 16  # keeps a request small, and the time to its answer short, whatever the server would take
 _MODEL_LIMIT_BYTES = 16 * 2**20  # twice a model file's largest manifest
-_ANSWER_LIMIT_BYTES = 32 * 2**20  # 16 answers over 10,000 classes at 100 bytes each, twice; nobody's endless stream
-_SUM_TOLERANCE = 1e-2  # of 10,000 float32 probabilities
+_ANSWER_LIMIT_BYTES = 32 * 2**20  # 16 answers with 10,000 logits at 100 bytes each, twice
+_TOLERANCE = 1e-4  # of a probability: another machine may round the last bits of a softmax otherwise
 
 _Side = Annotated[int, Meta(ge=1, le=1024)]  # of a model file's images
 _Share = Annotated[float, Meta(ge=0, le=1)]
+_Logit = Annotated[float, Meta(ge=-1e38, le=1e38)]  # within float32
 _Name = Annotated[str, Meta(min_length=1, max_length=1000)]
 
 
@@ -45,7 +47,7 @@ class _Limits:
 
 @dataclass(frozen=True)
 class _Calibration:
-    """`records.Calibration`, with ranges."""
+    """`types.Calibration`, with ranges."""
 
     temperature: Annotated[float, Meta(gt=0, lt=1e6)]
     coverage: _Share
@@ -68,21 +70,17 @@ class _Model:
 
 
 @dataclass(frozen=True)
-class _Entry:
-    label: str
-    probability: Annotated[float, Meta(ge=0, le=1.0001)]  # float32's rounding may exceed one
-
-
-@dataclass(frozen=True)
 class _Failure:
     message: str
 
 
 @dataclass(frozen=True)
 class _Prediction:
-    """`error` is there in place of `top` for an image of a form that the server could not read."""
+    """An image that the server could not read has an `error`, and nothing else."""
 
-    top: tuple[_Entry, ...] = ()
+    label: str = ""
+    probability: float = 0.0
+    logits: tuple[_Logit, ...] = ()
     error: _Failure | None = None
 
 
@@ -99,7 +97,7 @@ class ServedModel:
 
     Attributes:
         max_parts: images it takes in one request.
-        calibration: what its probabilities are read with: prediction sets, "I don't know".
+        calibration: what turns its logits into probabilities, prediction sets and "I don't know".
     """
 
     name: str
@@ -111,7 +109,7 @@ class ServedModel:
 
 
 def served_model(url: str, *, timeout_s: float) -> ServedModel:
-    """Asks a server what it serves.
+    """Reads from a server what it serves.
 
     Args:
         url: address of the service, such as http://127.0.0.1:8000.
@@ -135,7 +133,7 @@ def served_model(url: str, *, timeout_s: float) -> ServedModel:
 
 
 def server_predict(url: str, classes: tuple[str, ...], *, timeout_s: float) -> Predict:
-    """Makes the address of a running server a `Predict`.
+    """Makes the address of a running server a `Predict`, by `POST /predict?logits=true`.
 
     Args:
         url: address of the service, such as http://127.0.0.1:8000.
@@ -143,7 +141,7 @@ def server_predict(url: str, classes: tuple[str, ...], *, timeout_s: float) -> P
         timeout_s: seconds to wait for it to connect, and for each whole answer.
 
     Returns:
-        A function u8[n,H,W,3] → f32[n,K], with H and W those of the served model: nothing is resized on the way.
+        A function u8[n,H,W,3] → logits f32[n,K], with H and W of the served model: nothing is resized on the way.
         It keeps no connection open, and raises ServiceError as this function does.
 
     Raises:
@@ -151,20 +149,21 @@ def server_predict(url: str, classes: tuple[str, ...], *, timeout_s: float) -> P
     """
     served = served_model(url, timeout_s=timeout_s)
     _check_classes(url, served.classes, classes)
-    columns = {label: column for column, label in enumerate(classes)}
+    place = {label: index for index, label in enumerate(served.classes)}
+    columns = [place[label] for label in classes]
     step = max(1, min(_PARTS_PER_REQUEST, served.max_parts))
 
     def predict(images: UInt8[np.ndarray, "n h w 3"]) -> Float32[np.ndarray, "n k"]:
         _check_size(url, served.image, images)
-        probabilities = np.zeros((len(images), len(classes)), np.float32)
+        logits = np.zeros((len(images), len(classes)), np.float32)
         for start in range(0, len(images), step):
             batch = images[start : start + step]
-            answer = _post_images(url, batch, top=len(classes), timeout_s=timeout_s)
+            answer = _post_images(url, batch, timeout_s=timeout_s)
             try:
-                probabilities[start : start + step] = _rows(answer, columns, len(batch))
+                logits[start : start + step] = _logits(answer, served, len(batch))[:, columns]
             except ValueError as error:
                 raise http_exchange.foreign(url, "/predict", str(error)) from error
-        return probabilities
+        return logits
 
     return predict
 
@@ -186,13 +185,13 @@ def _check_size(url: str, image: ImageSpec, images: np.ndarray) -> None:
         )
 
 
-def _post_images(url: str, images: np.ndarray, *, top: int, timeout_s: float) -> _Answer:
+def _post_images(url: str, images: np.ndarray, *, timeout_s: float) -> _Answer:
     boundary = secrets.token_hex(16)
     body = _multipart((_png(image) for image in images), boundary)
     content = http_exchange.ask(
         url,
         "POST",
-        f"/predict?top={top}",
+        "/predict?top=1&logits=true",
         body=body,
         content_type=f"multipart/form-data; boundary={boundary}",
         limit_bytes=_ANSWER_LIMIT_BYTES,
@@ -218,22 +217,28 @@ def _multipart(files: Iterable[bytes], boundary: str) -> bytes:
     return b"".join([*pieces, f"--{boundary}--\r\n".encode()])
 
 
-def _rows(answer: _Answer, columns: dict[str, int], count: int) -> Float32[np.ndarray, "n k"]:
-    """Reads a row of probabilities from each prediction's `top`, which must name every class once."""
-    predictions = answer.predictions
+def _logits(answer: _Answer, served: ServedModel, count: int) -> Float32[np.ndarray, "n k"]:
+    """Logits in the server's order of classes; ValueError where they are not `count` rows with their own answers."""
+    predictions, num_classes = answer.predictions, len(served.classes)
     if len(predictions) != count:
         raise ValueError(f"{len(predictions)} predictions for {count} images")
-    rows = np.zeros((count, len(columns)), np.float32)
-    for row, prediction in zip(rows, predictions, strict=True):
+    for prediction in predictions:
         if prediction.error is not None:
             raise ServiceError(f"The server refused an image: {http_exchange.shown(prediction.error.message)}")
-        named = {entry.label: entry.probability for entry in prediction.top}
-        if len(named) != len(columns) or len(prediction.top) != len(columns):
-            raise ValueError(f"{len(prediction.top)} classes, {len(named)} different ones, for ?top={len(columns)}")
-        if unknown := named.keys() - columns.keys():
-            raise ValueError(f"the class {http_exchange.shown(repr(min(unknown)))}, which is not in /model")
-        if not math.isclose(total := math.fsum(named.values()), 1, abs_tol=_SUM_TOLERANCE):
-            raise ValueError(f"probabilities that add up to {total:.4g}")
-        for label, probability in named.items():
-            row[columns[label]] = probability
-    return rows
+        if len(prediction.logits) != num_classes:
+            raise ValueError(f"{len(prediction.logits)} logits for {num_classes} classes and ?logits=true")
+    logits = np.array([prediction.logits for prediction in predictions], np.float32)
+    _require_consistent(predictions, logits, served)
+    return logits
+
+
+def _require_consistent(predictions: tuple[_Prediction, ...], logits: np.ndarray, served: ServedModel) -> None:
+    """Raises ValueError where a label or a probability does not follow from the logits and the calibration."""
+    expected = calibration.apply(logits, served.calibration)
+    for row, prediction in enumerate(predictions):
+        index = int(expected.indices[row])
+        label, probability = served.classes[index], float(expected.probabilities[row, index])
+        if prediction.label != label:
+            raise ValueError(f"the class {http_exchange.shown(repr(prediction.label))} where its logits say {label!r}")
+        if not math.isclose(prediction.probability, probability, abs_tol=_TOLERANCE):
+            raise ValueError(f"probability {prediction.probability:.4g} where its logits give {probability:.4g}")

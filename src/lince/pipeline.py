@@ -15,7 +15,8 @@ from rich.console import Console
 from lince.errors import ResumeError, TrainingError
 from lince.networks import models
 from lince.networks.models import float_predict
-from lince.publishing.publish import publish, save_trained, trained_model
+from lince.publishing.publish import publish
+from lince.runs.float_model import save_trained, trained_model
 from lince.runs.run_folder import RunFolder
 from lince.training import checkpoint, loop, schedule
 from lince.training.checkpoint import Checkpoint

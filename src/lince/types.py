@@ -18,9 +18,9 @@ from lince.encoded_image.image_spec import ResizeRule as ResizeRule
 ComputeDtype = Literal["bfloat16", "float32"]
 
 Predict = Callable[[UInt8[np.ndarray, "n h w 3"]], Float32[np.ndarray, "n k"]]
-"""The one seam that evaluation shares with everything that answers: pixels in, probabilities out.
+"""Pixels in, logits out: what a float Keras model, an int8 model file and a running server have in common.
 
-A float Keras model, an int8 model file and the address of a running server all become a `Predict`.
+`lince.calibration.apply` turns the logits into probabilities, prediction sets and "I don't know".
 """
 
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from lince.cli import run_commands
-from lince.data.progress import silent
 from lince.errors import ResumeError
+from lince.progress import silent
 from lince.runs.run_folder import Budget, RunFolder
 
 

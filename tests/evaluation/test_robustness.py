@@ -14,18 +14,17 @@ from lince.inference.classifier import Classifier
 from lince.types import Calibration, ImageSpec, Split
 
 SPEC = ImageSpec(8, 8)
-THRESHOLDS = Calibration(set_threshold=0.3, abstain_below=0.5, n=100)
+FITTED = Calibration(set_threshold=0.3, abstain_below=0.5, n=100)
 
 
 def brightest(images: np.ndarray) -> np.ndarray:
-    """A network of three classes: the share of each colour in the light. Black is a tie."""
-    means = images.mean(axis=(1, 2)).astype(np.float32) + 1e-3
-    return means / means.sum(axis=1, keepdims=True)
+    """Logits of three classes whose softmax is the share of each colour in the light. Black is a tie."""
+    return np.log(images.mean(axis=(1, 2)).astype(np.float32) + 1e-3)
 
 
 def same(images: np.ndarray) -> np.ndarray:
-    """A network that always says 0.4, 0.35, 0.25: unsure, of two classes."""
-    return np.tile(np.array([0.4, 0.35, 0.25], np.float32), (len(images), 1))
+    """Logits whose softmax is always 0.4, 0.35, 0.25: unsure, of two classes."""
+    return np.tile(np.log(np.array([0.4, 0.35, 0.25], np.float32)), (len(images), 1))
 
 
 @pytest.fixture(scope="module")
@@ -53,10 +52,10 @@ class TestCorruptionReport:
 
     def test_counts_abstentions(self, split):
         """Below the threshold for every image: all abstain, whatever is done to them."""
-        found = robustness.corruption_report(same, split, thresholds=THRESHOLDS)
+        found = robustness.corruption_report(same, split, fitted=FITTED)
         assert {1.0} == {found.clean_abstained, found.mean_abstained, *(score.abstained for score in found.scores)}
 
-    def test_without_thresholds_nothing_is_said_of_abstention(self, split):
+    def test_without_a_calibration_nothing_is_said_of_abstention(self, split):
         """A float network has none."""
         found = robustness.corruption_report(brightest, split)
         assert {None} == {found.clean_abstained, found.mean_abstained, *(score.abstained for score in found.scores)}
@@ -75,9 +74,9 @@ class TestCorruptionReport:
     def test_model_file_keeps_its_own_figures(self, run, dataset):
         """A real model: the clean row is its evaluation, abstentions those of its own predictions."""
         classifier = Classifier.load(run.model)
-        thresholds = classifier.manifest.calibration
-        found = robustness.corruption_report(classifier.probabilities, dataset.test, thresholds=thresholds)
-        assert evaluate(classifier.probabilities, dataset.test).accuracy.value == found.clean_accuracy
+        fitted = classifier.manifest.calibration
+        found = robustness.corruption_report(classifier.logits, dataset.test, fitted=fitted)
+        assert evaluate(classifier.logits, dataset.test).accuracy.value == found.clean_accuracy
         assert float(classifier.predict(dataset.test.images[:]).abstain.mean()) == found.clean_abstained
         assert found.mean_accuracy <= found.clean_accuracy + 0.1
 
@@ -85,7 +84,7 @@ class TestCorruptionReport:
 class TestForeignReport:
     def test_measures_every_kind(self):
         """Each generated kind in order, and their mean; a network that is never sure abstains on all of them."""
-        found = robustness.foreign_report(same, SPEC, num_classes=3, thresholds=THRESHOLDS)
+        found = robustness.foreign_report(same, SPEC, num_classes=3, fitted=FITTED)
         assert ood.KINDS == tuple(score.name for score in found.generated)
         for score in (*found.generated, found.mean):
             assert (1.0, 2.0, 0.0) == (score.abstained, score.mean_set_size, score.sure)
@@ -94,18 +93,18 @@ class TestForeignReport:
 
     def test_a_sure_network_is_shown_to_be(self):
         """Probability 1 for the first class, always: never abstains, sets of one class, all above 90 %."""
-        sure = np.array([1, 0, 0], np.float32)
+        sure = np.array([100, 0, 0], np.float32)
         found = robustness.foreign_report(
-            lambda images: np.tile(sure, (len(images), 1)), SPEC, num_classes=3, thresholds=THRESHOLDS
+            lambda images: np.tile(sure, (len(images), 1)), SPEC, num_classes=3, fitted=FITTED
         )
         assert (0.0, 1.0, 1.0) == (found.mean.abstained, found.mean.mean_set_size, found.mean.sure)
 
     def test_without_sets_their_size_is_not_said(self):
         """A model that was calibrated on few images abstains or not, and has no sets."""
-        found = robustness.foreign_report(same, SPEC, num_classes=3, thresholds=Calibration(abstain_below=0.5, n=17))
+        found = robustness.foreign_report(same, SPEC, num_classes=3, fitted=Calibration(abstain_below=0.5, n=17))
         assert (1.0, None) == (found.mean.abstained, found.mean.mean_set_size)
 
-    def test_without_thresholds_only_probabilities_count(self):
+    def test_without_a_calibration_only_probabilities_count(self):
         """No sets, no abstention."""
         found = robustness.foreign_report(brightest, SPEC, num_classes=3).mean
         assert (None, None) == (found.abstained, found.mean_set_size)
@@ -119,11 +118,11 @@ class TestForeignReport:
             red.save(tmp_path / "holiday" / ("inner" if index % 2 else "") / f"{index}.png")
         (tmp_path / "holiday" / "broken.jpg").write_bytes(b"no picture")
         folder = tmp_path / "holiday"
-        found = robustness.foreign_report(brightest, SPEC, num_classes=3, thresholds=THRESHOLDS, folders=[folder])
+        found = robustness.foreign_report(brightest, SPEC, num_classes=3, fitted=FITTED, folders=[folder])
         [score] = found.folders
         expected = robustness.ForeignScore(str(folder), 300, sure=1.0, abstained=0.0, mean_set_size=1.0, unread=1)
         assert expected == score
-        assert robustness.foreign_report(brightest, SPEC, num_classes=3, thresholds=THRESHOLDS).mean == found.mean
+        assert robustness.foreign_report(brightest, SPEC, num_classes=3, fitted=FITTED).mean == found.mean
 
     def test_a_folder_may_be_called_like_a_generated_kind(self, tmp_path, monkeypatch):
         """It is the user's all the same, and the mean is that of the generated ones."""
@@ -145,7 +144,5 @@ class TestForeignReport:
 
     def test_answers_of_another_shape_are_refused(self):
         """A network of other classes than was said."""
-        with pytest.raises(
-            LinceError, match=r"Received answers of shape \(256, 3\).*Expected probabilities f32\[256,4\]"
-        ):
+        with pytest.raises(LinceError, match=r"Received answers of shape \(256, 3\).*Expected logits f32\[256,4\]"):
             robustness.foreign_report(brightest, SPEC, num_classes=4)

@@ -6,11 +6,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from lince import metrics
+from lince import calibration, metrics
 from lince.evaluation import verdict
 from lince.evaluation.accuracy import report_from
 from lince.model_file.manifest import Certificate, Leakage
-from lince.types import Interval, Report, Split
+from lince.types import Calibration, Interval, Report, Split
 
 CLASSES = ("cat", "dog", "fox")
 
@@ -20,7 +20,7 @@ def answered(*counts: tuple[int, int, int]) -> Report:
     labels = np.concatenate([np.full(count, true) for true, _, count in counts]).astype(np.int64)
     answers = np.concatenate([np.full(count, answer) for _, answer, count in counts])
     images = Split(np.zeros((len(labels), 1, 1, 3), np.uint8), labels, CLASSES, tuple(map(str, range(len(labels)))))
-    return report_from(np.eye(3, dtype=np.float32)[answers], images)
+    return report_from(calibration.apply(200 * np.eye(3, dtype=np.float32)[answers], Calibration()), images)
 
 
 def even(right: int, each: int) -> Report:

@@ -75,7 +75,6 @@ class TestPredict:
         """Temperature, sets and abstention are those of the manifest."""
         expected = calibration.apply(classifier.logits(images), classifier.manifest.calibration)
         np.testing.assert_array_equal(expected.probabilities, classifier.predict(images).probabilities)
-        np.testing.assert_array_equal(expected.probabilities, classifier.probabilities(images))
 
     def test_views_and_other_strides(self, classifier, images):
         """Memory order does not matter."""

@@ -11,13 +11,13 @@ from rich.console import Console
 
 import synthetic
 from lince import pipeline
-from lince.data.progress import silent
 from lince.errors import DataError, RecipeError, ResumeError, TrainingError
 from lince.evaluation import accuracy
 from lince.inference.classifier import Classifier
 from lince.model_file import artifact
 from lince.networks import models
 from lince.networks.models import normalised_to_logits
+from lince.progress import silent
 from lince.publishing import ensemble
 from lince.quantization import flatbuffer_inference, quantizer
 from lince.reporting.run_report import write_run_report
@@ -130,7 +130,7 @@ class TestCombine:
         """Nothing is mixed up between float network, file and report."""
         test = pipeline.resume(combined, progress=silent).test
         report = combined.read_report()
-        assert report.int8 == accuracy.evaluate(Classifier.load(combined.model).probabilities, test)
+        assert report.int8 == accuracy.evaluate(Classifier.load(combined.model).logits, test, fitted=report.calibration)
         assert report.name == artifact.read(combined.model).manifest.name
 
     def test_cannot_be_trained_further(self, combined):

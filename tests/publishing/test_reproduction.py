@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from lince import pipeline
-from lince.data.progress import silent
 from lince.errors import TrainingError
 from lince.evaluation import accuracy
 from lince.networks.models import float_predict
+from lince.progress import silent
 from lince.publishing.reproduction import _is_beyond, require_reproduced
 from lince.runs.run_folder import RunFolder
 from lince.training import checkpoint, recipes
@@ -88,7 +88,7 @@ def test_images_that_may_differ(copy, monkeypatch, precision, more, is_refused):
     """The kept epoch was right for so many more than the network now is: one of 15, or three in bfloat16."""
     run, state = opened(copy, precision), checkpoint.read(copy.checkpoint)
     kept = min(state.history, key=lambda record: record.val_loss).epoch
-    probabilities = accuracy.probabilities(float_predict(pipeline.trained_model(copy)), run.validation, batch_size=16)
+    probabilities = accuracy.logits(float_predict(pipeline.trained_model(copy)), run.validation, batch_size=16)
     right = (probabilities.argmax(axis=1) == run.validation.labels).sum()
     history = [
         replace(record, val_accuracy=(right + more) / 15) if record.epoch == kept else record

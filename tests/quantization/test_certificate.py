@@ -5,12 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from lince import metrics
+from lince import calibration, metrics
 from lince.errors import GateError
 from lince.evaluation.accuracy import report_from
 from lince.model_file.manifest import Certificate, Comparison
 from lince.quantization.certificate import certify, is_refused, require_above_one_class
-from lince.types import Split
+from lince.types import Calibration, Split
 
 IMAGE = np.zeros((1, 32, 32, 3), np.uint8)
 
@@ -124,7 +124,7 @@ class TestRequireAboveOneClass:
         """Both figures with their images, what was expected, and what can be done."""
         labels = np.repeat([0, 1], [60, 40])
         images = Split(np.zeros((100, 1, 1, 3), np.uint8), labels, ("cat", "dog"), tuple(map(str, range(100))))
-        report = report_from(np.eye(2, dtype=np.float32)[np.zeros(100, int)], images)
+        report = report_from(calibration.apply(np.eye(2, dtype=np.float32)[np.zeros(100, int)], Calibration()), images)
         with pytest.raises(
             GateError,
             match=r"The network is right for 60 of 100 test images \(60 %, .*\), as it names 'cat' for every image, "

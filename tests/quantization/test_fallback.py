@@ -13,11 +13,11 @@ import pytest
 from server_process import running_server
 
 from lince import pipeline
-from lince.data.progress import silent
 from lince.errors import GateError
 from lince.inference.classifier import Classifier
 from lince.inference.interpreter import Network
 from lince.model_file import artifact
+from lince.progress import silent
 from lince.quantization import activation_ranges, export, fallback, layer_sensitivity
 from lince.runs.run_folder import RunFolder
 from lince.types import Interval
@@ -129,7 +129,7 @@ class TestServed:
         assert f"Not int8 throughout: {report.arithmetic.description}" in classifier.card
         assert all(f"{layer}" in classifier.card for layer in report.arithmetic.float_layers)
         assert np.float32 == artifact.read(copy.model).golden.logits.dtype
-        probabilities = classifier.probabilities(opened.test.images)
+        probabilities = classifier.predict(opened.test.images).probabilities
         np.testing.assert_array_equal(copy.read_answers()[0], probabilities)
         with running_server(model=copy.model) as server:
             picture = (images_folder / opened.test.names[0]).read_bytes()

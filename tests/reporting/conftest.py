@@ -1,12 +1,12 @@
-"""One small evaluated model for the tests of the reporting room."""
+"""One small evaluated model for the tests of the reports."""
 
 import numpy as np
 import pytest
 
-from lince import metrics
+from lince import calibration, metrics
 from lince.evaluation.accuracy import report_from
 from lince.model_file.manifest import Certificate
-from lince.types import EpochRecord, Interval, Report, SetReport, Split
+from lince.types import Calibration, EpochRecord, Interval, Report, SetReport, Split
 
 CLASSES = ("cat", "dog [brown]", "fox & <b>cub</b>")
 
@@ -25,7 +25,8 @@ def answers() -> tuple[np.ndarray, np.ndarray]:
 def report(answers) -> Report:
     probabilities, labels = answers
     names = tuple(f"test/{CLASSES[label]}/{i}.png" for i, label in enumerate(labels))
-    return report_from(probabilities, Split(np.zeros((300, 1, 1, 3), np.uint8), labels, CLASSES, names), worst=4)
+    images = Split(np.zeros((300, 1, 1, 3), np.uint8), labels, CLASSES, names)
+    return report_from(calibration.apply(np.log(probabilities), Calibration()), images, worst=4)
 
 
 @pytest.fixture

@@ -9,18 +9,19 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from lince import calibration
 from lince.errors import LinceError
 from lince.evaluation.accuracy import report_from
 from lince.reporting import plots
-from lince.types import Split
+from lince.types import Calibration, Split
 
 
 def report_on(classes: tuple[str, ...], confusion: np.ndarray):
     """A report with exactly this confusion matrix."""
     labels, predicted = (np.repeat(index, confusion.ravel()) for index in np.indices(confusion.shape).reshape(2, -1))
     images = np.zeros((len(labels), 1, 1, 3), np.uint8)
-    probabilities = np.eye(len(classes), dtype=np.float32)[predicted]
-    return report_from(probabilities, Split(images, labels, classes, tuple(map(str, range(len(labels))))))
+    answers = calibration.apply(200 * np.eye(len(classes), dtype=np.float32)[predicted], Calibration())
+    return report_from(answers, Split(images, labels, classes, tuple(map(str, range(len(labels))))))
 
 
 class TestCurves:

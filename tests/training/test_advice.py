@@ -14,9 +14,9 @@ from tests.quantization.test_fallback import make_scaled, publish
 
 from lince import pipeline
 from lince.cli import commands as cli
-from lince.data.progress import silent
 from lince.errors import GateError
 from lince.model_file import artifact
+from lince.progress import silent
 from lince.publishing import acceptance
 from lince.runs.run_folder import RunFolder
 from lince.training import advice

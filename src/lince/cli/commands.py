@@ -392,28 +392,25 @@ def evaluate(
     if not corruptions and not foreign:
         _refuse_without_effect(context, "seed", where="without --corruptions or --foreign: nothing is drawn")
     with run_commands.needs("Evaluating", "train"):
-        from lince.cli import evaluated_model
-        from lince.evaluation import robustness
+        from lince.evaluation import evaluated_model, robustness
 
         with quiet.captured_stderr():
-            found = evaluated_model.find(model)
+            found = run_commands.open_model(model)
     result = dict.fromkeys(("report", "sets", "corruptions", "foreign"))
     with progress_bar(stderr()) as progress:
         if labelled:
             images = evaluated_model.images(found, source, split, progress=progress)
-            result["report"], result["sets"] = evaluated_model.measure(
-                found, images, progress=lambda done, total: progress(done, total, "evaluating")
-            )
+            result["report"], result["sets"] = evaluated_model.measure(found, images, progress=progress)
         if corruptions:
             result["corruptions"] = robustness.corruption_report(
-                found.predict, images, thresholds=found.thresholds, seed=seed, progress=progress
+                found.predict, images, fitted=found.fitted, seed=seed, progress=progress
             )
         if foreign:
             result["foreign"] = robustness.foreign_report(
                 found.predict,
                 found.spec,
                 num_classes=len(found.classes),
-                thresholds=found.thresholds,
+                fitted=found.fitted,
                 folders=foreign_images or (),
                 seed=seed,
                 progress=progress,

@@ -1,5 +1,7 @@
 """The stages of a run as the command line runs them: imported late, said aloud, interruptible."""
 
+from __future__ import annotations
+
 import os
 import shlex
 import subprocess
@@ -9,13 +11,16 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lince.cli.console import print_json, print_text, progress_bar, say, show, stderr
 from lince.errors import LinceError, ResumeError
 from lince.system import machine
 from lince.system.files import read_bounded
 from lince.text import quantity
+
+if TYPE_CHECKING:
+    from lince.evaluation.evaluated_model import EvaluatedModel
 
 # Enough to see what is wrong; the run folder lists all.
 _REJECTED_SHOWN = 5
@@ -117,6 +122,53 @@ def _take_backend(recorded: str) -> None:
             f"Received KERAS_BACKEND={given} in the environment for a run that {recorded} trains. Expected the same: "
             f"KERAS_BACKEND={recorded}, or none."
         )
+
+
+def open_model(name: str) -> EvaluatedModel:
+    """Opens what a user named for evaluation.
+
+    Args:
+        name: the path of a `.tflite` file or of a run's `model.keras`, a run folder (its model file), `cifar10`, or the
+            address of a server.
+
+    Raises:
+        LinceError: there is no such thing, or it does not work.
+    """
+    from lince.evaluation import evaluated_model
+    from lince.model_file import artifact
+
+    if name.startswith(("http://", "https://")):
+        return evaluated_model.open_server(name)
+    path = artifact.locate(name)
+    return _float_model(path) if path.suffix == ".keras" else evaluated_model.open_file(path, name=name)
+
+
+def _float_model(path: Path) -> EvaluatedModel:
+    from lince.evaluation.evaluated_model import EvaluatedModel
+    from lince.runs.run_folder import RunFolder
+
+    folder = RunFolder(path.parent)
+    if path != folder.keras_model or not folder.record.exists():
+        raise LinceError(
+            f"{str(path)!r} is not the model of a run folder, whose run.json would name its classes. "
+            "Expected RUN/model.keras, or a .tflite file, which carries them itself."
+        )
+    record = folder.read_record()
+    from lince.training import backend
+
+    backend.prepare()
+    from lince import pipeline
+    from lince.training import recipes
+
+    return EvaluatedModel(
+        name=str(path),
+        predict=pipeline.float_predict(pipeline.trained_model(folder)),
+        classes=record.classes,
+        spec=recipes.from_table(record.recipe, source=str(folder.record)).spec,
+        seed=record.seed,
+        fingerprint=record.fingerprint,
+        run=(folder, record),
+    )
 
 
 def combine(members: Sequence[Path], *, runs: Path, name: str) -> Path:

@@ -7,12 +7,10 @@ sources ─► Reading ─► cache ─► Collection ─► load: splits → Da
 from lince.data.audit import CheckReport, check
 from lince.data.loading import load, probe
 from lince.data.overlap import is_searched, leaked
-from lince.data.progress import Progress
 from lince.data.splits import hold_out, join, stratified_split
 
 __all__ = [
     "CheckReport",
-    "Progress",
     "check",
     "hold_out",
     "is_searched",

@@ -12,10 +12,10 @@ from lince.data.class_requirements import require_trainable, warnings
 from lince.data.dataset import Collection, EmptyClass
 from lince.data.duplicates import exact_groups, is_too_small, near_pairs
 from lince.data.loading import collect
-from lince.data.progress import Progress, silent
 from lince.data.sources import cifar10
 from lince.data.sources.base import printable
 from lince.data.splits import hold_out
+from lince.progress import Progress, silent
 from lince.types import ImageLimits, ImageSpec, Rejected
 
 

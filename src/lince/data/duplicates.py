@@ -11,8 +11,8 @@ import numpy as np
 from jaxtyping import Bool, Float32, Int64, UInt16, UInt64
 
 from lince.data.pixel_file import StoredImages, digests
-from lince.data.progress import Progress, silent
 from lince.data.similarity import averaging, differences
+from lince.progress import Progress, silent
 from lince.types import Images
 
 # Pairs of hashes within 7 bits are proposed. Of CIFAR-10 as JPEG (58,000 images) and 2,000 of its originals, all 2,000

@@ -20,12 +20,12 @@ from lince.data import cache as caches
 from lince.data.class_requirements import learnable, require_trainable, warnings
 from lince.data.dataset import Collection, EmptyClass, Reading, fingerprint
 from lince.data.overlap import shared_by_name
-from lince.data.progress import Progress, silent
 from lince.data.sources import cifar10, image_folder
 from lince.data.sources.base import printable
 from lince.data.sources.encoded_images import open_source
 from lince.data.splits import hold_out
 from lince.errors import DataError
+from lince.progress import Progress, silent
 from lince.types import Dataset, ImageLimits, ImageSpec, Rejected, Split
 
 # Part of every cache key. Raise it when the same bytes give other pixels, names or labels than before.

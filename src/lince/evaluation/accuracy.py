@@ -1,57 +1,55 @@
 """How good are the answers? The same code for a float model, an int8 model file and a running server."""
 
-from collections.abc import Callable
-
 import numpy as np
-from jaxtyping import Float32, Int64, UInt8
+from jaxtyping import Float32, UInt8
 
-from lince import metrics
+from lince import calibration, metrics
 from lince.errors import LinceError
-from lince.model_file.manifest import Comparison
-from lince.types import Mistake, Predict, Report, Split
-
-Progress = Callable[[int, int], None]
-"""Called after every batch with (images done, images in all)."""
-
-# Rows of a float32 softmax over 1,000 classes sum to 1 within 1e-5, in bfloat16 or after rounding to JSON within
-# 1e-2; logits, or independent sigmoids, are further off than that.
-_SUM_TOLERANCE = 1e-2
+from lince.progress import Progress, silent
+from lince.types import Calibration, Mistake, Predict, Prediction, Report, Split
 
 
 def evaluate(
-    predict: Predict, split: Split, *, batch_size: int = 256, progress: Progress | None = None, worst: int = 20
+    predict: Predict,
+    split: Split,
+    *,
+    fitted: Calibration = Calibration(),
+    batch_size: int = 256,
+    progress: Progress = silent,
+    worst: int = 20,
 ) -> Report:
     """Lets `predict` answer every image of a split once, and measures the answers.
 
     Args:
-        predict: u8[n,H,W,3] → probabilities f32[n,K].
+        predict: u8[n,H,W,3] → logits f32[n,K].
         split: labelled images, at least 1.
-        batch_size: images handed over at once. Memory beyond the split: one batch, and N×K probabilities.
-        progress: called after every batch.
+        fitted: turns logits into probabilities; without one they are the softmax of the logits.
+        batch_size: images handed over at once. Memory beyond the split: one batch, and N×K logits.
+        progress: told of images answered.
         worst: mistakes to name.
 
     Returns:
-        The report; the answer is the class with the highest probability, the lowest index on a tie.
+        The report; the answer is the class with the highest logit, the lowest index on a tie.
 
     Raises:
-        LinceError: when there are no images, or `predict` returns something other than probabilities.
+        LinceError: there are no images, or `predict` returns something other than logits.
     """
-    found = probabilities(predict, split, batch_size=batch_size, progress=progress)
-    return report_from(found, split, worst=worst)
+    found = logits(predict, split, batch_size=batch_size, progress=progress)
+    return report_from(calibration.apply(found, fitted), split, worst=worst)
 
 
-def probabilities(
-    predict: Predict, split: Split, *, batch_size: int = 256, progress: Progress | None = None
+def logits(
+    predict: Predict, split: Split, *, batch_size: int = 256, progress: Progress = silent
 ) -> Float32[np.ndarray, "n k"]:
     """Lets `predict` answer every image of a split once, in order.
 
     Args: as of `evaluate`.
 
     Returns:
-        f32[N,K], checked: finite, not negative, rows that sum to 1.
+        f32[N,K], finite.
 
     Raises:
-        LinceError: when there are no images, or `predict` returns something other than probabilities.
+        LinceError: there are no images, or `predict` returns something other than logits.
     """
     if len(split) == 0:
         raise LinceError("Received a split without images. Expected at least 1 to evaluate on.")
@@ -60,44 +58,54 @@ def probabilities(
     found = np.empty((len(split), len(split.classes)), np.float32)
     for start in range(0, len(split), batch_size):
         images = split.images[start : start + batch_size]
-        found[start : start + batch_size] = ask(predict, images, num_classes=len(split.classes))
-        if progress is not None:
-            progress(start + len(images), len(split))
+        found[start : start + batch_size] = checked_logits(predict, images, num_classes=len(split.classes))
+        progress(start + len(images), len(split), "evaluating")
     return found
 
 
-def ask(predict: Predict, images: UInt8[np.ndarray, "n h w 3"], *, num_classes: int) -> Float32[np.ndarray, "n k"]:
-    """Lets `predict` answer one batch, and checks what it says.
+def checked_logits(
+    predict: Predict, images: UInt8[np.ndarray, "n h w 3"], *, num_classes: int
+) -> Float32[np.ndarray, "n k"]:
+    """Lets `predict` answer one batch, and checks what it returns.
 
     Args:
-        predict: u8[n,H,W,3] → probabilities f32[n,K].
-        images: u8[n,H,W,3], of the size that it wants.
+        predict: u8[n,H,W,3] → logits f32[n,K].
+        images: u8[n,H,W,3], of the size that `predict` takes.
         num_classes: K.
 
     Returns:
-        f32[n,K], checked: finite, not negative, rows that sum to 1.
+        f32[n,K], finite.
 
     Raises:
-        LinceError: when `predict` returns something other than probabilities.
+        LinceError: `predict` returns something other than logits.
     """
-    answers = np.asarray(predict(images))
-    _check_answers(answers, (len(images), num_classes))
-    return answers.astype(np.float32, copy=False)
+    found, shape = np.asarray(predict(images)), (len(images), num_classes)
+    expected = f"Expected logits f32[{shape[0]},{shape[1]}], one row an image and one column a class."
+    if found.shape != shape or not np.issubdtype(found.dtype, np.floating):
+        raise LinceError(f"Received answers of shape {found.shape} and type {found.dtype}. {expected}")
+    if not np.isfinite(found).all():
+        count = int((~np.isfinite(found)).any(axis=1).sum())
+        raise LinceError(f"Received answers that are not finite for {count} of {len(found)} images. {expected}")
+    return found.astype(np.float32, copy=False)
 
 
-def report_from(probabilities: Float32[np.ndarray, "n k"], split: Split, *, worst: int = 20) -> Report:
+def report_from(prediction: Prediction, split: Split, *, worst: int = 20) -> Report:
     """Measures answers that were already given.
 
     Args:
-        probabilities: f32[N,K], in the order of the split.
+        prediction: of the N images, in the order of the split.
         split: the labelled images, at least 1.
         worst: mistakes to name.
 
     Raises:
-        LinceError: when the shape is not (images, classes) of the split.
+        LinceError: the shape is not (images, classes) of the split.
     """
-    _check_answers(probabilities, (len(split), len(split.classes)))
-    predicted = probabilities.argmax(axis=1)
+    probabilities, predicted = prediction.probabilities, prediction.indices
+    if probabilities.shape != (len(split), len(split.classes)):
+        raise LinceError(
+            f"Received answers of shape {probabilities.shape} for {len(split)} images and {len(split.classes)} "
+            "classes. Expected one row an image and one column a class."
+        )
     confusion = metrics.confusion_matrix(split.labels, predicted, len(split.classes))
     return Report(
         n=len(split),
@@ -108,55 +116,13 @@ def report_from(probabilities: Float32[np.ndarray, "n k"], split: Split, *, wors
         ece=metrics.expected_calibration_error(probabilities, split.labels),
         per_class=metrics.class_scores(confusion, split.classes),
         confusion=tuple(tuple(int(count) for count in row) for row in confusion),
-        mistakes=_worst_mistakes(probabilities, split, worst),
+        mistakes=_worst_mistakes(prediction, split, worst),
     )
 
 
-def paired_certificate_numbers(
-    float_probabilities: Float32[np.ndarray, "n k"],
-    int8_probabilities: Float32[np.ndarray, "n k"],
-    *,
-    calibrated_probabilities: Float32[np.ndarray, "n k"],
-    labels: Int64[np.ndarray, " n"],
-    classes: tuple[str, ...],
-) -> Comparison:
-    """Compares a float network with its int8 version on the same images, for the certificate.
-
-    Args:
-        float_probabilities: f32[N,K] of the float network.
-        int8_probabilities: f32[N,K] of the int8 network at temperature 1.
-        calibrated_probabilities: f32[N,K] of the int8 network at its fitted temperature, as it is served.
-        labels: i64[N], the true classes.
-        classes: K names.
-
-    Returns:
-        Accuracies and calibration errors 0..1; drops in percentage points, positive when int8 is worse.
-
-    Raises:
-        LinceError: when the three are not probabilities for the same images and classes.
-    """
-    for answers in (float_probabilities, int8_probabilities, calibrated_probabilities):
-        _check_answers(answers, (len(labels), len(classes)))
-    float_answers, int8_answers = float_probabilities.argmax(axis=1), int8_probabilities.argmax(axis=1)
-    float_right, int8_right = float_answers == labels, int8_answers == labels
-    worst, worst_drop = metrics.worst_class_drop(float_right, int8_right, labels=labels)
-    return Comparison(
-        n=len(labels),
-        float_accuracy=float(float_right.mean()),
-        int8_accuracy=float(int8_right.mean()),
-        drop_points=metrics.points(metrics.paired_difference(float_right, int8_right)),
-        disagreement=metrics.disagreement(float_answers, int8_answers),
-        worst_class=classes[worst],
-        worst_class_drop_points=100 * worst_drop,
-        float_ece=metrics.expected_calibration_error(float_probabilities, labels),
-        int8_ece=metrics.expected_calibration_error(int8_probabilities, labels),
-        calibrated_ece=metrics.expected_calibration_error(calibrated_probabilities, labels),
-    )
-
-
-def _worst_mistakes(probabilities: np.ndarray, split: Split, worst: int) -> tuple[Mistake, ...]:
+def _worst_mistakes(prediction: Prediction, split: Split, worst: int) -> tuple[Mistake, ...]:
     """The wrong answers with the highest probability, worst first, in the order of the split on a tie."""
-    predicted = probabilities.argmax(axis=1)
+    probabilities, predicted = prediction.probabilities, prediction.indices
     wrong = np.flatnonzero(predicted != split.labels)
     order = np.argsort(-probabilities[wrong, predicted[wrong]], kind="stable")
     return tuple(
@@ -168,18 +134,3 @@ def _worst_mistakes(probabilities: np.ndarray, split: Split, worst: int) -> tupl
         )
         for i in wrong[order[:worst]]
     )
-
-
-def _check_answers(answers: np.ndarray, shape: tuple[int, int]) -> None:
-    """Refuses what is not one row of probabilities an image."""
-    expected = f"Expected probabilities f32[{shape[0]},{shape[1]}], one row an image and one column a class."
-    if answers.shape != shape or not np.issubdtype(answers.dtype, np.floating):
-        raise LinceError(f"Received answers of shape {answers.shape} and type {answers.dtype}. {expected}")
-    if not np.isfinite(answers).all():
-        count = int((~np.isfinite(answers)).any(axis=1).sum())
-        raise LinceError(f"Received answers that are not finite for {count} of {len(answers)} images. {expected}")
-    sums = answers.sum(axis=1, dtype=np.float64)
-    if answers.size and (answers.min() < 0 or np.abs(sums - 1).max() > _SUM_TOLERANCE):
-        values, rows = f"{answers.min():.3g}..{answers.max():.3g}", f"{sums.min():.3g}..{sums.max():.3g}"
-        received = f"Received values {values}, rows that sum to {rows}."
-        raise LinceError(f"{received} {expected} Logits need a softmax first.")

@@ -11,13 +11,11 @@ from jaxtyping import UInt8
 from lince import calibration
 from lince.data.sources.encoded_images import iter_images
 from lince.errors import DataError, LinceError
-from lince.evaluation import accuracy as evaluate
 from lince.evaluation import corruptions, ood
+from lince.evaluation.accuracy import checked_logits
 from lince.images import decode
-from lince.types import Calibration, ImageSpec, Predict, Split
-
-Progress = Callable[[int, int, str], None]
-"""Called now and then with (done, in all, what)."""
+from lince.progress import Progress, silent
+from lince.types import Calibration, ImageSpec, Predict, Prediction, Split
 
 FOREIGN_IMAGES = 500  # of each generated kind: the standard error of a share is then at most 2.2 points
 SURE = 0.9  # a probability that most people would act upon
@@ -65,7 +63,7 @@ class ForeignScore:
     """Answers for pictures of none of the classes.
 
     Attributes:
-        name: a kind of `foreign.KINDS`, or the folder.
+        name: a kind of `ood.KINDS`, or the folder.
         sure: share of answers with a probability above `SURE`.
         abstained, mean_set_size: share of "I don't know", classes a set; None for a model without that threshold.
         unread: files that could not be read.
@@ -100,16 +98,16 @@ def corruption_report(
     predict: Predict,
     split: Split,
     *,
-    thresholds: Calibration | None = None,
+    fitted: Calibration | None = None,
     seed: int = 0,
-    progress: Progress = lambda done, total, what: None,
+    progress: Progress = silent,
 ) -> CorruptionReport:
     """Lets `predict` answer every image as it is, and once for every corruption and strength.
 
     Args:
-        predict: u8[n,H,W,3] → probabilities f32[n,K].
+        predict: u8[n,H,W,3] → logits f32[n,K].
         split: labelled images, at least 1.
-        thresholds: what the answers are read with; None if the model has none.
+        fitted: the model's calibration; None for a float network, which has none.
         seed: of the noise.
         progress: told of images answered.
 
@@ -120,7 +118,7 @@ def corruption_report(
     changes = [partial(corruptions.corrupt, kind=kind, strength=strength, seed=seed) for kind, strength in steps]
     found = []
     for change in (_as_they_are, *changes):
-        found.append(_accuracy_and_abstained(predict, split, change, thresholds))
+        found.append(_accuracy_and_abstained(predict, split, change, fitted))
         progress(len(found) * len(split), (1 + len(steps)) * len(split), "corrupting")
     (clean_accuracy, clean_abstained), *shares = found
     scores = tuple(
@@ -143,18 +141,18 @@ def foreign_report(
     spec: ImageSpec,
     *,
     num_classes: int,
-    thresholds: Calibration | None = None,
+    fitted: Calibration | None = None,
     folders: Sequence[Path] = (),
     seed: int = 0,
-    progress: Progress = lambda done, total, what: None,
+    progress: Progress = silent,
 ) -> ForeignReport:
     """Lets `predict` answer generated pictures of none of its classes, and those of folders.
 
     Args:
-        predict: u8[n,H,W,3] → probabilities f32[n,K].
+        predict: u8[n,H,W,3] → logits f32[n,K].
         spec: the images it wants.
         num_classes: K.
-        thresholds: what the answers are read with; None if the model has none.
+        fitted: the model's calibration; None for a float network, which has none.
         folders: folders, .zip files and images that show none of the classes; what folders inside are called means
             nothing. Read in constant memory.
         seed: of the drawing.
@@ -162,13 +160,13 @@ def foreign_report(
 
     Raises:
         DataError: a folder holds no image that can be read.
-        LinceError: `predict` returns something other than probabilities.
+        LinceError: `predict` returns something other than logits.
     """
     sources = [(kind, partial(_drawn, kind, spec, seed)) for kind in ood.KINDS]
     sources += [(str(folder), partial(_read, folder, spec)) for folder in folders]
     scores = []
     for name, pictures in sources:
-        scores.append(_foreign_score(name, pictures(), predict, num_classes=num_classes, thresholds=thresholds))
+        scores.append(_foreign_score(name, pictures(), predict, num_classes=num_classes, fitted=fitted))
         progress(len(scores), len(sources), "foreign pictures")
     generated, own = tuple(scores[: len(ood.KINDS)]), tuple(scores[len(ood.KINDS) :])
     return ForeignReport(seed, num_classes, _mean_score(generated), generated, own)
@@ -179,18 +177,21 @@ def _as_they_are(images: UInt8[np.ndarray, "n h w 3"], *, first: int) -> UInt8[n
 
 
 def _accuracy_and_abstained(
-    predict: Predict, split: Split, change: Callable[..., np.ndarray], thresholds: Calibration | None
+    predict: Predict, split: Split, change: Callable[..., np.ndarray], fitted: Calibration | None
 ) -> tuple[float, float | None]:
     if len(split) == 0:
         raise LinceError("Received a split without images. Expected at least 1 to evaluate on.")
     right, abstained = 0, 0
     for start in range(0, len(split), _BATCH):
         images, labels = split.images[start : start + _BATCH], split.labels[start : start + _BATCH]
-        answers = evaluate.ask(predict, change(images, first=start), num_classes=len(split.classes))
-        right += int((answers.argmax(axis=1) == labels).sum())
-        if thresholds:
-            abstained += int(calibration.decide(answers, answers.argmax(axis=1), calibration=thresholds)[1].sum())
-    return right / len(split), abstained / len(split) if thresholds else None
+        found = _answers(predict, change(images, first=start), num_classes=len(split.classes), fitted=fitted)
+        right += int((found.indices == labels).sum())
+        abstained += int(found.abstain.sum())
+    return right / len(split), abstained / len(split) if fitted else None
+
+
+def _answers(predict: Predict, images: np.ndarray, *, num_classes: int, fitted: Calibration | None) -> Prediction:
+    return calibration.apply(checked_logits(predict, images, num_classes=num_classes), fitted or Calibration())
 
 
 def _drawn(kind: str, spec: ImageSpec, seed: int) -> Iterator[np.ndarray]:
@@ -212,25 +213,24 @@ def _foreign_score(
     predict: Predict,
     *,
     num_classes: int,
-    thresholds: Calibration | None,
+    fitted: Calibration | None,
 ) -> ForeignScore:
     count, sure, abstained, members = 0, 0, 0, 0
     unread: list[LinceError] = []
     for batch in _batches(pictures, unread):
-        answers = evaluate.ask(predict, batch, num_classes=num_classes)
-        count += len(answers)
-        sure += int((answers.max(axis=1) > SURE).sum())
-        if thresholds:
-            sets, unsure = calibration.decide(answers, answers.argmax(axis=1), calibration=thresholds)
-            abstained, members = abstained + int(unsure.sum()), members + (0 if sets is None else int(sets.sum()))
+        found = _answers(predict, batch, num_classes=num_classes, fitted=fitted)
+        count += len(batch)
+        sure += int((found.probabilities.max(axis=1) > SURE).sum())
+        abstained += int(found.abstain.sum())
+        members += 0 if found.sets is None else int(found.sets.sum())
     if count == 0:
         raise DataError(f"{name!r} has no picture that can be read: {unread[0]}") from unread[0]
-    has_sets = thresholds is not None and thresholds.set_threshold is not None
+    has_sets = fitted is not None and fitted.set_threshold is not None
     return ForeignScore(
         name=name,
         n=count,
         sure=sure / count,
-        abstained=abstained / count if thresholds else None,
+        abstained=abstained / count if fitted else None,
         mean_set_size=members / count if has_sets else None,
         unread=len(unread),
     )
@@ -240,7 +240,10 @@ def _batches(pictures: Iterator[np.ndarray | LinceError], unread: list[LinceErro
     """Pictures stacked; errors are put aside."""
     held: list[np.ndarray] = []
     for picture in pictures:
-        (unread if isinstance(picture, LinceError) else held).append(picture)
+        if isinstance(picture, LinceError):
+            unread.append(picture)
+            continue
+        held.append(picture)
         if len(held) == _BATCH:
             yield np.stack(held)
             held.clear()
@@ -259,4 +262,5 @@ def _mean_score(scores: Sequence[ForeignScore]) -> ForeignScore:
 
 
 def _mean(shares: Sequence[float | None]) -> float | None:
-    return None if None in shares else float(np.mean(shares))
+    known = [share for share in shares if share is not None]
+    return float(np.mean(known)) if len(known) == len(shares) else None

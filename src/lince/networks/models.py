@@ -59,8 +59,9 @@ def images_at_once(spec: ImageSpec) -> int:
 
 
 def float_predict(model: keras.Model) -> Predict:
-    """A float Keras model as the `Predict` that `evaluate` takes: its probabilities as trained, no temperature."""
-    return lambda images: keras.ops.convert_to_numpy(model.predict_on_batch(images.astype(np.float32)))
+    """A float Keras model as a `Predict`: pixels in, the logits before its softmax out."""
+    to_logits = keras.Model(model.inputs, model.get_layer(LOGITS).output)
+    return lambda images: keras.ops.convert_to_numpy(to_logits.predict_on_batch(images.astype(np.float32)))
 
 
 def normalised_to_logits(model: keras.Model) -> keras.Model:

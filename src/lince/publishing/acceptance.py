@@ -9,29 +9,31 @@ from jaxtyping import Float32
 from lince import data, metrics
 from lince.data.splits import sample
 from lince.evaluation import accuracy, verdict
-from lince.model_file.manifest import Arithmetic, Certificate, Comparison, Leakage, Verdict
+from lince.model_file.manifest import Arithmetic, Certificate, Leakage, Verdict
 from lince.quantization import certificate as certify
 from lince.quantization import fallback, flatbuffer_inference
+from lince.quantization.comparison import compare
 from lince.training import advice
 from lince.training.session import Run
-from lince.types import Interval, Prediction, Report
+from lince.types import Calibration, Interval, Prediction, Report
 
 
 @dataclass(frozen=True)
 class Answers:
-    """What was answered about the validation and the test images.
+    """What both networks answer for the validation and the test images.
 
     Attributes:
-        validation_float, validation_quantised: f32[N,K] of both networks; probabilities, or anything in their order.
-        float_probabilities, quantised_probabilities: f32[M,K] of both networks on the test images.
-        prediction: of the model file on the test images.
+        validation_float, validation_quantised: logits f32[N,K] of the validation images.
+        test_float: logits f32[M,K] of the float network for the test images.
+        prediction: of the model file on the test images, calibrated by `fitted`.
+        fitted: the model file's calibration.
     """
 
     validation_float: Float32[np.ndarray, "n k"]
     validation_quantised: Float32[np.ndarray, "n k"]
-    float_probabilities: Float32[np.ndarray, "m k"]
-    quantised_probabilities: Float32[np.ndarray, "m k"]
+    test_float: Float32[np.ndarray, "m k"]
     prediction: Prediction
+    fitted: Calibration
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,7 @@ class Judgement:
 
     test: Report
     training_accuracy: Interval
+    validation_accuracy: Interval
     certificate: Certificate
     leakage: Leakage | None
     verdict: Verdict
@@ -69,11 +72,18 @@ def judge(
     Raises:
         GateError: it lost too much, or is right no more often than one that always names the largest class.
     """
-    test = accuracy.report_from(answers.prediction.probabilities, run.test)
+    test = accuracy.report_from(answers.prediction, run.test)
     learned = _training_accuracy(flatbuffer, run)
+    validated = _accuracy(answers.validation_quantised, run.validation.labels)
     after_loss = _after_loss(run, answers, test, is_fallback=is_fallback)
     certificate = certify.certify(
-        _comparison(run, answers),
+        compare(
+            answers.test_float,
+            answers.prediction.logits,
+            fitted=answers.fitted,
+            labels=run.test.labels,
+            classes=run.test.classes,
+        ),
         flatbuffer,
         run.test.images[:1],
         max_drop_points=run.recipe.quantize.max_drop_points,
@@ -89,22 +99,12 @@ def judge(
         verdict.Evidence(
             test=test,
             training_accuracy=learned,
-            validation_accuracy=_accuracy(answers.validation_quantised, run.validation.labels),
+            validation_accuracy=validated,
             certificate=certificate,
             leakage=leakage,
         )
     )
-    return Judgement(test, learned, certificate, leakage, found)
-
-
-def _comparison(run: Run, answers: Answers) -> Comparison:
-    return accuracy.paired_certificate_numbers(
-        answers.float_probabilities,
-        answers.quantised_probabilities,
-        calibrated_probabilities=answers.prediction.probabilities,
-        labels=run.test.labels,
-        classes=run.test.classes,
-    )
+    return Judgement(test, learned, validated, certificate, leakage, found)
 
 
 def _training_accuracy(flatbuffer: bytes, run: Run) -> Interval:
@@ -123,7 +123,7 @@ def _after_loss(run: Run, answers: Answers, test: Report, *, is_fallback: bool) 
         one.argmax(axis=1) == labels for one in (answers.validation_float, answers.validation_quantised)
     )
     drop = metrics.points(metrics.paired_difference(exact_right, right))
-    float_right = int((answers.float_probabilities.argmax(axis=1) == run.test.labels).sum())
+    float_right = int((answers.test_float.argmax(axis=1) == run.test.labels).sum())
     lost = 100 * (float_right / test.n - test.accuracy.value)
     return advice.after_loss(
         lost,

@@ -18,7 +18,7 @@ from lince import data
 from lince.errors import RecipeError
 from lince.networks.family import PIXEL_OFFSET, PIXEL_SCALE
 from lince.networks.models import LOGITS, NORMALISE, normalised_to_logits
-from lince.publishing.publish import save_trained, trained_model
+from lince.runs.float_model import save_trained, trained_model
 from lince.runs.run_folder import Member, RunFolder, RunRecord
 from lince.training import backend, recipes
 from lince.types import ImageSpec

@@ -7,13 +7,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-import keras
 import msgspec
 import numpy as np
 
-from lince import calibration, metrics
+from lince import calibration
 from lince.data.splits import sample
-from lince.errors import TrainingError
 from lince.evaluation import accuracy
 from lince.inference.interpreter import Network
 from lince.model_file import artifact, golden_images
@@ -26,12 +24,13 @@ from lince.publishing import acceptance
 from lince.publishing.acceptance import Answers, Judgement
 from lince.publishing.model_card import write_card
 from lince.publishing.reproduction import require_reproduced
-from lince.quantization import activation_ranges, comparison, flatbuffer_inference, layer_sensitivity, quantizer
+from lince.quantization import activation_ranges, flatbuffer_inference, layer_sensitivity, quantizer
 from lince.quantization import fallback as ladder
 from lince.quantization import range_study as studies
+from lince.quantization.comparison import compare_calibrated
 from lince.quantization.export import FloatNetwork, export
-from lince.runs.run_folder import RunFolder
-from lince.system.files import open_regular, reason_of, write_atomically
+from lince.runs.float_model import trained_model
+from lince.system.files import write_atomically
 from lince.text import quantity
 from lince.training import backend, recipes
 from lince.training.session import Run
@@ -76,8 +75,8 @@ def publish(
     """
     model, batch = trained_model(run.folder), models.images_at_once(run.recipe.spec)
     predict, options, seed = float_predict(model), run.recipe.quantize, run.record.seed
-    float_probabilities = accuracy.probabilities(predict, run.validation, batch_size=batch)
-    require_reproduced(run, float_probabilities)
+    validation_float = accuracy.logits(predict, run.validation, batch_size=batch)
+    require_reproduced(run, validation_float)
     with quantizer.silenced():
         float_network = export(model)
     if study:
@@ -88,18 +87,15 @@ def publish(
 
     say(f"Calibrating on {quantity(len(run.validation), 'validation image')} …")
     validation_logits = flatbuffer_inference.logits(quantised.flatbuffer, run.validation.images)
-    fitted, float_fitted = (
-        _fit(logits, run) for logits in (validation_logits, comparison.logits_from(float_probabilities))
-    )
+    fitted, float_fitted = _fit(validation_logits, run), _fit(validation_float, run)
     _warn_of_few(fitted, run, say)
     say(f"Comparing with the float network on {quantity(len(run.test), 'test image')} …")
-    logits = flatbuffer_inference.logits(quantised.flatbuffer, run.test.images)
     answers = Answers(
-        validation_float=float_probabilities,
-        validation_quantised=metrics.softmax(validation_logits),
-        float_probabilities=accuracy.probabilities(predict, run.test, batch_size=batch),
-        quantised_probabilities=metrics.softmax(logits),
-        prediction=calibration.apply(logits, fitted),
+        validation_float=validation_float,
+        validation_quantised=validation_logits,
+        test_float=accuracy.logits(predict, run.test, batch_size=batch),
+        prediction=calibration.apply(flatbuffer_inference.logits(quantised.flatbuffer, run.test.images), fitted),
+        fitted=fitted,
     )
     judgement = acceptance.judge(
         run,
@@ -125,32 +121,6 @@ def publish(
     report = _report(manifest, answers, quantised, run, float_fitted=float_fitted, judgement=judgement)
     _write(run, manifest, quantised.flatbuffer, report, answers, about=about)
     return report
-
-
-def trained_model(folder: RunFolder) -> keras.Model:
-    """The float model of a run, with the weights that were kept.
-
-    Raises:
-        TrainingError: the run has none yet, or its file is damaged.
-    """
-    try:
-        open_regular(folder.keras_model).close()  # Keras would wait for a pipe
-        return keras.models.load_model(folder.keras_model, compile=False, safe_mode=True)
-    except (OSError, ValueError) as error:
-        raise TrainingError(
-            f"{str(folder.keras_model)!r} cannot be read ({reason_of(error)}). Expected the model of a run that "
-            f"finished an epoch: train it by lince train --resume {folder.path}, or make an ensemble anew."
-        ) from error
-
-
-def save_trained(model: keras.Model, folder: RunFolder) -> None:
-    """Writes the float model of a run, whole or not at all; raises OSError when it cannot."""
-    temporary = folder.path / ".model.tmp.keras"
-    try:
-        model.save(temporary)
-        write_atomically(folder.keras_model, temporary.read_bytes())
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 @dataclass(frozen=True)
@@ -223,9 +193,8 @@ def _report(
     float_fitted: Calibration,
     judgement: Judgement,
 ) -> RunReport:
-    float_logits = comparison.logits_from(answers.float_probabilities)
-    calibrated = comparison.compare(
-        calibration.apply(float_logits, float_fitted),
+    calibrated = compare_calibrated(
+        calibration.apply(answers.test_float, float_fitted),
         answers.prediction,
         float_fitted=float_fitted,
         fitted=manifest.calibration,
@@ -235,10 +204,10 @@ def _report(
         name=manifest.name,
         version=manifest.version,
         classes=manifest.classes,
-        float32=accuracy.report_from(answers.float_probabilities, run.test),
+        float32=accuracy.report_from(calibration.apply(answers.test_float, Calibration()), run.test),
         int8=judgement.test,
         sets=calibrated.int8.sets,
-        validation_accuracy=accuracy.report_from(answers.validation_quantised, run.validation).accuracy,
+        validation_accuracy=judgement.validation_accuracy,
         calibration=manifest.calibration,
         certificate=manifest.certificate,
         arithmetic=quantised.arithmetic,

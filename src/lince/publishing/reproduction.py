@@ -20,7 +20,7 @@ _TOLERANCE = 0.005
 _ROUNDED, _ROUNDED_IMAGES = 0.05, 3
 
 
-def require_reproduced(run: Run, probabilities: Float32[np.ndarray, "n k"]) -> None:
+def require_reproduced(run: Run, logits: Float32[np.ndarray, "n k"]) -> None:
     """Refuses a network whose answers to the validation images are not those of the epoch that was kept.
 
     The network that is published has no batch norm: `models.fold` multiplies it into the convolutions, which is exact
@@ -29,7 +29,7 @@ def require_reproduced(run: Run, probabilities: Float32[np.ndarray, "n k"]) -> N
 
     Args:
         run: open.
-        probabilities: f32[N,K] of the folded network, on the validation images.
+        logits: f32[N,K] of the folded network, on the validation images.
 
     Raises:
         TrainingError: the accuracy differs by more than 0.5 points and one image; or the epoch's own, in bfloat16, is
@@ -39,7 +39,7 @@ def require_reproduced(run: Run, probabilities: Float32[np.ndarray, "n k"]) -> N
     if state is None:  # an ensemble, or a checkpoint that was put away
         return
     epoch = kept_epoch(state.history, run.recipe.train)
-    trained, found, count = state.history[epoch - 1].val_accuracy, _accuracy(probabilities, run), len(run.validation)
+    trained, found, count = state.history[epoch - 1].val_accuracy, _accuracy(logits, run), len(run.validation)
     expected, source = trained, f"epoch {epoch}, whose weights were kept, had"
     if run.record.precision == "bfloat16":
         if _is_beyond(trained - found, count, share=_ROUNDED, images=_ROUNDED_IMAGES):
@@ -60,11 +60,11 @@ def _unfolded(run: Run, state: Checkpoint) -> Float32[np.ndarray, "n k"]:
     model = build_for(run, precision="float32")
     model.set_weights(state.kept_weights)
     batch = models.images_at_once(run.recipe.spec)
-    return accuracy.probabilities(models.float_predict(model), run.validation, batch_size=batch)
+    return accuracy.logits(models.float_predict(model), run.validation, batch_size=batch)
 
 
-def _accuracy(probabilities: np.ndarray, run: Run) -> float:
-    return float((probabilities.argmax(axis=1) == run.validation.labels).mean())
+def _accuracy(logits: np.ndarray, run: Run) -> float:
+    return float((logits.argmax(axis=1) == run.validation.labels).mean())
 
 
 def _error(run: Run, found: float, expected: float, source: str) -> TrainingError:

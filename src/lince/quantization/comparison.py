@@ -1,25 +1,64 @@
-"""Calibrated answers before and after quantisation: each network with a calibration of its own."""
+"""Float against quantised on the same images: paired, and with a calibration for each network."""
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float32, Int64
 
 from lince import calibration, metrics
-from lince.model_file.manifest import CalibratedAnswers, CalibrationComparison
+from lince.errors import LinceError
+from lince.model_file.manifest import CalibratedAnswers, CalibrationComparison, Comparison
 from lince.types import Calibration, Prediction, Split
-
-_SMALLEST = np.finfo(np.float32).tiny  # what underflowed to 0 gets a finite logarithm
-
-
-def logits_from(probabilities: Float32[np.ndarray, "n k"]) -> Float32[np.ndarray, "n k"]:
-    """Logits that give these probabilities at temperature 1: their logarithms.
-
-    Args:
-        probabilities: f32[N,K].
-    """
-    return np.log(np.maximum(probabilities, _SMALLEST))
 
 
 def compare(
+    float_logits: Float32[np.ndarray, "n k"],
+    logits: Float32[np.ndarray, "n k"],
+    *,
+    fitted: Calibration,
+    labels: Int64[np.ndarray, " n"],
+    classes: tuple[str, ...],
+) -> Comparison:
+    """Compares the answers of the float and the quantised network, image by image, for the certificate.
+
+    Args:
+        float_logits, logits: f32[N,K] of the float and of the quantised network, in the same order; N at least 1.
+        fitted: the quantised network's calibration.
+        labels: i64[N], the true classes.
+        classes: K names.
+
+    Returns:
+        Accuracies and calibration errors 0..1; drops in percentage points, positive when the quantised network is
+        worse.
+
+    Raises:
+        LinceError: the logits are not f32[N,K], not finite, or not for the same images.
+    """
+    shape = (len(labels), len(classes))
+    if not float_logits.shape == logits.shape == shape:
+        raise LinceError(
+            f"Received logits of shape {float_logits.shape} and {logits.shape}. Expected both of shape {shape}: one "
+            "row for each of the same images, one column a class."
+        )
+    exact, raw, calibrated = (
+        calibration.apply(found, used)
+        for found, used in ((float_logits, Calibration()), (logits, Calibration()), (logits, fitted))
+    )
+    exact_right, right = exact.indices == labels, raw.indices == labels
+    worst, worst_drop = metrics.worst_class_drop(exact_right, right, labels=labels)
+    return Comparison(
+        n=len(labels),
+        float_accuracy=float(exact_right.mean()),
+        int8_accuracy=float(right.mean()),
+        drop_points=metrics.points(metrics.paired_difference(exact_right, right)),
+        disagreement=metrics.disagreement(exact.indices, raw.indices),
+        worst_class=classes[worst],
+        worst_class_drop_points=100 * worst_drop,
+        float_ece=metrics.expected_calibration_error(exact.probabilities, labels),
+        int8_ece=metrics.expected_calibration_error(raw.probabilities, labels),
+        calibrated_ece=metrics.expected_calibration_error(calibrated.probabilities, labels),
+    )
+
+
+def compare_calibrated(
     float_prediction: Prediction,
     prediction: Prediction,
     *,
@@ -32,17 +71,18 @@ def compare(
     Args:
         float_prediction: the float network's, by `float_fitted`.
         prediction: the quantised network's, by `fitted`.
-        float_fitted, fitted: calibrations, from the validation images, each through its own network.
+        float_fitted, fitted: each network's own calibration, fitted on the validation images.
         images: of the test split.
     """
     before, after = (
         _measure(float_prediction, float_fitted, images),
         _measure(prediction, fitted, images),
     )
-    if prediction.sets is None or float_prediction.sets is None:
+    float_sets, sets = float_prediction.sets, prediction.sets
+    if float_sets is None or sets is None or before.sets.mean_size is None or after.sets.mean_size is None:
         return CalibrationComparison(before, after, coverage_drop_points=None, set_size_growth=None)
     rows = np.arange(len(images))
-    covered, covered_after = (one.sets[rows, images.labels] for one in (float_prediction, prediction))
+    covered, covered_after = float_sets[rows, images.labels], sets[rows, images.labels]
     return CalibrationComparison(
         float32=before,
         int8=after,

@@ -15,6 +15,7 @@ from lince.data.splits import hold_out
 from lince.errors import ResumeError, TrainingError
 from lince.model_file import artifact
 from lince.networks import models
+from lince.progress import Progress
 from lince.runs.run_folder import RunFolder, RunRecord
 from lince.text import quantity
 from lince.training import backend, loss, recipes
@@ -54,7 +55,7 @@ def start(
     seed: int,
     deterministic: bool,
     strict: bool,
-    progress: data.Progress,
+    progress: Progress,
     teacher: str | None = None,
     leave_out: str | None = None,
     limit: Limit | None = None,
@@ -130,7 +131,7 @@ def start(
     return _run(folder, record, recipe, dataset)
 
 
-def resume(folder: RunFolder, *, overrides: Sequence[str] = (), progress: data.Progress) -> Run:
+def resume(folder: RunFolder, *, overrides: Sequence[str] = (), progress: Progress) -> Run:
     """Reopens a run folder with the same images, recipe and splits.
 
     Args:

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from lince import pipeline
-from lince.data.progress import silent
 from lince.errors import RecipeError, TrainingError
+from lince.progress import silent
 from lince.runs.run_folder import RunFolder
 from lince.training import recipes
 from lince.training.recipe import Recipe

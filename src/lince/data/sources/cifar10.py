@@ -15,10 +15,10 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from lince.data.dataset import Catalogue
-from lince.data.progress import Progress, silent
 from lince.data.sources.download import download
 from lince.errors import DataError
 from lince.images import decode
+from lince.progress import Progress, silent
 from lince.types import ImageSpec
 
 NAME = "cifar10"

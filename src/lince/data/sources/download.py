@@ -23,8 +23,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lince.data.progress import Progress, silent
 from lince.errors import DownloadError
+from lince.progress import Progress, silent
 from lince.system.files import open_regular, read_bounded
 
 if sys.platform != "win32":

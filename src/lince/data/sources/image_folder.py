@@ -14,11 +14,11 @@ from jaxtyping import UInt8
 from lince import encoded_image
 from lince.data.class_names import composed
 from lince.data.dataset import Catalogue, EmptyClass
-from lince.data.progress import Progress, silent
 from lince.data.sources.base import Source
 from lince.data.sources.class_folders import Layout, arrange
 from lince.errors import DataError, ImageError, LinceError
 from lince.images import EXTENSIONS, decode
+from lince.progress import Progress, silent
 from lince.system import machine
 from lince.types import ImageLimits, ImageSpec, Rejected
 

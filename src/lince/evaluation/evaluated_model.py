@@ -1,0 +1,187 @@
+"""What is evaluated: a model file, a running server or a float model, as a `Predict`; and the images for it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from lince import calibration, client, data
+from lince.data.class_names import composed
+from lince.errors import LinceError
+from lince.evaluation import accuracy
+from lince.inference.classifier import Classifier
+from lince.progress import Progress, silent
+from lince.runs.run_folder import RunFolder, RunRecord
+from lince.text import brief, listed
+from lince.types import Calibration, Dataset, ImageSpec, Predict, Report, SetReport, Split
+
+# A batch of 16 images takes milliseconds; a server that is silent for half a minute does not work.
+_SERVER_TIMEOUT_S = 30.0
+
+
+@dataclass(frozen=True)
+class EvaluatedModel:
+    """A model that answers, wherever it runs.
+
+    Attributes:
+        name: what the user called it: a path or an address.
+        predict: images u8[n,H,W,3] → logits f32[n,K].
+        classes: K labels, in the order of the columns.
+        spec: the images that it takes.
+        fitted: its calibration; None for a float model, which has none.
+        seed, fingerprint: of the dataset that it was trained on; the fingerprint is None where it is not known.
+        run: the run folder that it is in, with its record; None elsewhere.
+    """
+
+    name: str
+    predict: Predict
+    classes: tuple[str, ...]
+    spec: ImageSpec
+    fitted: Calibration | None = None
+    seed: int = 0
+    fingerprint: str | None = None
+    run: tuple[RunFolder, RunRecord] | None = None
+
+
+def open_file(path: Path, *, name: str | None = None) -> EvaluatedModel:
+    """Opens a model file.
+
+    Args:
+        path: of the file; see `artifact.locate`.
+        name: what the user called it; the path when None.
+
+    Raises:
+        ModelFileError: it is no model file, or damaged. ResumeError: it is in a run folder whose record is damaged.
+    """
+    classifier = Classifier.load(path)
+    manifest, run = classifier.manifest, _run_around(path)
+    seed, fingerprint = manifest.training.get("seed"), manifest.training.get("fingerprint")
+    is_known = isinstance(seed, int) and 0 <= seed < 2**32 and isinstance(fingerprint, str)
+    if run is not None:
+        seed, fingerprint, is_known = run[1].seed, run[1].fingerprint, True
+    return EvaluatedModel(
+        name=name or str(path),
+        predict=classifier.logits,
+        classes=manifest.classes,
+        spec=manifest.image,
+        fitted=manifest.calibration,
+        seed=seed if is_known else 0,
+        fingerprint=fingerprint if is_known else None,
+        run=run,
+    )
+
+
+def open_server(url: str) -> EvaluatedModel:
+    """Opens a running server.
+
+    Args:
+        url: its address.
+
+    Raises:
+        ServiceError: nothing answers there, or not as Lince does.
+    """
+    served = client.served_model(url, timeout_s=_SERVER_TIMEOUT_S)
+    predict = client.server_predict(url, served.classes, timeout_s=_SERVER_TIMEOUT_S)
+    return EvaluatedModel(url, predict, served.classes, served.image, served.calibration)
+
+
+def images(model: EvaluatedModel, source: str | None, split: str, *, progress: Progress = silent) -> Split:
+    """The images to evaluate on.
+
+    The classes of DATA are matched with the model's by name: some may be missing, and their order may be another.
+
+    A source without a test tree has its test split drawn from its images when a model is trained. Only the run folder
+    or the model file tells which images were drawn; for any other source there is `all`.
+
+    Args:
+        model: what will answer.
+        source: what the user named as DATA; None for the source of the run that the model is in.
+        split: `test`, `validation`, `train` or `all`.
+        progress: told of images read.
+
+    Raises:
+        LinceError: the split is not known for this source or holds no image, or it has a class that the model lacks.
+    """
+    if source is None:
+        if model.run is None:
+            raise LinceError("Received no DATA, and this model is not in a run folder. Expected DATA.")
+        source = model.run[1].source
+    dataset = data.load(source, model.spec, seed=model.seed, progress=progress, trains=False)
+    found = _split(model, _in_classes_of(model, dataset, source), split)
+    if len(found) == 0:
+        raise LinceError(
+            f"{source!r} has no image in its {split} split. Expected some: --split all measures on every image of DATA."
+        )
+    return found
+
+
+def measure(model: EvaluatedModel, images: Split, *, progress: Progress = silent) -> tuple[Report, SetReport | None]:
+    """Lets the model answer every image once, and measures the answers.
+
+    Args:
+        model: what answers.
+        images: labelled, at least 1.
+        progress: told of images answered.
+
+    Returns:
+        The report, and how its prediction sets and abstentions behaved; None for a model without a calibration.
+
+    Raises:
+        LinceError: the model returns something other than logits, or a server fails.
+    """
+    logits = accuracy.logits(model.predict, images, progress=progress)
+    prediction = calibration.apply(logits, model.fitted or Calibration())
+    sets = calibration.set_report(prediction, images.labels, model.fitted) if model.fitted else None
+    return accuracy.report_from(prediction, images), sets
+
+
+def _run_around(path: Path) -> tuple[RunFolder, RunRecord] | None:
+    folder = RunFolder(path.parent)
+    return (folder, folder.read_record()) if folder.record.exists() else None
+
+
+def _split(model: EvaluatedModel, dataset: Dataset, split: str) -> Split:
+    is_its_own = dataset.has_fingerprint(model.fingerprint)
+    if split == "all":
+        return data.join(dataset.train, dataset.test)
+    if split == "validation" and (model.run is None or not is_its_own):
+        raise LinceError(
+            "Only a run folder tells the validation split of its own images. Name RUN, and leave DATA out."
+        )
+    if not is_its_own and dataset.test_indices:
+        raise LinceError(
+            "DATA has no test tree, and it cannot be matched with what this model was trained on (images have changed, "
+            "or a server does not tell): a test split drawn now could hold images that it was trained on. Expected the "
+            "run folder and its own images, or --split all if the model was trained on none of them."
+        )
+    if split == "test":
+        return dataset.test
+    if model.run is None or not is_its_own:
+        return dataset.train
+    return dataset.train.take(model.run[0].read_splits()[split])
+
+
+def _in_classes_of(model: EvaluatedModel, dataset: Dataset, source: str) -> Dataset:
+    """The same images, labelled in the order of the model's classes."""
+    index_of = {composed(label): index for index, label in enumerate(model.classes)}
+    theirs = dataset.train.classes
+    if unknown := [label for label in theirs if composed(label) not in index_of]:
+        raise LinceError(_unknown_classes(model, unknown, source))
+    if theirs == model.classes:
+        return dataset
+    places = np.array([index_of[composed(label)] for label in theirs], np.int64)
+    train, test = (
+        replace(one, labels=places[one.labels], classes=model.classes) for one in (dataset.train, dataset.test)
+    )
+    return replace(dataset, train=train, test=test)
+
+
+def _unknown_classes(model: EvaluatedModel, unknown: Sequence[str], source: str) -> str:
+    theirs = model.classes
+    holds = "a class" if len(unknown) == 1 else f"{len(unknown):,} classes"
+    return (
+        f"{source!r} holds {holds} that the model {model.name!r} does not know: {listed(unknown)}. Expected some of "
+        f"its {len(theirs)} ({brief(theirs)}): rename the folder, leave it out, or train a model on "
+        "this data."
+    )

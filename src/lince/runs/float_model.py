@@ -1,0 +1,33 @@
+"""The float model of a run folder, `model.keras`: read and written whole."""
+
+import keras
+
+from lince.errors import TrainingError
+from lince.runs.run_folder import RunFolder
+from lince.system.files import open_regular, reason_of, write_atomically
+
+
+def trained_model(folder: RunFolder) -> keras.Model:
+    """The float model of a run, with the weights that were kept.
+
+    Raises:
+        TrainingError: the run has none yet, or its file is damaged.
+    """
+    try:
+        open_regular(folder.keras_model).close()  # Keras would wait for a pipe
+        return keras.models.load_model(folder.keras_model, compile=False, safe_mode=True)
+    except (OSError, ValueError) as error:
+        raise TrainingError(
+            f"{str(folder.keras_model)!r} cannot be read ({reason_of(error)}). Expected the model of a run that "
+            f"finished an epoch: train it by lince train --resume {folder.path}, or make an ensemble anew."
+        ) from error
+
+
+def save_trained(model: keras.Model, folder: RunFolder) -> None:
+    """Writes the float model of a run, whole or not at all; raises OSError when it cannot."""
+    temporary = folder.path / ".model.tmp.keras"
+    try:
+        model.save(temporary)
+        write_atomically(folder.keras_model, temporary.read_bytes())
+    finally:
+        temporary.unlink(missing_ok=True)
