@@ -11,7 +11,7 @@ from matplotlib.text import Annotation
 from matplotlib.ticker import FuncFormatter, LogLocator, MultipleLocator, NullFormatter
 from matplotlib.transforms import Bbox
 
-from lince.reporting import formats
+from lince import number_formats
 from lince.types import Interval
 
 Unit = Callable[[float], str]
@@ -66,8 +66,14 @@ def draw(points: list[Point], *, limits: tuple[Limit, ...] = ()) -> Figure:
     times = {point.name: point.latency_us for point in points}
     sizes = {point.name: Interval(*[point.flatbuffer_bytes] * 3) for point in points}
     panels = (
-        (left, times, _latency_limits(limits, yardstick), "one image on one thread", formats.microseconds),
-        (right, sizes, _size_limits(limits), "the network's bytes", lambda value: formats.file_size(round(value))),
+        (left, times, _latency_limits(limits, yardstick), "one image on one thread", number_formats.microseconds),
+        (
+            right,
+            sizes,
+            _size_limits(limits),
+            "the network's bytes",
+            lambda value: number_formats.file_size(round(value)),
+        ),
     )
     left.set(ylabel=f"accuracy, {points[0].n:,} test images", ylim=_accuracy_range(points, room_below=bool(limits)))
     left.yaxis.set_major_locator(MultipleLocator(_tick_step(*left.get_ylim())))

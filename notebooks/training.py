@@ -38,6 +38,7 @@ from lince.evaluation import accuracy
 from lince.inference.answers import answer
 from lince.inference.classifier import Classifier
 from lince.progress import silent
+from lince.quantization import certificate
 from lince.reporting import plots, tables
 from lince.reporting.run_report import write_run_report
 from lince.runs.run_folder import RunFolder
@@ -222,7 +223,7 @@ show(
 
 # %%
 report = pipeline.publish(run, say=print)
-tables.certificate_table(report.certificate)
+tables.rich_table(certificate.table(report.certificate))
 
 # %% [markdown]
 # What to make of the model, in plain words.

@@ -19,10 +19,10 @@ PACKAGES = {"PIL": {"pillow"}, "tensorflow": {"tensorflow", "tensorflow-cpu"}}
 
 # What a room may import beside the base dependencies.
 ROOMS = {"serving": "serve"} | dict.fromkeys(
-    ["networks", "training", "quantization", "publishing", "reporting", "pipeline.py"], "train"
+    ["networks", "training", "quantization", "publishing", "reporting", "pipeline.py", "runs/float_model.py"], "train"
 )
 # Of `reporting`, the tables that `lince evaluate`, `bench` and `data check` print where nothing is trained.
-BASE_ALONE = {"reporting/tables.py", "reporting/dataset.py", "reporting/formats.py"}
+BASE_ALONE = {"reporting/tables.py", "reporting/dataset.py"}
 
 
 def name_of(requirement: str) -> str:
@@ -54,7 +54,8 @@ def packages_of(module: str) -> set[str]:
 def undeclared(path: Path, imported: set[str]) -> set[str]:
     """Modules that a file imports and its extra does not bring."""
     relative = path.relative_to(SOURCE)
-    extra = None if relative.as_posix() in BASE_ALONE else ROOMS.get(relative.parts[0])
+    path_extra = ROOMS.get(relative.as_posix(), ROOMS.get(relative.parts[0]))
+    extra = None if relative.as_posix() in BASE_ALONE else path_extra
     declared = {name_of(line) for line in (*PROJECT["dependencies"], *EXTRAS.get(extra, ()))}
     return {module for module in imported if not packages_of(module) & declared}
 

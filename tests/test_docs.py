@@ -18,7 +18,7 @@ import typer
 from lince.cli.commands import app
 from lince.inference.classifier import Classifier
 from lince.model_file import artifact
-from lince.model_file.manifest import Certificate, Manifest
+from lince.model_file.manifest import Certificate, Comparison, Manifest
 from lince.runs.run_folder import RunFolder
 from lince.training import recipes
 from lince.training.recipe import Recipe
@@ -141,9 +141,9 @@ def test_run_folder_page_names_every_file_of_a_run(run: RunFolder):
 
 
 def test_model_file_page_names_every_key_of_the_manifest():
-    """Keys of the manifest, of its image and its certificate are in the page."""
+    """Keys of the manifest, of its image, its certificate and the comparison in it are in the page."""
     text = (DOCS / "model-file.md").read_text(encoding="utf-8")
-    keys = [key for record in (Manifest, ImageSpec, Certificate) for key in record.__dataclass_fields__]
+    keys = [key for record in (Manifest, ImageSpec, Certificate, Comparison) for key in record.__dataclass_fields__]
     assert [key for key in keys if f"`{key}`" not in text] == []
 
 

@@ -137,7 +137,7 @@ def test_files_of_one_name_are_told_apart_by_their_versions(run, tmp_path):
     """As two trainings of one recipe are."""
     first, other = artifact.read(run.model), artifact.read(artifact.locate("cifar10"))
     path = tmp_path / "other.tflite"
-    artifact.write(path, replace(other, manifest=replace(other.manifest, name=first.manifest.name)))
+    path.write_bytes(artifact.encode(replace(other, manifest=replace(other.manifest, name=first.manifest.name))))
     names = [contestant.name for contestant in from_files([str(run.model), str(path)])]
     assert [f"tiny {first.manifest.version[:4]}", f"tiny {other.manifest.version[:4]}"] == names
 

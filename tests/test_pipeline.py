@@ -239,11 +239,11 @@ class TestManifest:
         certificate = manifest.certificate
         assert ("test", 45, 10.0, False) == (
             certificate.split,
-            certificate.n,
+            certificate.comparison.n,
             certificate.bound_points,
             certificate.forced,
         )
-        assert certificate.drop_points.value <= certificate.bound_points
+        assert certificate.comparison.drop_points.value <= certificate.bound_points
         assert manifest.flatbuffer_bytes == certificate.flatbuffer_bytes
 
 
@@ -386,7 +386,7 @@ class TestPublish:
         report = pipeline.publish(opened, force=True, say=quiet)
         manifest = artifact.read(copy.model).manifest
         assert manifest.certificate.forced
-        assert manifest.certificate.drop_points.value > 10
+        assert manifest.certificate.comparison.drop_points.value > 10
         assert report.certificate == manifest.certificate
         assert "published with --force" in Classifier.load(copy.model).card
 

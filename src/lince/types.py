@@ -155,6 +155,27 @@ class Prediction:
 
 
 @dataclass(frozen=True)
+class TextTable:
+    """A table of texts, to be rendered for the terminal, for a report or for a model card.
+
+    Attributes:
+        name: tells it apart from the others of a page.
+        title: a line above it.
+        header: a text for each column.
+        rows: each as long as the header; the first text names the row.
+        caption: a sentence below it, or nothing.
+        words: the columns that hold words; the others hold numbers.
+    """
+
+    name: str
+    title: str
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    caption: str = ""
+    words: tuple[int, ...] = (0,)
+
+
+@dataclass(frozen=True)
 class Interval:
     """An estimate with its 95 % confidence interval."""
 

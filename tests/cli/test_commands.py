@@ -386,7 +386,7 @@ class TestInspect:
         done = lince("inspect", run.model, "--json")
         manifest = json.loads(done.stdout)
         assert 0 == done.returncode
-        assert ("tiny", ["disc", "square", "stripes"], 1) == (manifest["name"], manifest["classes"], manifest["format"])
+        assert ("tiny", ["disc", "square", "stripes"], 2) == (manifest["name"], manifest["classes"], manifest["format"])
         assert "certificate" in manifest
 
 

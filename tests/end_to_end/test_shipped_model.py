@@ -19,10 +19,10 @@ def test_shipped_model_keeps_its_certificate(lince):
 
     found = json.loads(answer.stdout)
     assert answer.returncode == 0
-    assert certificate.n == found["report"]["n"]
+    assert certificate.comparison.n == found["report"]["n"]
     # Another processor may round the last step of a logit otherwise: one answer in a thousand is room enough.
-    assert found["report"]["accuracy"]["value"] == pytest.approx(certificate.int8_accuracy, abs=1e-3)
-    assert found["report"]["ece"] == pytest.approx(certificate.calibrated_ece, abs=1e-3)
+    assert found["report"]["accuracy"]["value"] == pytest.approx(certificate.comparison.int8_accuracy, abs=1e-3)
+    assert found["report"]["ece"] == pytest.approx(certificate.comparison.calibrated_ece, abs=1e-3)
     assert 0.94 <= found["sets"]["coverage"]["value"] <= 0.96
 
 
@@ -30,6 +30,6 @@ def test_shipped_model_lost_nothing_that_matters():
     """The certificate of the file that ships passed its gate, unforced, on ten thousand images."""
     certificate = artifact.read(artifact.locate(artifact.SHIPPED)).manifest.certificate
 
-    assert certificate.n == 10_000
+    assert certificate.comparison.n == 10_000
     assert not certificate.forced
-    assert certificate.drop_points.value <= certificate.bound_points
+    assert certificate.comparison.drop_points.value <= certificate.bound_points

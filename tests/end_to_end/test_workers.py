@@ -124,7 +124,7 @@ def change_model(model: Path, change: str) -> None:
             training={},
             arithmetic=read.manifest.arithmetic,
         )
-        artifact.write(model, artifact.Artifact(flatbuffer, manifest, read.golden, read.card))
+        model.write_bytes(artifact.encode(artifact.Artifact(flatbuffer, manifest, read.golden, read.card)))
 
 
 @pytest.mark.parametrize("workers", [1, 2])

@@ -9,7 +9,7 @@ import pytest
 from lince import calibration, metrics
 from lince.evaluation import verdict
 from lince.evaluation.accuracy import report_from
-from lince.model_file.manifest import Certificate, Leakage
+from lince.model_file.manifest import Certificate, Comparison, Leakage
 from lince.types import Calibration, Interval, Report, Split
 
 CLASSES = ("cat", "dog", "fox")
@@ -30,9 +30,11 @@ def even(right: int, each: int) -> Report:
 
 
 CERTIFICATE = Certificate(
-    split="test", n=100, float_accuracy=0.9, int8_accuracy=0.78, drop_points=Interval(0.1, 0, 0.3), disagreement=0.01,
-    worst_class="dog", worst_class_drop_points=1.0, float_ece=0.02, int8_ece=0.02, calibrated_ece=0.01,
-    flatbuffer_bytes=1, latency_us=1.0, machine="m", bound_points=0.5,
+    comparison=Comparison(
+        n=100, float_accuracy=0.9, int8_accuracy=0.78, drop_points=Interval(0.1, 0, 0.3), disagreement=0.01,
+        worst_class="dog", worst_class_drop_points=1.0, float_ece=0.02, int8_ece=0.02, calibrated_ece=0.01,
+    ),
+    split="test", flatbuffer_bytes=1, latency_us=1.0, machine="m", bound_points=0.5,
 )  # fmt: skip
 
 

@@ -33,7 +33,7 @@ def written(run, tmp_path):
 
     def write(**changes):
         path = tmp_path / "changed.tflite"
-        artifact.write(path, replace(artifact.read(run.model), **changes))
+        path.write_bytes(artifact.encode(replace(artifact.read(run.model), **changes)))
         return path
 
     return write

@@ -83,7 +83,7 @@ class TestClimb:
         assert ("mixed", len(kinds) - 1, True) == kinds[-1]
         convolutions = {cost.layer for cost in report.sensitivity.layers if cost.operation == "CONV_2D"}
         assert convolutions == set(report.arithmetic.float_layers)
-        assert report.certificate.drop_points.value <= 10
+        assert report.certificate.comparison.drop_points.value <= 10
         assert any("in float: +" in sentence or "in float: -" in sentence for sentence in said)
 
     def test_sixteen_bits(self, copy):

@@ -5,7 +5,7 @@ import pytest
 
 from lince import calibration, metrics
 from lince.evaluation.accuracy import report_from
-from lince.model_file.manifest import Certificate
+from lince.model_file.manifest import Certificate, Comparison
 from lince.types import Calibration, EpochRecord, Interval, Report, SetReport, Split
 
 CLASSES = ("cat", "dog [brown]", "fox & <b>cub</b>")
@@ -51,17 +51,19 @@ def history() -> tuple[EpochRecord, ...]:
 @pytest.fixture
 def certificate() -> Certificate:
     return Certificate(
+        comparison=Comparison(
+            n=10_000,
+            float_accuracy=0.8157,
+            int8_accuracy=0.8145,
+            drop_points=Interval(0.12, -0.03, 0.27),
+            disagreement=0.0076,
+            worst_class=CLASSES[1],
+            worst_class_drop_points=1.02,
+            float_ece=0.0248,
+            int8_ece=0.0243,
+            calibrated_ece=0.0077,
+        ),
         split="test",
-        n=10_000,
-        float_accuracy=0.8157,
-        int8_accuracy=0.8145,
-        drop_points=Interval(0.12, -0.03, 0.27),
-        disagreement=0.0076,
-        worst_class=CLASSES[1],
-        worst_class_drop_points=1.02,
-        float_ece=0.0248,
-        int8_ece=0.0243,
-        calibrated_ece=0.0077,
         flatbuffer_bytes=1_284_352,
         latency_us=412.3,
         machine="Zen 4 [2 cores]",

@@ -17,11 +17,12 @@ from lince.model_file.manifest import (
     Study,
     StudyPoint,
 )
+from lince.quantization.certificate import table
 from lince.reporting import quantization, quantization_plots
 from lince.reporting.page import ReportContent, html_report
 from lince.reporting.plots import png_bytes, svg_bytes
-from lince.reporting.tables import certificate_table
-from lince.types import Interval
+from lince.reporting.tables import rich_table
+from lince.types import Interval, TextTable
 
 COST = Divergence(kl=2e-3, logit_error=0.015, disagreement=0.01)
 
@@ -64,48 +65,48 @@ def calibrated(sets) -> CalibrationComparison:
     return CalibrationComparison(before, after, Interval(0.02, -0.1, 0.14), 0.08)
 
 
-def text_of(grid: quantization.Grid) -> str:
+def text_of(found: TextTable) -> str:
     console = Console(file=io.StringIO(), width=200)
-    console.print(quantization._table(grid))
+    console.print(rich_table(found))
     return console.file.getvalue()
 
 
-class TestGrids:
+class TestTables:
     def test_sensitivity(self, sensitivity):
         """The costliest ten by name as it is, then the whole network, and how many are not shown."""
-        grid = quantization.sensitivity_grid(sensitivity)
-        assert ["a [b] <i>", "conv0"] == [row[0] for row in grid.rows[:2]]
-        assert ("all layers", "", "", "2.00e-03", "1.50 %", "1.00 %") == grid.rows[-1]
-        assert grid.remark.startswith("4 layers that cost less")
-        assert "a [b] <i>" in text_of(grid)
+        found = quantization.sensitivity_table(sensitivity)
+        assert ["a [b] <i>", "conv0"] == [row[0] for row in found.rows[:2]]
+        assert ("all layers", "", "", "2.00e-03", "1.50 %", "1.00 %") == found.rows[-1]
+        assert found.caption.startswith("4 layers that cost less")
+        assert "a [b] <i>" in text_of(found)
 
     def test_ladder(self, ladder):
         """What was tried, what it lost, what was chosen."""
-        grid = quantization.ladder_grid(ladder)
-        assert ("int8 throughout", "+3.00 (+2.00 to +4.00)") == grid.rows[0][:2]
-        assert ("int8, with conv1 in float", "chosen") == (grid.rows[1][0], grid.rows[1][-1])
+        found = quantization.ladder_table(ladder)
+        assert ("int8 throughout", "+3.00 (+2.00 to +4.00)") == found.rows[0][:2]
+        assert ("int8, with conv1 in float", "chosen") == (found.rows[1][0], found.rows[1][-1])
 
     def test_calibrated(self, calibrated):
         """Float beside what is served, and the difference with its sign."""
-        rows = {row[0]: row[1:] for row in quantization.calibrated_grid(calibrated, n=10_000).rows}
+        rows = {row[0]: row[1:] for row in quantization.calibrated_table(calibrated, n=10_000).rows}
         assert ("1.75 %", "1.51 %", "−0.24 points") == rows["calibration error, ECE"]
         assert ("1.820", "1.900", "+0.080") == rows["classes a set, on average"]
         assert "−0.02 points" == rows["sets that hold the true class"][-1]
-        assert quantization.calibrated_grid(calibrated, n=10_000).title.endswith(", 10,000 test images")
+        assert quantization.calibrated_table(calibrated, n=10_000).title.endswith(", 10,000 test images")
 
     def test_calibrated_without_sets(self, calibrated):
         """What was not measured has no row, and is not remarked upon."""
         without = replace(calibrated, coverage_drop_points=None, set_size_growth=None)
-        grid = quantization.calibrated_grid(without, n=40)
-        assert not [row for row in grid.rows if "sets" in row[0] or "classes" in row[0]]
-        assert "Coverage" not in grid.remark
+        found = quantization.calibrated_table(without, n=40)
+        assert not [row for row in found.rows if "sets" in row[0] or "classes" in row[0]]
+        assert "Coverage" not in found.caption
 
     def test_study(self, study):
         """Mean and spread of the draws, in millinats; the choice in use is marked, once."""
-        grid = quantization.study_grid(study)
-        assert ("ranges", "from 50 images", "from 1,000 images") == grid.columns
-        assert ("q99", "1.50 ± 0.71, 1.00 %", "1.50 ± 0.71, 1.00 % ←") == grid.rows[0]
-        assert 1 == sum("←" in cell for row in grid.rows for cell in row)
+        found = quantization.study_table(study)
+        assert ("ranges", "from 50 images", "from 1,000 images") == found.header
+        assert ("q99", "1.50 ± 0.71, 1.00 %", "1.50 ± 0.71, 1.00 % ←") == found.rows[0]
+        assert 1 == sum("←" in cell for row in found.rows for cell in row)
 
 
 class TestFigures:
@@ -126,14 +127,14 @@ class TestFigures:
 class TestPage:
     def test_shows_what_it_is_given(self, report, sensitivity, study, ladder, calibrated):
         """All four tables, escaped, both pictures, and a plain word when the file is not int8 throughout."""
-        grids = (
-            quantization.sensitivity_grid(sensitivity),
-            quantization.ladder_grid(ladder),
-            quantization.calibrated_grid(calibrated, n=300),
-            quantization.study_grid(study),
+        founds = (
+            quantization.sensitivity_table(sensitivity),
+            quantization.ladder_table(ladder),
+            quantization.calibrated_table(calibrated, n=300),
+            quantization.study_table(study),
         )
         classes = tuple(score.label for score in report.per_class)
-        content = ReportContent("run", "test", classes, report, arithmetic=ladder[-1].arithmetic, quantisation=grids)
+        content = ReportContent("run", "test", classes, report, arithmetic=ladder[-1].arithmetic, quantisation=founds)
         page = html_report(replace(content, sensitivity=sensitivity, study=study))
         for name in ("sensitivity", "ladder", "calibrated", "study"):
             assert f'id="{name}"' in page
@@ -146,7 +147,7 @@ class TestPage:
     def test_certificate_says_what_it_is_of(self, certificate, ladder):
         """A certificate of another arithmetic does not call itself int8's."""
         console = Console(file=io.StringIO(), width=200)
-        console.print(certificate_table(certificate, ladder[-1].arithmetic))
+        console.print(rich_table(table(certificate, ladder[-1].arithmetic)))
         assert "float against mixed" in console.file.getvalue()
-        assert "by --fallback: int8, with conv1 in float" in console.file.getvalue()
+        assert "Computes in int8, with conv1 in float, by --fallback." in console.file.getvalue()
         assert "accuracy, int8" not in console.file.getvalue()

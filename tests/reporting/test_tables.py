@@ -9,6 +9,7 @@ from rich.console import Console
 from lince.evaluation.corruptions import AMOUNTS, STRENGTHS
 from lince.evaluation.robustness import CorruptionReport, CorruptionScore, ForeignReport, ForeignScore
 from lince.inference.latency import Bench, Throughput
+from lince.quantization.certificate import table
 from lince.reporting import tables
 from lince.system.machine import Machine
 from lince.types import Latency
@@ -58,17 +59,16 @@ def test_mistakes_have_a_line_each(report):
 
 
 def test_certificate_shows_both_networks(certificate):
-    """Float, int8, drop with its interval, and what it costs."""
-    lines = text_of(tables.certificate_table(certificate))
+    """Float, int8, their difference with its interval, and what it costs; brackets in a name are no style."""
+    lines = text_of(tables.rich_table(table(certificate)))
     assert lines[0] == "Certificate: float against int8, 10,000 images of the test split"
     for expected in (
-        "accuracy, float 81.57 %",
-        "accuracy, int8 81.45 %",
-        "drop +0.12 points paired 95 % interval −0.03 to +0.27",
-        "bound 0.50 points passed",
-        "worst class drop +1.02 points recall of dog [brown]",
+        "float int8 difference remark",
+        "accuracy 81.57 % 81.45 % −0.12 points drop +0.12, paired 95 % interval −0.03 to +0.27",
+        "worst class −1.02 points recall of dog [brown]",
         "size 1.3 MB 1,284,352 bytes",
-        "latency 412.3 µs one image, one thread, median, Zen 4 [2 cores]",
+        "latency 412.3 µs one image, one thread, median, on Zen 4 [2 cores]",
+        "Bound on the drop: 0.50 points, passed.",
     ):
         assert expected in lines
 

@@ -101,7 +101,7 @@ class TestNarrowEncodings:
         """Signs in the texts of the modules that print have an ASCII form; an escape is for the words of others."""
         root = Path(streams.__file__).parents[1]
         modules = [*(root / "cli").glob("*.py"), root / "reporting" / "tables.py"]
-        modules += [root / "reporting" / "formats.py"]
+        modules += [root / "number_formats.py"]
         signs = {sign for path in modules for sign in path.read_text(encoding="utf-8") if not sign.isascii()}
         assert not [sign for sign in signs if "\\" in sign.encode("ascii", "lince.legible").decode()]
 

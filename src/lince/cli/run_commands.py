@@ -234,11 +234,12 @@ def publish(
     if as_json:
         print_json(published)
         return
+    from lince.quantization import certificate
     from lince.reporting import quantization, tables
 
     show(tables.report_table(published.int8), tables.sets_table(published.sets, n=published.int8.n))
-    show(tables.certificate_table(published.certificate, published.arithmetic))
-    show(*quantization.report_tables(published, RunFolder(run).read_study()))
+    show(tables.rich_table(certificate.table(published.certificate, published.arithmetic)))
+    show(*map(tables.rich_table, quantization.cost_tables(published, RunFolder(run).read_study())))
     print_text(f"Verdict: {published.verdict.text}")
 
 

@@ -48,7 +48,7 @@ _ENOUGH_OF_A_CLASS = 4
 
 @dataclass(frozen=True)
 class Evidence:
-    """What was measured of a model file; everything but `certificate.float_accuracy` is of the file itself.
+    """What was measured of a model file, and, in the certificate, of its float network.
 
     Attributes:
         test: its answers to the test images.
@@ -106,6 +106,7 @@ def _only_answer(report: Report) -> str:
 
 def _faults(evidence: Evidence) -> Iterator[Finding]:
     report, certificate, leakage = evidence.test, evidence.certificate, evidence.leakage
+    compared = certificate.comparison
     is_above = is_above_one_class(report)
     if not is_above:
         yield Finding(
@@ -117,8 +118,8 @@ def _faults(evidence: Evidence) -> Iterator[Finding]:
     if certificate.forced:
         yield Finding(
             "quantization_loss",
-            f"Quantization cost {certificate.drop_points.value:.1f} points ({_share(certificate.float_accuracy)} to "
-            f"{_share(certificate.int8_accuracy)}), and it was published with --force: lince quantize --fallback may "
+            f"Quantization cost {compared.drop_points.value:.1f} points ({_share(compared.float_accuracy)} to "
+            f"{_share(compared.int8_accuracy)}), and it was published with --force: lince quantize --fallback may "
             "lose less.",
         )
     if leakage and _has_raised(report, leakage):

@@ -26,10 +26,10 @@ from lince.model_file import archive as zips
 from lince.model_file import golden_images, network
 from lince.model_file.golden_images import Golden
 from lince.model_file.manifest import Arithmetic, Certificate, Manifest, Verdict
-from lince.system.files import read_bounded, write_atomically
+from lince.system.files import read_bounded
 from lince.types import Calibration, ImageSpec
 
-FORMAT = 1
+FORMAT = 2  # of the manifest; 2: the certificate contains a comparison
 SHIPPED = "cifar10"
 MEMBERS = ("manifest.json", "labels.txt", "golden.npz", "CARD.md")
 
@@ -102,15 +102,6 @@ def describe(
         training=training,
         format=FORMAT,
     )
-
-
-def write(path: Path, artifact: Artifact) -> None:
-    """Writes a model file in one step: a crash leaves the old file or the new one.
-
-    Raises:
-        OSError: when the disk is full or the folder cannot be written; the old file is still there.
-    """
-    write_atomically(path, encode(artifact))
 
 
 def encode(artifact: Artifact) -> bytes:

@@ -15,9 +15,15 @@ RangeMethod = Literal["min_max", "moving_average", "q99", "q99.9"]
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two networks on the same images, paired: the half of a `Certificate` that is computed from answers.
+    """The float and the quantised network on the same images, paired.
 
-    The attributes are the certificate's: `Certificate(**vars(comparison), split=…, flatbuffer_bytes=…, …)`.
+    Attributes:
+        n: images compared.
+        float_accuracy, int8_accuracy: 0..1.
+        drop_points: float minus int8 accuracy in percentage points, with its paired 95 % interval.
+        disagreement: share of images on which the two answer differently.
+        worst_class, worst_class_drop_points: the class whose recall fell most.
+        float_ece, int8_ece, calibrated_ece: float model, int8 model before and after temperature.
     """
 
     n: int
@@ -31,18 +37,19 @@ class Comparison:
     int8_ece: float
     calibrated_ece: float
 
+    @property
+    def fallen(self) -> str:
+        """Which class's recall fell most, in words."""
+        return f"recall of {self.worst_class}" if self.worst_class_drop_points > 0 else "no recall fell"
+
 
 @dataclass(frozen=True)
 class Certificate:
-    """Float against int8 on the same images, paired.
+    """What quantization cost, measured on one split, and whether the model passed.
 
     Attributes:
-        n: images compared, all of one split.
-        float_accuracy, int8_accuracy: 0..1.
-        drop_points: float minus int8 accuracy in percentage points, with its paired 95 % interval.
-        disagreement: share of images on which the two answer differently.
-        worst_class, worst_class_drop_points: the class whose recall fell most.
-        float_ece, int8_ece, calibrated_ece: float model, int8 model before and after temperature.
+        comparison: of both networks' answers to all images of the split.
+        split: of the dataset; the test split.
         flatbuffer_bytes: size of the int8 network.
         latency_us: median of one image on one thread, microseconds, on the machine named in `machine`.
         bound_points: publishing is refused when the interval shows a larger drop, or when the drop is a large one; see
@@ -50,17 +57,8 @@ class Certificate:
         forced: true when it was refused for its drop, and published all the same with `--force`.
     """
 
+    comparison: Comparison
     split: str
-    n: int
-    float_accuracy: float
-    int8_accuracy: float
-    drop_points: Interval
-    disagreement: float
-    worst_class: str
-    worst_class_drop_points: float
-    float_ece: float
-    int8_ece: float
-    calibrated_ece: float
     flatbuffer_bytes: int
     latency_us: float
     machine: str
@@ -68,18 +66,14 @@ class Certificate:
     forced: bool = False
 
     @property
-    def fallen(self) -> str:
-        """Whose recall fell most, in words."""
-        return f"recall of {self.worst_class}" if self.worst_class_drop_points > 0 else "no recall fell"
-
-    @property
     def verdict(self) -> str:
         """In words, whether the drop is shown to be within the bound."""
         if self.forced:
             return "not passed, published with --force"
-        if self.drop_points.high <= self.bound_points:
+        n = self.comparison.n
+        if self.comparison.drop_points.high <= self.bound_points:
             return "passed"
-        few = f"{quantity(self.n, 'image')} {'is' if self.n == 1 else 'are'} too few"
+        few = f"{quantity(n, 'image')} {'is' if n == 1 else 'are'} too few"
         return f"not shown to be within the bound, for which {few}"
 
 
@@ -319,4 +313,4 @@ class Manifest:
     arithmetic: Arithmetic = Arithmetic()
     verdict: Verdict | None = None
     training: dict[str, Any] = field(default_factory=dict)
-    format: int = 1
+    format: int = 2

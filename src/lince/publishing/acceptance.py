@@ -144,7 +144,7 @@ def _after_chance(run: Run, certificate: Certificate, test: Report, learned: Int
         source=run.record.source,
         training_accuracy=learned.value,
         chance=chance,
-        loss=after_loss if certificate.float_accuracy > chance else None,
+        loss=after_loss if certificate.comparison.float_accuracy > chance else None,
         is_ensemble=bool(run.record.members),
         is_timed=run.record.budget is not None,
     )

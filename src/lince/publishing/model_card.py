@@ -4,8 +4,9 @@ from typing import Any
 
 from lince import calibration
 from lince.model_file.manifest import Arithmetic, Manifest, RunReport, Sensitivity
+from lince.quantization.certificate import table
 from lince.text import quantity, share
-from lince.types import Calibration, SetReport
+from lince.types import Calibration, SetReport, TextTable
 
 
 def write_card(manifest: Manifest, report: RunReport, *, about: str | None = None) -> str:
@@ -15,7 +16,7 @@ def write_card(manifest: Manifest, report: RunReport, *, about: str | None = Non
         manifest, report: of the model.
         about: what only its author knows, Markdown: the data's origin and licence, other measurements, limits.
     """
-    certificate, sets = report.certificate, report.sets
+    certificate, sets, n = report.certificate, report.sets, report.certificate.comparison.n
     training, accuracy = manifest.training, report.int8.accuracy
     return f"""# {manifest.name}, version {manifest.version}
 
@@ -27,21 +28,15 @@ The network has {certificate.flatbuffer_bytes:,} bytes; pixels in, logits out; w
 {report.verdict.text if report.verdict else "None was given."}
 
 ## How good
-On the test split of its dataset, {certificate.n:,} images, one view, the file as it is served:
+On the test split of its dataset, {n:,} images, one view, the file as it is served:
 
 | | |
 |---|---|
 | accuracy | {share(accuracy.value)} (95 % interval {share(accuracy.low)} to {share(accuracy.high)}) |
-| accuracy of the float network | {share(certificate.float_accuracy)} |
-| lost to quantisation | {certificate.drop_points.value:+.2f} points \
-({certificate.drop_points.low:+.2f} to {certificate.drop_points.high:+.2f}); \
-bound {certificate.bound_points:.2f} points, {certificate.verdict} |
-| different answers, float and quantised | {share(certificate.disagreement)} |
-{_costliest(report.sensitivity)}\
-| calibration error (ECE, 15 bins) | {certificate.calibrated_ece:.4f} (before temperature {certificate.int8_ece:.4f}) |
 | prediction sets | {_sets(report)} |
-| "I don't know" | {share(sets.abstained)} of images; {_others(sets, n=certificate.n)} |
-| one image, one thread | {certificate.latency_us:,.0f} µs on {certificate.machine} |
+| "I don't know" | {share(sets.abstained)} of images; {_others(sets, n=n)} |
+{_costliest(report.sensitivity)}
+{markdown(table(certificate, manifest.arithmetic))}
 
 ## From what
 Dataset fingerprint `{training["fingerprint"]}`; {_recipe(training)}, seed {training["seed"]};
@@ -56,6 +51,14 @@ For pictures like those it was trained on. It always names one of its classes, a
 read the probability, the set and "I don't know". Other cameras, sizes or compressions lower the accuracy; measure it on
 pictures of your own with `lince evaluate` before you rely on it.
 {_section(about)}"""
+
+
+def markdown(table: TextTable) -> str:
+    """A table of texts in Markdown; a bar inside a cell is escaped."""
+    rule = ("---" if number in table.words else "---:" for number in range(len(table.header)))
+    lines = (table.header, tuple(rule), *table.rows)
+    cells = "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines)
+    return f"**{table.title}**\n\n{cells}\n\n{table.caption}"
 
 
 def _section(about: str | None) -> str:

@@ -1,4 +1,4 @@
-"""The certificate: float against int8, on the same images, and the gate that a model must pass to be published."""
+"""The certificate: float against int8 on the same images, as a gate before publishing and as a table."""
 
 import numpy as np
 from jaxtyping import UInt8
@@ -8,9 +8,10 @@ from lince.evaluation import verdict
 from lince.inference import latency
 from lince.inference.interpreter import Network
 from lince.model_file.manifest import Arithmetic, Certificate, Comparison
+from lince.number_formats import file_size, microseconds, percent, points, points_range
 from lince.system import machine
-from lince.text import share
-from lince.types import Interval, Report
+from lince.text import quantity, share
+from lince.types import Interval, Report, TextTable
 
 # A drop of more than both is refused, whatever the interval: 5 points are ten times the bound that ships. Where five
 # answers differ, each as likely for the better as for the worse, a net loss of three comes up 16 times in 100, of more
@@ -52,13 +53,59 @@ def certify(
             f"{drop.high:.2f}). {expected(max_drop_points)} {advice}"
         )
     return Certificate(
-        **vars(comparison),
+        comparison=comparison,
         split="test",
         flatbuffer_bytes=len(flatbuffer),
         latency_us=latency.time_network(Network(flatbuffer), image, threads=1).median_us,
         machine=machine.describe(),
         bound_points=max_drop_points,
         forced=refused,
+    )
+
+
+def table(certificate: Certificate, arithmetic: Arithmetic = Arithmetic()) -> TextTable:
+    """The certificate as a table: float, int8 (or what a fallback computes in), their difference, and a remark.
+
+    Args:
+        certificate: of a published model.
+        arithmetic: of the same model.
+    """
+    found, kind = certificate.comparison, arithmetic.kind
+    error = f"{points(100 * (found.int8_ece - found.float_ece))} points"
+    rows = (
+        (
+            "accuracy",
+            percent(found.float_accuracy),
+            percent(found.int8_accuracy),
+            f"{points(-found.drop_points.value)} points",
+            f"drop {points(found.drop_points.value)}, paired 95 % interval {points_range(found.drop_points)}",
+        ),
+        (
+            "calibration error",
+            percent(found.float_ece),
+            percent(found.int8_ece),
+            error,
+            f"ECE, 15 bins; as served, after temperature: {percent(found.calibrated_ece)}",
+        ),
+        ("worst class", "", "", f"{points(-found.worst_class_drop_points)} points", found.fallen),
+        ("different answers", "", "", percent(found.disagreement), "of the images, right or wrong"),
+        ("size", "", file_size(certificate.flatbuffer_bytes), "", f"{certificate.flatbuffer_bytes:,} bytes"),
+        (
+            "latency",
+            "",
+            microseconds(certificate.latency_us),
+            "",
+            f"one image, one thread, median, on {certificate.machine}",
+        ),
+    )
+    fallback = "" if kind == "int8" else f" Computes in {arithmetic.description}, by --fallback."
+    return TextTable(
+        name="certificate",
+        title=f"Certificate: float against {kind}, {quantity(found.n, 'image')} of the {certificate.split} split",
+        header=("", "float", kind, "difference", "remark"),
+        rows=rows,
+        caption=f"Bound on the drop: {certificate.bound_points:.2f} points, {certificate.verdict}.{fallback}",
+        words=(0, 4),
     )
 
 

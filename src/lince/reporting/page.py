@@ -13,14 +13,14 @@ import numpy as np
 from jaxtyping import Float32, Int64
 from matplotlib.figure import Figure
 
-from lince import calibration
+from lince import calibration, number_formats
 from lince.errors import LinceError
 from lince.model_file.manifest import Arithmetic, Certificate, Sensitivity, Study, Verdict
-from lince.reporting import formats, plots, quantization_plots
-from lince.reporting.quantization import Grid
+from lince.quantization import certificate
+from lince.reporting import plots, quantization_plots
 from lince.system.files import write_atomically
 from lince.text import quantity
-from lince.types import Calibration, EpochRecord, Report, SetReport
+from lince.types import Calibration, EpochRecord, Report, SetReport, TextTable
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class ReportContent:
     calibration: Calibration | None = None
     sets: SetReport | None = None
     arithmetic: Arithmetic = field(default_factory=Arithmetic)
-    quantisation: tuple[Grid, ...] = ()
+    quantisation: tuple[TextTable, ...] = ()
     sensitivity: Sensitivity | None = None
     study: Study | None = None
     recipe: Mapping[str, Any] = field(default_factory=dict)
@@ -81,9 +81,10 @@ def html_report(content: ReportContent) -> str:
         )
     template = _environment().get_template("report.html")
     figures = {name: _data_uri(figure) for name, figure in _figures(content)}
-    certificate_verdict = content.certificate.verdict if content.certificate else ""
-    recipe = tuple(_flat(content.recipe))
-    return template.render(content=content, figures=figures, recipe=recipe, verdict=certificate_verdict)
+    certified = certificate.table(content.certificate, content.arithmetic) if content.certificate else None
+    return template.render(
+        content=content, figures=figures, recipe=tuple(_flat(content.recipe)), certificate_table=certified
+    )
 
 
 def write_html_report(path: Path, content: ReportContent) -> None:
@@ -106,8 +107,8 @@ def _environment() -> jinja2.Environment:
     )
     environment.filters |= {"what_is_missing": calibration.what_is_missing, "quantity": quantity}
     for name in ("percent", "percent_range", "probability", "points", "points_range", "file_size", "microseconds"):
-        environment.filters[name] = getattr(formats, name)
-    environment.filters["percent1"] = partial(formats.percent, digits=1)
+        environment.filters[name] = getattr(number_formats, name)
+    environment.filters["percent1"] = partial(number_formats.percent, digits=1)
     return environment
 
 

@@ -19,7 +19,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from lince import metrics
 from lince.errors import LinceError
-from lince.reporting.formats import percent
+from lince.number_formats import percent
 from lince.system.files import write_atomically
 from lince.text import quantity
 from lince.types import EpochRecord, Report

@@ -1,50 +1,31 @@
-"""What quantisation cost, as tables, declared once for the terminal and the page."""
-
-from dataclasses import dataclass
+"""What quantization cost, as tables for the terminal and the report."""
 
 import numpy as np
-from rich import box
-from rich.table import Table
 
 from lince.model_file.manifest import Attempt, CalibrationComparison, Divergence, RunReport, Sensitivity, Study
-from lince.reporting.formats import file_size, microseconds, percent, percent_range, points, points_range, sets_size
+from lince.number_formats import file_size, microseconds, percent, percent_range, points, points_range, sets_size
 from lince.text import quantity
+from lince.types import TextTable
 
 # Layers in a table for the terminal and the page; the plot and report.json have all.
 _LAYERS_SHOWN = 10
 
 
-@dataclass(frozen=True)
-class Grid:
-    """A table: the first column is text, the others are numbers as text."""
-
-    name: str
-    title: str
-    columns: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    remark: str = ""
-
-
-def grids(report: RunReport, study: Study | None = None) -> tuple[Grid, ...]:
-    """Everything that a run knows of its quantisation; what was not measured is left out."""
+def cost_tables(report: RunReport, study: Study | None = None) -> tuple[TextTable, ...]:
+    """Everything that a run knows of its quantization; what was not measured is left out."""
     found = []
     if report.sensitivity:
-        found.append(sensitivity_grid(report.sensitivity))
+        found.append(sensitivity_table(report.sensitivity))
     if report.ladder:
-        found.append(ladder_grid(report.ladder))
+        found.append(ladder_table(report.ladder))
     if report.calibrated:
-        found.append(calibrated_grid(report.calibrated, n=report.int8.n))
+        found.append(calibrated_table(report.calibrated, n=report.int8.n))
     if study:
-        found.append(study_grid(study))
+        found.append(study_table(study))
     return tuple(found)
 
 
-def report_tables(report: RunReport, study: Study | None = None) -> tuple[Table, ...]:
-    """The same for the terminal."""
-    return tuple(_table(grid) for grid in grids(report, study))
-
-
-def sensitivity_grid(sensitivity: Sensitivity) -> Grid:
+def sensitivity_table(sensitivity: Sensitivity) -> TextTable:
     """What each layer costs when it alone computes in int8."""
     rows = [
         (cost.layer, cost.operation, f"{cost.weights:,}", *_divergence(cost.divergence))
@@ -52,16 +33,16 @@ def sensitivity_grid(sensitivity: Sensitivity) -> Grid:
     ]
     rows.append(("all layers", "", "", *_divergence(sensitivity.whole)))
     hidden = len(sensitivity.layers) - _LAYERS_SHOWN
-    return Grid(
+    return TextTable(
         name="sensitivity",
         title=f"What each layer costs: alone in int8, {quantity(sensitivity.n, 'validation image')}",
-        columns=("layer", "operation", "weights", "KL, nats", "logits off by", "different answers"),
+        header=("layer", "operation", "weights", "KL, nats", "logits off by", "different answers"),
         rows=tuple(rows),
-        remark=f"{hidden} layers that cost less are in report.json. " if hidden > 0 else "",
+        caption=f"{hidden} layers that cost less are in report.json. " if hidden > 0 else "",
     )
 
 
-def ladder_grid(attempts: tuple[Attempt, ...]) -> Grid:
+def ladder_table(attempts: tuple[Attempt, ...]) -> TextTable:
     """What was tried in place of int8, and what it lost."""
     rows = tuple(
         (
@@ -74,16 +55,16 @@ def ladder_grid(attempts: tuple[Attempt, ...]) -> Grid:
         )
         for attempt in attempts
     )
-    return Grid(
+    return TextTable(
         name="ladder",
         title=f"The fallback ladder, {quantity(attempts[0].n, 'validation image')}",
-        columns=("computes in", "points lost", "different answers", "size", "one image", ""),
+        header=("computes in", "points lost", "different answers", "size", "one image", ""),
         rows=rows,
-        remark="The choice was made on validation images; the certificate is of the test images.",
+        caption="The choice was made on validation images; the certificate is of the test images.",
     )
 
 
-def calibrated_grid(calibrated: CalibrationComparison, *, n: int) -> Grid:
+def calibrated_table(calibrated: CalibrationComparison, *, n: int) -> TextTable:
     """Calibrated answers before and after quantisation, on `n` test images."""
     before, after = calibrated.float32, calibrated.int8
     error = f"{points(100 * (after.ece - before.ece))} points"
@@ -99,12 +80,12 @@ def calibrated_grid(calibrated: CalibrationComparison, *, n: int) -> Grid:
     )
     drop = calibrated.coverage_drop_points
     lost = "" if drop is None else f" Coverage lost: {points_range(drop)} points, paired 95 % interval."
-    return Grid(
+    return TextTable(
         name="calibrated",
         title=f"Calibrated answers before and after quantisation, {quantity(n, 'test image')}",
-        columns=("", "float", "as served", "difference"),
+        header=("", "float", "as served", "difference"),
         rows=rows,
-        remark=f"Each network has a calibration of its own, from the same validation images.{lost}",
+        caption=f"Each network has a calibration of its own, from the same validation images.{lost}",
     )
 
 
@@ -123,7 +104,7 @@ def _sets_rows(calibrated: CalibrationComparison) -> tuple[tuple[str, ...], ...]
     )
 
 
-def study_grid(study: Study) -> Grid:
+def study_table(study: Study) -> TextTable:
     """Divergence from float by method and number of calibration images, over the draws."""
     sizes = sorted({point.images for point in study.points})
     methods = dict.fromkeys(point.method for point in study.points)
@@ -138,27 +119,15 @@ def study_grid(study: Study) -> Grid:
             cells.append(f"{np.mean(kl):.2f} ± {np.std(kl, ddof=min(1, len(kl) - 1)):.2f}, {differing}{mark}")
         rows.append((method, *cells))
     draws = 1 + max(point.draw for point in study.points)
-    return Grid(
+    return TextTable(
         name="study",
         title="Activation ranges: KL from float in millinats, and different answers, "
         f"{quantity(study.n, 'validation image')}",
-        columns=("ranges", *(f"from {size:,} images" for size in sizes)),
+        header=("ranges", *(f"from {size:,} images" for size in sizes)),
         rows=tuple(rows),
-        remark=f"Mean ± standard deviation of {draws} draws. ← is the choice in use.",
+        caption=f"Mean ± standard deviation of {draws} draws. ← is the choice in use.",
     )
 
 
 def _divergence(divergence: Divergence) -> tuple[str, str, str]:
     return f"{divergence.kl:.2e}", percent(divergence.logit_error), percent(divergence.disagreement)
-
-
-def _table(grid: Grid) -> Table:
-    table = Table(
-        title=grid.title, caption=grid.remark or None, box=box.SIMPLE_HEAD, title_justify="left", title_style="bold",
-        caption_justify="left",
-    )  # fmt: skip
-    for number, column in enumerate(grid.columns):
-        table.add_column(column, justify="right" if number else "left")
-    for row in grid.rows:
-        table.add_row(*(cell.replace("[", r"\[") for cell in row))
-    return table

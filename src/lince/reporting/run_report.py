@@ -45,7 +45,7 @@ def write_run_report(folder: RunFolder) -> None:
         calibration=report.calibration,
         sets=report.sets,
         arithmetic=report.arithmetic,
-        quantisation=quantization.grids(report, study),
+        quantisation=quantization.cost_tables(report, study),
         sensitivity=report.sensitivity,
         study=study,
         recipe=_recipe(training),

@@ -7,19 +7,16 @@ from rich.text import Text
 from lince.evaluation.corruptions import AMOUNTS, STRENGTHS
 from lince.evaluation.robustness import CorruptionReport, ForeignReport, ForeignScore
 from lince.inference.latency import BATCHES, Bench
-from lince.model_file.manifest import Arithmetic, Certificate
-from lince.reporting.formats import (
+from lince.number_formats import (
     file_size,
     microseconds,
     percent,
     percent_range,
-    points,
-    points_range,
     probability,
     sets_size,
 )
 from lince.text import listed, quantity
-from lince.types import Mistake, Report, SetReport
+from lince.types import Mistake, Report, SetReport, TextTable
 
 _UNITS = {
     "noise": "σ {} grey levels",
@@ -87,27 +84,27 @@ def mistakes_table(mistakes: tuple[Mistake, ...]) -> Table:
     return table
 
 
-def certificate_table(certificate: Certificate, arithmetic: Arithmetic = Arithmetic()) -> Table:
-    """Float against int8, or against what a fallback computes in, with the verdict."""
-    kind = arithmetic.kind
-    table = _facts(
-        f"Certificate: float against {kind}, {quantity(certificate.n, 'image')} of the {certificate.split} split"
+def rich_table(table: TextTable) -> Table:
+    """A table of texts for the terminal; brackets in a text are no style."""
+    found = Table(
+        title=Text(table.title),
+        caption=Text(table.caption) if table.caption else None,
+        box=box.SIMPLE_HEAD,
+        title_justify="left",
+        title_style="bold",
+        caption_justify="left",
     )
-    table.add_row("accuracy, float", percent(certificate.float_accuracy), "")
-    remark = "" if kind == "int8" else f"by --fallback: {arithmetic.description}"
-    table.add_row(f"accuracy, {kind}", percent(certificate.int8_accuracy), Text(remark))
-    drop, worst_drop = certificate.drop_points, certificate.worst_class_drop_points
-    table.add_row("drop", f"{points(drop.value)} points", f"paired 95 % interval {points_range(drop)}")
-    table.add_row("bound", f"{certificate.bound_points:.2f} points", certificate.verdict)
-    table.add_row("different answers", percent(certificate.disagreement), "right or wrong")
-    table.add_row("worst class drop", f"{points(worst_drop)} points", Text(certificate.fallen))
-    table.add_row("calibration error, float", percent(certificate.float_ece), "ECE, 15 bins")
-    table.add_row(f"calibration error, {kind}", percent(certificate.int8_ece), "before temperature")
-    table.add_row("", percent(certificate.calibrated_ece), "after temperature, as served")
-    table.add_row("size", file_size(certificate.flatbuffer_bytes), f"{certificate.flatbuffer_bytes:,} bytes")
-    latency = microseconds(certificate.latency_us)
-    table.add_row("latency", latency, Text(f"one image, one thread, median, {certificate.machine}"))
-    return table
+    for number, name in enumerate(table.header):
+        is_remark = number > 0 and number in table.words
+        found.add_column(
+            name,
+            justify="left" if number in table.words else "right",
+            style="dim" if is_remark else None,
+            overflow="fold",
+        )
+    for row in table.rows:
+        found.add_row(*map(Text, row))
+    return found
 
 
 def sets_table(sets: SetReport, *, n: int) -> Table:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from lince.reporting import formats
+from lince import number_formats as formats
 from lince.types import Interval
 
 

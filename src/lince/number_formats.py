@@ -1,4 +1,4 @@
-"""How numbers are written for people, the same in the terminal and on the page."""
+"""How numbers are written for people: the same in the terminal, in a report and in a model card."""
 
 from lince import text as sentences
 from lince.types import Interval
