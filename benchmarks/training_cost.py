@@ -70,7 +70,7 @@ def measure(options: argparse.Namespace) -> dict[str, float]:
         pipeline.train_model(run, watch)
         whole = time.perf_counter() - began
         after = rate()
-        published = pipeline.publish(run, force=True, say=_ignore)
+        published = pipeline.publish(run, pipeline.PublishOptions(force=True), say=_ignore)
         seconds = sum(record.seconds for record in run.folder.read_history())
     return {
         "pflop": seconds * statistics.mean([before, after]) / 1e15,

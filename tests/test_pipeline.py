@@ -25,6 +25,7 @@ from lince.reporting.run_report import write_run_report
 from lince.runs.run_folder import RunFolder
 from lince.training import recipes
 from lince.training.display import LineDisplay
+from lince.training.distillation import teacher
 from lince.training.time_budget.limits import Limit
 
 
@@ -170,7 +171,8 @@ class TestTeacher:
         """It learns the teacher's classes where all labels are wrong; run.json names the teacher, the folder has it."""
         given = Path(shutil.copy(run.model, tmp_path / "given.tflite"))
         taught = msgspec.structs.replace(recipe, train=msgspec.structs.replace(recipe.train, teacher_weight=1.0))
-        begun = start(images_folder, taught, tmp_path / "pupil", teacher=str(given))
+        opened = teacher.open_model(given, taught.spec)
+        begun = start(images_folder, taught, tmp_path / "pupil", teacher=opened)
         assert (str(given), False) == (begun.record.teacher, begun.record.teacher_knows_validation)
         assert artifact.read(run.model).manifest.version == begun.record.teacher_version
         given.unlink()  # the run has its own
@@ -182,18 +184,31 @@ class TestTeacher:
         assert (pupil == theirs).mean() > 0.7
         assert (pupil == (begun.test.labels + 1) % 3).mean() < 0.3
 
+    def test_is_read_once(self, images_folder, recipe, run, tmp_path, monkeypatch):
+        """One file read and one run of the golden images, from the command line's check to the last step."""
+        reads, checks, read, check = [], [], artifact.read, Classifier._check_golden
+        monkeypatch.setattr(artifact, "read", lambda path, **options: reads.append(path) or read(path, **options))
+        monkeypatch.setattr(Classifier, "_check_golden", lambda *given: checks.append(given) or check(*given))
+        taught = msgspec.structs.replace(recipe, train=msgspec.structs.replace(recipe.train, epochs=1))
+        opened = teacher.open_model(run.model, taught.spec)
+        begun = start(images_folder, taught, tmp_path / "pupil", teacher=opened)
+        with pipeline.watch(console_on(), begun, tensorboard=False) as display:
+            pipeline.train_model(begun, display)
+        assert ([run.model], 1) == (reads, len(checks))
+
     def test_tells_when_the_teacher_knows_validation_images(self, images_folder, recipe, run, tmp_path):
         """Another share held out: the record says so, for the card and for whoever watches."""
         other = msgspec.structs.replace(recipe, train=msgspec.structs.replace(recipe.train, validation_fraction=0.4))
-        begun = start(images_folder, other, tmp_path / "pupil", teacher=str(run.model))
+        begun = start(images_folder, other, tmp_path / "pupil", teacher=teacher.open_model(run.model, other.spec))
         assert begun.folder.read_record().teacher_knows_validation
 
     @pytest.mark.parametrize("is_timed", [False, True])
     def test_refuses_one_of_other_classes_before_a_folder_is_made(self, images_folder, recipe, tmp_path, is_timed):
         """So that the same name can be given again; before it is asked anything."""
         limit = Limit(3600, time.perf_counter(), ((recipe, 1),), is_fixed=True) if is_timed else None
+        other = teacher.open_model(artifact.locate(artifact.SHIPPED), recipe.spec)
         with pytest.raises(RecipeError, match="was trained for 10 classes"):
-            start(images_folder, recipe, tmp_path / "pupil", teacher=artifact.SHIPPED, limit=limit)
+            start(images_folder, recipe, tmp_path / "pupil", teacher=other, limit=limit)
         assert not (tmp_path / "pupil").exists()
 
 
@@ -383,7 +398,7 @@ class TestPublish:
         with pytest.raises(GateError, match=r"points worse than float .*not shown to exceed 10\.0 points"):
             pipeline.publish(opened, say=quiet)
         assert before == {path.name: path.read_bytes() for path in copy.path.iterdir() if path.is_file()}
-        report = pipeline.publish(opened, force=True, say=quiet)
+        report = pipeline.publish(opened, pipeline.PublishOptions(force=True), say=quiet)
         manifest = artifact.read(copy.model).manifest
         assert manifest.certificate.forced
         assert manifest.certificate.comparison.drop_points.value > 10
@@ -414,7 +429,7 @@ class TestPublish:
 
     def test_name(self, copy):
         """The model may be named otherwise than its run."""
-        pipeline.publish(pipeline.resume(copy, progress=silent), name="shapes", say=quiet)
+        pipeline.publish(pipeline.resume(copy, progress=silent), pipeline.PublishOptions(name="shapes"), say=quiet)
         assert "shapes" == artifact.read(copy.model).manifest.name
 
     def test_run_without_a_model(self, copy):

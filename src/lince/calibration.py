@@ -229,7 +229,8 @@ def _probabilities(logits: np.ndarray, temperature: float, uniform_share: float)
     least = k * probabilities.min(axis=1, keepdims=True).astype(np.float64)  # 1 where all classes are as probable
     needed = np.zeros_like(least)
     np.divide(uniform_share - least, 1 - least, out=needed, where=least < uniform_share)
-    return ((1 - needed) * probabilities + needed / k).astype(np.float32)
+    mixed: Float32[np.ndarray, "n k"] = ((1 - needed) * probabilities + needed / k).astype(np.float32)
+    return mixed
 
 
 def _sets(

@@ -35,10 +35,11 @@ def softmax(logits: Float32[np.ndarray, "n k"], temperature: float = 1.0) -> Flo
     """
     if not (temperature > 0 and math.isfinite(temperature)):
         raise LinceError(f"Received temperature={temperature!r}. Expected a finite number above 0.")
-    scaled = logits.astype(np.float64) / temperature
+    scaled: Float64[np.ndarray, "n k"] = logits.astype(np.float64) / temperature
     scaled -= scaled.max(axis=1, keepdims=True)
     weights = np.exp(scaled)
-    return (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
+    probabilities: Float32[np.ndarray, "n k"] = (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
+    return probabilities
 
 
 def accuracy_interval(correct: int, n: int) -> Interval:
@@ -286,7 +287,9 @@ def _check_lengths(first: np.ndarray, second: np.ndarray) -> None:
 
 def _ratio(above: np.ndarray, below: np.ndarray) -> Float64[np.ndarray, " k"]:
     """above / below, and 0 where there is nothing below the line."""
-    return np.divide(above, below, out=np.zeros(len(below)), where=below > 0)
+    ratios = np.zeros(len(below))
+    np.divide(above, below, out=ratios, where=below > 0)
+    return ratios
 
 
 def _mean_where(values: np.ndarray, mask: np.ndarray) -> float:

@@ -7,14 +7,18 @@
 Each stage reads what the one before it wrote, so each can be repeated alone: `resume` reopens a run folder.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
 from rich.console import Console
 
 from lince.errors import ResumeError, TrainingError
+from lince.model_file.manifest import RunReport
 from lince.networks import models
 from lince.networks.models import float_predict
+from lince.progress import Progress
+from lince.publishing.options import PublishOptions, PublishRequest
 from lince.publishing.publish import publish
 from lince.runs.float_model import save_trained, trained_model
 from lince.runs.run_folder import RunFolder
@@ -25,13 +29,16 @@ from lince.training.distillation import teacher
 from lince.training.session import Run, build_for, resume, start
 from lince.training.stagnation import Stagnation
 from lince.training.step import initialise_from
-from lince.types import EpochRecord
+from lince.types import EpochRecord, Predict
 
 __all__ = [
+    "PublishOptions",
+    "PublishRequest",
     "Run",
     "RunFolder",
     "float_predict",
     "publish",
+    "publish_folder",
     "resume",
     "settle",
     "start",
@@ -72,7 +79,7 @@ def train_model(run: Run, display: LineDisplay | TensorBoardDisplay, *, resume: 
             checkpoint_path=run.folder.checkpoint,
             display=_Recorder(display, run),
             pace=schedule.of(run.recipe.train, run.record.budget),
-            teacher=teacher.load(run.folder, run.record, run.recipe.spec) if run.record.teacher else None,
+            teacher=_teacher(run),
             resume=resume,
         )
     except BaseException:
@@ -121,6 +128,29 @@ def watch(console: Console, run: Run, *, tensorboard: bool) -> Iterator[LineDisp
     kind = LiveDisplay if console.is_terminal else LineDisplay
     with kind(console, epochs=schedule.of(run.recipe.train, run.record.budget).total()) as display:
         yield TensorBoardDisplay(display, run.folder.tensorboard) if tensorboard else display
+
+
+def _teacher(run: Run) -> Predict | None:
+    """What the run's teacher answers; a resumed run opens its copy."""
+    if run.record.teacher is None:
+        return None
+    return (run.teacher or teacher.reopen(run.folder, run.record, run.recipe.spec)).predict
+
+
+def publish_folder(request: PublishRequest, *, progress: Progress, say: Callable[[str], None]) -> RunReport:
+    """Opens a run folder again, and publishes its network.
+
+    Args:
+        request: which one, and how.
+        progress: told of images read.
+        say: told what is being done.
+
+    Raises:
+        RecipeError, ResumeError: as `resume`. TrainingError: as `settle`. QuantizationError: as `publish`.
+    """
+    run = resume(RunFolder(Path(request.run)), overrides=request.overrides, progress=progress)
+    settle(run)
+    return publish(run, request.options, say=say)
 
 
 class _Recorder:

@@ -65,8 +65,8 @@ class Split:
 
     def take(self, indices: Int64[np.ndarray, " m"]) -> "Split":
         """The images at `indices`, in that order."""
-        names = self.names
-        names = tuple(names[i] for i in indices) if isinstance(names, tuple) else names[indices]
+        packed: Any = self.names  # packed names are indexed as an array is
+        names = tuple(packed[i] for i in indices) if isinstance(packed, tuple) else packed[indices]
         sizes = None if self.sizes is None else self.sizes[indices]
         return Split(self.images.take(indices, axis=0), self.labels[indices], self.classes, names, sizes)
 

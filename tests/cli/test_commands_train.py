@@ -83,7 +83,7 @@ def test_mistakes_are_told_at_once(options, message, monkeypatch, tmp_path):
     """Before TensorFlow is imported, which takes seconds."""
     (tmp_path / "done").mkdir()
     (tmp_path / "done" / "run.json").write_text("{}")
-    monkeypatch.setattr(run_commands, "pipeline", lambda **_: pytest.fail("The pipeline was imported first."))
+    monkeypatch.setattr(run_commands, "prepare", lambda **_: pytest.fail("The pipeline was imported first."))
     with pytest.raises(LinceError, match=message):
         CliRunner().invoke(
             commands.app, ["train", *(text.format(runs=tmp_path) for text in options)], catch_exceptions=False

@@ -16,7 +16,10 @@ from lince.runs.run_folder import Budget, RunFolder
 @pytest.fixture(scope="module")
 def opened(run: RunFolder):
     """The tests' run, in memory."""
-    return run_commands.pipeline(run=run.path).resume(run, progress=silent)
+    run_commands.prepare(run=run.path)
+    from lince import pipeline
+
+    return pipeline.resume(run, progress=silent)
 
 
 def changed(opened, *, budget: Budget | None = None, **train: object):
@@ -102,12 +105,12 @@ class TestSayStart:
         assert "The teacher has learned from some of the validation images: judge this run by its test images." in said
 
 
-class TestPipeline:
+class TestPrepare:
     def test_another_backend_than_the_run_began_with(self, run, monkeypatch):
         """Weights and random state of one are not the other's: a training goes on with its own."""
         monkeypatch.setenv("KERAS_BACKEND", "jax")
         with pytest.raises(ResumeError, match=r"Received KERAS_BACKEND=jax .* a run that tensorflow trains\. Expected"):
-            run_commands.pipeline(run=run.path, trains=True)
+            run_commands.prepare(run=run.path, trains=True)
 
     def test_the_backend_that_the_run_began_with(self, run, monkeypatch, tmp_path):
         """Where the environment names none, the run's is taken."""
@@ -117,7 +120,7 @@ class TestPipeline:
         copy = RunFolder(tmp_path / "on jax")
         environment = record.environment | {"backend": "jax"}
         copy.create(msgspec.structs.replace(record, environment=environment), **run.read_splits())
-        run_commands.pipeline(run=copy.path, trains=True)
+        run_commands.prepare(run=copy.path, trains=True)
         assert "jax" == os.environ["KERAS_BACKEND"]
 
 

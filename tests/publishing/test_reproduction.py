@@ -53,7 +53,7 @@ def test_another_network_is_refused(copy, precision):
         r"kept, had (in bfloat16 )?\d+\.\d\d %\. .*Nothing was published, and the weights are kept in '.*tiny'\. "
     )
     with pytest.raises(TrainingError, match=expected) as error:
-        pipeline.publish(opened(copy, precision), force=True, say=lambda _: None)
+        pipeline.publish(opened(copy, precision), pipeline.PublishOptions(force=True), say=lambda _: None)
     assert before == {path.name: path.read_bytes() for path in copy.path.iterdir() if path.is_file()}
     advice = re.search(r"Train anew with a train\.learning_rate below 0\.003(.*)\.$", str(error.value))[1]
     setting = re.fullmatch(r", or with --set (train\.precision=float32)", advice)

@@ -55,7 +55,7 @@ def publish(folder: RunFolder, change, *overrides: str, **options):
     model.save(folder.keras_model)
     opened = pipeline.resume(folder, overrides=overrides, progress=silent)
     said: list[str] = []
-    return pipeline.publish(opened, say=said.append, **options), said, opened
+    return pipeline.publish(opened, pipeline.PublishOptions(**options), say=said.append), said, opened
 
 
 _PIXELS = np.random.default_rng(0).integers(0, 256, (8, 32, 32, 3)).astype(np.float32)
@@ -110,7 +110,9 @@ def climbed(kind: str, folder: RunFolder):
         bound = ("quantize.max_float_layers=0", "quantize.max_drop_points=1")
         opened = pipeline.resume(folder, overrides=bound, progress=silent)
         grey = replace(opened.train, images=np.full_like(opened.train.images, 128))
-        return pipeline.publish(replace(opened, train=grey), fallback=True, say=lambda _: None), opened
+        return pipeline.publish(
+            replace(opened, train=grey), pipeline.PublishOptions(fallback=True), say=lambda _: None
+        ), opened
     change, overrides = {
         "mixed": (make_scaled, ()),
         "int16": (make_scaled, ("quantize.fallback=['int16']",)),

@@ -21,8 +21,21 @@ from typer.models import OptionInfo
 
 from lince import __version__, schema
 from lince.cli import run_commands
-from lince.cli.console import csv_rows, json_lines, print_json, print_text, progress_bar, say, show, stderr, text_lines
+from lince.cli.console import (
+    csv_rows,
+    errors_as_exit_codes,
+    fail,
+    json_lines,
+    print_json,
+    print_text,
+    progress_bar,
+    say,
+    show,
+    stderr,
+    text_lines,
+)
 from lince.errors import LinceError
+from lince.publishing.options import PublishOptions, PublishRequest
 from lince.system import quiet, streams
 
 
@@ -134,18 +147,9 @@ def main() -> None:
     streams.prepare()
     warnings.filterwarnings("ignore", module="PIL")  # one damaged picture can cause 100,000 lines
     if "" in sys.argv[1:]:  # a shell variable that is not set; as a path it would mean the current folder
-        _fail(LinceError("Received an empty argument (''). Expected a name or a path there."), code=2)
-    try:
-        try:
-            app(prog_name="lince")
-        finally:
-            sys.stdout.flush()
-    except LinceError as error:
-        _fail(error, code=1)
-    except OSError as error:
-        what = repr(error.filename) if error.filename else "A file"
-        message = f"{what} could not be read or written ({error.strerror}). Files from before are intact: "
-        _fail(LinceError(message + "make room, or correct path and permissions, and try again."), code=1)
+        fail(LinceError("Received an empty argument (''). Expected a name or a path there."), code=2)
+    with errors_as_exit_codes():
+        app(prog_name="lince")
 
 
 @app.callback(invoke_without_command=True)
@@ -166,7 +170,7 @@ def train(
             "images, photos is for photographs, classic and resnet8 are for comparison. --time-budget picks one, "
             "unless you name one."
         ),
-    ] = "default",
+    ] = run_commands.DEFAULT_RECIPE,
     overrides: Overrides = None,
     name: Annotated[
         str | None, typer.Option(help="Name of the run folder.  [default: the recipe's, or the time budget]")
@@ -239,8 +243,9 @@ def train(
     overrides = _with_fit(overrides or [], fit)
     seconds = None if time_budget is None else _seconds(time_budget)
     named = seconds is None or _given(context, "recipe")
+    asked = None
     if source is not None:
-        chosen, folder, limit = run_commands.request(
+        asked = run_commands.request(
             source,
             recipe=recipe if named else None,
             overrides=overrides,
@@ -251,22 +256,24 @@ def train(
             seconds=seconds,
             began=began,
         )
-    pipeline = run_commands.pipeline(deterministic=deterministic, run=resume, trains=True)
+    run_commands.prepare(deterministic=deterministic, run=resume, trains=True)
+    from lince import pipeline
+
     with progress_bar(stderr()) as progress:
         if resume is not None:
             run = pipeline.resume(pipeline.RunFolder(resume), progress=progress)
-        else:
+        elif asked is not None:
             run = pipeline.start(
-                source,
-                chosen,
-                folder,
+                asked.source,
+                asked.recipe,
+                asked.folder,
                 seed=seed,
                 deterministic=deterministic,
                 strict=strict,
                 progress=progress,
-                teacher=teacher,
+                teacher=asked.teacher,
                 leave_out=leave_out,
-                limit=limit,
+                limit=asked.limit,
             )
     run_commands.say_start(run)
     flags = {
@@ -281,9 +288,9 @@ def train(
     with run_commands.interruptible(going_on), pipeline.watch(stderr(), run, tensorboard=tensorboard) as display:
         pipeline.train_model(run, display, resume=resume is not None)
     if until == "report":
-        run_commands.publish(
-            run.folder.path, name=None, overrides=(), force=force, fallback=fallback, as_json=as_json, opened=run
-        )
+        options = PublishOptions(force=force, fallback=fallback)
+        request = PublishRequest(str(run.folder.path), options=options)
+        run_commands.publish(request, as_json=as_json, opened=run)
     run_commands.say_cost(time.perf_counter() - began)
 
 
@@ -310,16 +317,8 @@ def quantize(
     _refuse_force_and_fallback(force=force, fallback=fallback)
     if not fallback and (given := [one for one in overrides or () if _FALLBACK_KEY.match(one)]):
         raise typer.BadParameter(f"--set {given[0]} has no effect without --fallback. Add it, or leave the key out.")
-    run_commands.publish(
-        run,
-        name=name,
-        overrides=tuple(overrides or ()),
-        force=force,
-        fallback=fallback,
-        study=study,
-        about=about,
-        as_json=as_json,
-    )
+    options = PublishOptions(name=name, force=force, fallback=fallback, study=study)
+    run_commands.publish(PublishRequest(str(run), tuple(overrides or ()), options), about=about, as_json=as_json)
 
 
 @app.command(short_help="Publish the mean of several runs' networks as one.")
@@ -339,7 +338,8 @@ def ensemble(
     """
     _refuse_force_and_fallback(force=force, fallback=fallback)
     folder = run_commands.combine(members, runs=runs, name=name)
-    run_commands.publish(folder, name=None, overrides=(), force=force, fallback=fallback, as_json=as_json)
+    request = PublishRequest(str(folder), options=PublishOptions(force=force, fallback=fallback))
+    run_commands.publish(request, as_json=as_json)
 
 
 @app.command(short_help="Measure a network, a model file or a running server.")
@@ -553,7 +553,7 @@ def serve(
         chosen = artifact.locate(model) if model else None
         run(ServeSettings.read(model=chosen, host=host, port=port, workers=workers, sha256=sha256))
     except LinceError as error:
-        _fail(error, code=3)
+        fail(error, code=3)
 
 
 def _seconds(duration: str) -> float:
@@ -609,8 +609,3 @@ def _refuse_without_effect(context: typer.Context, *parameters: str, where: str)
         if _given(context, parameter):
             name = parameter.removeprefix("as_").replace("_", "-")
             raise typer.BadParameter(f"--{name} has no effect {where}. Leave it out.")
-
-
-def _fail(error: LinceError, *, code: int) -> None:
-    say(f"Error: {error}")
-    sys.exit(code)

@@ -6,16 +6,19 @@ that lacks.
 
 import csv
 import io
+import sys
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NoReturn
 
 import msgspec
 import typer
+from rich import progress as rich_progress
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from lince.errors import LinceError
+from lince.progress import Progress
 from lince.text import percent
 
 _LEAST_WIDTH = 80  # columns that the tables are made for; in fewer, words are cut, and in none nothing is printed
@@ -38,6 +41,28 @@ def say(text: str) -> None:
 def print_text(text: str) -> None:
     """Prints text, on stdout."""
     typer.echo(harmless(text))
+
+
+def fail(error: LinceError, *, code: int) -> NoReturn:
+    """Says an error and ends the program."""
+    say(f"Error: {error}")
+    sys.exit(code)
+
+
+@contextmanager
+def errors_as_exit_codes() -> Iterator[None]:
+    """Ends the program with one sentence and code 1 where its own errors or the system's arise."""
+    try:
+        try:
+            yield
+        finally:
+            sys.stdout.flush()
+    except LinceError as error:
+        fail(error, code=1)
+    except OSError as error:
+        what = repr(error.filename) if error.filename else "A file"
+        message = f"{what} could not be read or written ({error.strerror}). Files from before are intact: "
+        fail(LinceError(message + "make room, or correct path and permissions, and try again."), code=1)
 
 
 def harmless(text: str) -> str:
@@ -109,16 +134,21 @@ def text_lines(rows: Iterable[Row], *, top: int = 0) -> int:
 
 
 @contextmanager
-def progress_bar(console: Console) -> Iterator[Callable[[int, int, str], None]]:
-    """A callback `(done, total, what)` that draws a bar per `what`; silent where there is no terminal."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as progress:
-        tasks: dict[str, Any] = {}
+def progress_bar(console: Console) -> Iterator[Progress]:
+    """Draws a bar for each task; shows nothing where there is no terminal."""
+    columns = (
+        rich_progress.TextColumn("{task.description}"),
+        rich_progress.BarColumn(),
+        rich_progress.MofNCompleteColumn(),
+        rich_progress.TimeRemainingColumn(),
+    )
+    with rich_progress.Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bars:
+        tasks: dict[str, rich_progress.TaskID] = {}
 
         def update(done: int, total: int, what: str) -> None:
             if what not in tasks:
-                tasks[what] = progress.add_task(what, total=total)
-            progress.update(tasks[what], completed=done, total=total)
+                tasks[what] = bars.add_task(what, total=total)
+            bars.update(tasks[what], completed=done, total=total)
 
         yield update
 

@@ -9,9 +9,12 @@ import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+import msgspec
 
 from lince.cli.console import print_json, print_text, progress_bar, say, show, stderr
 from lince.errors import LinceError, ResumeError
@@ -19,8 +22,14 @@ from lince.system import machine
 from lince.system.files import read_bounded
 from lince.text import quantity
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # imported late, inside the functions: the command line starts in a fifth of a second
     from lince.evaluation.evaluated_model import EvaluatedModel
+    from lince.publishing.options import PublishRequest
+    from lince.runs.run_folder import Budget, RunFolder
+    from lince.training.distillation.teacher import TeacherModel
+    from lince.training.recipe import Recipe
+    from lince.training.session import Run
+    from lince.training.time_budget.limits import Limit
 
 # Enough to see what is wrong; the run folder lists all.
 _REJECTED_SHOWN = 5
@@ -33,11 +42,32 @@ _MAX_CARD_BYTES = 2**19
 _UNEVEN = 2
 
 
+DEFAULT_RECIPE = "default"
+
 _FITTED = {
     "crop": "Each image is cut to its centre square and brought to",
     "pad": "Each image is scaled to fit, as a whole, into the middle of a grey square of",
     "stretch": "Each image is stretched, as a whole, to",
 }
+
+
+@dataclass(frozen=True)
+class TrainingRequest:
+    """A training to come, read before a framework is imported.
+
+    Attributes:
+        source: what the user named as DATA.
+        recipe: the recipe, or, with a limit, one to read the images by.
+        folder: of the new run.
+        limit: the time that the run is given, or None.
+        teacher: opened, or None.
+    """
+
+    source: str
+    recipe: Recipe
+    folder: RunFolder
+    limit: Limit | None
+    teacher: TeacherModel | None
 
 
 def request(
@@ -51,18 +81,16 @@ def request(
     leave_out: str | None,
     seconds: float | None,
     began: float,
-) -> tuple[Any, Any, Any]:
-    """What a training was asked for, read before a framework is imported: a mistake is told at once.
+) -> TrainingRequest:
+    """Reads what a training was asked for before a framework is imported, so that a mistake is told at once.
 
     Args:
-        source, teacher, leave_out: are opened and, but for the teacher, not read.
-        recipe: name or path, or None for any that the time is enough for.
+        source, leave_out: are opened, and not read.
+        recipe: name or path; None where the time decides.
         overrides: `key=value` for the recipe.
         runs, name: where the run is to be; the recipe's name when there is no other.
+        teacher: a model file to learn from, or None.
         seconds, began: the time it is given, from when on, or None.
-
-    Returns:
-        The recipe, or one to read the images by; the new run's folder; and the limit of a run that is given a time.
 
     Raises:
         LinceError: nothing at a path, no archive, no model for these images, no such recipe, key or value, or a run of
@@ -76,27 +104,27 @@ def request(
     from lince.training.time_budget import limits
 
     limit = None if seconds is None else limits.limit(seconds, began=began, recipe=recipe, overrides=overrides)
-    chosen = limit.recipe if limit else recipes.load(recipe, overrides)
+    chosen = limit.recipe if limit else recipes.load(recipe or DEFAULT_RECIPE, overrides)
     folder = new_folder(runs, chosen.name if name is None else name)
     data.probe(source, leave_out=leave_out)
-    if teacher is not None:
-        teachers.read(artifact.locate(teacher), chosen.spec)
+    opened = teachers.open_model(artifact.locate(teacher), chosen.spec) if teacher is not None else None
     if seconds is not None:
         say(f"Reading the images, then measuring what this machine can train in {seconds:.0f} s …")
-    return chosen, folder, limit
+    return TrainingRequest(source, chosen, folder, limit, opened)
 
 
-def pipeline(*, deterministic: bool = False, run: Path | None = None, trains: bool = False) -> Any:
-    """`lince.pipeline`, imported once the backend has been told what the run, if there is one, wants.
+def prepare(*, deterministic: bool = False, run: Path | None = None, trains: bool = False) -> None:
+    """Chooses the backend and imports it: afterwards `lince.pipeline` can be imported.
 
     Args:
-        deterministic: of a new run; what is recorded of an old one.
+        deterministic: of a new run; that of an old one is in its record.
         run: an old run's folder.
         trains: that run is to be trained further, which only the backend that it began with can do.
 
     Raises:
         ResumeError: it is no run's folder; or it is to be trained, and the environment names another backend.
         TrainingError: it is to be trained, and is an ensemble.
+        LinceError: a package of the extra is missing.
     """
     from lince.runs.run_folder import RunFolder
 
@@ -110,12 +138,11 @@ def pipeline(*, deterministic: bool = False, run: Path | None = None, trains: bo
         from lince.training import backend
 
         backend.prepare(deterministic=deterministic)
-        from lince import pipeline as module
-    return module
+        import lince.pipeline  # noqa: F401 (so that a missing package is told here)
 
 
 def _take_backend(recorded: str) -> None:
-    """That of the run, where the environment names none."""
+    """Takes the backend of the run where the environment names none."""
     given = os.environ.setdefault("KERAS_BACKEND", recorded)
     if given != recorded:
         raise ResumeError(
@@ -196,41 +223,33 @@ def combine(members: Sequence[Path], *, runs: Path, name: str) -> Path:
     return folder.path
 
 
-def publish(
-    run: Path,
-    *,
-    name: str | None,
-    overrides: tuple[str, ...],
-    force: bool,
-    as_json: bool,
-    fallback: bool = False,
-    study: bool = False,
-    about: Path | None = None,
-    opened: Any = None,
-) -> None:
-    """Publishes and reports; in a process of its own with other backends, since only TensorFlow exports to LiteRT."""
+def publish(request: PublishRequest, *, about: Path | None = None, as_json: bool, opened: Run | None = None) -> None:
+    """Publishes a run and reports; in another process where the backend is not TensorFlow, which alone exports.
+
+    Args:
+        request: which run, and how.
+        about: a file for `PublishOptions.about`, or None.
+        as_json: print the report as JSON instead of tables.
+        opened: the run, where it was just trained.
+
+    Raises:
+        LinceError: it cannot be published, or the name or the file is not valid.
+    """
     from lince.runs.run_folder import RunFolder, check_name
 
-    if name is not None:
-        check_name(name, of="model")
-    options = [f"--set={override}" for override in overrides]
-    options += [f"{option}={given}" for option, given in {"--name": name, "--about": about}.items() if given]
-    flags = {"--force": force, "--fallback": fallback, "--study": study, "--json": as_json}
-    arguments = [str(run), *options, *(flag for flag, given in flags.items() if given)]
-    if os.environ.get("KERAS_BACKEND", "tensorflow") != "tensorflow":
-        _publish_elsewhere(arguments)
-        return
-    module = pipeline(run=run)
-    with interruptible(shlex.join(["lince", "quantize", *arguments])):
-        if opened is None:
-            with progress_bar(stderr()) as progress:
-                opened = module.resume(module.RunFolder(run), overrides=overrides, progress=progress)
-            module.settle(opened)
-        published = module.publish(
-            opened, name=name, force=force, fallback=fallback, study=study, about=_text(about), say=say
-        )
-    write_report(run)
-    say(f"Model: {run / 'model.tflite'}. Try: lince serve {run}")
+    if request.options.name is not None:
+        check_name(request.options.name, of="model")
+    folder = RunFolder(Path(request.run))
+    again = _command(request, about=about, as_json=as_json)
+    request = replace(request, options=replace(request.options, about=_text(about)))
+    with interruptible(again):
+        if os.environ.get("KERAS_BACKEND", "tensorflow") != "tensorflow":
+            _publish_elsewhere(request)
+        else:
+            publish_here(request, opened=opened)
+    write_report(folder.path)
+    say(f"Model: {folder.model}. Try: lince serve {folder.path}")
+    published = folder.read_report()
     if as_json:
         print_json(published)
         return
@@ -239,8 +258,49 @@ def publish(
 
     show(tables.report_table(published.int8), tables.sets_table(published.sets, n=published.int8.n))
     show(tables.rich_table(certificate.table(published.certificate, published.arithmetic)))
-    show(*map(tables.rich_table, quantization.cost_tables(published, RunFolder(run).read_study())))
-    print_text(f"Verdict: {published.verdict.text}")
+    show(*map(tables.rich_table, quantization.cost_tables(published, folder.read_study())))
+    if published.verdict:
+        print_text(f"Verdict: {published.verdict.text}")
+
+
+def publish_here(request: PublishRequest, *, opened: Run | None = None) -> None:
+    """Publishes in this process, whose backend is TensorFlow.
+
+    Args:
+        request: which run, and how; its `overrides` are of no effect on a run that is open.
+        opened: the run, or None to read it.
+    """
+    prepare(run=Path(request.run))
+    from lince import pipeline
+
+    if opened is not None:
+        pipeline.publish(opened, request.options, say=say)
+        return
+    with progress_bar(stderr()) as progress:
+        pipeline.publish_folder(request, progress=progress, say=say)
+
+
+def _command(request: PublishRequest, *, about: Path | None, as_json: bool) -> str:
+    """The command that publishes again, to be shown."""
+    options = request.options
+    named = {"--name": options.name, "--about": about}
+    flags = {"--force": options.force, "--fallback": options.fallback, "--study": options.study, "--json": as_json}
+    return shlex.join(
+        [
+            *("lince", "quantize", request.run),
+            *(f"--set={override}" for override in request.overrides),
+            *(f"{option}={value}" for option, value in named.items() if value),
+            *(flag for flag, is_given in flags.items() if is_given),
+        ]
+    )
+
+
+def _publish_elsewhere(request: PublishRequest) -> None:
+    program = [sys.executable, "-m", "lince.cli.publish_process"]
+    environment = os.environ | {"KERAS_BACKEND": "tensorflow"}
+    done = subprocess.run(program, input=msgspec.json.encode(request), env=environment, check=False)
+    if done.returncode:
+        sys.exit(done.returncode)
 
 
 def _text(path: Path | None) -> str | None:
@@ -254,13 +314,6 @@ def _text(path: Path | None) -> str | None:
             f"{str(path)!r} cannot be read ({reason}). Expected Markdown in UTF-8, {_MAX_CARD_BYTES:,} bytes at most."
         )
         raise LinceError(message) from error
-
-
-def _publish_elsewhere(arguments: Sequence[str]) -> None:
-    program = [sys.executable, "-m", "lince", "quantize", *arguments]
-    done = subprocess.run(program, env=os.environ | {"KERAS_BACKEND": "tensorflow"}, check=False)
-    if done.returncode:
-        sys.exit(done.returncode)
 
 
 @contextmanager
@@ -284,7 +337,7 @@ def needs(what: str, extra: str) -> Iterator[None]:
         ) from error
 
 
-def say_start(run: Any) -> None:
+def say_start(run: Run) -> None:
     """Says what an open run holds, and which files were left out."""
     from lince.data.aspect_ratios import Proportions, measure
 
@@ -329,19 +382,19 @@ def say_start(run: Any) -> None:
         say(f"Left out {quantity(len(run.record.rejected), 'file')} in all: see {run.folder.record}.")
 
 
-def _class_counts(run: Any) -> tuple[int, int]:
+def _class_counts(run: Run) -> tuple[int, int]:
     """Images of the smallest and of the largest class to train on."""
     counts = Counter(run.train.labels.tolist())
     per_class = [counts[label] for label in range(len(run.train.classes))]
     return min(per_class), max(per_class)
 
 
-def _steps(run: Any) -> int:
+def _steps(run: Run) -> int:
     options = run.recipe.train
     return options.epochs * options.repeats * options.steps_in_a_turn(len(run.train))
 
 
-def _say_budget(recipe: Any, budget: Any) -> None:
+def _say_budget(recipe: Recipe, budget: Budget) -> None:
     times = {"in all": budget.seconds, "to train": budget.training_seconds, "to publish": budget.publishing_seconds}
     parts = ", ".join(f"{timedelta(seconds=round(seconds))} {what}" for what, seconds in times.items())
     short = f"; too short for {', '.join(budget.rejected)}" if budget.rejected else ""

@@ -118,7 +118,8 @@ def faded(images: np.ndarray, shares: np.ndarray) -> np.ndarray:
         f32[N,H,W,3]
     """
     means = images.mean(axis=(1, 2), keepdims=True, dtype=np.float32)
-    return means + shares.astype(np.float32)[:, None, None, None] * (images - means)
+    changed: np.ndarray = means + shares.astype(np.float32)[:, None, None, None] * (images - means)
+    return changed
 
 
 def _jpeg(images: _Pixels, amount: float, _: _Generators) -> _Pixels:
@@ -146,7 +147,8 @@ def _each(images: _Pixels, change: Callable[[Image.Image], Image.Image]) -> _Pix
 
 
 def _to_pixels(values: np.ndarray) -> _Pixels:
-    return np.clip(np.rint(values), 0, 255).astype(np.uint8)
+    pixels: _Pixels = np.clip(np.rint(values), 0, 255).astype(np.uint8)
+    return pixels
 
 
 _CORRUPTERS = {"noise": _noise, "blur": _blur, "contrast": _contrast, "jpeg": _jpeg, "pixelate": _pixelate}

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -56,18 +57,15 @@ def open_file(path: Path, *, name: str | None = None) -> EvaluatedModel:
     """
     classifier = Classifier.load(path)
     manifest, run = classifier.manifest, _run_around(path)
-    seed, fingerprint = manifest.training.get("seed"), manifest.training.get("fingerprint")
-    is_known = isinstance(seed, int) and 0 <= seed < 2**32 and isinstance(fingerprint, str)
-    if run is not None:
-        seed, fingerprint, is_known = run[1].seed, run[1].fingerprint, True
+    seed, fingerprint = _origin(manifest.training) if run is None else (run[1].seed, run[1].fingerprint)
     return EvaluatedModel(
         name=name or str(path),
         predict=classifier.logits,
         classes=manifest.classes,
         spec=manifest.image,
         fitted=manifest.calibration,
-        seed=seed if is_known else 0,
-        fingerprint=fingerprint if is_known else None,
+        seed=seed,
+        fingerprint=fingerprint,
         run=run,
     )
 
@@ -134,6 +132,14 @@ def measure(model: EvaluatedModel, images: Split, *, progress: Progress = silent
     prediction = calibration.apply(logits, model.fitted or Calibration())
     sets = calibration.set_report(prediction, images.labels, model.fitted) if model.fitted else None
     return accuracy.report_from(prediction, images), sets
+
+
+def _origin(training: dict[str, Any]) -> tuple[int, str | None]:
+    """Seed and fingerprint in a manifest's free-form part, if both are there."""
+    seed, fingerprint = training.get("seed"), training.get("fingerprint")
+    if isinstance(seed, int) and 0 <= seed < 2**32 and isinstance(fingerprint, str):
+        return seed, fingerprint
+    return 0, None
 
 
 def _run_around(path: Path) -> tuple[RunFolder, RunRecord] | None:

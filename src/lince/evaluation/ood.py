@@ -36,7 +36,9 @@ def draw(kind: str, index: int, *, spec: ImageSpec, seed: int) -> UInt8[np.ndarr
     if kind not in _PAINTERS:
         raise LinceError(f"Received kind={kind!r}. Expected one of {', '.join(KINDS)}.")
     rng = np.random.default_rng((seed, KINDS.index(kind), index))
-    return np.clip(np.rint(_PAINTERS[kind](spec.height, spec.width, rng)), 0, 255).astype(np.uint8)
+    painted = _PAINTERS[kind](spec.height, spec.width, rng)
+    pixels: UInt8[np.ndarray, "h w 3"] = np.clip(np.rint(painted), 0, 255).astype(np.uint8)
+    return pixels
 
 
 def _noise(height: int, width: int, rng: np.random.Generator) -> np.ndarray:
@@ -96,14 +98,16 @@ def _colour(rng: np.random.Generator) -> tuple[int, int, int]:
 def _blend(mask: _Plane, rng: np.random.Generator) -> np.ndarray:
     """Two random colours, mixed by a mask in 0..1."""
     first, second = rng.uniform(0, 255, (2, 3))
-    return mask[..., None] * first + (1 - mask[..., None]) * second
+    mixed: np.ndarray = mask[..., None] * first + (1 - mask[..., None]) * second
+    return mixed
 
 
 def _ramp(height: int, width: int, rng: np.random.Generator) -> _Plane:
     """Rises by 1 over the longer side, at any angle."""
     y, x = _coordinates(height, width)
     angle = rng.uniform(0, 2 * np.pi)
-    return x * np.cos(angle) + y * np.sin(angle)
+    ramp: _Plane = x * np.cos(angle) + y * np.sin(angle)
+    return ramp
 
 
 def _coordinates(height: int, width: int) -> np.ndarray:
@@ -113,7 +117,8 @@ def _coordinates(height: int, width: int) -> np.ndarray:
 
 def _stretched(plane: _Plane) -> _Plane:
     """To 0..1; one pixel alone is 0."""
-    return (plane - plane.min()) / max(np.ptp(plane), np.finfo(float).tiny)
+    stretched: _Plane = (plane - plane.min()) / max(np.ptp(plane), np.finfo(float).tiny)
+    return stretched
 
 
 _PAINTERS = {

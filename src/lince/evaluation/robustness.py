@@ -22,6 +22,8 @@ SURE = 0.9  # a probability that most people would act upon
 
 _BATCH = 256  # as `evaluate`: memory beyond the images themselves
 
+_Change = Callable[..., np.ndarray]
+
 
 @dataclass(frozen=True)
 class CorruptionScore:
@@ -115,9 +117,11 @@ def corruption_report(
         LinceError: as `accuracy.evaluate`.
     """
     steps = [(kind, strength) for kind in corruptions.AMOUNTS for strength in corruptions.STRENGTHS]
-    changes = [partial(corruptions.corrupt, kind=kind, strength=strength, seed=seed) for kind, strength in steps]
+    changes: list[_Change] = [
+        partial(corruptions.corrupt, kind=kind, strength=strength, seed=seed) for kind, strength in steps
+    ]
     found = []
-    for change in (_as_they_are, *changes):
+    for change in [_as_they_are, *changes]:
         found.append(_accuracy_and_abstained(predict, split, change, fitted))
         progress(len(found) * len(split), (1 + len(steps)) * len(split), "corrupting")
     (clean_accuracy, clean_abstained), *shares = found
@@ -162,6 +166,7 @@ def foreign_report(
         DataError: a folder holds no image that can be read.
         LinceError: `predict` returns something other than logits.
     """
+    sources: list[tuple[str, Callable[[], Iterator[np.ndarray | LinceError]]]]
     sources = [(kind, partial(_drawn, kind, spec, seed)) for kind in ood.KINDS]
     sources += [(str(folder), partial(_read, folder, spec)) for folder in folders]
     scores = []
@@ -177,7 +182,7 @@ def _as_they_are(images: UInt8[np.ndarray, "n h w 3"], *, first: int) -> UInt8[n
 
 
 def _accuracy_and_abstained(
-    predict: Predict, split: Split, change: Callable[..., np.ndarray], fitted: Calibration | None
+    predict: Predict, split: Split, change: _Change, fitted: Calibration | None
 ) -> tuple[float, float | None]:
     if len(split) == 0:
         raise LinceError("Received a split without images. Expected at least 1 to evaluate on.")
@@ -194,7 +199,7 @@ def _answers(predict: Predict, images: np.ndarray, *, num_classes: int, fitted: 
     return calibration.apply(checked_logits(predict, images, num_classes=num_classes), fitted or Calibration())
 
 
-def _drawn(kind: str, spec: ImageSpec, seed: int) -> Iterator[np.ndarray]:
+def _drawn(kind: str, spec: ImageSpec, seed: int) -> Iterator[np.ndarray | LinceError]:
     for index in range(FOREIGN_IMAGES):
         yield ood.draw(kind, index, spec=spec, seed=seed)
 

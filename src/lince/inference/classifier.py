@@ -51,9 +51,22 @@ class Classifier:
         Raises:
             ModelFileError: the file is not one of ours, is damaged, or does not reproduce its golden images.
         """
-        model = artifact.read(Path(path), sha256=sha256)
+        return cls.verified(artifact.read(Path(path), sha256=sha256), name=str(path), threads=threads)
+
+    @classmethod
+    def verified(cls, model: artifact.Artifact, *, name: str, threads: int = 1) -> "Classifier":
+        """Warms a model file that was read before, and runs its golden images.
+
+        Args:
+            model: read by `artifact.read`.
+            name: what an error calls the file.
+            threads: of the interpreter.
+
+        Raises:
+            ModelFileError: the network does not fit its manifest, or does not reproduce its golden images.
+        """
         classifier = cls(model, threads=threads)
-        classifier._check_golden(model.golden, str(path))
+        classifier._check_golden(model.golden, name)
         return classifier
 
     @property

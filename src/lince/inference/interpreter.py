@@ -2,9 +2,10 @@
 
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
-from jaxtyping import Float32, Int8, UInt8
+from jaxtyping import Float32, Int8
 
 from lince.errors import ModelFileError
+from lince.types import Images
 
 Logits = Int8[np.ndarray, "n k"] | Float32[np.ndarray, "n k"]
 """A network's output: steps of int8, or real numbers of any other `manifest.Arithmetic`."""
@@ -45,7 +46,7 @@ class Network:
         """Whether logits are int8 steps; otherwise they are real numbers."""
         return self._output["dtype"] is np.int8
 
-    def run(self, images: UInt8[np.ndarray, "n h w 3"]) -> Logits:
+    def run(self, images: Images) -> Logits:
         """Runs each image through the network, in order."""
         results = np.empty((len(images), self.num_classes), self._output["dtype"])
         for index in range(len(images)):

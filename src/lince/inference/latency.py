@@ -118,7 +118,8 @@ def _batch_runner(model: Artifact, batch: int, threads: int) -> Callable[[], np.
     def run() -> np.ndarray:
         interpreter.set_tensor(source["index"], images)
         interpreter.invoke()
-        return interpreter.get_tensor(result["index"])
+        logits: np.ndarray = interpreter.get_tensor(result["index"])
+        return logits
 
     try:
         interpreter.resize_tensor_input(source["index"], images.shape)

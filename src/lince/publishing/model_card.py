@@ -123,9 +123,9 @@ def _sets(report: RunReport) -> str:
 
 
 def _before(report: RunReport) -> str:
-    if report.calibrated is None or report.calibrated.float32.sets.coverage is None:
+    sets = report.calibrated.float32.sets if report.calibrated else None
+    if sets is None or sets.coverage is None:
         return ""
-    sets = report.calibrated.float32.sets
     return f"; of the float network {share(sets.coverage.value)} and {sets.mean_size:.2f}"
 
 

@@ -23,6 +23,7 @@ from lince.networks.models import float_predict
 from lince.publishing import acceptance
 from lince.publishing.acceptance import Answers, Judgement
 from lince.publishing.model_card import write_card
+from lince.publishing.options import PublishOptions
 from lince.publishing.reproduction import require_reproduced
 from lince.quantization import activation_ranges, flatbuffer_inference, layer_sensitivity, quantizer
 from lince.quantization import fallback as ladder
@@ -46,26 +47,12 @@ _COVERAGE_SPREAD_POINTS = 2
 _STUDY_IMAGES, _LADDER_IMAGES = 1000, 4000
 
 
-def publish(
-    run: Run,
-    *,
-    name: str | None = None,
-    force: bool = False,
-    fallback: bool = False,
-    study: bool = False,
-    about: str | None = None,
-    say: Say,
-) -> RunReport:
+def publish(run: Run, asked: PublishOptions = PublishOptions(), *, say: Say) -> RunReport:
     """Quantises the trained network, calibrates its answers, certifies it and writes the model file.
 
     Args:
         run: with a `model.keras`.
-        name: of the model; the run's when None.
-        force: publish although the gate refuses it: int8 lost too much, or the network is no better than one class.
-        fallback: when int8 loses more than the bound on validation images, compute in what the recipe's
-            `quantize.fallback` lists.
-        about: see `model_card.write_card`.
-        study: try other calibration sizes and methods first, and write `study.json`; the choice stays the recipe's.
+        asked: how.
         say: told what is being done.
 
     Raises:
@@ -79,11 +66,11 @@ def publish(
     require_reproduced(run, validation_float)
     with quantizer.silenced():
         float_network = export(model)
-    if study:
+    if asked.study:
         _write_study(run, float_network, say)
     chosen = sample(run.train, options.calibration_images, seed=seed)
     say(f"Quantising to int8 with the activation ranges of {quantity(len(chosen), 'training image')} …")
-    quantised = _quantise(float_network, run, chosen, fallback=fallback, say=say)
+    quantised = _quantise(float_network, run, chosen, fallback=asked.fallback, say=say)
 
     say(f"Calibrating on {quantity(len(run.validation), 'validation image')} …")
     validation_logits = flatbuffer_inference.logits(quantised.flatbuffer, run.validation.images)
@@ -102,12 +89,12 @@ def publish(
         quantised.flatbuffer,
         answers,
         arithmetic=quantised.arithmetic,
-        is_fallback=fallback,
-        force=force,
+        is_fallback=asked.fallback,
+        force=asked.force,
         say=say,
     )
     manifest = artifact.describe(
-        name=name or run.record.name,
+        name=asked.name or run.record.name,
         flatbuffer=quantised.flatbuffer,
         created=datetime.now(UTC),
         classes=run.record.classes,
@@ -119,7 +106,7 @@ def publish(
         training=_training_record(run, chosen),
     )
     report = _report(manifest, answers, quantised, run, float_fitted=float_fitted, judgement=judgement)
-    _write(run, manifest, quantised.flatbuffer, report, answers, about=about)
+    _write(run, manifest, quantised.flatbuffer, report, answers, about=asked.about)
     return report
 
 
@@ -154,7 +141,7 @@ def _quantise(network: FloatNetwork, run: Run, chosen: np.ndarray, *, fallback: 
     shown = quantity(len(images), "validation image")
     say(f"Measuring what each of {len(network.layers)} layers costs in int8, on {shown} …")
     costs = layer_sensitivity.measure(network, spans, images)
-    arithmetic, attempts = Arithmetic(), ()
+    arithmetic, attempts = Arithmetic(), tuple[Attempt, ...]()
     if fallback:
         judges = run.validation.take(sample(run.validation, _LADDER_IMAGES, seed=seed))
         arithmetic, attempts = ladder.climb(
@@ -209,7 +196,7 @@ def _report(
         sets=calibrated.int8.sets,
         validation_accuracy=judgement.validation_accuracy,
         calibration=manifest.calibration,
-        certificate=manifest.certificate,
+        certificate=judgement.certificate,
         arithmetic=quantised.arithmetic,
         sensitivity=quantised.costs,
         calibrated=calibrated,

@@ -1,13 +1,14 @@
-"""A finished network, asked: what a flatbuffer answers, whatever it computes in."""
+"""What a flatbuffer answers, whatever it computes in."""
 
 import numpy as np
-from jaxtyping import Float32, UInt8
+from jaxtyping import Float32
 
 from lince.inference.interpreter import Network
 from lince.system import machine, quiet
+from lince.types import Images
 
 
-def logits(flatbuffer: bytes, images: UInt8[np.ndarray, "n h w 3"]) -> Float32[np.ndarray, "n k"]:
+def logits(flatbuffer: bytes, images: Images) -> Float32[np.ndarray, "n k"]:
     """Real logits of images, on all cores.
 
     Args:

@@ -85,7 +85,8 @@ def _versions(training: dict[str, Any]) -> dict[str, str]:
 
 def _recipe(training: dict[str, Any]) -> dict[str, Any]:
     """What the network was trained and published by; of an ensemble, how each member was trained."""
-    recipe, members = training["recipe"], training.get("members")
+    recipe: dict[str, Any] = training["recipe"]
+    members = training.get("members")
     if not members:
         return recipe
     trained = [{key: one["recipe"][key] for key in ("name", "model", "augment", "train")} for one in members]

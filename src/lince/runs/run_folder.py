@@ -141,7 +141,7 @@ class RunFolder:
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             file = io.BytesIO()
-            np.savez(file, **splits)
+            np.savez(file, allow_pickle=False, **splits)
             write_atomically(self.splits, file.getvalue())
             if teacher is not None:
                 write_atomically(self.teacher, teacher)
@@ -157,7 +157,8 @@ class RunFolder:
     def read_record(self) -> RunRecord:
         """Raises ResumeError when the folder is not a run's."""
         try:
-            return schema.from_json(read_bounded(self.record, _MAX_JSON_BYTES), RunRecord)
+            record: RunRecord = schema.from_json(read_bounded(self.record, _MAX_JSON_BYTES), RunRecord)
+            return record
         except FileNotFoundError as error:
             message = (
                 f"{str(self.path)!r} is not a run folder: it has no run.json. Expected a folder made by lince train."
@@ -209,7 +210,8 @@ class RunFolder:
     def read_report(self) -> RunReport:
         """Raises DataError when the run was not published, or its report is damaged."""
         try:
-            return schema.from_json(read_bounded(self.report, _MAX_JSON_BYTES), RunReport)
+            report: RunReport = schema.from_json(read_bounded(self.report, _MAX_JSON_BYTES), RunReport)
+            return report
         except (OSError, schema.MisfitError) as error:
             raise DataError(
                 f"{str(self.report)!r} cannot be read ({reason_of(error)}). Write it by lince quantize {self.path}."
@@ -220,7 +222,8 @@ class RunFolder:
         if not self.study.exists():
             return None
         try:
-            return schema.from_json(read_bounded(self.study, _MAX_JSON_BYTES), Study)
+            study: Study = schema.from_json(read_bounded(self.study, _MAX_JSON_BYTES), Study)
+            return study
         except (OSError, schema.MisfitError) as error:
             raise DataError(
                 f"{str(self.study)!r} cannot be read ({reason_of(error)}). Delete it, or write it by lince "

@@ -6,7 +6,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import keras
-import msgspec
 import numpy as np
 
 from lince import data
@@ -20,6 +19,7 @@ from lince.runs.run_folder import RunFolder, RunRecord
 from lince.text import quantity
 from lince.training import backend, loss, recipes
 from lince.training.distillation import teacher as teachers
+from lince.training.distillation.teacher import TeacherModel
 from lince.training.recipe import Recipe
 from lince.training.time_budget.limits import Limit
 from lince.training.time_budget.recipe_choice import choose
@@ -29,7 +29,12 @@ from lince.types import ComputeDtype, Dataset, Split
 
 @dataclass(frozen=True)
 class Run:
-    """A run folder and what is in memory for it."""
+    """A run folder and what is in memory for it.
+
+    Attributes:
+        recipe: with the overrides that a resumed run was given.
+        teacher: opened for a new run that has one; a resumed run opens it when it goes on training.
+    """
 
     folder: RunFolder
     record: RunRecord
@@ -37,6 +42,7 @@ class Run:
     train: Split
     validation: Split
     test: Split
+    teacher: TeacherModel | None = None
 
     @property
     def training_seed(self) -> int:
@@ -56,7 +62,7 @@ def start(
     deterministic: bool,
     strict: bool,
     progress: Progress,
-    teacher: str | None = None,
+    teacher: TeacherModel | None = None,
     leave_out: str | None = None,
     limit: Limit | None = None,
 ) -> Run:
@@ -72,7 +78,7 @@ def start(
         deterministic: recorded; `backend.prepare` must have been called with the same.
         strict: stop at the first file that cannot be read.
         progress: told of images read.
-        teacher: a model file to learn from; see `teacher.load`.
+        teacher: a model file to learn from, opened by `teacher.open_model`.
         leave_out: a folder or .zip to test on, of which no image is to be trained or validated on; see `data.load`.
         limit: a time, in which the run is to be published; the recipe and its length are chosen for it.
 
@@ -80,17 +86,26 @@ def start(
         DataError: the dataset cannot be used.
         RecipeError: Keras does not know what the recipe names, or the teacher is not for this run.
         TrainingError: the folder is taken or cannot be written, or the limit is too short.
-        ModelFileError: the teacher is not a model file.
     """
     folder.require_new()
     loss.compile_model(build(recipe, num_classes=2, precision="float32", seed=seed), recipe.train)
     source = _absolute(source)
     leave_out = _absolute(leave_out) if leave_out else None
-    taught_by = artifact.locate(teacher).resolve() if teacher else None
-    master = teachers.read(taught_by, recipe.spec) if taught_by else None
     dataset = data.load(source, recipe.spec, seed=seed, strict=strict, leave_out=leave_out, progress=progress)
     kept, held_out = _hold_out(dataset, recipe, seed=seed)
     precision = backend.resolve_precision(recipe.train.precision)
+    knows_validation = False
+    if teacher is not None:
+        left_out_name = Path(leave_out).name if leave_out else None
+        same = teachers.HeldOut(seed, left_out_name, recipe.train.validation_fraction)
+        teachers.check(teacher, dataset, same)
+        knows_validation = teachers.knows_validation(teacher, dataset, same)
+    budget = None
+    if limit is not None:
+        recipe, budget = choose(
+            limit, dataset.train, images=Counts(len(kept), len(held_out), len(dataset.test)), precision=precision,
+            seed=seed, teacher=teacher.predict if teacher else None,
+        )  # fmt: skip
     record = RunRecord(
         name=folder.path.name,
         recipe=recipes.to_table(recipe),
@@ -105,30 +120,20 @@ def start(
         rejected=dataset.rejected,
         reading=dataset.reading,
         warnings=dataset.warnings,
-        teacher=str(taught_by) if taught_by else None,
-        teacher_version=master.manifest.version if master else None,
+        teacher=str(teacher.path) if teacher else None,
+        teacher_version=teacher.version if teacher else None,
+        teacher_knows_validation=knows_validation,
         leave_out=leave_out,
+        budget=budget,
     )
-    if master is not None:
-        theirs = master.manifest.training.get("fingerprint")
-        known = msgspec.structs.replace(record, fingerprint=theirs) if dataset.has_fingerprint(theirs) else record
-        teachers.check(master.manifest, known, test_is_drawn=bool(dataset.test_indices))
-        knows = teachers.knows_validation(master.manifest, known)
-        record = msgspec.structs.replace(record, teacher_knows_validation=knows)
-    if limit is not None:
-        recipe, budget = choose(
-            limit, dataset.train, images=Counts(len(kept), len(held_out), len(dataset.test)), precision=precision,
-            seed=seed, teacher=teachers.in_int8(master) if master else None,
-        )  # fmt: skip
-        record = msgspec.structs.replace(record, recipe=recipes.to_table(recipe), budget=budget)
     folder.create(
         record,
-        teacher=artifact.encode(master) if master else None,
+        teacher=artifact.encode(teacher.model) if teacher else None,
         train=kept,
         validation=held_out,
         test=np.asarray(dataset.test_indices, np.int64),
     )
-    return _run(folder, record, recipe, dataset)
+    return _run(folder, record, recipe, dataset, teacher=teacher)
 
 
 def resume(folder: RunFolder, *, overrides: Sequence[str] = (), progress: Progress) -> Run:
@@ -193,7 +198,9 @@ def _hold_out(dataset: Dataset, recipe: Recipe, *, seed: int) -> tuple[np.ndarra
     return kept, held_out
 
 
-def _run(folder: RunFolder, record: RunRecord, recipe: Recipe, dataset: Dataset) -> Run:
+def _run(
+    folder: RunFolder, record: RunRecord, recipe: Recipe, dataset: Dataset, *, teacher: TeacherModel | None = None
+) -> Run:
     splits = folder.read_splits()
     return Run(
         folder=folder,
@@ -202,4 +209,5 @@ def _run(folder: RunFolder, record: RunRecord, recipe: Recipe, dataset: Dataset)
         train=dataset.train.take(splits["train"]),
         validation=dataset.train.take(splits["validation"]),
         test=dataset.test.take(np.arange(len(dataset.test))),  # a view of all images would keep them in memory twice
+        teacher=teacher,
     )

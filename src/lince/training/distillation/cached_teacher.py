@@ -34,7 +34,8 @@ class CachedTeacher:
         if len(new):
             answers = [self._teacher(view) for view in fixed_views(self._images[new], mirror=self._mirror)]
             self._logits[new], self._is_known[new] = np.mean(answers, axis=0), True
-        return self._logits[indices]
+        known: Float32[np.ndarray, "n k"] = self._logits[indices]
+        return known
 
 
 def fixed_views(images: UInt8[np.ndarray, "n h w 3"], *, mirror: bool) -> list[UInt8[np.ndarray, "n h w 3"]]:

@@ -1,7 +1,7 @@
 """A trained model file as the teacher of another network."""
 
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,114 +13,152 @@ from lince.errors import RecipeError, ResumeError
 from lince.inference.classifier import Classifier
 from lince.inference.interpreter import Network
 from lince.model_file import artifact
-from lince.model_file.manifest import Manifest
 from lince.runs.run_folder import RunFolder, RunRecord
 from lince.system import machine, quiet
 from lince.text import brief
-from lince.types import ImageSpec
+from lince.types import Dataset, ImageSpec, Predict
 
-Teacher = Callable[[UInt8[np.ndarray, "n h w 3"]], Float32[np.ndarray, "n k"]]
+Teacher = Predict
 """A trained network: pixels in, logits out."""
 
 
-def load(folder: RunFolder, record: RunRecord, spec: ImageSpec) -> Teacher:
-    """Opens the copy of its teacher that a run keeps: as it is served, in int8, which takes a third of float's time.
+@dataclass(frozen=True)
+class TeacherModel:
+    """A model file that was opened to teach: read once, with its golden images checked.
+
+    Attributes:
+        path: of the file, absolute.
+        model: its content.
+        predict: its network in int8 on all cores, as it is served; it takes a third of the float network's time.
+    """
+
+    path: Path
+    model: artifact.Artifact
+    predict: Teacher
+
+    @property
+    def version(self) -> str:
+        return self.model.manifest.version
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """What decides which images of a dataset a run does not train on.
+
+    Attributes:
+        seed: of the run.
+        leave_out: name of what `--leave-out` names, without its folder; or None.
+        validation_fraction: of the recipe.
+    """
+
+    seed: int
+    leave_out: str | None
+    validation_fraction: float
+
+
+def open_model(path: Path, spec: ImageSpec) -> TeacherModel:
+    """Opens a model file that is to teach on images of this size.
+
+    Args:
+        path: of the file; see `artifact.locate`.
+        spec: the run's images.
+
+    Raises:
+        RecipeError: it is for images of another size. ModelFileError: it is no model file, or does not reproduce its
+            golden images: then its other answers would be wrong too.
+    """
+    model = artifact.read(path)
+    with quiet.captured_stderr():
+        Classifier.verified(model, name=str(path))
+    theirs = model.manifest.image
+    if theirs != spec:
+        raise RecipeError(
+            f"The teacher {str(path)!r} was trained for {_size(theirs)}. Expected those of the run, {_size(spec)}: "
+            "train a teacher by a recipe of that size and fit, or name another."
+        )
+    return TeacherModel(path.resolve(), model, _Parallel(model.flatbuffer, workers=machine.cores()))
+
+
+def reopen(folder: RunFolder, record: RunRecord, spec: ImageSpec) -> TeacherModel:
+    """Opens the copy of its teacher that a run keeps, for a run that is resumed.
 
     Args:
         folder, record: of the run, which has a teacher.
         spec: the run's images.
 
     Raises:
-        ResumeError: it is not there. RecipeError: it is another than the run began with. ModelFileError: it is damaged.
+        ResumeError: the copy is missing. RecipeError: it is not the teacher that the run began with. ModelFileError: it
+            is damaged.
     """
     if not folder.teacher.exists():
         raise ResumeError(
             f"{str(folder.path)!r} has no copy of the run's teacher. Expected {folder.teacher}: put the model file of "
             f"version {record.teacher_version} there, once {record.teacher}."
         )
-    found = read(folder.teacher, spec)
-    if found.manifest.version != record.teacher_version:
+    found = open_model(folder.teacher, spec)
+    if found.version != record.teacher_version:
         raise RecipeError(
-            f"The teacher {str(folder.teacher)!r} is of version {found.manifest.version}. Expected the one that the "
+            f"The teacher {str(folder.teacher)!r} is of version {found.version}. Expected the one that the "
             f"run began with, {record.teacher_version}: put it back, or start a new run."
-        )
-    return in_int8(found)
-
-
-def read(path: Path, spec: ImageSpec) -> artifact.Artifact:
-    """Reads a model file that is to teach on images of this size.
-
-    Raises:
-        RecipeError: it is for others. ModelFileError: it is no model file, or does not give its golden images' answers.
-    """
-    with quiet.captured_stderr():
-        Classifier.load(path)  # runs the golden images: where they come out wrong, so would every answer
-    found = artifact.read(path)
-    theirs = found.manifest.image
-    if theirs != spec:
-        raise RecipeError(
-            f"The teacher {str(path)!r} was trained for {_size(theirs)}. Expected those of the run, {_size(spec)}: "
-            "train a teacher by a recipe of that size and fit, or name another."
         )
     return found
 
 
-def check(manifest: Manifest, record: RunRecord, *, test_is_drawn: bool) -> None:
-    """Refuses a teacher of other classes, and one that knows images which the run is to be judged by.
+def check(teacher: TeacherModel, dataset: Dataset, held_out: HeldOut) -> None:
+    """Refuses a teacher of other classes, and one that has learned from images which the run is judged by.
 
     Args:
-        manifest: the teacher's.
-        record: of the run.
-        test_is_drawn: whether the run's test split is drawn from the source, by its seed.
+        teacher: opened.
+        dataset: the run's; its test split is drawn by the seed where it has `test_indices`.
+        held_out: of the run.
 
     Raises:
         RecipeError: see above.
     """
-    theirs, name = manifest.training, f"The teacher {record.teacher!r}"
-    if tuple(map(composed, manifest.classes)) != record.classes:
-        known, wanted = manifest.classes, record.classes
+    manifest, name = teacher.model.manifest, f"The teacher {str(teacher.path)!r}"
+    theirs, classes = manifest.training, dataset.train.classes
+    if tuple(map(composed, manifest.classes)) != classes:
+        known = manifest.classes
         raise RecipeError(
-            f"{name} was trained for {len(known)} classes ({brief(known, unlike=wanted)}). Expected those of the run, "
-            f"{len(wanted)} ({brief(wanted, unlike=known)}): train a teacher on this data, or name another."
+            f"{name} was trained for {len(known)} classes ({brief(known, unlike=classes)}). Expected those of the run, "
+            f"{len(classes)} ({brief(classes, unlike=known)}): train a teacher on this data, or name another."
         )
-    if theirs.get("fingerprint") != record.fingerprint:
-        return  # of other data, or of this and more: what it knows cannot be told from here
-    if test_is_drawn and "seed" not in theirs:
+    if not dataset.has_fingerprint(theirs.get("fingerprint")):
+        return  # of other data, or of this and more: what it has learned from cannot be told
+    if dataset.test_indices and "seed" not in theirs:
         raise RecipeError(
             f"{name} does not say with which --seed it was trained: it may have learned from images of the run's test "
             "split. Name one that lince train wrote, or give the data a test split of its own."
         )
-    if test_is_drawn and theirs["seed"] != record.seed:
+    if dataset.test_indices and theirs["seed"] != held_out.seed:
         raise RecipeError(
-            f"{name} was trained with --seed {theirs['seed']}, the run has {record.seed}: the teacher has learned "
+            f"{name} was trained with --seed {theirs['seed']}, the run has {held_out.seed}: the teacher has learned "
             "from images of the run's test split. Give both the same seed."
         )
-    if record.leave_out and theirs.get("leave_out") != record.left_out_name:
+    if held_out.leave_out and theirs.get("leave_out") != held_out.leave_out:
         raise RecipeError(
-            f"{name} was trained without --leave-out {record.left_out_name}, which the run leaves out: it would pass "
+            f"{name} was trained without --leave-out {held_out.leave_out}, which the run leaves out: it would pass "
             "on what it has learned from those images. Train it with the same --leave-out, or name another."
         )
 
 
-def knows_validation(manifest: Manifest, record: RunRecord) -> bool:
+def knows_validation(teacher: TeacherModel, dataset: Dataset, held_out: HeldOut) -> bool:
     """Whether a teacher has learned from images of the run's validation split, as far as its manifest tells.
 
     It has when both were trained on the same dataset and did not hold out the same images of it.
+
+    Args: as of `check`.
     """
-    theirs, mine = manifest.training, record.recipe["train"]["validation_fraction"]
-    if theirs.get("fingerprint") != record.fingerprint:
+    theirs = teacher.model.manifest.training
+    if not dataset.has_fingerprint(theirs.get("fingerprint")):
         return False
     fraction = _at(theirs, "recipe", "train", "validation_fraction")
-    return (theirs.get("seed"), fraction, theirs.get("leave_out")) != (record.seed, mine, record.left_out_name)
-
-
-def in_int8(model: artifact.Artifact) -> Teacher:
-    """The network of a model file, on all cores."""
-    return _Parallel(model.flatbuffer, workers=machine.cores())
+    mine = (held_out.seed, held_out.validation_fraction, held_out.leave_out)
+    return (theirs.get("seed"), fraction, theirs.get("leave_out")) != mine
 
 
 def _at(table: Any, *keys: str) -> Any:
-    """What lies at these keys of a manifest's free-form part; None where it is of another form."""
+    """The value at these keys of a manifest's free-form part; None where it has another form."""
     for key in keys:
         table = table.get(key) if isinstance(table, dict) else None
     return table
@@ -131,15 +169,15 @@ def _size(image: ImageSpec) -> str:
 
 
 class _Parallel:
-    """Copies of a network, each on a thread of its own, since each takes one image at a time."""
+    """A network on several threads, with a copy for each: a copy takes one image at a time."""
 
     def __init__(self, flatbuffer: bytes, *, workers: int):
         with quiet.captured_stderr():
             self._networks = [Network(flatbuffer) for _ in range(workers)]
         self._pool = ThreadPoolExecutor(workers)
 
-    def __call__(self, images: np.ndarray) -> np.ndarray:
-        """u8[N,H,W,3] → f32[N,K] logits."""
+    def __call__(self, images: UInt8[np.ndarray, "n h w 3"]) -> Float32[np.ndarray, "n k"]:
+        """Logits of N images, in their order."""
         parts = np.array_split(images, len(self._networks))
         answers = self._pool.map(lambda network, part: network.dequantize(network.run(part)), self._networks, parts)
         return np.concatenate(list(answers))
