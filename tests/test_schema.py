@@ -168,7 +168,12 @@ class TestFilesOfARun:
     @pytest.mark.parametrize(
         ("file", "content", "error", "match"),
         [
-            ("run.json", b'{"name": 3}', ResumeError, r"run\.json' is damaged \(name = 3\. Expected text\)"),
+            (
+                "run.json",
+                b'{"format": 2, "name": 3}',
+                ResumeError,
+                r"run\.json' is damaged \(name = 3\. Expected text\)",
+            ),
             ("run.json", b"{", ResumeError, r"run\.json' is damaged \(It is not JSON\)\. Start"),
             ("report.json", b"{}", DataError, r"report\.json' cannot be read \(\w+ is missing\. Expected"),
             ("study.json", b"[]", DataError, r"study\.json' cannot be read \(It holds \[\]\. Expected a table\)"),

@@ -19,6 +19,7 @@ from lince.types import ComputeDtype, EpochRecord, Rejected
 
 # One part of a path, so that a recipe from elsewhere cannot name a folder outside `runs`.
 _NAME = re.compile(r"\w[\w.\- ]*")
+FORMAT = 2  # of run.json; before it there was no number
 _MAX_JSON_BYTES = 2**28  # a study or a record with a million rejected files; a bound against what never ends
 
 
@@ -96,6 +97,7 @@ class RunRecord(Struct, frozen=True, kw_only=True):
     leave_out: str | None = None
     budget: Budget | None = None
     members: tuple[Member, ...] = ()
+    format: int = FORMAT
 
     @property
     def left_out_name(self) -> str | None:
@@ -155,9 +157,11 @@ class RunFolder:
             ) from error
 
     def read_record(self) -> RunRecord:
-        """Raises ResumeError when the folder is not a run's."""
+        """Raises ResumeError when the folder is not a run's, or its record is damaged or of another format."""
         try:
-            record: RunRecord = schema.from_json(read_bounded(self.record, _MAX_JSON_BYTES), RunRecord)
+            data = read_bounded(self.record, _MAX_JSON_BYTES)
+            _require_format(self.record, schema.from_json(data, dict[str, Any]).get("format"))
+            record: RunRecord = schema.from_json(data, RunRecord)
             return record
         except FileNotFoundError as error:
             message = (
@@ -263,6 +267,14 @@ def check_name(name: str, *, of: str = "run") -> None:
     if not _NAME.fullmatch(name):
         raise RecipeError(
             f"Received the {of}'s name {name!r}. Expected letters, digits, '.', '-', '_' and spaces: give it by --name."
+        )
+
+
+def _require_format(path: Path, received: object) -> None:
+    if received != FORMAT:
+        raise ResumeError(
+            f"{str(path)!r} is of format {received!r}. Expected {FORMAT}: another version of lince wrote it. Train "
+            "again by lince train DATA, with another --name."
         )
 
 

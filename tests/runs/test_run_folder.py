@@ -1,0 +1,34 @@
+"""The run folder refuses records that it would misread."""
+
+import json
+
+import msgspec
+import pytest
+
+from lince.errors import ResumeError
+from lince.runs.run_folder import RunFolder, RunRecord
+
+RECORD = RunRecord(
+    name="tiny", recipe={}, seed=0, source="images.zip", fingerprint="abc", classes=("cat", "dog"),
+    precision="float32", deterministic=False, created="2026-11-26", environment={},
+)  # fmt: skip
+
+
+class TestReadRecord:
+    def test_round_trip(self, tmp_path):
+        """What is written is read back."""
+        folder = RunFolder(tmp_path / "run")
+        folder.create(RECORD)
+        assert RECORD == folder.read_record()
+
+    @pytest.mark.parametrize("received", [None, 1, 3, "2"])
+    def test_another_format(self, tmp_path, received):
+        """It is named, with what to do, and nothing else of the record is read."""
+        folder = RunFolder(tmp_path / "run")
+        folder.create(RECORD)
+        table = json.loads(msgspec.json.encode(RECORD)) | {"format": received, "seed": "another type"}
+        folder.record.write_text(json.dumps(table))
+        with pytest.raises(
+            ResumeError, match=rf"run\.json' is of format {received!r}\. Expected 2: .*lince train DATA"
+        ):
+            folder.read_record()
