@@ -1,4 +1,4 @@
-"""Frozen records that cross borders between rooms. Data only: no I/O, no computing.
+"""Frozen records that several packages share. Data only: no I/O, no computing.
 
 Shapes are written in one shorthand: `u8[N,H,W,3]` is a uint8 array of N RGB images, `f32[N,K]` a float32
 array with a row per image and a column per class.
@@ -27,8 +27,8 @@ Predict = Callable[[UInt8[np.ndarray, "n h w 3"]], Float32[np.ndarray, "n k"]]
 class Images(Protocol):
     """u8[N,H,W,3], RGB pixels 0..255: an array in memory, or `lince.data.pixel_file.StoredImages` in a file.
 
-    Indexed by a slice, an index array or a mask of images it gives an array of those (by a number, of one), not to be
-    written to; `images[:]` is all of them.
+    A slice, an index array or a mask gives an array of those images, a number the array of one image; `images[:]` gives
+    all. The arrays must not be written to.
     """
 
     @property
@@ -47,11 +47,12 @@ class Split:
     """Labelled images.
 
     Attributes:
-        images: u8[N,H,W,3], RGB pixels 0..255; more than memory may hold, so to be taken a batch at a time.
+        images: u8[N,H,W,3], RGB pixels 0..255. They may be larger than memory: take a batch at a time.
         labels: i64[N], an index into `classes`.
         classes: names, in index order.
-        names: where each image came from (a path inside the source), in the order of `images`; a tuple, or packed.
-        sizes: u16[N,2], width and height of each picture as it came, upright, 0 where not known; None: of none.
+        names: each image's path inside the source, in the order of `images`; a tuple, or packed.
+        sizes: u16[N,2], width and height of each picture before it was resized, upright; 0 where not known. None where
+            no size is known.
     """
 
     images: Images
@@ -73,7 +74,7 @@ class Split:
 
 @dataclass(frozen=True)
 class Rejected:
-    """A file that was left out, and why, in one sentence."""
+    """A file that was left out, and the reason, one sentence."""
 
     path: str
     reason: str
@@ -84,16 +85,16 @@ class Dataset:
     """Two splits of one source.
 
     Attributes:
-        train: everything that training may see; the validation split is taken from it later.
+        train: the images that training may use; the validation split is taken from them later.
         test: read by `lince evaluate` and the certificate only.
         fingerprint: SHA-256 (hex) over the source's content and how it was read.
         rejected: files that were left out.
         test_indices: for a source without its own test split, the indices (into all its images sorted by name)
             that were set aside, so that the run folder can write them down; empty otherwise.
-        left_out: indices into `train` of images neither to train on nor to validate on, because they are in the source
-            that is to be tested on; see `leave_out` of `data.load`.
-        reading: how the source's folders were read, a sentence; empty for one without folders.
-        warnings: what may not be meant so, a sentence each.
+        left_out: indices into `train` of images that are neither trained nor validated on, because they are in the
+            source that will be tested on; see `leave_out` of `data.load`.
+        reading: how the source's folders were read, one sentence; empty for a source without folders.
+        warnings: what may be a mistake in the source, one sentence each.
         former_fingerprint: the same as models of before 2026-11-26 state it; see `dataset.fingerprint`.
     """
 
@@ -114,17 +115,17 @@ class Dataset:
 
 @dataclass(frozen=True)
 class Calibration:
-    """What turns logits into honest probabilities; fitted on validation images through the int8 model.
+    """What turns logits into calibrated probabilities; fitted on validation images through the int8 model.
 
     Attributes:
         temperature: logits are divided by it before the softmax.
         coverage: the share of images whose true class the prediction set should hold, 0..1.
-        set_threshold: a class is in the set when its probability is at least this; the top class always is. None: there
-            are no sets, as `n` images are too few to promise the coverage.
+        set_threshold: a class is in the set when its probability is at least this; the top class always is. None where
+            there are no sets, because `n` images are too few to promise the coverage.
         abstain_below: the answer is "I don't know" when the top probability is below this.
-        n: validation images it was fitted on; 0 means never fitted (temperature 1).
-        uniform_share: the softmax is mixed with at most this share of the uniform distribution: with as much as gives
-            an image's least probable class uniform_share / K.
+        n: validation images that it was fitted on; 0 when it was never fitted (temperature 1).
+        uniform_share: the softmax of an image is mixed with the uniform distribution, at most with this share: until
+            its least probable class has the probability uniform_share / K.
     """
 
     temperature: float = 1.0
@@ -197,7 +198,7 @@ class ClassScore:
 
 @dataclass(frozen=True)
 class Mistake:
-    """A wrong answer, and how sure it was."""
+    """A wrong answer, with its probability."""
 
     name: str
     label: str
@@ -256,9 +257,9 @@ class EpochRecord:
 
     Attributes:
         learning_rate: of its first step.
-        images_per_second: while training, validation apart.
-        seconds: of training, validation and what came before it: the checkpoint of the epoch before.
-        peak_memory_bytes: the most that the process held up to then; 0 where the system does not say.
+        images_per_second: of training, without validation.
+        seconds: of training and validation, and of writing the checkpoint of the epoch before.
+        peak_memory_bytes: the most memory that the process has held; 0 where the system does not tell.
     """
 
     epoch: int

@@ -1,1 +1,1 @@
-"""How good the answers are: accuracy, worse images, images of other things, and a verdict in words."""
+"""How good the answers are: accuracy, corruptions, out-of-distribution images, and a verdict in words."""

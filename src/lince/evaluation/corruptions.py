@@ -1,4 +1,4 @@
-"""Labelled images made worse on purpose, in five ways and five strengths, to see what accuracy is left.
+"""Five corruptions of labelled images, in five strengths each, to measure the accuracy that is left.
 
 Source: the idea is that of Hendrycks and Dietterich 2019, ICLR, arXiv:1903.12261, whose CIFAR-10-C has fifteen ways.
 The strengths here are our own, in terms of what happens to light, lens and file, so that figures do not compare

@@ -1,4 +1,4 @@
-"""How a model behaves on what it was not made for: worse images of its classes, and pictures of none of them."""
+"""How a model answers corrupted images of its classes, and out-of-distribution pictures, which show none of them."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass

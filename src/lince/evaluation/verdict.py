@@ -1,4 +1,4 @@
-"""What to make of a published model, in plain words: findings from what was measured, the most important first.
+"""The verdict on a published model in plain words: findings from the measurements, the most important first.
 
 code                      means
 not_above_one_class       right no more often than one class alone would be; published with `--force`

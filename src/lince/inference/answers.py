@@ -19,7 +19,7 @@ def answer(
 
     Returns:
         `label`, `index`, `probability`, `top`, `prediction_set` (None for a model without sets), `abstain`, and
-        `logits` when asked for.
+        `logits` with that option.
     """
     probabilities, sets = prediction.probabilities[index], prediction.sets
     order = (-prediction.logits[index]).argsort(kind="stable")

@@ -1,4 +1,4 @@
-"""The runtime: a model file becomes answers. LiteRT and NumPy only; the training framework is never imported."""
+"""A model file as a classifier: LiteRT and NumPy only; the training framework is never imported."""
 
 import threading
 from pathlib import Path
@@ -16,10 +16,10 @@ from lince.types import ImageSpec, Prediction
 
 
 class Classifier:
-    """A quantised model, ready to answer. Safe to share between threads: they take turns.
+    """A quantized model that answers. Threads may share it: a lock lets them take turns.
 
-    Images go through the network one at a time: LiteRT gains nothing from a batch, and so an answer cannot depend on
-    the images it was asked together with.
+    Images go through the network one at a time: a batch is not faster in LiteRT, and an answer cannot depend on the
+    other images of its batch.
     """
 
     def __init__(self, model: artifact.Artifact, *, threads: int = 1):

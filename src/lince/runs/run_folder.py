@@ -101,7 +101,7 @@ class RunRecord(Struct, frozen=True, kw_only=True):
 
     @property
     def left_out_name(self) -> str | None:
-        """What was left out, without the folder that it lies in."""
+        """The name of what was left out, without its folder."""
         return Path(self.leave_out).name if self.leave_out else None
 
 
@@ -222,7 +222,7 @@ class RunFolder:
             ) from error
 
     def read_study(self) -> Study | None:
-        """What `lince quantize --study` found; None when it was not asked. Raises DataError when it is damaged."""
+        """What `lince quantize --study` found; None without a study. Raises DataError when the file is damaged."""
         if not self.study.exists():
             return None
         try:

@@ -1,7 +1,7 @@
 """A teacher whose answers for the training images are kept: offline distillation, with test-time augmentation.
 
-One that answers in each step, for the very picture that is shown, teaches better in long trainings, as a rule (Beyer et
-al. 2022, arXiv:2106.05237); one whose answers are kept costs nothing after the first turn through the images.
+In long trainings a teacher that answers in each step, for the augmented picture itself, usually teaches better (Beyer
+et al. 2022, arXiv:2106.05237). A teacher whose answers are kept costs nothing after the first epoch.
 """
 
 import numpy as np
@@ -12,13 +12,12 @@ from lince.types import Split
 
 
 class CachedTeacher:
-    """The mean of a teacher's logits over fixed views of an image, found when the image is first asked for.
+    """The mean of a teacher's logits over fixed views of an image, computed when the image is first needed.
 
-    Nothing is drawn, and a resumed run, which asks anew, finds the same. The cache takes 4 bytes for each image and
-    class.
+    Nothing is random: a resumed run computes the same logits again. The cache takes 4 bytes for each image and class.
 
     Args:
-        teacher: asked about batches of images.
+        teacher: images u8[N,H,W,3] → logits f32[N,K].
         train: the images u8[N,H,W,3] and their K classes.
         mirror: whether the views are mirrored, too.
     """
@@ -39,7 +38,7 @@ class CachedTeacher:
 
 
 def fixed_views(images: UInt8[np.ndarray, "n h w 3"], *, mirror: bool) -> list[UInt8[np.ndarray, "n h w 3"]]:
-    """The images, the images a pixel down and to the right, and up and to the left; each mirrored, too, if asked for.
+    """The images; a pixel down and to the right; a pixel up and to the left; with `mirror`, the mirror image of each.
 
     Args:
         images: u8[N,H,W,3]; what comes in from outside is the picture mirrored at its edge.
