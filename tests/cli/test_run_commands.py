@@ -1,15 +1,20 @@
 """What the stages say on the way: what a run holds, how its time is divided, what it took."""
 
+import io
 import os
+import subprocess
+import sys
 from dataclasses import replace
+from types import SimpleNamespace
 
 import msgspec
 import numpy as np
 import pytest
 
-from lince.cli import run_commands
+from lince.cli import publish_process, run_commands
 from lince.errors import ResumeError
 from lince.progress import silent
+from lince.publishing.options import PublishOptions, PublishRequest
 from lince.runs.run_folder import Budget, RunFolder
 
 
@@ -131,3 +136,45 @@ def test_say_cost(capsys):
     assert said.startswith("Done in 1.5 minutes, peak memory ")
     assert 0.1 < float(said.split()[-2]) < 100
     assert said.endswith(" GB.\n")
+
+
+class TestPublish:
+    def test_another_backend_hands_the_request_over(self, monkeypatch, tmp_path):
+        """A process on TensorFlow gets it whole, as JSON; its exit code is this one's."""
+        calls = []
+        monkeypatch.setenv("KERAS_BACKEND", "jax")
+        monkeypatch.setattr(
+            subprocess, "run", lambda *given, **options: calls.append((given, options)) or SimpleNamespace(returncode=3)
+        )
+        about = tmp_path / "about.md"
+        about.write_text("Who made it.")
+        request = PublishRequest(str(tmp_path), ("calibrate.coverage=0.9",), PublishOptions(name="a b", force=True))
+        with pytest.raises(SystemExit) as ended:
+            run_commands.publish(request, about=about, as_json=False)
+        [((program,), options)] = calls
+        assert (3, ["-m", "lince.cli.publish_process"]) == (ended.value.code, program[1:])
+        assert "tensorflow" == options["env"]["KERAS_BACKEND"]
+        told = replace(request, options=replace(request.options, about="Who made it."))
+        assert told == msgspec.json.decode(options["input"], type=PublishRequest)
+
+    def test_the_other_process_publishes_what_it_is_told(self, monkeypatch):
+        """It reads the request from its stdin."""
+        request = PublishRequest("runs/one", options=PublishOptions(fallback=True))
+        told = []
+        monkeypatch.setattr(run_commands, "publish_here", told.append)
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(msgspec.json.encode(request))))
+        publish_process.main()
+        assert [request] == told
+
+    def test_interrupted(self, monkeypatch, tmp_path, capsys):
+        """The command that goes on has every option."""
+
+        def interrupt(*_, **__):
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(run_commands, "publish_here", interrupt)
+        request = PublishRequest("runs/a b", ("calibrate.coverage=0.9",), PublishOptions(name="it", fallback=True))
+        with pytest.raises(SystemExit):
+            run_commands.publish(request, as_json=True)
+        expected = "lince quantize 'runs/a b' --set=calibrate.coverage=0.9 --name=it --fallback --json"
+        assert f"Stopped. Go on with: {expected}" in " ".join(capsys.readouterr().err.split())
