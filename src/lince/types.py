@@ -95,7 +95,6 @@ class Dataset:
             source that will be tested on; see `leave_out` of `data.load`.
         reading: how the source's folders were read, one sentence; empty for a source without folders.
         warnings: what may be a mistake in the source, one sentence each.
-        former_fingerprint: the same as models of before 2026-11-26 state it; see `dataset.fingerprint`.
     """
 
     train: Split
@@ -106,11 +105,6 @@ class Dataset:
     left_out: tuple[int, ...] = ()
     reading: str = ""
     warnings: tuple[str, ...] = ()
-    former_fingerprint: str = ""
-
-    def has_fingerprint(self, other: str | None) -> bool:
-        """Whether it is what a model or a run says it was trained on, whenever that was."""
-        return bool(other) and other in (self.fingerprint, self.former_fingerprint)
 
 
 @dataclass(frozen=True)

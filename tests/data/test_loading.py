@@ -67,11 +67,6 @@ class TestSplits:
         plain, within = load(make_tree(files)), load(make_zip(wrapped))
         assert plain.fingerprint == within.fingerprint == load(make_tree(wrapped, "wrapped")).fingerprint
         assert plain.test_indices == within.test_indices
-        assert plain.fingerprint == plain.former_fingerprint != within.former_fingerprint
-        for one in (within.fingerprint, within.former_fingerprint):
-            assert within.has_fingerprint(one)
-        assert not within.has_fingerprint("")
-        assert not within.has_fingerprint(None)
 
     def test_folders_that_some_names_begin_with_are_no_wrapper(self, make_tree):
         """Moved into a subfolder, one class is other data."""

@@ -125,13 +125,7 @@ def in_memory(reading: Reading) -> Collection:
     return Collection(**vars(reading.catalogue()), images=images, digests=digests(images))
 
 
-def fingerprint(
-    catalogue: Catalogue,
-    *,
-    image_shape: tuple[int, int, int],
-    digests: UInt8[np.ndarray, "n 16"],
-    within_wrapper: bool = True,
-) -> str:
+def fingerprint(catalogue: Catalogue, *, image_shape: tuple[int, int, int], digests: UInt8[np.ndarray, "n 16"]) -> str:
     """Identifies the content: pixels (and so size and resize rule), labels, names, classes, splits, rejected files.
 
     The reasons of rejections do not count: libraries may change their wording. The same images as a folder and as a
@@ -142,16 +136,14 @@ def fingerprint(
         catalogue: of the images; a collection is one.
         image_shape: (H, W, 3).
         digests: u8[N,16], of each image's pixels.
-        within_wrapper: leave out the folders that all names begin with; models of before 2026-11-26 have them in.
 
     Returns:
         SHA-256, 64 hex digits.
     """
     names, rejected = _composed_text(as_text(catalogue.names)), [composed(one.path) for one in catalogue.rejected]
-    if within_wrapper:
-        wrapper = _wrapper(names)
-        names = (b"\n" + names).replace(b"\n" + wrapper, b"\n")[1:]
-        rejected = [path.removeprefix(wrapper.decode()) for path in rejected]
+    wrapper = _wrapper(names)
+    names = (b"\n" + names).replace(b"\n" + wrapper, b"\n")[1:]
+    rejected = [path.removeprefix(wrapper.decode()) for path in rejected]
     head = [len(digests), image_shape, catalogue.classes, catalogue.num_train, rejected]
     digest = hashlib.sha256(json.dumps(head).encode())
     digest.update(names)

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from lince.data import cache as caches
 from lince.data.class_requirements import learnable, require_trainable, warnings
-from lince.data.dataset import Collection, EmptyClass, Reading, fingerprint
+from lince.data.dataset import Collection, EmptyClass, Reading
 from lince.data.overlap import shared_by_name
 from lince.data.sources import cifar10, image_folder
 from lince.data.sources.base import printable
@@ -89,7 +89,6 @@ def load(
     if trains_on_folders:
         train, test = learnable(train, test)
     left_out = () if leave_out is None else shared_by_name(train, Path(leave_out), source=name)
-    former = fingerprint(collection, image_shape=spec.shape, digests=collection.digests, within_wrapper=False)
     return Dataset(
         train=train,
         test=test,
@@ -99,7 +98,6 @@ def load(
         left_out=left_out,
         reading=collection.reading,
         warnings=warnings(collection),
-        former_fingerprint=former,
     )
 
 

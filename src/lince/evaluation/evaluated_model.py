@@ -148,7 +148,7 @@ def _run_around(path: Path) -> tuple[RunFolder, RunRecord] | None:
 
 
 def _split(model: EvaluatedModel, dataset: Dataset, split: str) -> Split:
-    is_its_own = dataset.has_fingerprint(model.fingerprint)
+    is_its_own = dataset.fingerprint == model.fingerprint
     if split == "all":
         return data.join(dataset.train, dataset.test)
     if split == "validation" and (model.run is None or not is_its_own):

@@ -153,7 +153,7 @@ def resume(folder: RunFolder, *, overrides: Sequence[str] = (), progress: Progre
     recipe = recipes.override(recipe, overrides, tables=("quantize", "calibrate"))
     dataset = data.load(record.source, recipe.spec, seed=record.seed, progress=progress)
     recorded = tuple(folder.read_splits()["test"].tolist())
-    if not dataset.has_fingerprint(record.fingerprint) or dataset.test_indices != recorded:
+    if dataset.fingerprint != record.fingerprint or dataset.test_indices != recorded:
         raise ResumeError(
             f"The images of {record.source!r} are not those of the run (fingerprint {dataset.fingerprint[:12]}, was "
             f"{record.fingerprint[:12]}). Expected the same files, read by the same versions of lince and Pillow "

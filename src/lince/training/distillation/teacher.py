@@ -123,7 +123,7 @@ def check(teacher: TeacherModel, dataset: Dataset, held_out: HeldOut) -> None:
             f"{name} was trained for {len(known)} classes ({brief(known, unlike=classes)}). Expected those of the run, "
             f"{len(classes)} ({brief(classes, unlike=known)}): train a teacher on this data, or name another."
         )
-    if not dataset.has_fingerprint(theirs.get("fingerprint")):
+    if theirs.get("fingerprint") != dataset.fingerprint:
         return  # of other data, or of this and more: what it has learned from cannot be told
     if dataset.test_indices and "seed" not in theirs:
         raise RecipeError(
@@ -150,7 +150,7 @@ def knows_validation(teacher: TeacherModel, dataset: Dataset, held_out: HeldOut)
     Args: as of `check`.
     """
     theirs = teacher.model.manifest.training
-    if not dataset.has_fingerprint(theirs.get("fingerprint")):
+    if theirs.get("fingerprint") != dataset.fingerprint:
         return False
     fraction = _at(theirs, "recipe", "train", "validation_fraction")
     mine = (held_out.seed, held_out.validation_fraction, held_out.leave_out)
