@@ -60,14 +60,13 @@ def train_model(run: Run, display: LineDisplay | TensorBoardDisplay, *, resume: 
         TrainingError: the run was trained already, and `resume` is off.
         TrainingError, ResumeError: see `loop.fit`. KeyboardInterrupt: passed on, after the weights were written.
     """
-    run.folder.require_one_network(run.record)
     if not resume and run.folder.checkpoint.exists():
         raise TrainingError(
             f"{str(run.folder.path)!r} has epochs that are trained already. Expected resume=True, to go on with them, "
             "or a new run."
         )
     model = build_for(run, precision=run.record.precision)
-    initialise_from(run.train, model, run.recipe.model, seed=run.training_seed)
+    initialise_from(run.train, model, run.recipe.model, seed=run.record.seed)
     try:
         loop.fit(
             model,
@@ -75,7 +74,7 @@ def train_model(run: Run, display: LineDisplay | TensorBoardDisplay, *, resume: 
             validation=run.validation,
             recipe=run.recipe.train,
             augmentation=run.recipe.augment,
-            seed=run.training_seed,
+            seed=run.record.seed,
             checkpoint_path=run.folder.checkpoint,
             display=_Recorder(display, run),
             pace=schedule.of(run.recipe.train, run.record.budget),

@@ -23,7 +23,7 @@ from lince.runs.run_folder import RunFolder
 from lince.types import ImageSpec
 
 VERBS = [
-    *("train", "quantize", "ensemble", "evaluate", "predict", "serve", "report", "inspect", "bench"),
+    *("train", "quantize", "evaluate", "predict", "serve", "report", "inspect", "bench"),
     *("data", "data check"),
 ]
 

@@ -111,7 +111,7 @@ def test_counts_images(images, count, expected):
             assert expected == _is_beyond(found, count, share=0.005, images=1)
 
 
-def test_ensembles_have_no_epoch(copy):
+def test_without_a_checkpoint(copy):
     """Without a checkpoint there is nothing to compare with."""
     copy.checkpoint.unlink()
     run = opened(copy)

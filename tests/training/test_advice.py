@@ -177,29 +177,28 @@ class TestAfterChance:
         """Then it is images that lack, and labels that may be wrong; the command it names is one."""
         told = advice.after_chance(
             recipe, folder=Path("a"), source="my images", training_accuracy=1.0, chance=0.5, loss=None,
-            is_ensemble=False, is_timed=False,
+            is_timed=False,
         )  # fmt: skip
         assert "learned them by heart: add images, and look by lince data check 'my images' for labels" in told
 
     def test_test_images_of_one_class(self, recipe):
         """No network can have more than all, so that training longer is not advised."""
         told = advice.after_chance(
-            recipe, folder=Path("a"), source="b", training_accuracy=1.0, chance=1.0, loss=None, is_ensemble=False,
+            recipe, folder=Path("a"), source="b", training_accuracy=1.0, chance=1.0, loss=None,
             is_timed=False,
         )  # fmt: skip
         assert told.startswith("All test images are of one class, so that no network could have more: add test images")
         assert "train anew" not in told
 
     def test_others(self, recipe):
-        """An ensemble is not trained, a timed run takes no repeats, and what int8 lost is said to be int8's."""
+        """A timed run takes no repeats, and what int8 lost is said to be int8's."""
 
         def told(**options):
-            defaults = {"loss": None, "is_ensemble": False, "is_timed": False}
+            defaults = {"loss": None, "is_timed": False}
             return advice.after_chance(
                 recipe, folder=Path("a"), source="b", training_accuracy=0.3, chance=0.3, **defaults | options
             )
 
-        assert "take members that are better by themselves" in told(is_ensemble=True)
         assert "train anew with a longer --time-budget;" in told(is_timed=True)
         assert "The float network is better than that: int8 has lost it. Do this." in told(loss="Do this.")
 

@@ -321,27 +321,6 @@ def quantize(
     run_commands.publish(PublishRequest(str(run), tuple(overrides or ()), options), about=about, as_json=as_json)
 
 
-@app.command(short_help="Publish the mean of several runs' networks as one.")
-def ensemble(
-    members: Annotated[list[Path], typer.Argument(metavar="RUN", help="Two or more run folders.")],
-    name: Annotated[str, typer.Option(help="Name of the new run folder and of the model.")] = "ensemble",
-    runs: Annotated[Path, typer.Option(help="Folder in which run folders are made.")] = Path("runs"),
-    force: Force = False,
-    fallback: Fallback = False,
-    as_json: Json = False,
-) -> None:
-    """Publish several trained networks as one model, which answers with the mean of their logits.
-
-    It is usually more accurate than each of them, and takes as long as all of them together. The runs must hold out the
-    same images of the same DATA. They may differ in recipe, or be of one recipe with --set train.replicate=1, 2 and so
-    on.
-    """
-    _refuse_force_and_fallback(force=force, fallback=fallback)
-    folder = run_commands.combine(members, runs=runs, name=name)
-    request = PublishRequest(str(folder), options=PublishOptions(force=force, fallback=fallback))
-    run_commands.publish(request, as_json=as_json)
-
-
 @app.command(short_help="Measure a network, a model file or a running server.")
 def evaluate(
     context: typer.Context,

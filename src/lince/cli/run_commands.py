@@ -123,7 +123,6 @@ def prepare(*, deterministic: bool = False, run: Path | None = None, trains: boo
 
     Raises:
         ResumeError: it is no run's folder; or it is to be trained, and the environment names another backend.
-        TrainingError: it is to be trained, and is an ensemble.
         LinceError: a package of the extra is missing.
     """
     from lince.runs.run_folder import RunFolder
@@ -132,7 +131,6 @@ def prepare(*, deterministic: bool = False, run: Path | None = None, trains: boo
         record = RunFolder(run).read_record()
         deterministic = record.deterministic
         if trains:
-            RunFolder(run).require_one_network(record)
             _take_backend(record.environment["backend"])
     with needs("Training", "train"):
         from lince.training import backend
@@ -196,31 +194,6 @@ def _float_model(path: Path) -> EvaluatedModel:
         fingerprint=record.fingerprint,
         run=(folder, record),
     )
-
-
-def combine(members: Sequence[Path], *, runs: Path, name: str) -> Path:
-    """Makes the run folder of an ensemble, to be published, and returns it.
-
-    Raises:
-        LinceError: the members do not go together, or the name is taken.
-    """
-    from lince.runs.run_folder import RunFolder, new_folder
-
-    folder = new_folder(runs, name)
-    for member in members:
-        RunFolder(member).read_record()  # a mistaken path is told before a framework is imported
-    with needs("Training", "train"):
-        from lince.training import backend
-
-        backend.prepare()
-        from lince.publishing import ensemble
-    record = ensemble.combine([RunFolder(member) for member in members], folder)
-    say(f"{folder.path}: the mean of {', '.join(member.name for member in record.members)}.")
-    if record.teacher_knows_validation:
-        say(
-            "A teacher of theirs has learned from some of the validation images: judge the ensemble by its test images."
-        )
-    return folder.path
 
 
 def publish(request: PublishRequest, *, about: Path | None = None, as_json: bool, opened: Run | None = None) -> None:

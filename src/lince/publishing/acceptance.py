@@ -145,7 +145,6 @@ def _after_chance(run: Run, certificate: Certificate, test: Report, learned: Int
         training_accuracy=learned.value,
         chance=chance,
         loss=after_loss if certificate.comparison.float_accuracy > chance else None,
-        is_ensemble=bool(run.record.members),
         is_timed=run.record.budget is not None,
     )
 

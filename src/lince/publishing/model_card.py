@@ -39,7 +39,7 @@ On the test split of its dataset, {n:,} images, one view, the file as it is serv
 {markdown(table(certificate, manifest.arithmetic))}
 
 ## From what
-Dataset fingerprint `{training["fingerprint"]}`; {_recipe(training)}, seed {training["seed"]};
+Dataset fingerprint `{training["fingerprint"]}`; recipe `{training["recipe"]["name"]}`, seed {training["seed"]};
 activation ranges read from {quantity(len(training["calibration_indices"]), "training image")}; temperature, sets and
 abstention fitted on {quantity(manifest.calibration.n, "validation image")}{_promise(manifest.calibration)}.
 No test image was trained, calibrated
@@ -63,16 +63,6 @@ def markdown(table: TextTable) -> str:
 
 def _section(about: str | None) -> str:
     return f"\n## From its author\n{about.strip()}\n" if about else ""
-
-
-def _recipe(training: dict[str, Any]) -> str:
-    members = [
-        f"`{member['recipe']['name']}`" + (f" (taught by {member['teacher']})" if member["teacher"] else "")
-        for member in training["members"]
-    ]
-    if members:
-        return f"the mean of the logits of {len(members)} networks, of recipes {', '.join(members)}"
-    return f"recipe `{training['recipe']['name']}`"
 
 
 def _taught(training: dict[str, Any]) -> str:

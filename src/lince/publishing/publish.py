@@ -220,7 +220,6 @@ def _training_record(run: Run, calibration_images: np.ndarray) -> dict[str, Any]
         "teacher": record.teacher_version,
         "teacher_knows_validation": record.teacher_knows_validation,
         "leave_out": record.left_out_name,
-        "members": msgspec.to_builtins(record.members),
         "images": {"train": len(run.train), "validation": len(run.validation), "test": len(run.test)},
         "calibration_indices": run.folder.read_splits()["train"][calibration_images].tolist(),
         **record.environment,

@@ -25,7 +25,7 @@ def require_reproduced(run: Run, logits: Float32[np.ndarray, "n k"]) -> None:
 
     The network that is published has no batch norm: `models.fold` multiplies it into the convolutions, which is exact
     as long as the numbers are of ordinary size. Where training diverged they are not. A run in bfloat16 is compared
-    with the network as it was trained, but in float32. An ensemble has no epochs, and is not compared.
+    with the network as it was trained, but in float32.
 
     Args:
         run: open.
@@ -36,7 +36,7 @@ def require_reproduced(run: Run, logits: Float32[np.ndarray, "n k"]) -> None:
             higher by more than 5 points and three images. ResumeError: the checkpoint is damaged.
     """
     state = checkpoint.read(run.folder.checkpoint)
-    if state is None:  # an ensemble, or a checkpoint that was put away
+    if state is None:  # the user has put the checkpoint away
         return
     epoch = kept_epoch(state.history, run.recipe.train)
     trained, found, count = state.history[epoch - 1].val_accuracy, _accuracy(logits, run), len(run.validation)

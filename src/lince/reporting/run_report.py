@@ -6,7 +6,7 @@ from typing import Any
 from lince.model_file import artifact
 from lince.reporting import page, plots, quantization, quantization_plots
 from lince.reporting.page import ReportContent
-from lince.runs.run_folder import RunFolder, RunRecord
+from lince.runs.run_folder import RunFolder
 from lince.text import quantity
 
 
@@ -22,7 +22,7 @@ def write_run_report(folder: RunFolder) -> None:
     training = artifact.read(folder.model).manifest.training
     patience = record.recipe["train"]["patience"]
     folder.plots.mkdir(exist_ok=True)
-    if history:  # of an ensemble each member has its own
+    if history:
         plots.save_png(plots.accuracy_curves(history, patience=patience), folder.plots / "accuracy.png")
         plots.save_png(plots.loss_curves(history, patience=patience), folder.plots / "loss.png")
     plots.save_png(plots.confusion_figure(report.int8, report.classes), folder.plots / "confusion.png")
@@ -48,7 +48,7 @@ def write_run_report(folder: RunFolder) -> None:
         quantisation=quantization.cost_tables(report, study),
         sensitivity=report.sensitivity,
         study=study,
-        recipe=_recipe(training),
+        recipe=training["recipe"],
         versions=_versions(training),
         facts={
             "model": f"{report.name} {report.version}",
@@ -57,18 +57,13 @@ def write_run_report(folder: RunFolder) -> None:
             "images": f"{len(splits['train']):,} to train, {len(splits['validation']):,} to validate",
             "unreadable": quantity(len(record.rejected), "file"),
             "left out": f"images of {record.left_out_name}" if record.leave_out else "none",
-            "teacher": _teachers(record),
+            "teacher": f"version {record.teacher_version}" if record.teacher_version else "none",
             "seed": str(record.seed),
             "precision": record.precision,
             "machine": record.environment["machine"],
         },
     )
     page.write_html_report(folder.page, content)
-
-
-def _teachers(record: RunRecord) -> str:
-    versions = [member.teacher for member in record.members] or [record.teacher_version]
-    return ", ".join(f"version {version}" if version else "none" for version in versions)
 
 
 def _versions(training: dict[str, Any]) -> dict[str, str]:
@@ -81,14 +76,3 @@ def _versions(training: dict[str, Any]) -> dict[str, str]:
         if published.get(name, version) != version
     }
     return published | trained | differing
-
-
-def _recipe(training: dict[str, Any]) -> dict[str, Any]:
-    """What the network was trained and published by; of an ensemble, how each member was trained."""
-    recipe: dict[str, Any] = training["recipe"]
-    members = training.get("members")
-    if not members:
-        return recipe
-    trained = [{key: one["recipe"][key] for key in ("name", "model", "augment", "train")} for one in members]
-    shared = {key: recipe[key] for key in ("image_size", "quantize", "calibrate")}
-    return shared | {f"member{number}": table for number, table in enumerate(trained, 1)}

@@ -19,7 +19,7 @@ def trained_model(folder: RunFolder) -> keras.Model:
     except (OSError, ValueError) as error:
         raise TrainingError(
             f"{str(folder.keras_model)!r} cannot be read ({reason_of(error)}). Expected the model of a run that "
-            f"finished an epoch: train it by lince train --resume {folder.path}, or make an ensemble anew."
+            f"finished an epoch: train it by lince train --resume {folder.path}."
         ) from error
 
 

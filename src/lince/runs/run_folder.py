@@ -41,24 +41,6 @@ class Budget(Struct, frozen=True, kw_only=True):
     rejected: tuple[str, ...] = ()
 
 
-class Member(Struct, frozen=True, kw_only=True):
-    """A run whose network is one of an ensemble; see `publishing/ensemble.py`.
-
-    Attributes:
-        name: of the run.
-        recipe, precision, environment: as the run's own record has them.
-        epochs: how many it was trained for.
-        teacher: the version of its teacher, or None.
-    """
-
-    name: str
-    recipe: dict[str, Any]
-    precision: ComputeDtype
-    epochs: int
-    teacher: str | None
-    environment: dict[str, Any]
-
-
 class RunRecord(Struct, frozen=True, kw_only=True):
     """`run.json`: what is needed to repeat the run, fixed before the first step.
 
@@ -75,7 +57,6 @@ class RunRecord(Struct, frozen=True, kw_only=True):
         teacher_knows_validation: it has learned from images that the run validates with.
         leave_out: what the user named by --leave-out: no image of it is trained or validated on; it may be tested on.
         budget: the time that the run was given, or None.
-        members: of an ensemble; the run was then not trained itself, and `recipe` is its first member's.
     """
 
     name: str
@@ -96,7 +77,6 @@ class RunRecord(Struct, frozen=True, kw_only=True):
     teacher_knows_validation: bool = False
     leave_out: str | None = None
     budget: Budget | None = None
-    members: tuple[Member, ...] = ()
     format: int = FORMAT
 
     @property
@@ -173,14 +153,6 @@ class RunFolder:
             raise ResumeError(message) from error
         except schema.MisfitError as error:
             raise ResumeError(f"{str(self.record)!r} is damaged ({reason_of(error)}). Start the run anew.") from error
-
-    def require_one_network(self, record: RunRecord) -> None:
-        """Raises TrainingError when the run is an ensemble, of which nothing is left to train."""
-        if record.members:
-            raise TrainingError(
-                f"{str(self.path)!r} is an ensemble, whose members were trained already. Expected a run of one "
-                f"network: publish this one again by lince quantize {self.path}."
-            )
 
     def read_splits(self) -> dict[str, np.ndarray]:
         """Indices i64 by name: `train` and `validation` into the source's training images; `test` of the set-aside."""

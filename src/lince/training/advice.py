@@ -103,7 +103,6 @@ def after_chance(
     training_accuracy: float,
     chance: float,
     loss: str | None,
-    is_ensemble: bool,
     is_timed: bool,
 ) -> str:
     """When a network is right no more often than one class would be.
@@ -115,7 +114,6 @@ def after_chance(
         training_accuracy: of the network on training images, 0..1.
         chance: what always naming one class gives on test images, 0..1.
         loss: what `after_loss` says, where the float network is better than that; else None.
-        is_ensemble: it has no training of its own.
         is_timed: it was trained by the clock.
     """
     if loss is not None:
@@ -132,8 +130,6 @@ def after_chance(
             f"{learned}, so it has learned them by heart: add images, and look by "
             f"{shlex.join(['lince', 'data', 'check', source])} for labels and copies that are wrong. {forced}"
         )
-    if is_ensemble:
-        return f"{learned}: take members that are better by themselves. {forced}"
     longer = "a longer --time-budget" if is_timed else f"--set train.repeats={10 * recipe.train.repeats}"
     return (
         f"{learned}, so it has not learned them well: train anew with {longer}; where that has been tried, with a "

@@ -65,8 +65,6 @@ class Train(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         validation_fraction: share of the training images held out, stratified.
         patience: stop when `val_loss` has not improved for this many epochs, and keep the best weights; 0 goes on to
             the last epoch and keeps its weights, which suits a schedule that falls to 0.
-        replicate: which of several trainings alike: another number gives other weights to begin with, and another order
-            and augmentation, but holds out the same images, so that `lince ensemble` can take the networks together.
         precision: of the arithmetic; `auto` is bfloat16 on TensorFlow if the processor has instructions for it, else
             float32.
     """
@@ -85,7 +83,6 @@ class Train(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     teacher_cached: bool = False
     validation_fraction: Annotated[float, Meta(gt=0, lt=1)] = 0.2
     patience: Annotated[int, Meta(ge=0)] = 0
-    replicate: Annotated[int, Meta(ge=0)] = 0
     precision: Precision = "auto"
 
     def steps_in_a_turn(self, images: int) -> int:

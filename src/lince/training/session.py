@@ -44,14 +44,6 @@ class Run:
     test: Split
     teacher: TeacherModel | None = None
 
-    @property
-    def training_seed(self) -> int:
-        """Of weights, order and augmentation: the run's own, or for another replicate one that follows from it."""
-        replicate = self.recipe.train.replicate
-        if replicate == 0:
-            return self.record.seed
-        return int(np.random.SeedSequence([self.record.seed, replicate]).generate_state(1)[0])
-
 
 def start(
     source: str,
@@ -174,7 +166,7 @@ def build_for(run: Run, *, precision: ComputeDtype, folded: bool = False) -> ker
         spec=run.recipe.spec,
         num_classes=len(run.record.classes),
         precision=precision,
-        seed=run.training_seed,
+        seed=run.record.seed,
         folded=folded,
     )
 

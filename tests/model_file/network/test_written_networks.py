@@ -12,7 +12,6 @@ from lince.networks import models
 from lince.networks.pooled import Pooled
 from lince.networks.resnet import ResNet
 from lince.networks.vgg import Vgg
-from lince.publishing import ensemble
 from lince.quantization import quantizer
 from lince.quantization.activation_ranges import observe, span
 from lince.quantization.export import export
@@ -72,10 +71,3 @@ def test_constants_in_float_are_numbers(value: float):
     assert 1 == flatbuffer.count(weight)
     with pytest.raises(ModelFileError, match="holds numbers that are not finite"):
         network.verify(flatbuffer.replace(weight, np.float32(value).tobytes()))
-
-
-@pytest.mark.parametrize("names", [tuple(RECIPES), ("vgg", "vgg")], ids=str)
-def test_ensembles(names: tuple[str, ...]):
-    """Networks of several families, and two of one."""
-    spec = ImageSpec(16, 16)
-    check(ensemble.merge([build(name, spec) for name in names]), spec)

@@ -19,7 +19,7 @@ _DTYPES = {FLOAT32: "<f4", INT32: "<i4", UINT8: "u1", INT64: "<i8", INT16: "<i2"
 # What zero points can be, by type: int16 and the constants are symmetric.
 _ZERO_POINTS = {UINT8: (0, 255), INT8: (-128, 127), INT16: (0, 0), INT32: (0, 0), INT64: (0, 0)}
 
-# `best` has 42 tensors and 19 operations; an ensemble has the sum of its members'.
+# `best` has 42 tensors and 19 operations.
 _MOST = 2**13
 # 128 float channels of 1024 × 1024 pixels, the most that a recipe allows, take 512 MB.
 _MAX_TENSOR_BYTES = 2**30
