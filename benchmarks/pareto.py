@@ -217,6 +217,7 @@ def _untrained(name: str) -> tuple[bytes, np.ndarray]:
 
     backend.prepare()
     from lince.networks import models
+    from lince.quantization import activation_ranges, export
     from lince.quantization.quantizer import quantize
     from lince.training import recipes
 
@@ -226,7 +227,8 @@ def _untrained(name: str) -> tuple[bytes, np.ndarray]:
     for weight in model.weights:  # drawn, since equal kernels would be stored once
         weight.assign(rng.normal(0, math.prod(weight.shape[:-1]) ** -0.5, weight.shape))
     images = golden_images.draw_images(recipe.spec, seed=0)
-    return quantize(model, images), images
+    network = export.export(model)
+    return quantize(network, activation_ranges.measure(network, images)), images
 
 
 def _latencies(contestants: list[Contestant], rounds: int) -> list[list[float]]:

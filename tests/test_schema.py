@@ -11,12 +11,12 @@ from msgspec import Meta, Struct, inspect
 
 from lince import schema
 from lince.errors import DataError, LinceError, ResumeError
-from lince.model_file.manifest import Manifest, RunReport, Study
+from lince.model_file.manifest import Manifest, RunReport
 from lince.runs.run_folder import RunFolder, RunRecord
 from lince.training.recipe import Recipe
 from lince.types import EpochRecord
 
-FILES = (Recipe, RunRecord, RunReport, Study, Manifest, EpochRecord)
+FILES = (Recipe, RunRecord, RunReport, Manifest, EpochRecord)
 """Every record that is read from a file."""
 
 LIBRARY = ("Object", "`", "Expected `", "JSON is malformed", "Invalid", "$.")
@@ -176,7 +176,6 @@ class TestFilesOfARun:
             ),
             ("run.json", b"{", ResumeError, r"run\.json' is damaged \(It is not JSON\)\. Start"),
             ("report.json", b"{}", DataError, r"report\.json' cannot be read \(\w+ is missing\. Expected"),
-            ("study.json", b"[]", DataError, r"study\.json' cannot be read \(It holds \[\]\. Expected a table\)"),
             ("history.csv", b"epoch,loss\n1,high\n", DataError, r"history\.csv' cannot be read \(loss = 'high'"),
             ("history.csv", b"epoch\n1,2\n", DataError, r"history\.csv' cannot be read \(loss is missing"),
             ("splits.npz", b"PK\x03\x04", DataError, r"splits\.npz' cannot be read \(it is damaged or cut short\)"),
@@ -189,7 +188,6 @@ class TestFilesOfARun:
         read = {
             "run.json": folder.read_record,
             "report.json": folder.read_report,
-            "study.json": folder.read_study,
             "history.csv": folder.read_history,
             "splits.npz": folder.read_splits,
             "answers.npz": folder.read_answers,

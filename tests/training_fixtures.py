@@ -9,6 +9,15 @@ os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 
+def quantized(model, images) -> bytes:
+    """A Keras model in int8, with activation ranges from the given images."""
+    from lince.quantization import activation_ranges, export
+    from lince.quantization.quantizer import quantize
+
+    network = export.export(model)
+    return quantize(network, activation_ranges.measure(network, images))
+
+
 @pytest.fixture(scope="session")
 def recipe(recipe_file):
     """The tiny recipe, resolved."""
@@ -37,6 +46,4 @@ def trained_model(run):
 @pytest.fixture(scope="session")
 def int8(trained_model, splits):
     """The same network in int8: a flatbuffer."""
-    from lince.quantization.quantizer import quantize
-
-    return quantize(trained_model, splits[0].images[::3])
+    return quantized(trained_model, splits[0].images[::3])

@@ -129,8 +129,6 @@ class TestProgram:
             (["train", "x", "--until", "train", "--json"], "--json has no effect with --until train"),
             (["train", "x", "--set", "train.teacher_weight=1"], "has no effect without --teacher"),
             (["train", "x", "--set", "augment.teacher_translate=1"], "has no effect without --teacher"),
-            (["quantize", "x", "--set", "quantize.max_float_layers=2"], "has no effect without --fallback"),
-            (["quantize", "x", "--set", "quantize.fallback=['int16']"], "has no effect without --fallback"),
             (["evaluate", "cifar10", "--foreign", "--split", "all"], "--split has no effect with --foreign alone"),
             (["evaluate", "cifar10", "x", "--seed", "3"], "--seed has no effect without --corruptions or --foreign"),
         ],

@@ -29,8 +29,8 @@ class TestTimeBudget:
     [
         (["DATA", "--time-budget", "soon"], "such as 90s, 20m, 2h or 1h30m"),
         (["DATA", "--time-budget", "20m", "--deterministic"], "timed runs are not reproducible"),
-        (["DATA", "--time-budget", "20m", "--fallback"], "how long the ladder takes is not known before"),
         (["DATA", "--force", "--fallback"], "cannot be combined with --force"),
+        (["DATA", "--time-budget", "20m", "--fallback"], "how long a fallback takes cannot be predicted"),
         (["--resume", "runs/x", "--time-budget", "20m"], "--time-budget cannot be combined with --resume"),
         (["--resume", "runs/x", "--leave-out", "other"], "--leave-out cannot be combined with --resume"),
         (["--resume", "runs/x", "--teacher", "cifar10"], "--teacher cannot be combined with --resume"),

@@ -18,8 +18,8 @@ from lince.networks.pooled import Pooled
 from lince.networks.resnet import ResNet
 from lince.networks.vgg import Vgg
 from lince.quantization import flatbuffer
-from lince.quantization.quantizer import quantize
 from lince.types import ImageSpec
+from training_fixtures import quantized
 
 # Those whose convolutions batch norm follows while they are trained.
 NORMALISED = (Pooled, ResNet)
@@ -164,7 +164,7 @@ class TestInt8:
         """Each convolution, dense layer, addition and pooling is int8; answers stay close to the float network's."""
         spec, images = ImageSpec(16, 16), draw(24, ImageSpec(16, 16))
         model = folded(SMALL[family], trained(SMALL[family], spec, steps=12), spec)
-        content = quantize(model, images, method="min_max")
+        content = quantized(model, images)
         assert [] == flatbuffer.float_operations(content)
         network = Network(content)
         found = metrics.softmax(network.dequantize(network.run(images)))

@@ -8,10 +8,14 @@ import synthetic
 from lince import metrics
 from lince.errors import QuantizationError
 from lince.inference.interpreter import Network
+from lince.inference.interpreter import logits as logits_of
+from lince.model_file.manifest import Arithmetic
 from lince.networks import models
 from lince.networks.vgg import Vgg
-from lince.quantization.quantizer import quantize
+from lince.quantization import divergence
+from lince.quantization.quantizer import quantize, without_quantization
 from lince.types import ImageSpec
+from training_fixtures import quantized
 
 
 @pytest.fixture(scope="module")
@@ -38,13 +42,13 @@ class TestQuantize:
 
     def test_deterministic(self, trained_model, int8, splits):
         """The same model and images give the same network: its version says what it is."""
-        network = Network(quantize(trained_model, splits[0].images[::3]))
+        network = Network(quantized(trained_model, splits[0].images[::3]))
         images, _ = synthetic.batch(30, seed=2)
         np.testing.assert_array_equal(Network(int8).run(images), network.run(images))
 
     def test_order_of_the_images_does_not_matter(self, trained_model, int8, splits):
         """Ranges are those of all images: sorted by class or backwards, they give the same network."""
-        network = Network(quantize(trained_model, splits[0].images[::3][::-1]))
+        network = Network(quantized(trained_model, splits[0].images[::3][::-1]))
         images, _ = synthetic.batch(30, seed=2)
         np.testing.assert_array_equal(Network(int8).run(images), network.run(images))
 
@@ -61,7 +65,7 @@ class TestQuantize:
         """Exporter and quantiser keep quiet on stdout, where results belong, and clean up after themselves."""
         monkeypatch.setenv("TMPDIR", str(tmp_path))
         monkeypatch.setattr("tempfile.tempdir", None)
-        quantize(trained_model, splits[0].images[:2])
+        quantized(trained_model, splits[0].images[:2])
         assert "" == capfd.readouterr().out
         assert [] == list(tmp_path.iterdir())
 
@@ -72,16 +76,7 @@ class TestQuantize:
         hidden = keras.layers.Activation("elu", name="bend")(keras.layers.Conv2D(4, 3, name="conv")(hidden))
         logits = keras.layers.Dense(3, name="logits")(keras.layers.Flatten()(hidden))
         with pytest.raises(QuantizationError, match=r"operations are left in float: bend\. Expected none"):
-            quantize(keras.Model(pixels, logits), splits[0].images[:2])
-
-    @pytest.mark.parametrize("method", ["min_max", "moving_average", "q99", "q99.9"])
-    def test_every_method(self, trained_model, splits, logits, method):
-        """Ranges of every method give a network that answers as the float model does."""
-        exact, _ = logits
-        images, _ = synthetic.batch(90, seed=11)
-        network = Network(quantize(trained_model, splits[0].images[::3], method=method))
-        rounded = network.dequantize(network.run(images))
-        assert (exact.argmax(axis=1) == rounded.argmax(axis=1)).mean() >= 0.9
+            quantized(keras.Model(pixels, logits), splits[0].images[:2])
 
     def test_other_sizes(self):
         """Images need not be square, nor 32 pixels wide."""
@@ -89,6 +84,18 @@ class TestQuantize:
         spec = ImageSpec(16, 24)
         model = models.build(recipe, spec=spec, num_classes=2, precision="float32", seed=0)
         images = np.random.default_rng(0).integers(0, 256, (4, *spec.shape), dtype=np.uint8)
-        network = Network(quantize(model, images))
+        network = Network(quantized(model, images))
         assert ((16, 24, 3), 2) == (network.input_shape, network.num_classes)
         assert (4, 2) == network.run(images).shape
+
+
+class TestFloatLayers:
+    def test_close_to_float(self, network, ranges, images):
+        """With float layers the network takes pixels and gives real logits, no further from float than int8's."""
+        flatbuffer = quantize(network, ranges, Arithmetic(("first", "shortcut")))
+        assert not Network(flatbuffer).answers_in_int8
+        exact = logits_of(without_quantization(network), images)
+        whole = logits_of(quantize(network, ranges), images)
+        found = divergence.measure(exact, logits_of(flatbuffer, images))
+        assert found.logit_error < 0.05
+        assert found.kl <= 1.5 * divergence.measure(exact, whole).kl

@@ -14,13 +14,11 @@ from lince.model_file.manifest import (
     Divergence,
     LayerCost,
     Sensitivity,
-    Study,
-    StudyPoint,
 )
 from lince.quantization.certificate import table
 from lince.reporting import quantization, quantization_plots
 from lince.reporting.page import ReportContent, html_report
-from lince.reporting.plots import png_bytes, svg_bytes
+from lince.reporting.plots import svg_bytes
 from lince.reporting.tables import rich_table
 from lince.types import Interval, TextTable
 
@@ -38,23 +36,11 @@ def sensitivity() -> Sensitivity:
 
 
 @pytest.fixture
-def study() -> Study:
-    """Two methods, two sizes, two draws."""
-    points = tuple(
-        StudyPoint(method, size, draw, replace(COST, kl=1e-3 * (1 + draw)), 0.8)
-        for method in ("q99", "min_max")
-        for size in (50, 1000)
-        for draw in range(2)
-    )
-    return Study(1000, 0.81, "q99", 1000, points)
-
-
-@pytest.fixture
-def ladder() -> tuple[Attempt, ...]:
+def attempts() -> tuple[Attempt, ...]:
     """int8 refused, one layer in float chosen."""
-    first = Attempt(Arithmetic(), 400, Interval(3.0, 2.0, 4.0), COST, 90_000, 80.0, passed=False)
-    mixed = Arithmetic("mixed", ("conv1",))
-    return first, replace(first, arithmetic=mixed, drop_points=Interval(0.25, -0.1, 0.6), passed=True)
+    first = Attempt(Arithmetic(), 400, Interval(3.0, 2.0, 4.0), COST, 0.8, 90_000, 80.0, is_chosen=False)
+    mixed = Arithmetic(("conv1",))
+    return first, replace(first, arithmetic=mixed, drop_points=Interval(0.25, -0.1, 0.6), is_chosen=True)
 
 
 @pytest.fixture
@@ -80,9 +66,9 @@ class TestTables:
         assert found.caption.startswith("4 layers that cost less")
         assert "a [b] <i>" in text_of(found)
 
-    def test_ladder(self, ladder):
+    def test_fallback(self, attempts):
         """What was tried, what it lost, what was chosen."""
-        found = quantization.ladder_table(ladder)
+        found = quantization.fallback_table(attempts)
         assert ("int8 throughout", "+3.00 (+2.00 to +4.00)") == found.rows[0][:2]
         assert ("int8, with conv1 in float", "chosen") == (found.rows[1][0], found.rows[1][-1])
 
@@ -101,13 +87,6 @@ class TestTables:
         assert not [row for row in found.rows if "sets" in row[0] or "classes" in row[0]]
         assert "Coverage" not in found.caption
 
-    def test_study(self, study):
-        """Mean and spread of the draws, in millinats; the choice in use is marked, once."""
-        found = quantization.study_table(study)
-        assert ("ranges", "from 50 images", "from 1,000 images") == found.header
-        assert ("q99", "1.50 ± 0.71, 1.00 %", "1.50 ± 0.71, 1.00 % ←") == found.rows[0]
-        assert 1 == sum("←" in cell for row in found.rows for cell in row)
-
 
 class TestFigures:
     def test_sensitivity(self, sensitivity):
@@ -116,38 +95,30 @@ class TestFigures:
         assert "a [b] &lt;i&gt;" in drawn
         assert all(f"conv{number}" in drawn for number in range(13))
 
-    def test_study(self, study):
-        """Both methods, the sizes that were tried, and the choice in use; the same study gives the same bytes."""
-        drawn = svg_bytes(quantization_plots.study_figure(study)).decode()
-        for text in ("99 % of the images", "smallest to largest", "1,000", "in use"):
-            assert text in drawn
-        assert png_bytes(quantization_plots.study_figure(study)) == png_bytes(quantization_plots.study_figure(study))
-
 
 class TestPage:
-    def test_shows_what_it_is_given(self, report, sensitivity, study, ladder, calibrated):
-        """All four tables, escaped, both pictures, and a plain word when the file is not int8 throughout."""
-        founds = (
+    def test_shows_what_it_is_given(self, report, sensitivity, attempts, calibrated):
+        """All three tables, escaped, both charts, and a plain word when the file is not int8 throughout."""
+        tables = (
             quantization.sensitivity_table(sensitivity),
-            quantization.ladder_table(ladder),
+            quantization.fallback_table(attempts),
             quantization.calibrated_table(calibrated, n=300),
-            quantization.study_table(study),
         )
         classes = tuple(score.label for score in report.per_class)
-        content = ReportContent("run", "test", classes, report, arithmetic=ladder[-1].arithmetic, quantisation=founds)
-        page = html_report(replace(content, sensitivity=sensitivity, study=study))
-        for name in ("sensitivity", "ladder", "calibrated", "study"):
+        content = ReportContent("run", "test", classes, report, arithmetic=attempts[-1].arithmetic, quantisation=tables)
+        page = html_report(replace(content, sensitivity=sensitivity))
+        for name in ("sensitivity", "fallback", "calibrated"):
             assert f'id="{name}"' in page
         assert "a [b] &lt;i&gt;" in page
         assert "<i>" not in page
         assert "not int8 throughout" in page
-        assert page.count("data:image/svg+xml") == 3
+        assert page.count("data:image/svg+xml") == 2
         assert "What quantisation costs" not in html_report(replace(content, quantisation=()))
 
-    def test_certificate_says_what_it_is_of(self, certificate, ladder):
-        """A certificate of another arithmetic does not call itself int8's."""
+    def test_certificate_says_what_it_is_of(self, certificate, attempts):
+        """The certificate of a network with float layers does not say int8."""
         console = Console(file=io.StringIO(), width=200)
-        console.print(rich_table(table(certificate, ladder[-1].arithmetic)))
+        console.print(rich_table(table(certificate, attempts[-1].arithmetic)))
         assert "float against mixed" in console.file.getvalue()
         assert "Computes in int8, with conv1 in float, by --fallback." in console.file.getvalue()
         assert "accuracy, int8" not in console.file.getvalue()

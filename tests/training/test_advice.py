@@ -18,9 +18,10 @@ from lince.errors import GateError
 from lince.model_file import artifact
 from lince.progress import silent
 from lince.publishing import acceptance
+from lince.quantization import fallback
+from lince.quantization.options import Quantize
 from lince.runs.run_folder import RunFolder
 from lince.training import advice
-from lince.training.recipe import Quantize
 
 
 def commands(sentence: str) -> list[list[str]]:
@@ -58,7 +59,7 @@ def refusal(call) -> str:
 
 class TestAfterLoss:
     def test_everything_it_advises_publishes(self, copy, capsys):
-        """A network hostile to int8: the ladder, a bound that accepts the loss, and force."""
+        """For a network that int8 damages: the fallback, a bound that accepts the loss, and force."""
         model = pipeline.trained_model(copy)
         make_scaled(model)
         model.save(copy.keras_model)
@@ -73,24 +74,24 @@ class TestAfterLoss:
             if not any("calibration_images" in option for option in words):  # which may help, and does not here
                 assert works(words, capsys), words
 
-    def test_the_ladder_is_advised_only_where_it_would_leave_int8(self):
-        """On validation images that lose nothing it takes int8 again, and the gate refuses that again."""
+    def test_the_fallback_is_advised_only_where_it_changes_something(self):
+        """Where validation images lose nothing it would choose int8 again, and the gate would refuse it again."""
         told = {
             leaves: advice.after_loss(
-                12.5, Quantize(), folder=Path("runs/a"), num_train=80, is_fallback=False, ladder_leaves_int8=leaves,
+                12.5, Quantize(), folder=Path("runs/a"), num_train=80, is_fallback=False, fallback_can_help=leaves,
                 is_above_one_class=True,
             )
             for leaves in (True, False)
         }  # fmt: skip
-        assert "lince quantize runs/a --fallback looks for an arithmetic that loses less" in told[True]
+        assert "lince quantize runs/a --fallback keeps the most sensitive layers in float" in told[True]
         assert "--fallback" not in told[False]
         assert "--set=quantize.max_drop_points=13 accepts the loss; lince quantize runs/a --force" in told[False]
         assert "calibration_images" not in told[False]  # all 80 were read
 
-    def test_after_the_ladder(self):
-        """It is not advised again; a wider bound could choose another rung."""
+    def test_after_the_fallback(self):
+        """It is not advised again, nor is a wider bound, with which it could choose another network."""
         told = advice.after_loss(
-            12.5, Quantize(), folder=Path("runs/my run"), num_train=3000, is_fallback=True, ladder_leaves_int8=True,
+            12.5, Quantize(), folder=Path("runs/my run"), num_train=3000, is_fallback=True, fallback_can_help=True,
             is_above_one_class=True,
         )  # fmt: skip
         assert told == (
@@ -102,43 +103,30 @@ class TestAfterLoss:
     def test_accepting_the_loss_is_not_enough_at_chance(self):
         """The other gate would refuse it."""
         told = advice.after_loss(
-            80.0, Quantize(), folder=Path("a"), num_train=80, is_fallback=False, ladder_leaves_int8=True,
+            80.0, Quantize(), folder=Path("a"), num_train=80, is_fallback=False, fallback_can_help=True,
             is_above_one_class=False,
         )  # fmt: skip
         assert "max_drop_points" not in told
         assert told.endswith("lince quantize a --force publishes it, whatever is lost.")
 
 
-class TestAfterLadder:
-    def test_everything_it_advises_publishes(self, copy, capsys):
-        """Dynamic ranges alone do not help a network whose weights lose every scaled channel."""
-        sentence = refusal(
-            lambda: publish(
-                copy,
-                lambda model: make_scaled(model, channels=7),
-                "quantize.fallback=['dynamic']",
-                "quantize.max_float_layers=1",
-                fallback=True,
-            )
+class TestAfterFallback:
+    def test_everything_it_advises_publishes(self, copy, capsys, monkeypatch):
+        """A network at chance, of which no layer may stay in float, is published by force alone."""
+        monkeypatch.setattr(fallback, "_MOST_FLOAT_LAYERS", 0)
+        [words] = commands(refusal(lambda: publish(copy, make_scaled, fallback=True)))
+        assert ["--force"] == words[3:]
+        assert works(words, capsys)
+
+    def test_accepting_the_loss(self):
+        """A wider bound is advised unless the network is at chance, where the other gate would refuse it."""
+        force = "lince quantize a --force publishes int8 throughout, whatever is lost."
+        told = {good: advice.after_fallback(2.3, folder=Path("a"), is_above_one_class=good) for good in (True, False)}
+        assert f"What was trained is kept: {force}" == told[False]
+        assert told[True] == (
+            "What was trained is kept: lince quantize a --fallback --set=quantize.max_drop_points=3 accepts the loss, "
+            f"if test images lose no more; {force}"
         )
-        found = commands(sentence)
-        assert found[0][3:] == ["--fallback", "--set=quantize.fallback=['dynamic', 'mixed', 'int16']"]
-        assert ["--force"] == found[-1][3:]
-        for words in found:
-            assert works(words, capsys), words
-
-    def test_more_float_layers(self):
-        """Advised where there are more, and where the ladder tries it."""
-
-        def told(**options):
-            options = Quantize(**options)
-            return advice.after_ladder(2.3, options, folder=Path("a"), num_layers=8, is_above_one_class=True)
-
-        assert "lince quantize a --fallback --set=quantize.max_float_layers=7 leaves more layers in float" in told()
-        assert "float_layers" not in told(max_float_layers=7)
-        assert "float_layers" not in told(fallback=("int16",))
-        assert "tries mixed and dynamic, too" in told(fallback=("int16",))
-        assert "lince quantize a --fallback --set=quantize.max_drop_points=3 accepts the loss, if test images" in told()
 
 
 class TestAfterChance:

@@ -278,7 +278,6 @@ class TestMistakes:
                 "quantize.calibration_images=0",
                 "quantize.calibration_images = 0. Expected a whole number of at least 1.",
             ),
-            ("quantize.fallback=['int4']", "quantize.fallback[0] = 'int4'. Expected 'dynamic', 'int16' or 'mixed'."),
             ("quantize.max_drop_points=-1", "quantize.max_drop_points = -1. Expected a number from 0 to 100."),
             ("quantize.max_drop_points=inf", "quantize.max_drop_points = inf. Expected a finite number."),
             ("calibrate.coverage=1", "calibrate.coverage = 1. Expected a number above 0 and below 1."),

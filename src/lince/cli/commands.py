@@ -120,16 +120,12 @@ Fallback = Annotated[
     bool,
     typer.Option(
         "--fallback",
-        help="When int8 loses more than the bound: the worst layers in float, 16-bit activations, then dynamic "
-        "ranges; recorded.",
+        help="When int8 loses more than the bound, keep the most sensitive layers in float; recorded.",
     ),
 ]
 
 # Keys of a recipe that have an effect only in a run with a teacher.
 _TEACHER_KEY = re.compile(r"\s*(train|augment)\.teacher_")
-
-# Keys of a recipe that only --fallback heeds.
-_FALLBACK_KEY = re.compile(r"\s*quantize\.(fallback|max_float_layers)\s*=")
 
 _MOST_HOURS = 1000  # of a time budget: six weeks
 
@@ -236,8 +232,8 @@ def train(
         )
     if time_budget is not None and fallback:
         raise typer.BadParameter(
-            "Expected --time-budget or --fallback, not both: how long the ladder takes is not known before. Go down it "
-            "afterwards, by lince quantize RUN --fallback."
+            "Expected --time-budget or --fallback, not both: how long a fallback takes cannot be predicted. Use "
+            "lince quantize RUN --fallback after the training."
         )
     _refuse_force_and_fallback(force=force, fallback=fallback)
     overrides = _with_fit(overrides or [], fit)
@@ -307,17 +303,12 @@ def quantize(
         typer.Option(metavar="FILE", help="Markdown for the model's card: origin and licence of the data, limits."),
     ] = None,
     fallback: Fallback = False,
-    study: Annotated[
-        bool, typer.Option("--study", help="Also try other calibration sizes and methods, and plot what they cost.")
-    ] = False,
     force: Force = False,
     as_json: Json = False,
 ) -> None:
     """Quantise, calibrate and certify the trained network of RUN, into RUN/model.tflite."""
     _refuse_force_and_fallback(force=force, fallback=fallback)
-    if not fallback and (given := [one for one in overrides or () if _FALLBACK_KEY.match(one)]):
-        raise typer.BadParameter(f"--set {given[0]} has no effect without --fallback. Add it, or leave the key out.")
-    options = PublishOptions(name=name, force=force, fallback=fallback, study=study)
+    options = PublishOptions(name=name, force=force, fallback=fallback)
     run_commands.publish(PublishRequest(str(run), tuple(overrides or ()), options), about=about, as_json=as_json)
 
 

@@ -231,7 +231,7 @@ def publish(request: PublishRequest, *, about: Path | None = None, as_json: bool
 
     show(tables.report_table(published.int8), tables.sets_table(published.sets, n=published.int8.n))
     show(tables.rich_table(certificate.table(published.certificate, published.arithmetic)))
-    show(*map(tables.rich_table, quantization.cost_tables(published, folder.read_study())))
+    show(*map(tables.rich_table, quantization.cost_tables(published)))
     if published.verdict:
         print_text(f"Verdict: {published.verdict.text}")
 
@@ -257,7 +257,7 @@ def _command(request: PublishRequest, *, about: Path | None, as_json: bool) -> s
     """The command that publishes again, to be shown."""
     options = request.options
     named = {"--name": options.name, "--about": about}
-    flags = {"--force": options.force, "--fallback": options.fallback, "--study": options.study, "--json": as_json}
+    flags = {"--force": options.force, "--fallback": options.fallback, "--json": as_json}
     return shlex.join(
         [
             *("lince", "quantize", request.run),

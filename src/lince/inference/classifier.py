@@ -35,8 +35,8 @@ class Classifier:
         kind = model.manifest.arithmetic.kind
         if (kind == "int8") != self._network.answers_in_int8:
             raise ModelFileError(
-                f"The manifest says {kind!r}, which the network's output does not fit. Expected int8 logits of 'int8' "
-                "and float32 of any other arithmetic: export the file again."
+                f"The manifest says {kind!r}, which the network's output does not fit. Expected int8 logits without "
+                "float layers, and float32 logits with them: export the file again."
             )
 
     @classmethod

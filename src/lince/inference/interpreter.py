@@ -5,10 +5,26 @@ from ai_edge_litert.interpreter import Interpreter
 from jaxtyping import Float32, Int8
 
 from lince.errors import ModelFileError
+from lince.system import machine, quiet
 from lince.types import Images
 
 Logits = Int8[np.ndarray, "n k"] | Float32[np.ndarray, "n k"]
 """A network's output: steps of int8, or real numbers of any other `manifest.Arithmetic`."""
+
+
+def logits(flatbuffer: bytes, images: Images) -> Float32[np.ndarray, "n k"]:
+    """The dequantised logits of images, computed on all cores.
+
+    Args:
+        flatbuffer: `pixels` u8[N,H,W,3] → `logits`.
+        images: u8[N,H,W,3].
+
+    Raises:
+        ModelFileError: LiteRT cannot run it.
+    """
+    with quiet.captured_stderr():
+        network = Network(flatbuffer, threads=machine.cores())
+    return network.dequantize(network.run(images))
 
 
 class Network:

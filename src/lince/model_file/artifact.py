@@ -244,8 +244,6 @@ def _check(manifest: Manifest) -> None:
     shares.append(calibration.uniform_share)
     if not (0 < calibration.temperature < 1e6 and all(0 <= share <= 1 for share in shares)):
         raise ModelFileError(f"{calibration!r}. Expected a positive temperature and shares between 0 and 1.")
-    if (manifest.arithmetic.kind == "mixed") != bool(manifest.arithmetic.float_layers):
-        raise ModelFileError(f"{manifest.arithmetic!r}. Expected layers in float for 'mixed', and for nothing else.")
 
 
 def _golden(data: bytes, manifest: Manifest) -> Golden:

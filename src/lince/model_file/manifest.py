@@ -9,9 +9,6 @@ from typing import Any, Literal
 from lince.text import quantity
 from lince.types import Calibration, ImageSpec, Interval, Report, SetReport
 
-ArithmeticKind = Literal["int8", "mixed", "int16", "dynamic"]
-RangeMethod = Literal["min_max", "moving_average", "q99", "q99.9"]
-
 
 @dataclass(frozen=True)
 class Comparison:
@@ -119,26 +116,23 @@ class Leakage:
 
 @dataclass(frozen=True)
 class Arithmetic:
-    """What a published network computes in. Weights are int8 in all of them, but for layers kept in float.
+    """What a published network computes in: int8, but for some layers that a fallback keeps in float.
 
     Attributes:
-        kind: `int8`: activations are int8 too, and nothing is in float; `mixed`: int8, but for `float_layers`;
-            `int16`: activations of 16 bits; `dynamic`: activations in float, brought to int8 as they come.
-        float_layers: names of the layers that `mixed` leaves in float.
+        float_layers: their names, most sensitive first; empty when the whole network is int8.
     """
 
-    kind: ArithmeticKind = "int8"
     float_layers: tuple[str, ...] = ()
+
+    @property
+    def kind(self) -> Literal["int8", "mixed"]:
+        """A word for table headings."""
+        return "mixed" if self.float_layers else "int8"
 
     @property
     def description(self) -> str:
         """In words."""
-        return {
-            "int8": "int8 throughout",
-            "mixed": f"int8, with {', '.join(self.float_layers)} in float",
-            "int16": "int8 weights, 16-bit activations",
-            "dynamic": "int8 weights, activations in float, brought to int8 as they come",
-        }[self.kind]
+        return f"int8, with {', '.join(self.float_layers)} in float" if self.float_layers else "int8 throughout"
 
 
 @dataclass(frozen=True)
@@ -183,48 +177,23 @@ class Sensitivity:
 
 @dataclass(frozen=True)
 class Attempt:
-    """A rung of the fallback ladder: a network that was tried, judged on `n` validation images.
+    """A network that `--fallback` tried, measured on `n` validation images.
 
     Attributes:
         drop_points: float minus quantised accuracy, percentage points, with its paired 95 % interval.
+        accuracy: of the quantized network, 0..1.
         latency_us: mean of one image on one thread, microseconds.
-        passed: it was chosen; see `quantization/fallback.py`.
+        is_chosen: this network is published; see `quantization/fallback.py`.
     """
 
     arithmetic: Arithmetic
     n: int
     drop_points: Interval
     divergence: Divergence
+    accuracy: float
     flatbuffer_bytes: int
     latency_us: float
-    passed: bool
-
-
-@dataclass(frozen=True)
-class StudyPoint:
-    """One quantised network of a study: ranges by a method, from so many images, the draw'th choice of them."""
-
-    method: RangeMethod
-    images: int
-    draw: int
-    divergence: Divergence
-    accuracy: float
-
-
-@dataclass(frozen=True)
-class Study:
-    """`study.json` of a run: what the choice of activation ranges costs, on `n` validation images.
-
-    Attributes:
-        float_accuracy: of the float network on those images.
-        method, images: the choice in use.
-    """
-
-    n: int
-    float_accuracy: float
-    method: RangeMethod
-    images: int
-    points: tuple[StudyPoint, ...]
+    is_chosen: bool
 
 
 @dataclass(frozen=True)
@@ -267,7 +236,7 @@ class RunReport:
         arithmetic: of the model file; the fields named `int8` are of this file, whatever it computes in.
         sensitivity: what each layer costs.
         calibrated: answers before and after quantisation, each network with a calibration of its own.
-        ladder: what `--fallback` tried, in order; empty without it.
+        fallback: the networks that `--fallback` tried, in order; empty without it.
     """
 
     name: str
@@ -282,7 +251,7 @@ class RunReport:
     arithmetic: Arithmetic = Arithmetic()
     sensitivity: Sensitivity | None = None
     calibrated: CalibrationComparison | None = None
-    ladder: tuple[Attempt, ...] = ()
+    fallback: tuple[Attempt, ...] = ()
     training_accuracy: Interval | None = None
     leakage: Leakage | None = None
     verdict: Verdict | None = None

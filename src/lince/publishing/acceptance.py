@@ -8,11 +8,14 @@ from jaxtyping import Float32
 
 from lince import data, metrics
 from lince.data.splits import sample
+from lince.errors import GateError
 from lince.evaluation import accuracy, verdict
-from lince.model_file.manifest import Arithmetic, Certificate, Leakage, Verdict
+from lince.inference import interpreter
+from lince.model_file.manifest import Arithmetic, Attempt, Certificate, Leakage, Verdict
 from lince.quantization import certificate as certify
-from lince.quantization import fallback, flatbuffer_inference
+from lince.quantization import fallback
 from lince.quantization.comparison import compare
+from lince.text import quantity
 from lince.training import advice
 from lince.training.session import Run
 from lince.types import Calibration, Interval, Prediction, Report
@@ -65,7 +68,7 @@ def judge(
         flatbuffer: the quantised network.
         answers: its own, and those of the float network.
         arithmetic: what it computes in.
-        is_fallback: the ladder has chosen that.
+        is_fallback: `fallback.choose` has chosen that.
         force: publish what would be refused; the verdict says so.
         say: told what is being done.
 
@@ -107,10 +110,37 @@ def judge(
     return Judgement(test, learned, validated, certificate, leakage, found)
 
 
+def require_chosen(attempts: tuple[Attempt, ...], run: Run) -> Arithmetic:
+    """What the chosen attempt of a fallback computes in.
+
+    Args:
+        attempts: from `fallback.choose`.
+        run: open.
+
+    Raises:
+        GateError: none was chosen, since each loses too much.
+    """
+    for attempt in attempts:
+        if attempt.is_chosen:
+            return attempt.arithmetic
+    options, labels = run.recipe.quantize, run.validation.labels
+    best = fallback.least_loss(attempts)
+    raise GateError(
+        f"All networks that were tried lose more than {options.max_drop_points} points on "
+        f"{quantity(best.n, 'validation image')}: {'; '.join(map(fallback.describe, attempts))}. "
+        f"{certify.expected(options.max_drop_points)} "
+        + advice.after_fallback(
+            best.drop_points.value,
+            folder=run.folder.path,
+            is_above_one_class=best.accuracy > np.bincount(labels).max() / len(labels),
+        )
+    )
+
+
 def _training_accuracy(flatbuffer: bytes, run: Run) -> Interval:
     """On training images as they are: that of the history is on pictures that were made harder."""
     images = run.train.take(sample(run.train, verdict.TRAINING_IMAGES, seed=run.record.seed))
-    return _accuracy(flatbuffer_inference.logits(flatbuffer, images.images), images.labels)
+    return _accuracy(interpreter.logits(flatbuffer, images.images), images.labels)
 
 
 def _accuracy(answers: np.ndarray, labels: np.ndarray) -> Interval:
@@ -131,7 +161,7 @@ def _after_loss(run: Run, answers: Answers, test: Report, *, is_fallback: bool) 
         folder=run.folder.path,
         num_train=len(run.train),
         is_fallback=is_fallback,
-        ladder_leaves_int8=not fallback.suffices(drop, n=len(labels), max_drop_points=options.max_drop_points),
+        fallback_can_help=not fallback.is_acceptable(drop, n=len(labels), max_drop_points=options.max_drop_points),
         is_above_one_class=verdict.is_above_one_class(test),
     )
 

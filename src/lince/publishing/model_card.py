@@ -84,8 +84,8 @@ def _arithmetic(arithmetic: Arithmetic) -> str:
     if arithmetic.kind == "int8":
         return "Computes in int8 throughout."
     return (
-        f"Not int8 throughout: {arithmetic.description}. int8 alone lost too much accuracy on validation images; "
-        "this was asked for by --fallback."
+        f"Not int8 throughout: {arithmetic.description}. int8 throughout lost too much accuracy on validation images, "
+        "and --fallback was given."
     )
 
 
@@ -114,7 +114,7 @@ def _sets(report: RunReport) -> str:
 
 def _before(report: RunReport) -> str:
     sets = report.calibrated.float32.sets if report.calibrated else None
-    if sets is None or sets.coverage is None:
+    if sets is None or sets.coverage is None or sets.mean_size is None:
         return ""
     return f"; of the float network {share(sets.coverage.value)} and {sets.mean_size:.2f}"
 

@@ -13,6 +13,7 @@ import numpy as np
 from lince import calibration
 from lince.data.splits import sample
 from lince.evaluation import accuracy
+from lince.inference import interpreter
 from lince.inference.interpreter import Network
 from lince.model_file import artifact, golden_images
 from lince.model_file.artifact import Artifact
@@ -25,11 +26,11 @@ from lince.publishing.acceptance import Answers, Judgement
 from lince.publishing.model_card import write_card
 from lince.publishing.options import PublishOptions
 from lince.publishing.reproduction import require_reproduced
-from lince.quantization import activation_ranges, flatbuffer_inference, layer_sensitivity, quantizer
-from lince.quantization import fallback as ladder
-from lince.quantization import range_study as studies
+from lince.quantization import activation_ranges, layer_sensitivity
+from lince.quantization import fallback as fallbacks
 from lince.quantization.comparison import compare_calibrated
 from lince.quantization.export import FloatNetwork, export
+from lince.quantization.quantizer import quantize
 from lince.runs.float_model import trained_model
 from lince.system.files import write_atomically
 from lince.text import quantity
@@ -41,10 +42,6 @@ Say = Callable[[str], None]
 
 # Above which the user is told.
 _COVERAGE_SPREAD_POINTS = 2
-
-# Of the validation split. The ladder compares shares of right answers, which need more than a study of divergences;
-# 16-bit activations take `classic` 46 ms an image.
-_STUDY_IMAGES, _LADDER_IMAGES = 1000, 4000
 
 
 def publish(run: Run, asked: PublishOptions = PublishOptions(), *, say: Say) -> RunReport:
@@ -64,16 +61,13 @@ def publish(run: Run, asked: PublishOptions = PublishOptions(), *, say: Say) -> 
     predict, options, seed = float_predict(model), run.recipe.quantize, run.record.seed
     validation_float = accuracy.logits(predict, run.validation, batch_size=batch)
     require_reproduced(run, validation_float)
-    with quantizer.silenced():
-        float_network = export(model)
-    if asked.study:
-        _write_study(run, float_network, say)
+    float_network = export(model)
     chosen = sample(run.train, options.calibration_images, seed=seed)
-    say(f"Quantising to int8 with the activation ranges of {quantity(len(chosen), 'training image')} …")
+    say(f"Quantizing to int8 with the activation ranges of {quantity(len(chosen), 'training image')} …")
     quantised = _quantise(float_network, run, chosen, fallback=asked.fallback, say=say)
 
     say(f"Calibrating on {quantity(len(run.validation), 'validation image')} …")
-    validation_logits = flatbuffer_inference.logits(quantised.flatbuffer, run.validation.images)
+    validation_logits = interpreter.logits(quantised.flatbuffer, run.validation.images)
     fitted, float_fitted = _fit(validation_logits, run), _fit(validation_float, run)
     _warn_of_few(fitted, run, say)
     say(f"Comparing with the float network on {quantity(len(run.test), 'test image')} …")
@@ -81,7 +75,7 @@ def publish(run: Run, asked: PublishOptions = PublishOptions(), *, say: Say) -> 
         validation_float=validation_float,
         validation_quantised=validation_logits,
         test_float=accuracy.logits(predict, run.test, batch_size=batch),
-        prediction=calibration.apply(flatbuffer_inference.logits(quantised.flatbuffer, run.test.images), fitted),
+        prediction=calibration.apply(interpreter.logits(quantised.flatbuffer, run.test.images), fitted),
         fitted=fitted,
     )
     judgement = acceptance.judge(
@@ -112,43 +106,34 @@ def publish(run: Run, asked: PublishOptions = PublishOptions(), *, say: Say) -> 
 
 @dataclass(frozen=True)
 class _Quantised:
-    """The network to publish, and how it came to be chosen."""
+    """The network to publish, and the measurements by which it was chosen."""
 
     flatbuffer: bytes
     arithmetic: Arithmetic
-    costs: Sensitivity
-    ladder: tuple[Attempt, ...]
-
-
-def _write_study(run: Run, network: FloatNetwork, say: Say) -> None:
-    validation = run.validation.take(sample(run.validation, _STUDY_IMAGES, seed=run.record.seed))
-    found = studies.run(
-        network,
-        train=run.train,
-        validation=validation,
-        options=run.recipe.quantize,
-        seed=run.record.seed,
-        say=say,
-    )
-    write_atomically(run.folder.study, msgspec.json.format(msgspec.json.encode(found), indent=2))
+    sensitivity: Sensitivity
+    attempts: tuple[Attempt, ...]
 
 
 def _quantise(network: FloatNetwork, run: Run, chosen: np.ndarray, *, fallback: bool, say: Say) -> _Quantised:
     options, seed = run.recipe.quantize, run.record.seed
-    with quantizer.silenced():
-        spans = activation_ranges.span(activation_ranges.observe(network, run.train.images[chosen]), options.ranges)
+    ranges = activation_ranges.measure(network, run.train.images[chosen])
     images = run.validation.images[sample(run.validation, layer_sensitivity.IMAGES, seed=seed)]
     shown = quantity(len(images), "validation image")
     say(f"Measuring what each of {len(network.layers)} layers costs in int8, on {shown} …")
-    costs = layer_sensitivity.measure(network, spans, images)
-    arithmetic, attempts = Arithmetic(), tuple[Attempt, ...]()
+    sensitivity = layer_sensitivity.measure(network, ranges, images)
+    arithmetic = Arithmetic()
+    attempts: tuple[Attempt, ...] = ()
     if fallback:
-        judges = run.validation.take(sample(run.validation, _LADDER_IMAGES, seed=seed))
-        arithmetic, attempts = ladder.climb(
-            network, spans, costs=costs, images=judges, options=options, folder=run.folder.path, say=say
+        attempts = fallbacks.choose(
+            network,
+            ranges,
+            sensitivity=sensitivity,
+            images=run.validation.take(sample(run.validation, fallbacks.IMAGES, seed=seed)),
+            max_drop_points=options.max_drop_points,
+            say=say,
         )
-    with quantizer.silenced():
-        return _Quantised(quantizer.to_arithmetic(network, spans, arithmetic), arithmetic, costs, attempts)
+        arithmetic = acceptance.require_chosen(attempts, run)
+    return _Quantised(quantize(network, ranges, arithmetic), arithmetic, sensitivity, attempts)
 
 
 def _fit(logits: np.ndarray, run: Run) -> Calibration:
@@ -198,9 +183,9 @@ def _report(
         calibration=manifest.calibration,
         certificate=judgement.certificate,
         arithmetic=quantised.arithmetic,
-        sensitivity=quantised.costs,
+        sensitivity=quantised.sensitivity,
         calibrated=calibrated,
-        ladder=quantised.ladder,
+        fallback=quantised.attempts,
         training_accuracy=judgement.training_accuracy,
         leakage=judgement.leakage,
         verdict=judgement.verdict,

@@ -1,1 +1,1 @@
-"""From the float network to an int8 flatbuffer, and what that costs."""
+"""From the float network to an int8 flatbuffer, and what int8 costs."""

@@ -1,7 +1,7 @@
-"""How far a quantised network's logits are from the float network's; small losses show here long before in accuracy."""
+"""The divergence of a quantized network's logits from the float network's."""
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float32, Float64
 
 from lince import metrics
 from lince.model_file.manifest import Divergence
@@ -10,8 +10,8 @@ from lince.model_file.manifest import Divergence
 def measure(exact: Float32[np.ndarray, "n k"], quantised: Float32[np.ndarray, "n k"]) -> Divergence:
     """Compares logits of two networks on the same images.
 
-    Each image counts with a real number instead of with a changed answer or none, so that a few hundred images tell
-    layers apart which change one answer in a thousand.
+    Accuracy counts whole images; the divergence is a real number for each image. A few hundred images are therefore
+    enough to rank layers of which each changes one answer in a thousand.
 
     Args:
         exact: f32[N,K] of the float network; N at least 1.
@@ -28,7 +28,8 @@ def measure(exact: Float32[np.ndarray, "n k"], quantised: Float32[np.ndarray, "n
     )
 
 
-def _log_softmax(logits: np.ndarray) -> np.ndarray:
+def _log_softmax(logits: Float32[np.ndarray, "n k"]) -> Float64[np.ndarray, "n k"]:
     shifted = logits.astype(np.float64)
     shifted -= shifted.max(axis=1, keepdims=True)
-    return shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+    normalised: Float64[np.ndarray, "n k"] = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+    return normalised

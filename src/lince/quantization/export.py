@@ -1,4 +1,4 @@
-"""The trained network as LiteRT exports it, in float, with operations that are called what Keras calls the layers."""
+"""The trained network as a LiteRT flatbuffer in float, whose operations have the names of the Keras layers."""
 
 import re
 import tempfile
@@ -12,10 +12,11 @@ from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.tools import flatbuffer_utils
 
 from lince.networks.models import LOGITS, normalised_to_logits
+from lince.system import quiet
 
 INPUT = "pixels"
 
-# What has weights or a scale of its own, so that int8 can cost something; the rest passes on what it reads.
+# Operations whose results int8 can change. The others only pass values on.
 _LAYERS = frozenset({"CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV", "FULLY_CONNECTED", "ADD", "SUB", "MUL"})
 
 
@@ -24,9 +25,9 @@ class Operation:
     """One operation of the graph.
 
     Attributes:
-        name: also that of the tensor it writes; no two are the same.
-        kind: LiteRT's, such as `CONV_2D`.
-        weights: how many numbers it holds, biases apart.
+        name: unique; also the name of the tensor that it writes.
+        kind: LiteRT's name of its kind, such as `CONV_2D`.
+        weights: number of weights, without biases.
         reads: names of the operations whose results it reads.
     """
 
@@ -37,30 +38,35 @@ class Operation:
 
     @property
     def is_layer(self) -> bool:
-        """Whether int8 can cost something here."""
+        """Whether int8 can change its result."""
         return self.kind in _LAYERS
 
 
 @dataclass(frozen=True)
 class FloatNetwork:
-    """Attributes: flatbuffer, normalised f32[1,H,W,3] → logits f32[1,K]; operations, in the order they run in."""
+    """The exported network.
+
+    Attributes:
+        flatbuffer: normalised pixels f32[1,H,W,3] → logits f32[1,K].
+        operations: in the order in which they run.
+    """
 
     flatbuffer: bytes
     operations: tuple[Operation, ...]
 
     @property
     def layers(self) -> tuple[Operation, ...]:
-        """The operations in which int8 can cost something."""
+        """The operations whose results int8 can change."""
         return tuple(operation for operation in self.operations if operation.is_layer)
 
 
 def export(model: keras.Model) -> FloatNetwork:
-    """Exports the part of a model that is quantised.
+    """Exports the part of a model between its normalisation and its softmax.
 
     Args:
         model: built by `models.build`, float32.
     """
-    with tempfile.TemporaryDirectory() as folder:
+    with quiet.captured_output(), tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "float.tflite"
         signature = [keras.InputSpec(shape=(1, *model.input_shape[1:]), dtype="float32", name=INPUT)]
         normalised_to_logits(model).export(path, format="litert", verbose=False, input_signature=signature)
@@ -79,12 +85,12 @@ def export(model: keras.Model) -> FloatNetwork:
 
 
 def kind_of(content: Any, operator: Any) -> str:
-    """LiteRT's name of what an operator of a parsed flatbuffer does."""
-    return flatbuffer_utils.opcode_to_name(content, operator.opcodeIndex)
+    """LiteRT's name of an operator of a parsed flatbuffer, such as `CONV_2D`."""
+    return str(flatbuffer_utils.opcode_to_name(content, operator.opcodeIndex))
 
 
 def _name_tensors(content: Any, layer_names: Set[str]) -> None:
-    """Short names for all, and different ones: the quantiser tells tensors, and operations, apart by their names."""
+    """Gives every tensor a short, unique name: the quantizer identifies tensors and operations by name."""
     graph = content.subgraphs[0]
     taken: set[str] = {INPUT, LOGITS}
     for position, operator in enumerate(graph.operators):
@@ -105,9 +111,9 @@ def _name_tensors(content: Any, layer_names: Set[str]) -> None:
 
 
 def _layer_name(tensor_name: str, layer_names: Set[str]) -> str | None:
-    """The Keras layer behind a tensor: of `net_1/re_lu_1/Relu;net_1/conv2d_1/convolution` it is `conv2d`.
+    """The Keras layer of a tensor, for example `conv2d` for `net_1/re_lu_1/Relu;net_1/conv2d_1/convolution`.
 
-    Fused operations are listed from the last to the first; each layer's scope is its name and a number.
+    Fused operations are listed from the last to the first. The scope of a layer is its name and a number.
     """
     for scope in reversed(tensor_name.split(";")):
         for part in reversed(scope.split("/")):
@@ -118,7 +124,7 @@ def _layer_name(tensor_name: str, layer_names: Set[str]) -> str | None:
 
 
 def _weights(content: Any, operator: Any) -> int:
-    """Numbers in the constants of at least two dimensions: kernels, not biases."""
+    """The number of weights: constants of at least two dimensions are kernels, others are biases."""
     tensors = (content.subgraphs[0].tensors[index] for index in operator.inputs if index >= 0)
     kernels = [
         tensor.buffer for tensor in tensors if len(tensor.shape) > 1 and tensor.type == schema.TensorType.FLOAT32

@@ -1,112 +1,109 @@
-"""The fallback ladder: what to compute in when int8 throughout loses too much. The choice is made on validation images.
+"""The fallback, for a network that loses too much in int8: it keeps the most sensitive layers in float.
 
-int8      everything in int8
-mixed     the most sensitive layers in float, one more at a time, up to a bound
-int16     int8 weights, 16-bit activations: precise, and slow, since LiteRT has plain kernels only
-dynamic   int8 weights, activations in float, brought to int8 image by image
+The number of float layers is chosen on validation images. The test images are used once, for the certificate.
 """
 
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
+from jaxtyping import Float32
 
 from lince import metrics
-from lince.errors import GateError
+from lince.inference import interpreter
 from lince.inference.interpreter import Network
 from lince.model_file.manifest import Arithmetic, Attempt, Sensitivity
-from lince.quantization import certificate, divergence, flatbuffer_inference, quantizer
+from lince.quantization import certificate, divergence
 from lince.quantization.activation_ranges import Ranges
 from lince.quantization.export import FloatNetwork
-from lince.text import quantity
-from lince.training import advice
-from lince.training.recipe import Quantize
+from lince.quantization.quantizer import quantize, without_quantization
+from lince.system import quiet
 from lince.types import Interval, Split
 
+IMAGES = 4000
+"""Validation images to compare accuracies on: a change of 0.5 points is then 20 images."""
 
-def climb(
+# On `classic`, one float layer regained two thirds of the loss, and the second to the fourth regained nothing that was
+# measurable (docs/experiments.md, "the certificate"). Each one makes the model larger and slower.
+_MOST_FLOAT_LAYERS = 4
+
+
+def choose(
     network: FloatNetwork,
     ranges: Ranges,
     *,
-    costs: Sensitivity,
+    sensitivity: Sensitivity,
     images: Split,
-    options: Quantize,
-    folder: Path,
+    max_drop_points: float,
     say: Callable[[str], None],
-) -> tuple[Arithmetic, tuple[Attempt, ...]]:
-    """Tries one arithmetic after the other until one loses no more than the bound, or than one image.
+) -> tuple[Attempt, ...]:
+    """Tries int8, then one more float layer at a time, until the loss is within the bound or is one image.
 
-    Where none does, it takes the one that lost least, if the gate would let it through. So few images as a user may
-    have decide little, but a rung is not given up for one that lost more.
+    When every network loses more, the one that lost least is chosen if the gate would publish it: a few validation
+    images cannot show a difference of half a point.
 
     Args:
         network: exported.
         ranges: of its activations.
-        costs: of its layers, costliest first.
-        images: of the validation split; the test split is read once, for the certificate of what is chosen here.
-        options: the rungs, the bound, and how many layers may stay in float.
-        folder: the run's, for the sentence that says how to go on.
-        say: told of every attempt.
+        sensitivity: of its layers, most sensitive first.
+        images: of the validation split.
+        max_drop_points: the bound.
+        say: receives a sentence about every attempt.
 
     Returns:
-        What was chosen, and all attempts; the chosen one is marked.
-
-    Raises:
-        GateError: the gate would refuse every rung.
+        All attempts, in order. One of them is marked as chosen, or none when the gate would refuse all.
     """
-    exact = flatbuffer_inference.logits(quantizer.in_float(network), images.images)
+    exact = interpreter.logits(without_quantization(network), images.images)
     attempts = []
-    for arithmetic in _rungs(costs, options):
-        with quantizer.silenced():
-            flatbuffer = quantizer.to_arithmetic(network, ranges, arithmetic)
-        attempts.append(_attempt(arithmetic, flatbuffer, exact, images, bound=options.max_drop_points))
-        say(_sentence(attempts[-1]))
-        if attempts[-1].passed:
-            return arithmetic, tuple(attempts)
-    least = min(attempts, key=lambda attempt: attempt.drop_points.value)
-    right = int((exact.argmax(axis=1) == images.labels).sum()) - certificate.images_lost(least.drop_points, least.n)
-    if certificate.is_refused(least.drop_points, n=least.n, max_drop_points=options.max_drop_points):
-        raise GateError(
-            f"Every rung loses more than {options.max_drop_points} points on "
-            f"{quantity(len(images), 'validation image')}: {'; '.join(map(_sentence, attempts))}. "
-            f"{certificate.expected(options.max_drop_points)} "
-            + advice.after_ladder(
-                least.drop_points.value,
-                options,
-                folder=folder,
-                num_layers=len(costs.layers),
-                is_above_one_class=right > np.bincount(images.labels).max(),
-            )
-        )
-    say(f"None keeps the bound of {options.max_drop_points} points. Taken is what lost least.")
-    return least.arithmetic, tuple(replace(one, passed=one is least) for one in attempts)
+    for arithmetic in _candidates(sensitivity):
+        flatbuffer = quantize(network, ranges, arithmetic)
+        attempts.append(_attempt(arithmetic, flatbuffer, exact, images, max_drop_points=max_drop_points))
+        say(describe(attempts[-1]))
+        if attempts[-1].is_chosen:
+            return tuple(attempts)
+    best = least_loss(attempts)
+    if certificate.is_refused(best.drop_points, n=best.n, max_drop_points=max_drop_points):
+        return tuple(attempts)
+    say(f"All lose more than {max_drop_points} points. The one that lost least is used.")
+    return tuple(replace(one, is_chosen=one is best) for one in attempts)
 
 
-def suffices(drop: Interval, *, n: int, max_drop_points: float) -> bool:
-    """Whether a rung is taken at once: what it loses is within the bound, or one image.
+def is_acceptable(drop: Interval, *, n: int, max_drop_points: float) -> bool:
+    """Whether a loss on validation images is within the bound, or one image.
 
-    A bound of 0.5 points is finer than one image where there are fewer than 200, and one that falls the other way by
-    chance is no reason to compute in something slower.
+    With fewer than 200 images, one image is more than the usual bound of 0.5 points. A difference of one image is
+    chance, and no reason to keep layers in float.
     """
     return certificate.images_lost(drop, n) <= 1 or not certificate.is_above(drop, n, max_drop_points)
 
 
-def _rungs(costs: Sensitivity, options: Quantize) -> Iterator[Arithmetic]:
-    yield Arithmetic()
-    layers = [cost.layer for cost in costs.layers]
-    for kind in options.fallback:
-        if kind == "mixed":
-            # With every layer in float nothing would be left of the quantised network.
-            for count in range(1, min(options.max_float_layers, len(layers) - 1) + 1):
-                yield Arithmetic("mixed", tuple(layers[:count]))
-        else:
-            yield Arithmetic(kind)
+def least_loss(attempts: tuple[Attempt, ...] | list[Attempt]) -> Attempt:
+    """The attempt with the smallest loss; the first of several."""
+    return min(attempts, key=lambda attempt: attempt.drop_points.value)
 
 
-def _attempt(arithmetic: Arithmetic, flatbuffer: bytes, exact: np.ndarray, images: Split, *, bound: float) -> Attempt:
-    with quantizer.silenced():
+def describe(attempt: Attempt) -> str:
+    """A sentence: what the network computes in, and what it lost."""
+    return f"{attempt.arithmetic.description}: {attempt.drop_points.value:+.2f} points lost"
+
+
+def _candidates(sensitivity: Sensitivity) -> Iterator[Arithmetic]:
+    layers = [cost.layer for cost in sensitivity.layers]
+    # At least one layer stays in int8: otherwise nothing is quantized.
+    for count in range(min(_MOST_FLOAT_LAYERS, len(layers) - 1) + 1):
+        yield Arithmetic(tuple(layers[:count]))
+
+
+def _attempt(
+    arithmetic: Arithmetic,
+    flatbuffer: bytes,
+    exact: Float32[np.ndarray, "n k"],
+    images: Split,
+    *,
+    max_drop_points: float,
+) -> Attempt:
+    with quiet.captured_stderr():
         network = Network(flatbuffer)
     began = time.perf_counter()
     logits = network.dequantize(network.run(images.images))
@@ -118,11 +115,8 @@ def _attempt(arithmetic: Arithmetic, flatbuffer: bytes, exact: np.ndarray, image
         n=len(images),
         drop_points=drop,
         divergence=divergence.measure(exact, logits),
+        accuracy=float(right.mean()),
         flatbuffer_bytes=len(flatbuffer),
         latency_us=1e6 * seconds / len(images),
-        passed=suffices(drop, n=len(images), max_drop_points=bound),
+        is_chosen=is_acceptable(drop, n=len(images), max_drop_points=max_drop_points),
     )
-
-
-def _sentence(attempt: Attempt) -> str:
-    return f"{attempt.arithmetic.description}: {attempt.drop_points.value:+.2f} points lost"

@@ -1,6 +1,5 @@
-"""Edits of a LiteRT flatbuffer for which its converter has no switch: uint8 pixels in, any batch size, nothing idle."""
+"""Edits of a LiteRT flatbuffer for which its converter has no option: uint8 input, any batch size, a smaller file."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -12,21 +11,20 @@ from lince.networks.family import PIXEL_SCALE
 from lince.quantization import flatbuffer_writer
 from lince.quantization.export import kind_of
 
-_WEIGHTY = frozenset({"CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV", "FULLY_CONNECTED"})
 _CONVERSIONS = frozenset({"QUANTIZE", "DEQUANTIZE"})
 
 
 def finish(flatbuffer: bytes) -> bytes:
-    """Gives a network its public face, `pixels` u8[N,H,W,3] in and `logits` out, and takes off what nothing reads.
+    """Makes the network take `pixels` u8[N,H,W,3] and return `logits`, and removes what inference never reads.
 
     Args:
         flatbuffer: a network of batch size 1 with one input: int8 of scale 1/128 and zero point 0, or float.
 
     Returns:
-        The network behind one operation that rounds nothing: pixel − 128 to int8, or (pixel − 128) / 128 to float.
+        The network with an exact operation in front: pixel − 128 to int8, or (pixel − 128) / 128 to float.
 
     Raises:
-        QuantizationError: when the input is not quantised as the normalisation promises.
+        QuantizationError: the scale and zero point of the input are not those of the normalisation.
     """
     model = flatbuffer_utils.read_model_from_bytearray(bytearray(flatbuffer))
     graph = model.subgraphs[0]
@@ -38,38 +36,20 @@ def finish(flatbuffer: bytes) -> bytes:
 
 
 def float_operations(flatbuffer: bytes) -> list[str]:
-    """Names of the operations that read or write floating point, conversions to and from it apart; empty is good."""
+    """Names of the operations that read or write floating point; conversions to and from it are not listed."""
+    model = flatbuffer_utils.read_model_from_bytearray(bytearray(flatbuffer))
+    graph = model.subgraphs[0]
     found = []
-    for model, graph, operator in _operators(flatbuffer):
-        touched = (graph.tensors[index] for index in [*operator.inputs, *operator.outputs] if index >= 0)
-        floating = any(tensor.type == schema.TensorType.FLOAT32 for tensor in touched)
-        if floating and kind_of(model, operator) not in _CONVERSIONS:
-            found.append(_name(graph, operator))
+    for operator in graph.operators:
+        tensors = [graph.tensors[index] for index in [*operator.inputs, *operator.outputs] if index >= 0]
+        is_float = any(tensor.type == schema.TensorType.FLOAT32 for tensor in tensors)
+        if is_float and kind_of(model, operator) not in _CONVERSIONS:
+            found.append(graph.tensors[operator.outputs[0]].name.decode())
     return found
 
 
-def float_weights(flatbuffer: bytes) -> list[str]:
-    """Names of the convolutions and dense operations whose weights are not int8; empty is good."""
-    return [
-        _name(graph, operator)
-        for model, graph, operator in _operators(flatbuffer)
-        if kind_of(model, operator) in _WEIGHTY and graph.tensors[operator.inputs[1]].type != schema.TensorType.INT8
-    ]
-
-
-def _operators(flatbuffer: bytes) -> Iterator[tuple[Any, Any, Any]]:
-    model = flatbuffer_utils.read_model_from_bytearray(bytearray(flatbuffer))
-    for graph in model.subgraphs:
-        for operator in graph.operators:
-            yield model, graph, operator
-
-
-def _name(graph: Any, operator: Any) -> str:
-    return graph.tensors[operator.outputs[0]].name.decode()
-
-
 def _accept_uint8(model: Any, graph: Any) -> None:
-    """Puts an operation before everything else that turns uint8 pixels into what the network reads."""
+    """Puts an operation in front that turns uint8 pixels into the type of the network's input."""
     inner = graph.inputs[0]
     tensor = graph.tensors[inner]
     tensor.name = b"input"
@@ -102,25 +82,25 @@ def _require_exact(tensor: Any) -> None:
     scale, zero_point = float(tensor.quantization.scale[0]), int(tensor.quantization.zeroPoint[0])
     if tensor.type != schema.TensorType.INT8 or not np.isclose(scale, PIXEL_SCALE, rtol=1e-4) or zero_point != 0:
         raise QuantizationError(
-            f"The quantised input has scale {scale:.6g} and zero point {zero_point}. Expected 1/128 and 0, "
-            "which the range 0..255 gives: set it before quantising."
+            f"The quantized input has scale {scale:.6g} and zero point {zero_point}. Expected 1/128 and 0: give the "
+            "input the range that pixels 0..255 have after normalisation."
         )
 
 
 def _opcode(model: Any, builtin: int) -> int:
-    """The index of an operation in the model's table, added when it is not there."""
+    """The index of an operation in the model's table; the operation is added when it is missing."""
     for index, code in enumerate(model.operatorCodes):
         if code.builtinCode == builtin:
             return index
     code = schema.OperatorCodeT()
     code.builtinCode = code.deprecatedBuiltinCode = builtin
-    code.version = 2  # the versions that requantise between uint8 and int8, and that dequantise int8
+    code.version = 2  # the first version that converts between uint8 and int8, and that dequantizes int8
     model.operatorCodes.append(code)
     return len(model.operatorCodes) - 1
 
 
 def _accept_any_batch(model: Any, graph: Any) -> None:
-    """Marks the batch axis as free, and lets RESHAPE infer it (-1) instead of saying 1."""
+    """Marks the batch axis as variable, and makes RESHAPE infer it (-1 instead of 1)."""
     constants = {index for index, tensor in enumerate(graph.tensors) if model.buffers[tensor.buffer].data is not None}
     for index, tensor in enumerate(graph.tensors):
         if index not in constants and tensor.shape is not None and len(tensor.shape) > 1:

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 
 from lince import calibration, number_formats
 from lince.errors import LinceError
-from lince.model_file.manifest import Arithmetic, Certificate, Sensitivity, Study, Verdict
+from lince.model_file.manifest import Arithmetic, Certificate, Sensitivity, Verdict
 from lince.quantization import certificate
 from lince.reporting import plots, quantization_plots
 from lince.system.files import write_atomically
@@ -38,7 +38,7 @@ class ReportContent:
         verdict: what to make of the model, above everything else.
         sets: how the calibration behaved on the same images.
         arithmetic: what the model file computes in.
-        quantisation: tables of what that cost; `sensitivity` and `study` are drawn beside theirs.
+        quantisation: tables of what that cost; a chart of `sensitivity` is drawn beside its table.
         recipe: hyper-parameters; nested tables of JSON values.
         versions: packages, backend, machine.
         facts: anything else worth a line under the heading: date, data, fingerprint, seed.
@@ -59,7 +59,6 @@ class ReportContent:
     arithmetic: Arithmetic = field(default_factory=Arithmetic)
     quantisation: tuple[TextTable, ...] = ()
     sensitivity: Sensitivity | None = None
-    study: Study | None = None
     recipe: Mapping[str, Any] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
     facts: Mapping[str, str] = field(default_factory=dict)
@@ -121,8 +120,6 @@ def _figures(content: ReportContent) -> Iterator[tuple[str, Figure]]:
         yield "reliability", plots.reliability_diagram(content.probabilities, content.labels)
     if content.sensitivity:
         yield "sensitivity", quantization_plots.sensitivity_figure(content.sensitivity)
-    if content.study:
-        yield "study", quantization_plots.study_figure(content.study)
 
 
 def _data_uri(figure: Figure) -> str:

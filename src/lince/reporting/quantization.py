@@ -1,8 +1,6 @@
 """What quantization cost, as tables for the terminal and the report."""
 
-import numpy as np
-
-from lince.model_file.manifest import Attempt, CalibrationComparison, Divergence, RunReport, Sensitivity, Study
+from lince.model_file.manifest import Attempt, CalibrationComparison, Divergence, RunReport, Sensitivity
 from lince.number_formats import file_size, microseconds, percent, percent_range, points, points_range, sets_size
 from lince.text import quantity
 from lince.types import TextTable
@@ -11,17 +9,15 @@ from lince.types import TextTable
 _LAYERS_SHOWN = 10
 
 
-def cost_tables(report: RunReport, study: Study | None = None) -> tuple[TextTable, ...]:
+def cost_tables(report: RunReport) -> tuple[TextTable, ...]:
     """Everything that a run knows of its quantization; what was not measured is left out."""
     found = []
     if report.sensitivity:
         found.append(sensitivity_table(report.sensitivity))
-    if report.ladder:
-        found.append(ladder_table(report.ladder))
+    if report.fallback:
+        found.append(fallback_table(report.fallback))
     if report.calibrated:
         found.append(calibrated_table(report.calibrated, n=report.int8.n))
-    if study:
-        found.append(study_table(study))
     return tuple(found)
 
 
@@ -42,8 +38,8 @@ def sensitivity_table(sensitivity: Sensitivity) -> TextTable:
     )
 
 
-def ladder_table(attempts: tuple[Attempt, ...]) -> TextTable:
-    """What was tried in place of int8, and what it lost."""
+def fallback_table(attempts: tuple[Attempt, ...]) -> TextTable:
+    """The networks that the fallback tried, and what each lost."""
     rows = tuple(
         (
             attempt.arithmetic.description,
@@ -51,16 +47,16 @@ def ladder_table(attempts: tuple[Attempt, ...]) -> TextTable:
             percent(attempt.divergence.disagreement),
             file_size(attempt.flatbuffer_bytes),
             microseconds(attempt.latency_us),
-            "chosen" if attempt.passed else "lost too much",
+            "chosen" if attempt.is_chosen else "lost too much",
         )
         for attempt in attempts
     )
     return TextTable(
-        name="ladder",
-        title=f"The fallback ladder, {quantity(attempts[0].n, 'validation image')}",
+        name="fallback",
+        title=f"Layers kept in float, {quantity(attempts[0].n, 'validation image')}",
         header=("computes in", "points lost", "different answers", "size", "one image", ""),
         rows=rows,
-        caption="The choice was made on validation images; the certificate is of the test images.",
+        caption="The choice was made on validation images; the certificate was measured on the test images.",
     )
 
 
@@ -101,31 +97,6 @@ def _sets_rows(calibrated: CalibrationComparison) -> tuple[tuple[str, ...], ...]
     return (
         ("sets that hold the true class", *coverages, f"{points(-drop.value)} points"),
         ("classes a set, on average", *sizes, points(growth, 3)),
-    )
-
-
-def study_table(study: Study) -> TextTable:
-    """Divergence from float by method and number of calibration images, over the draws."""
-    sizes = sorted({point.images for point in study.points})
-    methods = dict.fromkeys(point.method for point in study.points)
-    rows = []
-    for method in methods:
-        cells = []
-        for size in sizes:
-            found = [point.divergence for point in study.points if (point.method, point.images) == (method, size)]
-            kl = [1000 * one.kl for one in found]
-            mark = " ←" if (method, size) == (study.method, study.images) else ""
-            differing = percent(float(np.mean([one.disagreement for one in found])))
-            cells.append(f"{np.mean(kl):.2f} ± {np.std(kl, ddof=min(1, len(kl) - 1)):.2f}, {differing}{mark}")
-        rows.append((method, *cells))
-    draws = 1 + max(point.draw for point in study.points)
-    return TextTable(
-        name="study",
-        title="Activation ranges: KL from float in millinats, and different answers, "
-        f"{quantity(study.n, 'validation image')}",
-        header=("ranges", *(f"from {size:,} images" for size in sizes)),
-        rows=tuple(rows),
-        caption=f"Mean ± standard deviation of {draws} draws. ← is the choice in use.",
     )
 
 

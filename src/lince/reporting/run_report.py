@@ -18,7 +18,7 @@ def write_run_report(folder: RunFolder) -> None:
     """
     report, record, history = folder.read_report(), folder.read_record(), folder.read_history()
     probabilities, labels = folder.read_answers()
-    splits, study = folder.read_splits(), folder.read_study()
+    splits = folder.read_splits()
     training = artifact.read(folder.model).manifest.training
     patience = record.recipe["train"]["patience"]
     folder.plots.mkdir(exist_ok=True)
@@ -29,8 +29,6 @@ def write_run_report(folder: RunFolder) -> None:
     plots.save_png(plots.reliability_diagram(probabilities, labels), folder.plots / "reliability.png")
     if report.sensitivity:
         plots.save_png(quantization_plots.sensitivity_figure(report.sensitivity), folder.plots / "sensitivity.png")
-    if study:
-        plots.save_png(quantization_plots.study_figure(study), folder.plots / "study.png")
     content = ReportContent(
         title=record.name,
         split="test",
@@ -45,9 +43,8 @@ def write_run_report(folder: RunFolder) -> None:
         calibration=report.calibration,
         sets=report.sets,
         arithmetic=report.arithmetic,
-        quantisation=quantization.cost_tables(report, study),
+        quantisation=quantization.cost_tables(report),
         sensitivity=report.sensitivity,
-        study=study,
         recipe=training["recipe"],
         versions=_versions(training),
         facts={

@@ -13,14 +13,14 @@ from msgspec import Struct
 
 from lince import schema
 from lince.errors import DataError, RecipeError, ResumeError, TrainingError
-from lince.model_file.manifest import RunReport, Study
+from lince.model_file.manifest import RunReport
 from lince.system.files import DAMAGED_NPZ, open_regular, read_bounded, reason_of, write_atomically
 from lince.types import ComputeDtype, EpochRecord, Rejected
 
 # One part of a path, so that a recipe from elsewhere cannot name a folder outside `runs`.
 _NAME = re.compile(r"\w[\w.\- ]*")
 FORMAT = 2  # of run.json; before it there was no number
-_MAX_JSON_BYTES = 2**28  # a study or a record with a million rejected files; a bound against what never ends
+_MAX_JSON_BYTES = 2**28  # a record with a million rejected files; the bound is against a file that never ends
 
 
 class Budget(Struct, frozen=True, kw_only=True):
@@ -97,7 +97,6 @@ class RunFolder:
         self.keras_model = path / "model.keras"
         self.model = path / "model.tflite"
         self.answers = path / "answers.npz"
-        self.study = path / "study.json"
         self.teacher = path / "teacher.tflite"
         self.report = path / "report.json"
         self.page = path / "report.html"
@@ -191,19 +190,6 @@ class RunFolder:
         except (OSError, schema.MisfitError) as error:
             raise DataError(
                 f"{str(self.report)!r} cannot be read ({reason_of(error)}). Write it by lince quantize {self.path}."
-            ) from error
-
-    def read_study(self) -> Study | None:
-        """What `lince quantize --study` found; None without a study. Raises DataError when the file is damaged."""
-        if not self.study.exists():
-            return None
-        try:
-            study: Study = schema.from_json(read_bounded(self.study, _MAX_JSON_BYTES), Study)
-            return study
-        except (OSError, schema.MisfitError) as error:
-            raise DataError(
-                f"{str(self.study)!r} cannot be read ({reason_of(error)}). Delete it, or write it by lince "
-                "quantize --study."
             ) from error
 
     def read_answers(self) -> tuple[np.ndarray, np.ndarray]:

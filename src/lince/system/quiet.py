@@ -1,6 +1,7 @@
-"""Native libraries are kept from writing to the terminal."""
+"""Libraries that write to the terminal unasked: their text is held back."""
 
 import contextlib
+import io
 import os
 import sys
 import tempfile
@@ -12,9 +13,9 @@ from typing import BinaryIO
 def captured_stderr() -> Iterator[None]:
     """Captures what native code writes to stderr, and shows it only when the block fails.
 
-    TensorFlow writes six lines when it starts and LiteRT one; no setting turns them off. All threads share stderr: use
-    this where nothing else writes to it. Where the text cannot be kept (no memory file and no temporary folder), it is
-    shown at once.
+    TensorFlow writes six lines when a process loads it, LiteRT one, and no setting of theirs turns these off. The
+    stream belongs to the whole process: use this where no other thread writes. Where nothing can hold the text (no
+    memory file and no temporary folder), it is shown.
     """
     held = _memory_file() or _temporary_file()
     if held is None:
@@ -36,8 +37,16 @@ def captured_stderr() -> Iterator[None]:
             os.close(original)
 
 
+@contextlib.contextmanager
+def captured_output() -> Iterator[None]:
+    """Also discards what Python code prints, so that stdout holds results only."""
+    out, err = contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO())
+    with captured_stderr(), out, err:
+        yield
+
+
 def _memory_file() -> BinaryIO | None:
-    """Only Linux has memory files. They need no folder, so that a container may have a read-only root."""
+    """Only Linux has it. It needs no folder, so it works in a container with a read-only root."""
     try:
         return os.fdopen(os.memfd_create("lince-stderr"), "w+b")
     except (AttributeError, OSError):

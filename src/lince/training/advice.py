@@ -6,15 +6,13 @@ import math
 import shlex
 from pathlib import Path
 
+from lince.quantization.options import Quantize
 from lince.text import share
-from lince.training.recipe import Quantize, Recipe, Train
+from lince.training.recipe import Recipe, Train
 from lince.types import ComputeDtype
 
 # Times as many training images to read ranges from, where there are as many.
 _MORE_CALIBRATION = 5
-
-# Rungs of the ladder, in the order in which a recipe tries them.
-_RUNGS = Quantize().fallback
 
 
 def after_loss(
@@ -24,24 +22,24 @@ def after_loss(
     folder: Path,
     num_train: int,
     is_fallback: bool,
-    ladder_leaves_int8: bool,
+    fallback_can_help: bool,
     is_above_one_class: bool,
 ) -> str:
-    """When a quantised network lost too much on test images.
+    """What to do when a quantized network lost too much on test images.
 
     Args:
-        drop_points: what it lost.
+        drop_points: what it lost, percentage points.
         options: the run's.
         folder: the run's.
-        num_train: images that ranges can be read from.
-        is_fallback: the ladder has been tried.
-        ladder_leaves_int8: on validation images, too, int8 loses more than the ladder takes.
-        is_above_one_class: it is right more often than one class would be, so that accepting the loss is enough.
+        num_train: images from which ranges can be read.
+        is_fallback: the fallback has been tried.
+        fallback_can_help: int8 loses too much on validation images as well, so the fallback would change something.
+        is_above_one_class: it is right more often than one class would be, so accepting the loss is enough.
     """
     ways = []
-    if ladder_leaves_int8 and not is_fallback:
+    if fallback_can_help and not is_fallback:
         ways.append(
-            f"{_quantize(folder, '--fallback')} looks for an arithmetic that loses less (int8 loses too much on "
+            f"{_quantize(folder, '--fallback')} keeps the most sensitive layers in float (int8 loses too much on "
             "validation images, too)"
         )
     if num_train > options.calibration_images:
@@ -56,26 +54,15 @@ def after_loss(
     return f"What was trained is kept: {'; '.join(ways)}."
 
 
-def after_ladder(
-    drop_points: float, options: Quantize, *, folder: Path, num_layers: int, is_above_one_class: bool
-) -> str:
-    """When every rung of the ladder lost too much on validation images.
+def after_fallback(drop_points: float, *, folder: Path, is_above_one_class: bool) -> str:
+    """What to do when every network that the fallback tried lost too much on validation images.
 
     Args:
-        drop_points: what the best rung lost.
-        options: the run's.
+        drop_points: what the best of them lost, percentage points.
         folder: the run's.
-        num_layers: in which int8 can cost something.
-        is_above_one_class: the best rung is right more often than one class would be.
+        is_above_one_class: the best of them is right more often than one class would be.
     """
     ways = []
-    missing = [rung for rung in _RUNGS if rung not in options.fallback]
-    if missing:
-        rungs = f"--set=quantize.fallback={[*options.fallback, *missing]}"
-        ways.append(f"{_quantize(folder, '--fallback', rungs)} tries {' and '.join(missing)}, too")
-    if "mixed" in options.fallback and options.max_float_layers < num_layers - 1:
-        layers = f"--set=quantize.max_float_layers={num_layers - 1}"
-        ways.append(f"{_quantize(folder, '--fallback', layers)} leaves more layers in float, which may lose less")
     if is_above_one_class:
         ways.append(
             f"{_quantize(folder, '--fallback', _bound(drop_points))} accepts the loss, if test images lose no more"

@@ -1,7 +1,8 @@
 """A recipe: every hyper-parameter of an experiment, declared once. `recipes.py` reads it from a file.
 
 The tables of a recipe are declared beside the code that reads them: `[model]` in `networks/`, `[augment]` in
-`augmentation/`, `[calibrate]` in `calibration.py`. `[train]` and the rules that hold between tables are here.
+`augmentation/`, `[quantize]` in `quantization/`, `[calibrate]` in `calibration.py`. `[train]` and the rules that hold
+between tables are here.
 """
 
 import math
@@ -10,8 +11,8 @@ from typing import Annotated, Literal
 from msgspec import Meta, Struct
 
 from lince.calibration import Calibrate
-from lince.model_file.manifest import RangeMethod
 from lince.networks.families import Model
+from lince.quantization.options import Quantize
 from lince.schema import Count, Share
 from lince.training.augmentation.options import Augment
 from lince.types import ComputeDtype, ImageSpec, ResizeRule
@@ -95,27 +96,6 @@ class Train(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             raise ValueError(
                 f"train.phases end at {ends}. Expected shares in rising order: let each phase end after the one before"
             )
-
-
-class Quantize(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Static int8.
-
-    Attributes:
-        calibration_images: training images, stratified and seeded, from which activation ranges are read.
-        ranges: how they become a range: `min_max` holds all of them, `q99` and `q99.9` all values of so many per cent
-            of the images, `moving_average` is the quantiser's own.
-        max_drop_points: refuse to publish when the paired interval shows that int8 loses more accuracy than this, in
-            percentage points; or when it was seen to lose more than this, more than 5 points and more than 3 images.
-        fallback: what `--fallback` tries, in this order, when int8 loses more: `mixed` keeps the most sensitive layers
-            in float, `int16` has activations of 16 bits, `dynamic` takes ranges from each image as it comes.
-        max_float_layers: the most layers that `mixed` keeps in float.
-    """
-
-    calibration_images: Count = 1000
-    ranges: RangeMethod = "q99"
-    max_drop_points: Annotated[float, Meta(ge=0, le=100)] = 0.5
-    fallback: tuple[Literal["mixed", "int16", "dynamic"], ...] = ("mixed", "int16", "dynamic")
-    max_float_layers: Annotated[int, Meta(ge=0)] = 4
 
 
 class Recipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

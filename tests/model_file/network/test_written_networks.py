@@ -12,9 +12,9 @@ from lince.networks import models
 from lince.networks.pooled import Pooled
 from lince.networks.resnet import ResNet
 from lince.networks.vgg import Vgg
-from lince.quantization import quantizer
-from lince.quantization.activation_ranges import observe, span
+from lince.quantization import activation_ranges
 from lince.quantization.export import export
+from lince.quantization.quantizer import quantize, without_quantization
 from lince.types import ImageSpec
 
 RECIPES = {
@@ -37,17 +37,14 @@ def build(name: str, spec: ImageSpec) -> keras.Model:
 
 
 def check(model: keras.Model, spec: ImageSpec) -> None:
-    """All four kinds of arithmetic; `mixed` with layers at the beginning, at the end and between."""
+    """In int8, in float, and with float layers at the beginning, at the end and between."""
     images = np.random.default_rng(0).integers(0, 256, (3, *spec.shape), dtype=np.uint8)
-    with quantizer.silenced():
-        exported = export(model)
-        ranges = span(observe(exported, images), "q99")
+    exported = export(model)
+    ranges = activation_ranges.measure(exported, images)
     layers = [operation.name for operation in exported.layers]
-    mixed = (layers[:1], layers[-1:], layers[::2], layers[1:3])
-    kinds = [Arithmetic(kind) for kind in ("int8", "int16", "dynamic")]
-    for arithmetic in (*kinds, *(Arithmetic("mixed", tuple(names)) for names in mixed)):
-        with quantizer.silenced():
-            flatbuffer = quantizer.to_arithmetic(exported, ranges, arithmetic)
+    float_layers = ([], layers[:1], layers[-1:], layers[::2], layers[1:3])
+    quantized = [quantize(exported, ranges, Arithmetic(tuple(names))) for names in float_layers]
+    for flatbuffer in (without_quantization(exported), *quantized):
         network.verify(flatbuffer)
         assert (3, 3) == Network(flatbuffer).run(images).shape
 
@@ -64,8 +61,7 @@ def test_constants_in_float_are_numbers(value: float):
     """A weight that is none would make every answer an error."""
     spec = ImageSpec(8, 8)
     model = build("vgg without hidden layers", spec)
-    with quantizer.silenced():
-        flatbuffer = quantizer.in_float(export(model))
+    flatbuffer = without_quantization(export(model))
     network.verify(flatbuffer)
     weight = np.float32(model.get_layer("logits").get_weights()[0][5, 1]).tobytes()
     assert 1 == flatbuffer.count(weight)

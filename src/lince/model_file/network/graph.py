@@ -14,10 +14,10 @@ import numpy as np
 
 from lince.model_file.network.flatbuffer import OFFSET, Slots, Table, refusal, root
 
-FLOAT32, INT32, UINT8, INT64, INT16, INT8 = 0, 2, 3, 4, 7, 9
-_DTYPES = {FLOAT32: "<f4", INT32: "<i4", UINT8: "u1", INT64: "<i8", INT16: "<i2", INT8: "i1"}
-# What zero points can be, by type: int16 and the constants are symmetric.
-_ZERO_POINTS = {UINT8: (0, 255), INT8: (-128, 127), INT16: (0, 0), INT32: (0, 0), INT64: (0, 0)}
+FLOAT32, INT32, UINT8, INT8 = 0, 2, 3, 9
+_DTYPES = {FLOAT32: "<f4", INT32: "<i4", UINT8: "u1", INT8: "i1"}
+# What zero points can be, by type: biases are symmetric.
+_ZERO_POINTS = {UINT8: (0, 255), INT8: (-128, 127), INT32: (0, 0)}
 
 # `best` has 42 tensors and 19 operations.
 _MOST = 2**13

@@ -11,7 +11,7 @@ from math import prod
 
 from lince.errors import ModelFileError
 from lince.model_file.network.flatbuffer import OFFSET, Slots, Table, refusal
-from lince.model_file.network.graph import FLOAT32, INT8, INT16, INT32, INT64, UINT8, Tensor
+from lince.model_file.network.graph import FLOAT32, INT8, INT32, UINT8, Tensor
 
 # LiteRT's kernels count the elements of a patch matrix in 32 bits. XNNPACK needs a pointer for each pixel of each
 # window: 9.4 million for windows of 3 × 3 on 1024 × 1024 pixels.
@@ -41,11 +41,11 @@ _ADDITION: Slots = {"activation": (0, "b"), "powers of two": (1, "B")}
 _RESHAPE: Slots = {"shape": (0, OFFSET)}
 _MEAN: Slots = {"keep dimensions": (0, "B")}
 
-# Types of activations, weights and biases that go together; float activations over int8 weights are `dynamic`.
-_WEIGHTED = {(INT8, INT8, INT32), (INT16, INT8, INT64), (FLOAT32, INT8, FLOAT32), (FLOAT32, FLOAT32, FLOAT32)}
-_ACTIVATIONS = {INT8, INT16, FLOAT32}
-_QUANTIZING = {(UINT8, INT8), (FLOAT32, INT8), (FLOAT32, INT16), (INT8, INT8)}
-_DEQUANTIZING = {(UINT8, FLOAT32), (INT8, FLOAT32), (INT16, FLOAT32)}
+# Types of activations, weights and biases that go together.
+_WEIGHTED = {(INT8, INT8, INT32), (FLOAT32, FLOAT32, FLOAT32)}
+_ACTIVATIONS = {INT8, FLOAT32}
+_QUANTIZING = {(UINT8, INT8), (FLOAT32, INT8), (INT8, INT8)}
+_DEQUANTIZING = {(UINT8, FLOAT32), (INT8, FLOAT32)}
 
 
 def _convolve(options: Table, operands: list[Tensor], output: Tensor, what: str) -> int:
@@ -120,13 +120,13 @@ def _check_weights(features: Tensor, kernel: Tensor, bias: Tensor | None, output
 
 
 def _add(_: Table, operands: list[Tensor], output: Tensor, what: str) -> int:
-    """Two of the same shape, or one that lacks the batch: what an ensemble of reshaped logits comes to."""
+    """Two tensors of the same shape."""
     if len({output.type, *(operand.type for operand in operands)}) != 1 or output.type not in _ACTIVATIONS:
         raise refusal(f"{what} mixes types")
-    longer, shorter = sorted(operands, key=lambda operand: len(operand.shape), reverse=True)
-    if longer.shape[-len(shorter.shape) :] != shorter.shape or prod(longer.shape) != prod(shorter.shape):
+    first, second = operands
+    if first.shape != second.shape:
         raise _unfit(what)
-    _require_shape(output, longer.shape, what)
+    _require_shape(output, first.shape, what)
     if output.type != FLOAT32:
         _require_one_scale(what, *operands, output)
         widest = max(float(operand.scales[0]) for operand in operands)

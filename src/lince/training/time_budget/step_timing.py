@@ -14,9 +14,10 @@ from lince import data
 from lince.evaluation import verdict
 from lince.networks import models
 from lince.quantization import layer_sensitivity
+from lince.quantization.options import Quantize
 from lince.training import schedule
 from lince.training.distillation.teacher import Teacher
-from lince.training.recipe import Quantize, Recipe
+from lince.training.recipe import Recipe
 from lince.training.step import Trainer, initialise_from
 from lince.types import ComputeDtype, Split
 
