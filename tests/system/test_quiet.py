@@ -8,7 +8,7 @@ import pytest
 from lince.system.quiet import captured_stderr
 
 
-def test_holds_back_what_succeeds(capfd):
+def test_captured_stderr_holds_back_what_succeeds(capfd):
     """Nothing that is written to file descriptor 2 meanwhile reaches the terminal; what comes after does."""
     with captured_stderr():
         os.write(2, b"greeting\n")
@@ -17,7 +17,7 @@ def test_holds_back_what_succeeds(capfd):
     assert "after\n" == capfd.readouterr().err
 
 
-def test_shows_what_failed(capfd):
+def test_captured_stderr_shows_what_failed(capfd):
     """When the block fails, what was written is shown: it may say why."""
     with pytest.raises(ValueError, match="no"):
         _fail_aloud()
@@ -26,7 +26,7 @@ def test_shows_what_failed(capfd):
 
 
 @pytest.mark.parametrize("has_memory_files", [True, False])
-def test_needs_no_folder(monkeypatch, capfd, has_memory_files):
+def test_captured_stderr_needs_no_folder(monkeypatch, capfd, has_memory_files):
     """In a container with a read-only root the block runs; without memory files what is written is shown."""
 
     def no_folder(*_: object, **__: object):

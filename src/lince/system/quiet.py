@@ -1,4 +1,4 @@
-"""Libraries that write to the terminal unasked: their text is held back."""
+"""Native libraries are kept from writing to the terminal."""
 
 import contextlib
 import io
@@ -13,9 +13,9 @@ from typing import BinaryIO
 def captured_stderr() -> Iterator[None]:
     """Captures what native code writes to stderr, and shows it only when the block fails.
 
-    TensorFlow writes six lines when a process loads it, LiteRT one, and no setting of theirs turns these off. The
-    stream belongs to the whole process: use this where no other thread writes. Where nothing can hold the text (no
-    memory file and no temporary folder), it is shown.
+    TensorFlow writes six lines when it starts and LiteRT one; no setting turns them off. All threads share stderr: use
+    this where nothing else writes to it. Where the text cannot be kept (no memory file and no temporary folder), it is
+    shown at once.
     """
     held = _memory_file() or _temporary_file()
     if held is None:
@@ -46,7 +46,7 @@ def captured_output() -> Iterator[None]:
 
 
 def _memory_file() -> BinaryIO | None:
-    """Only Linux has it. It needs no folder, so it works in a container with a read-only root."""
+    """Only Linux has memory files. They need no folder, so that a container may have a read-only root."""
     try:
         return os.fdopen(os.memfd_create("lince-stderr"), "w+b")
     except (AttributeError, OSError):
