@@ -136,8 +136,7 @@ def test_run_folder_page_names_every_file_of_a_run(run: RunFolder):
     rows = {name.rstrip("/") for name in re.findall(r"^\| `([\w./]+)` \|", text, re.MULTILINE)}
     assert rows == {path.name for path in vars(run).values() if path != run.path}
     assert {path.name for path in run.path.iterdir()} <= rows
-    only_with_a_study = {"study.png"}
-    assert {path.name for path in run.plots.iterdir()} | only_with_a_study == set(re.findall(r"`(\w+\.png)`", text))
+    assert {path.name for path in run.plots.iterdir()} == set(re.findall(r"`(\w+\.png)`", text))
 
 
 def test_model_file_page_names_every_key_of_the_manifest():
