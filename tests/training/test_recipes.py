@@ -192,8 +192,7 @@ class TestMistakes:
             ),
             (
                 "quantize.bits=4",
-                "quantize.bits is not known. Expected one of calibration_images, fallback, max_drop_points, "
-                "max_float_layers, ranges.",
+                "quantize.bits is not known. Expected one of calibration_images, max_drop_points.",
             ),
             ("calibrate.bins=15", "calibrate.bins is not known. Expected one of abstain, coverage."),
             ("model.family=vit", "model.family = 'vit'. Expected 'pooled', 'resnet' or 'vgg'."),
@@ -220,7 +219,7 @@ class TestMistakes:
             (
                 "train.zzz=3",
                 "train.zzz is not known. Expected one of batch_size, class_balance, epochs, label_smoothing, "
-                "learning_rate, optimizer, patience, phases, precision, repeats, replicate, schedule, "
+                "learning_rate, optimizer, patience, phases, precision, repeats, schedule, "
                 "teacher_cached, teacher_temperature, teacher_weight, validation_fraction.",
             ),
             ("train.teacher_weight=2", "train.teacher_weight = 2. Expected a number from 0 to 1."),
