@@ -14,13 +14,13 @@
 # %% [markdown]
 # # From labelled images to a classifier that is served
 #
-# This notebook walks the whole path, one step a section: images, augmentation, network, training, evaluation,
-# quantisation, honest answers, the model file. Every step is a call into the package `lince`, so the notebook explains
-# and looks, and decides nothing; `lince train DATA` runs the same functions from the command line.
+# This notebook shows the whole path, one section for each step: images, augmentation, network, training, evaluation,
+# quantization, calibrated answers, the model file. Every step is a call into the package `lince`. The notebook only
+# explains and shows; `lince train DATA` runs the same functions from the command line.
 #
-# It is kept as text. Open it as a notebook with `jupytext --to ipynb notebooks/training.py`, or in Jupyter with the
-# jupytext extension, in an environment made by `make train`, or in a clone by `pip install '.[train]'`, with
-# `pip install jupyter jupytext` added.
+# It is stored as text. Open it as a notebook with `jupytext --to ipynb notebooks/training.py`, or in Jupyter with the
+# jupytext extension. The environment is made by `make train`, or in a clone by `pip install '.[train]'`. Add
+# `pip install jupyter jupytext`.
 
 # %%
 # %matplotlib inline
@@ -54,8 +54,8 @@ from lince.training.augmentation import affine  # noqa: E402 (after prepare)
 # ## What to train on, and how
 #
 # `SOURCE` is `cifar10`, a folder with a folder of images for each class, or a `.zip` of one. `RECIPE` names the
-# experiment; it holds every hyper-parameter, and `OVERRIDES` changes single ones, as `--set` does on the command line.
-# With `classic` on CIFAR-10 two processor cores need a minute or two an epoch, and training stops by itself.
+# experiment and holds every hyper-parameter. `OVERRIDES` changes single ones, as `--set` does on the command line.
+# With `classic` on CIFAR-10 two processor cores need one or two minutes an epoch. Training stops by itself.
 
 # %%
 SOURCE = os.environ.get("LINCE_NOTEBOOK_SOURCE", "cifar10")
@@ -63,7 +63,7 @@ RECIPE = "classic"
 OVERRIDES: list[str] = []  # for example ["train.epochs=5", "augment.rotation_degrees=0"]
 SEED = 0
 
-if os.environ.get("LINCE_NOTEBOOK_QUICK"):  # a minute instead of hours: shows that every step runs, learns little
+if os.environ.get("LINCE_NOTEBOOK_QUICK"):  # a minute instead of hours; shows that every step runs, but learns little
     OVERRIDES = [
         "model.blocks=[[8], [16]]",
         "model.block_dropout=[0.1, 0.1]",
@@ -73,16 +73,16 @@ if os.environ.get("LINCE_NOTEBOOK_QUICK"):  # a minute instead of hours: shows t
         "train.batch_size=16",
         "train.learning_rate=3e-3",
         "quantize.calibration_images=32",
-        "quantize.max_drop_points=100",  # on a handful of test images one different answer is several points
+        "quantize.max_drop_points=100",  # with few test images one different answer is several points
     ]
 
 
 # %% [markdown]
 # ## The images
 #
-# `start` reads the images, sets 20 % of the training images aside for validation (the same share of every class), and
-# opens the run folder. CIFAR-10 is downloaded the first time, 170 MB, and checked against its checksum. From here on
-# there are three splits: the network learns from *train*, every choice is made on *validation*, and *test* is kept for
+# `start` reads the images and opens the run folder. It sets 20 % of the training images aside for validation, the same
+# share of every class. CIFAR-10 is downloaded the first time, 170 MB, and checked against its checksum. From here on
+# there are three splits. The network learns from *train*, every choice is made on *validation*, and *test* is kept for
 # the final measurement.
 
 # %%
@@ -96,13 +96,14 @@ dict(zip(classes, np.bincount(run.train.labels, minlength=len(classes)).tolist()
 
 
 # %% [markdown]
-# Look before training: wrong labels, odd crops and near copies are seen in a minute, and no network repairs them;
-# `lince data check DATA` helps to find them. An image is an array of pixels with three colours each, 0 to 255.
+# Look at the images before training. Wrong labels, unsuitable crops and near copies are seen in a minute, and no
+# network repairs them. `lince data check DATA` helps to find them. An image is an array of pixels with three colours
+# each, 0 to 255.
 
 
 # %%
 def show(images: np.ndarray, titles: list[str], *, columns: int = 8) -> Figure:
-    """Small pictures in a grid; pixels u8 or f32, 0..255."""
+    """Draws small pictures in a grid; pixels u8 or f32, 0..255."""
     rows = max(1, -(-len(images) // columns))  # one empty row when there are none: a network without mistakes
     figure = Figure(figsize=(1.5 * columns, 1.8 * rows), layout="constrained")
     for axes in figure.subplots(rows, columns, squeeze=False).flat:
@@ -120,8 +121,8 @@ show(run.train.images[chosen], [classes[label] for label in run.train.labels[cho
 # ## Augmentation
 #
 # A cat that leans, or looks the other way, is still a cat. Each training image is rotated, zoomed and flipped at
-# random, anew in every epoch, so the network hardly sees the same pixels twice and learns shapes rather than pictures
-# by heart. Validation and test images are never changed. Below, the first column is the original.
+# random, anew in every epoch. So the network hardly sees the same pixels twice. It learns shapes and does not memorize
+# pictures. Validation and test images are never changed. Below, the first column is the original.
 
 # %%
 originals = run.train.images[chosen[:3]]
@@ -140,10 +141,10 @@ show(rows.reshape(-1, *originals.shape[1:]), (["original"] + ["drawn"] * 7) * 3)
 # %% [markdown]
 # ## The network
 #
-# The recipe `classic` stacks blocks of 3 × 3 convolutions with ReLU; each block ends in max pooling, which halves the
-# picture, and in dropout, which hides some values at random so that none is relied on too much. Dense layers turn what
-# is left into one number for each class, the *logits*, and softmax turns those into probabilities. Normalisation,
-# (pixel − 128) / 128, is a layer of the network itself: whoever runs the model hands over plain pixels.
+# The recipe `classic` stacks blocks of 3 × 3 convolutions with ReLU. Each block ends in max pooling, which halves the
+# picture, and in dropout. Dropout hides some values at random, so that the network relies on none of them too much.
+# Dense layers turn the result into one number for each class, the *logits*. Softmax turns those into probabilities.
+# Normalisation, (pixel − 128) / 128, is a layer of the network itself, so the model takes plain pixels.
 
 # %%
 models.build(
@@ -153,23 +154,23 @@ models.build(
 # %% [markdown]
 # ## Training
 #
-# The optimiser (`adam`) lowers the categorical cross-entropy between the probabilities and the one-hot labels, batch
-# by batch. After each epoch the loss is measured on the validation images. When it has not fallen for 10 epochs,
-# training stops, and the weights of the best epoch are kept.
+# The optimizer (`adam`) lowers the categorical cross-entropy between the probabilities and the one-hot labels, batch
+# by batch. After each epoch, one pass over the training images, the loss is measured on the validation images. When it
+# has not fallen for 10 epochs, training stops, and the weights of the best epoch are kept.
 #
 # You may interrupt this cell: the best weights so far are written, and the cells below work with them.
-# Run it again, or `lince train --resume RUN` in a terminal, to go on where it stopped.
+# To continue where it stopped, run it again, or run `lince train --resume RUN` in a terminal.
 
 # %%
-console = Console(force_terminal=False, force_jupyter=False)  # a plain line an epoch
+console = Console(force_terminal=False, force_jupyter=False)  # one plain line for each epoch
 with pipeline.watch(console, run, tensorboard=False) as display_epochs:
-    pipeline.train_model(run, display_epochs, resume=True)  # from the beginning, where nothing is trained yet
+    pipeline.train_model(run, display_epochs, resume=True)  # starts at the beginning where nothing is trained yet
 
 # %% [markdown]
-# Accuracy is the share of right answers; the loss also counts how sure they were. When the training curve goes on
-# improving and the validation curve turns, the network begins to learn pictures by heart (*overfitting*). The mark is
-# the epoch whose weights are kept. With dropout and augmentation, training accuracy may lie below validation accuracy:
-# the training images are made harder on purpose.
+# Accuracy is the share of right answers. The loss also measures how certain they were. *Overfitting* begins where the
+# training curve still improves and the validation curve gets worse: the network memorizes pictures. The mark is the
+# epoch whose weights are kept. With dropout and augmentation, training accuracy may lie below validation accuracy,
+# because the training images are made harder on purpose.
 
 # %%
 history = run.folder.read_history()
@@ -181,8 +182,8 @@ plots.loss_curves(history, patience=run.recipe.train.patience)
 # %% [markdown]
 # ## Evaluation
 #
-# Now the test images, which had no part in any choice. Accuracy comes with its 95 % interval: other images from the
-# same source would give a slightly different number, and a difference within the interval is no news.
+# Now the test images are used, which had no part in any choice. Accuracy is given with its 95 % interval. Other images
+# from the same source would give a slightly different number. A difference within the interval is not significant.
 # Negative log-likelihood and calibration error judge the probabilities, not only the answers.
 
 # %%
@@ -191,8 +192,9 @@ float_report = accuracy.evaluate(float_predict, run.test)
 tables.report_table(float_report, title="Float network, test images")
 
 # %% [markdown]
-# *Precision* of a class: of the images called so, how many are. *Recall*: of the images that are, how many are called
-# so. The confusion matrix shows which classes are taken for which: its rows are the truth, its columns the answers.
+# The *precision* of a class is the share of the images called by its name that belong to it. Its *recall* is the share
+# of its images that are called by its name. The confusion matrix shows which classes are confused: its rows are the
+# true classes, its columns the answers.
 
 # %%
 tables.class_table(float_report)
@@ -202,7 +204,7 @@ plots.confusion_figure(float_report, classes)
 
 # %% [markdown]
 # The worst mistakes are the wrong answers that were given with the highest probability. Some are the network's fault;
-# others show a label that is wrong, or a picture that people would argue about.
+# others show a wrong label, or a picture on which people disagree.
 
 # %%
 place = {name: index for index, name in enumerate(run.test.names)}
@@ -213,39 +215,39 @@ show(
 )
 
 # %% [markdown]
-# ## Quantisation, calibration, certificate
+# ## Quantization, calibration, certificate
 #
-# `publish` turns the weights and activations of the network from 32-bit floating point to 8-bit integers: a quarter of
-# the size, and faster (85 µs an image against 270 µs, measured for one small network with the same runtime on one
-# thread). The ranges of the activations are read from training images only. What is lost is measured, not assumed:
-# float and int8 answer the same test images, and their difference, with its interval, is in the *certificate*. A
-# network that is shown to lose more than the recipe's bound is not published.
+# `publish` converts the weights and activations of the network from 32-bit floating point to 8-bit integers. The result
+# has a quarter of the size and is faster: 85 µs an image against 270 µs. This was measured for one small network with
+# the same runtime on one thread. The ranges of the activations are read from training images only. The loss of accuracy
+# is measured: float and int8 answer the same test images. Their difference, with its interval, is in the *certificate*.
+# A network that is shown to lose more than the recipe's bound is not published.
 
 # %%
 report = pipeline.publish(run, say=print)
 tables.rich_table(certificate.table(report.certificate))
 
 # %% [markdown]
-# What to make of the model, in plain words.
+# The verdict on the model, in plain words.
 
 # %%
 print(report.verdict.text)
 
 # %% [markdown]
-# ## Honest answers
+# ## Calibrated answers
 #
-# A trained network is usually surer than it should be. One number, the *temperature*, divides the logits so that "90 %"
-# is right in about 90 of 100 cases; it never changes which class comes first. In the diagram the points then lie near
-# the line. It was fitted on the validation images, through the int8 network that is served.
+# The probabilities of a trained network are usually too high. One number, the *temperature*, divides the logits, so
+# that "90 %" is right in about 90 of 100 cases. It never changes which class comes first. In the diagram the points
+# then lie near the line. The temperature was fitted on the validation images, with the int8 network that is served.
 
 # %%
 probabilities, labels = run.folder.read_answers()
 plots.reliability_diagram(probabilities, labels)
 
 # %% [markdown]
-# Two more numbers come with it. A *prediction set* holds every class that cannot be ruled out, and is made to hold the
-# true one for 95 % of images: one class when the picture is clear, several when it is not. And where even the top
-# probability is low, the answer is "I don't know".
+# Two thresholds are fitted as well. A *prediction set* holds every class that cannot be ruled out. The sets hold the
+# true class for 95 % of images. A set has one class when the picture is clear, and several when it is not. Where even
+# the top probability is low, the answer is "I don't know".
 
 # %%
 print(f"temperature {report.calibration.temperature:.3f}, fitted on {report.calibration.n:,} validation images")
@@ -254,8 +256,9 @@ tables.sets_table(report.sets, n=len(run.test))
 # %% [markdown]
 # ## The model file
 #
-# Everything is in one file: the network, its classes, the calibration, the certificate, a model card, and golden images
-# with the answers they must give. `Classifier.load` checks all of it and needs neither Keras nor TensorFlow.
+# Everything is in one file: the network, its classes, the calibration, the certificate and a model card. It also holds
+# golden images with the answers they must give. `Classifier.load` checks all of it and needs neither Keras nor
+# TensorFlow.
 
 # %%
 classifier = Classifier.load(run.folder.model)
@@ -266,7 +269,7 @@ first = run.test.images[:1]
 answer(classifier.predict(first), 0, classes, top=3)
 
 # %% [markdown]
-# What was measured is what is served: evaluating the file gives the very numbers of the report.
+# What was measured is what is served: an evaluation of the file gives exactly the numbers of the report.
 
 # %%
 prediction = classifier.predict(run.test.images[:])
