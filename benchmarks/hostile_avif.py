@@ -16,12 +16,12 @@ def plain(width: int, height: int, mode: str = "RGB", subsampling: str = "4:2:0"
 
 
 def lying(width: int, height: int) -> bytes:
-    """Boxes that state 64 × 64 pixels, and a frame of many more."""
+    """The boxes state 64 × 64 pixels, and the frame has many more."""
     return plain(width, height).replace(struct.pack(">II", width, height), struct.pack(">II", 64, 64))
 
 
 def film(side: int, frames: int) -> bytes:
-    """Many frames, of which none but the first is wanted."""
+    """Many frames, of which only the first is needed."""
     pictures = [Image.new("RGB", (side, side), (index, 0, 0)) for index in range(frames)]
     file = io.BytesIO()
     pictures[0].save(file, "AVIF", save_all=True, append_images=pictures[1:], speed=10, max_threads=1)
@@ -29,7 +29,7 @@ def film(side: int, frames: int) -> bytes:
 
 
 def repeated(width: int, height: int, count: int) -> bytes:
-    """The frame of an item, again and again inside the item."""
+    """The frame of an item, repeated many times inside the item."""
     data = plain(width, height)
     start = data.index(b"mdat") + 4
     frame = data[start:]
@@ -40,7 +40,7 @@ def repeated(width: int, height: int, count: int) -> bytes:
 
 
 def boxes(size: int) -> bytes:
-    """Boxes that nobody knows, before the picture's."""
+    """Boxes of an unknown type, before the picture's."""
     data = plain(8, 8)
     end = struct.unpack_from(">I", data)[0]
     return data[:end] + struct.pack(">I4s", 8, b"free") * (size // 8) + data[end:]

@@ -29,7 +29,7 @@ _KEPT_BYTES = 40 * 2**20
 
 @dataclass(frozen=True)
 class Kind:
-    """What is sent: `requests` bodies at once, each the same."""
+    """What is sent: `requests` equal bodies at the same time."""
 
     name: str
     make: Callable[[], Input]
@@ -39,7 +39,7 @@ class Kind:
 
 @dataclass(frozen=True)
 class Cost:
-    """What it cost; memory is that of the service and its children, from nothing."""
+    """What one kind cost. Memory is that of the service and its children, counted from 0."""
 
     kind: str
     body_bytes: int
@@ -64,7 +64,7 @@ def _crowd(name: str) -> Kind:
 
 
 def _form(name: str) -> Kind:
-    """As many copies as a body may have, up to the 32 that a form may have."""
+    """As many copies as fit into a body, at most the 32 that a form may have."""
 
     def make() -> Input:
         image = COSTLY[name]()
@@ -75,7 +75,7 @@ def _form(name: str) -> Kind:
 
 
 def kinds(patterns: Sequence[str]) -> list[Kind]:
-    """Those whose names match one of the patterns."""
+    """The kinds whose names match one of the patterns."""
     everything = [make(name) for make in (_single, _form, _crowd) for name in COSTLY]
     return [kind for kind in everything if any(fnmatch(kind.name, pattern) for pattern in patterns)]
 
@@ -94,7 +94,7 @@ def costs(chosen: Sequence[Kind], command: Sequence[str], timeout_s: float) -> l
 
 
 def _is_fresh(server: ServerProcess, first: int) -> bool:
-    """Alive, and without much memory that an earlier kind left behind: it would count for the next."""
+    """Whether the service is alive and holds little memory of an earlier kind, which would count for the next."""
     pid = server.process.pid
     return server.process.poll() is None and process_tree.resident_bytes(pid) < first + _KEPT_BYTES
 
@@ -130,7 +130,7 @@ def _tracebacks(server: ServerProcess) -> int:
 
 
 def _answers(server: ServerProcess, data: bytes, count: int, timeout_s: float) -> Counter[str]:
-    """Status and code of each answer; what has not come in time is killed with its server."""
+    """Status and code of each answer. A server that does not answer in time is killed."""
     with ThreadPoolExecutor(count) as clients:
         waiting = [clients.submit(exchange, server.port, data) for _ in range(count)]
         end = time.monotonic() + timeout_s
@@ -149,7 +149,7 @@ def _word(status: int, answer: dict) -> str:
 
 
 def _settled_cpu_s(server: ServerProcess, end: float) -> float:
-    """CPU of the tree once nothing works on: an answer may be sent before its work has ended."""
+    """CPU of the process tree once it is idle: an answer may be sent before its work has ended."""
     last = process_tree.cpu_s(server.process.pid)
     while time.perf_counter() < end:
         time.sleep(_SETTLED_S)
@@ -174,7 +174,7 @@ def _exceeded(kind: Kind, cost: Cost) -> list[str]:
 
 
 def summary(found: Sequence[Cost]) -> dict:
-    """The worst of everything, and whatever is out of bounds."""
+    """The largest of all costs, and the cases that exceed a bound."""
     if not found:
         return {}
     worst = max(found, key=lambda cost: cost.cpu_s)

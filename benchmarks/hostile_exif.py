@@ -1,4 +1,4 @@
-"""Exif blocks that are cheap to send and costly to read: what JPEG, PNG and WebP all carry."""
+"""Exif blocks that are cheap to send and costly to read; JPEG, PNG and WebP can all contain them."""
 
 import struct
 
@@ -22,7 +22,7 @@ def data_offset(count: int) -> int:
 
 
 def shared_block(count: int, size: int) -> bytes:
-    """Each entry points to the same block: a reader that copies it for each holds count × size bytes."""
+    """Each entry points to the same block. A reader that copies it for each entry holds count × size bytes."""
     where = struct.pack("<L", data_offset(count))
     return directory([(1 + index, _UNDEFINED, size, where) for index in range(count)], bytes(size))
 
@@ -45,12 +45,12 @@ def many_small(count: int = 65_535) -> bytes:
 
 
 def many_warnings(count: int = 65_535) -> bytes:
-    """Each entry is larger than the file: Pillow warns of each, and keeps each text for ever."""
+    """Each entry is larger than the file. Pillow warns of each, and never frees the texts."""
     return directory([(index, _LONG, 2**30, b"\1\0\0\0") for index in range(count)])
 
 
 def ordinary(orientation: int = 1, size: int = 0) -> bytes:
-    """A camera's: an orientation and, instead of a thumbnail, `size` bytes."""
+    """The Exif of a camera: an orientation and, instead of a thumbnail, `size` bytes."""
     where = struct.pack("<L", data_offset(2))
     entries = [(_ORIENTATION, _SHORT, 1, struct.pack("<HH", orientation, 0)), (0x927C, _UNDEFINED, size, where)]
     return directory(entries, bytes(index % 251 for index in range(size)))

@@ -9,7 +9,7 @@ _TIMEOUT_S = 60
 
 
 def exchange(port: int, data: bytes, timeout_s: float = _TIMEOUT_S) -> tuple[int, dict]:
-    """Sends bytes, and reads status and JSON of the answer; status 0 when the connection ends without one."""
+    """Sends bytes, and reads status and JSON of the answer. The status is 0 when the connection ends without one."""
     with socket.create_connection(("127.0.0.1", port), timeout=timeout_s) as connection:
         received = b""
         with suppress(ConnectionError):  # the server may have said its word already: read it
@@ -28,6 +28,6 @@ def _is_whole(answer: bytes) -> bool:
 
 
 def is_clear(status: int, answer: dict) -> bool:
-    """Whether this is how a refusal should look."""
+    """Whether the answer has the form of a refusal."""
     error = answer.get("error", {})
     return 400 <= status < 500 and set(error) == {"code", "message"} and len(error["message"]) > 20

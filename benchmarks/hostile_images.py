@@ -1,8 +1,8 @@
-"""Images by name: cheap to send and costly to decode (COSTLY), and everyday ones that must be answered (ORDINARY).
+"""Images by name: cheap to send and costly to decode (COSTLY), and ordinary ones that must be answered (ORDINARY).
 
     python benchmarks/hostile_images.py NAME > picture
 
-All are made from nothing, the same bytes each time. A COSTLY one is refused or answered, within its bounds.
+All are generated, with the same bytes each time. A COSTLY one is refused or answered within the bounds of the service.
 """
 
 import sys

@@ -2,9 +2,10 @@
 
     python benchmarks/hostile_inputs.py [--kinds 'requests' '*'] [--server PATH_OF_lince] [--timeout 60]
 
-First damaged and wrong requests: each must get a 4xx with a code and a message. Then every costly image alone, in a
-form of 32 (`form_NAME`) and six at once (`crowd_NAME`): CPU and memory of the service with its children, the answer,
-and how long /livez was silent. The last line of stdout is one JSON object; the exit code is 1 when a bound is exceeded.
+First it sends damaged and wrong requests: each must get a 4xx with a code and a message. Then it sends every costly
+image alone, in a form of 32 (`form_NAME`) and six at once (`crowd_NAME`). It measures CPU and memory of the service
+with its children, the answer, and how long /livez did not answer. The last line of stdout is one JSON object; the
+exit code is 1 when a bound is exceeded.
 """
 
 import argparse
@@ -25,7 +26,7 @@ _CLIENTS = 8
 
 
 def requests(count: int, seed: int, command: Sequence[str]) -> dict:
-    """Damaged and wrong requests, and between them valid pictures as heavy as the limits allow."""
+    """Damaged and wrong requests, and between them valid pictures that need all the memory that the limits allow."""
     kinds = [list(KINDS)[index % len(KINDS)] for index in range(count)]
     with running_server(command=command) as server, ThreadPoolExecutor(_CLIENTS) as clients:
         exchange(server.port, Input(encoded(np.random.default_rng(seed), "PNG")).to_bytes())

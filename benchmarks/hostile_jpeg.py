@@ -1,4 +1,4 @@
-"""JPEGs that are cheap to send and costly to decode, put together marker by marker."""
+"""JPEGs that are cheap to send and costly to decode, built marker by marker."""
 
 import functools
 import struct
@@ -32,11 +32,11 @@ def picture(
     Args:
         width: pixels.
         height: pixels.
-        frame: which kind: SEQUENTIAL, PROGRESSIVE, …
+        frame: the kind of frame: SEQUENTIAL, PROGRESSIVE, …
         sampling: horizontal and vertical factor of each component.
         scans: what follows the tables.
         before: segments before the frame.
-        dpi: whether JFIF gives a density; without, Pillow reads Exif when it opens the file.
+        dpi: whether JFIF gives a density. Without it, Pillow reads Exif when it opens the file.
     """
     components = b"".join(bytes([index + 1, factors, 0]) for index, factors in enumerate(sampling))
     size = struct.pack(">BHHB", 8, height, width, len(sampling))
@@ -61,7 +61,7 @@ def _blocks(width: int, height: int) -> int:
 
 
 def _no_change(blocks: int) -> bytes:
-    """Runs of blocks that a refinement leaves alone; the decoder walks over all their coefficients."""
+    """Runs of blocks that a refinement does not change; the decoder visits all their coefficients."""
     runs = -(-blocks // _RUN)
     bits = "".join(f"0{_RUN - 2**14:014b}" for _ in range(runs))
     packed = int(bits.ljust(-(-len(bits) // 8) * 8, "1"), 2).to_bytes(-(-len(bits) // 8), "big")
@@ -76,7 +76,7 @@ def refined(width: int, height: int, scans: int) -> bytes:
 
 
 def refined_colour(width: int, height: int, scans: int, *, sampling: tuple[int, ...] = (0x11, 0x11, 0x11)) -> bytes:
-    """The same for each component of a colour picture, in turns."""
+    """The same for each component of a colour picture, one after the other."""
     data = _no_change(_blocks(width, height))
     turns = b"".join(scan((index % len(sampling),), 1, 63, 1, 0, data) for index in range(scans))
     first = scan(tuple(range(len(sampling))), 0, 0, 0, 0, _zeros(_blocks(width, height) * len(sampling)))
@@ -84,18 +84,18 @@ def refined_colour(width: int, height: int, scans: int, *, sampling: tuple[int, 
 
 
 def refined_without_data(width: int, height: int, scans: int) -> bytes:
-    """Refinements of the mean alone, and not one bit of them: 10 bytes a scan, and libjpeg supplies zeros."""
+    """Refinements of the mean alone, without data: 10 bytes a scan, and libjpeg supplies zeros."""
     first = scan((0,), 0, 0, 0, 1, _zeros(_blocks(width, height)))
     return picture(width, height, PROGRESSIVE, (0x11,), first + scan((0,), 0, 0, 1, 0) * scans)
 
 
 def restarted(width: int, height: int, scans: int) -> bytes:
-    """First passes over the coefficients, again and again, without data."""
+    """Repeated first passes over the coefficients, without data."""
     return picture(width, height, PROGRESSIVE, (0x11,), scan((0,), 1, 63, 0, 0) * scans)
 
 
 def sequential_scans(width: int, height: int, scans: int) -> bytes:
-    """Not progressive, yet in many scans: each component again and again, without data."""
+    """Not progressive, but in many scans: each component is repeated, without data."""
     turns = b"".join(scan((index % 3,), 0, 63, 0, 0) for index in range(scans))
     return picture(width, height, SEQUENTIAL, _SUBSAMPLED, turns)
 
@@ -122,13 +122,13 @@ _small = functools.partial(picture, 8, 8, SEQUENTIAL, (0x11,), scan((0,), 0, 63,
 
 
 def segments(marker: int, data: bytes, size: int) -> bytes:
-    """A small picture behind `size` bytes of one segment, again and again."""
+    """A small picture behind `size` bytes of one repeated segment."""
     piece = segment(marker, data)
     return _small(before=piece * (size // len(piece)))
 
 
 def exif_pieces(size: int, piece: int = 0) -> bytes:
-    """Exif in segments of `piece` bytes, which Pillow joins one by one: quadratic."""
+    """Exif in segments of `piece` bytes. Pillow joins them one by one, in quadratic time."""
     return segments(0xE1, b"Exif\0\0" + bytes(piece), size)
 
 
@@ -148,15 +148,15 @@ def photoshop(size: int) -> bytes:
 
 
 def quantization(size: int) -> bytes:
-    """Tables, a thousand a segment: Pillow copies what is left of the segment for each."""
+    """A thousand tables in each segment. Pillow copies the rest of the segment for each table."""
     return segments(0xDB, (b"\0" + b"\1" * 64) * 1_000, size)
 
 
 def filler(piece: bytes, size: int) -> bytes:
-    """Bytes between two markers that mean nothing, each read with a call."""
+    """Meaningless bytes between two markers; each is read with a call of its own."""
     return _small(before=piece * (size // len(piece)))
 
 
 def deep_multi_picture() -> bytes:
-    """Says that four billion pictures follow."""
+    """A block that states that four billion pictures follow."""
     return multi_picture(hostile_exif.multi_picture(2**32 - 1, 4_000))

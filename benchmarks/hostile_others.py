@@ -6,7 +6,7 @@ _RLE8, _RLE4 = 1, 2
 
 
 def bmp(width: int, height: int, data: bytes, *, compression: int = _RLE8, bits: int = 8) -> bytes:
-    """A BMP with a palette, and whatever is to follow."""
+    """A BMP with a palette, followed by the given bytes."""
     colours = bytes(4 << bits)
     head = struct.pack("<IiiHHIIiiII", 40, width, height, 1, bits, compression, len(data), 0, 0, 0, 0)
     offset = 14 + len(head) + len(colours)
@@ -14,12 +14,12 @@ def bmp(width: int, height: int, data: bytes, *, compression: int = _RLE8, bits:
 
 
 def padded(width: int, height: int) -> bytes:
-    """RLE8: one pixel a row, the rest is filled in Python, byte by byte."""
+    """RLE8: one pixel a row. Pillow fills the rest in Python, byte by byte."""
     return bmp(width, height, b"\1\1\0\0" * height + b"\0\1")
 
 
 def runs(width: int, height: int) -> bytes:
-    """RLE4: runs of 254 pixels, unpacked in Python, pixel by pixel."""
+    """RLE4: runs of 254 pixels. Pillow unpacks them in Python, pixel by pixel."""
     row = b"\xfe\x12" * (width // 254) + bytes([width % 254, 0x12]) + b"\0\0"
     return bmp(width, height, row * height + b"\0\1", compression=_RLE4, bits=4)
 
@@ -51,7 +51,7 @@ def _sub_blocks(data: bytes, size: int = 255) -> bytes:
 
 
 def _lzw(pixels: int) -> bytes:
-    """Zeros in codes for ever longer strings: n codes stand for n²/2 pixels."""
+    """Zeros in codes whose strings grow longer: n codes stand for n²/2 pixels."""
     codes, width, next_code, done, length = [(256, 9), (0, 9)], 9, 258, 1, 1
     while done < pixels:
         length += 1
@@ -78,7 +78,7 @@ def gif(
 
 
 def gif_flood(piece: bytes, size: int) -> bytes:
-    """`size` bytes of one extension, again and again."""
+    """`size` bytes of one repeated extension."""
     return gif(8, 8, before=piece * (size // len(piece)))
 
 
@@ -88,7 +88,7 @@ def gif_comment(size: int, sub_block: int) -> bytes:
 
 
 def gif_disposed(width: int, height: int) -> bytes:
-    """The canvas is filled once for the frame and once for what is to follow it."""
+    """The canvas is filled once for the frame and once for its disposal."""
     return gif(width, height, before=b"!\xf9\4\x0d\0\0\0\0")
 
 
@@ -140,7 +140,7 @@ def webp_animated(width: int, height: int, frame: tuple[int, int] = (1, 1), fram
 
 
 def webp_flood(kind: bytes, data: bytes, size: int) -> bytes:
-    """Chunks that nobody knows, before and after the picture."""
+    """Chunks of an unknown type, before and after the picture."""
     count = size // (8 + len(data))
     return riff(_canvas(8, 8, 0x10), (b"VP8L", _vp8l(8, 8)), *[(kind, data)] * count)
 

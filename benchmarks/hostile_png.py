@@ -14,7 +14,7 @@ Chunk = tuple[bytes, bytes]
 
 
 def packed(data: bytes | Iterable[bytes], level: int = 9) -> bytes:
-    """Deflated; pieces are packed one after the other, so that 100 MB need not be held."""
+    """Compresses with deflate, one piece after the other, so that 100 MB are never held in memory."""
     packer = zlib.compressobj(level)
     pieces = [data] if isinstance(data, bytes) else data
     return b"".join(packer.compress(piece) for piece in pieces) + packer.flush()
@@ -50,7 +50,7 @@ def plain(
 
 
 def _rows(row: bytes, count: int) -> Iterable[bytes]:
-    """The row again and again, in pieces of about 64 kB."""
+    """The repeated row, in pieces of about 64 kB."""
     at_once = max(1, 65_536 // len(row))
     yield from itertools.repeat(row * at_once, count // at_once)
     yield row * (count % at_once)
@@ -63,7 +63,7 @@ def _passes(width: int, height: int) -> list[tuple[int, int]]:
 
 
 def tall_grey(width: int, height: int) -> bytes:
-    """16-bit grey with a transparent level: Pillow's pointer for each row, and two conversions."""
+    """16-bit grey with a transparent level. Pillow needs a pointer for each row, and two conversions."""
     return plain(width, height, GREY, depth=16, before=chunk(b"tRNS", b"\0\0"))
 
 
@@ -73,13 +73,13 @@ def transparent_level(width: int, height: int) -> bytes:
 
 
 def palette(width: int, height: int, *, depth: int = 8) -> bytes:
-    """A palette with alpha: a byte a pixel on the wire and four when resampled."""
+    """A palette with alpha: a byte a pixel in the file and four when resampled."""
     tables = chunk(b"PLTE", bytes(3 << depth)) + chunk(b"tRNS", bytes(range(1 << depth)))
     return plain(width, height, PALETTE, depth=depth, before=tables)
 
 
 def flood(kind: bytes, data: bytes, size: int, *, late: bool = False) -> bytes:
-    """`size` bytes of one chunk, again and again, before or after the pixels."""
+    """`size` bytes of one repeated chunk, before or after the pixels."""
     piece = chunk(kind, data)
     pieces = piece * (size // len(piece))
     return plain(8, 8, RGB, after=pieces) if late else plain(8, 8, RGB, before=pieces)
@@ -92,7 +92,7 @@ def inflating(kind: bytes, size: int, *, late: bool = False) -> bytes:
 
 
 def empty_data(size: int, *, late: bool = False) -> bytes:
-    """IDAT chunks of no bytes, before the pixels' own or after."""
+    """Empty IDAT chunks, before or after those of the pixels."""
     return flood(b"IDAT", b"", size, late=late)
 
 
@@ -103,13 +103,13 @@ def sliced_data(width: int, height: int, level: int = 0) -> bytes:
 
 
 def deflate_blocks(size: int) -> bytes:
-    """Pixels behind blocks that hold nothing."""
+    """Pixels behind empty blocks."""
     pixels = zlib.compress(b"\0" + bytes(24) + (b"\0" + bytes(24)) * 7)
     return png(8, 8, (b"IDAT", pixels[:2] + empty_blocks(size) + pixels[2:]))
 
 
 def empty_blocks(size: int) -> bytes:
-    """Deflate blocks that hold nothing but their tables: 90 bits each, and a table is built for each."""
+    """Deflate blocks that hold only their tables: 90 bits each, and the decoder builds a table for each."""
     lengths = [0] * 18  # of the code for lengths, in the order of RFC 1951: 18 and 1 have a bit each
     lengths[2] = lengths[17] = 1
     fields = [(0, 1), (2, 2), (0, 5), (0, 5), (14, 4), *((length, 3) for length in lengths)]
@@ -121,7 +121,7 @@ def empty_blocks(size: int) -> bytes:
 
 
 def frame_controls(size: int) -> bytes:
-    """An animation's frames, tens of thousands, none with pixels."""
+    """Tens of thousands of frames of an animation, none with pixels."""
     count = size // 38
     body = struct.pack(">IIIIHHBB", 8, 8, 0, 0, 1, 1, 0, 0)
     frames = b"".join(chunk(b"fcTL", struct.pack(">I", index) + body) for index in range(count))
@@ -142,6 +142,6 @@ def exif(block: bytes) -> bytes:
 
 
 def exif_text(block: bytes) -> bytes:
-    """Exif as ImageMagick writes it: hexadecimal, in a packed text."""
+    """Exif as ImageMagick writes it: hexadecimal, in a compressed text."""
     text = f"\nexif\n{len(block):8}\n{(b'Exif' + bytes(2) + block).hex()}".encode()
     return plain(8, 8, RGB, before=chunk(b"zTXt", b"Raw profile type exif\0\0" + packed(text)))

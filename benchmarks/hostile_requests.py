@@ -40,7 +40,7 @@ def encoded(rng: np.random.Generator, name: str, size: int = 40) -> bytes:
 
 
 def png(width: int, height: int, *chunks: tuple[bytes, bytes], colour: int = 2) -> bytes:
-    """A PNG put together by hand: what its header declares need not be what follows."""
+    """A PNG built by hand: its data need not agree with its header."""
     header = struct.pack(">IIBBBBB", width, height, 8, colour, 0, 0, 0)
     parts = [(b"IHDR", header), *chunks, (b"IEND", b"")]
     data = [
@@ -72,7 +72,7 @@ def _truncated(rng: np.random.Generator) -> Input:
 
 
 def _flipped(rng: np.random.Generator) -> Input:
-    """Damage in the compressed pixels, which PNG's checksum shows; a JPEG so damaged is just another picture."""
+    """Damage in the compressed pixels. PNG's checksum shows it; a JPEG with such damage is another valid picture."""
     data = bytearray(encoded(rng, "PNG"))
     for position in rng.integers(60, len(data) - 40, 20):
         data[position] ^= int(rng.integers(1, 256))
@@ -106,7 +106,7 @@ def _huge_dimensions(rng: np.random.Generator) -> Input:
 
 
 def _bomb(rng: np.random.Generator) -> Input:
-    """Really decodes to what it declares: a little more than the limit."""
+    """A picture that does decode to what it declares: slightly more than the limit."""
     return Input(black_png(5_001 + int(rng.integers(50)), 5_001, colour=int(rng.choice([0, 2, 6]))))
 
 
@@ -219,12 +219,12 @@ def _part_headers(rng: np.random.Generator) -> Input:
 
 
 def _parser_worst_case(rng: np.random.Generator) -> Input:
-    """Almost the boundary, over and over: what a parser likes least."""
+    """Many strings that are almost the boundary: the most expensive body for a parser."""
     return Input(form(("file", f"\r\n--{_BOUNDARY}x".encode() * int(rng.integers(1_000, 50_000)))), FORM)
 
 
 def _chunked(rng: np.random.Generator) -> Input:
-    """No length in advance: garbage, or more than the limit."""
+    """Bodies without a stated length: garbage, or more than the limit."""
     count, size = (200, 65_536) if rng.integers(2) else (3, 100)
     head = b"POST /predict HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: image/png\r\nConnection: close\r\n"
     return Input(wire=head + b"Transfer-Encoding: chunked\r\n\r\n" + _chunks(bytes(size) for _ in range(count)))

@@ -13,7 +13,7 @@ Tag = tuple[int, int, Sequence[int]]
 
 
 def tiff(tags: Sequence[Tag], data: bytes) -> bytes:
-    """Data at byte 8, then the directory, then the values that do not fit into it."""
+    """A TIFF: data at byte 8, then the directory, then the values that do not fit into it."""
     start = 8 + len(data) + len(data) % 2
     rows, values, behind = b"", b"", start + 2 + 12 * len(tags) + 4
     for tag, kind, numbers in sorted(tags):
@@ -37,7 +37,7 @@ def layout(width: int, height: int, packing: int, *, samples: int = 3, bits: int
 
 
 def strips(width: int, height: int, packing: int, pieces: Sequence[bytes], rows: int, **options: int) -> bytes:
-    """A picture in strips of so many rows."""
+    """A picture in strips of the given number of rows."""
     starts, position = [], 8
     for piece in pieces:
         starts.append(position)
@@ -47,7 +47,7 @@ def strips(width: int, height: int, packing: int, pieces: Sequence[bytes], rows:
 
 
 def deflated(width: int, height: int, *, rows: int = 0, samples: int = 3, bits: int = 8, colours: int = 2) -> bytes:
-    """One colour, in strips or as a whole."""
+    """One colour, in strips or in one piece."""
     rows = rows or height
     piece = hostile_png.packed(bytes(width * samples * bits // 8) for _ in range(rows))
     options = {"samples": samples, "bits": bits, "colours": colours}
@@ -55,20 +55,20 @@ def deflated(width: int, height: int, *, rows: int = 0, samples: int = 3, bits: 
 
 
 def raw_rows(width: int, height: int) -> bytes:
-    """One bit a pixel, each row a strip: Pillow makes an object of each."""
+    """One bit a pixel, each row a strip. Pillow makes an object of each strip."""
     row = bytes((width + 7) // 8)
     return strips(width, height, RAW, [row] * height, 1, samples=1, bits=1, colours=1)
 
 
 def shared_strip(size: int, count: int) -> bytes:
-    """Every strip is the same, and takes long."""
+    """All strips share the same bytes, which take long to decode."""
     blocks = zlib.compress(bytes(24))[:2] + hostile_png.empty_blocks(size)
     place = [(273, _LONG, [8] * count), (278, _LONG, [1]), (279, _LONG, [len(blocks)] * count)]
     return tiff([*layout(8, count, DEFLATE), *place], blocks)
 
 
 def blocks(size: int) -> bytes:
-    """Deflate blocks that hold nothing."""
+    """Empty deflate blocks."""
     pixels = zlib.compress(bytes(192))
     return strips(8, 8, DEFLATE, [pixels[:2] + hostile_png.empty_blocks(size) + pixels[2:]], 8)
 
@@ -82,7 +82,7 @@ def tiles(width: int, height: int, tile: int, count: int) -> bytes:
 
 
 def entries(count: int) -> bytes:
-    """A directory as long as it can be, whose entries all hold the same 60 kB."""
+    """A directory of the greatest length, whose entries all hold the same 60 kB."""
     rows = b"".join(struct.pack("<HHII", index, 7, 60_000, 8) for index in range(count))
     return b"II*\0" + struct.pack("<I", 60_008) + bytes(60_000) + struct.pack("<H", count) + rows + bytes(4)
 
@@ -98,6 +98,6 @@ def values(tag: int, count: int) -> bytes:
 
 
 def exif(block: bytes) -> bytes:
-    """A picture that says where its Exif is; the block's offsets are not those of the file, and are not followed."""
+    """A picture that states where its Exif is. The block's offsets are not those of the file, and are not followed."""
     place = [(273, _LONG, [8]), (278, _LONG, [8]), (279, _LONG, [192]), (0x8769, _LONG, [200])]
     return tiff([*layout(8, 8, RAW), *place], bytes(192) + block)

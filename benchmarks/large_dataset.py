@@ -2,20 +2,20 @@
 
     python benchmarks/large_dataset.py --images 1000000
 
-For a small dataset and a large one, as class-per-folder JPEG files of generated pictures (all different) in a .zip or a
-folder below --scratch:
+The steps below run for a small dataset and a large one. Each is a folder per class of generated JPEG pictures, all
+different, in a .zip or a folder below --scratch:
 
     decode   `lince.data.load`, nothing cached: images/s
     epoch    `lince.data.load` again, from the cache, then all training images in random batches: images/s the first
              time (small: in memory; large: read from the cache file, and verified), again, and from the disk alone
-    train    with --train RECIPE, of a dataset that stays in its file: steps of training, in turn on batches from the
-             file, from an array of some of its images, and from the file after the system was told to forget it
+    train    with --train RECIPE, of a dataset that stays in its file: steps of training. Batches come in turn from the
+             file, from an array of some of its images, and from the file after the system dropped its pages
     check    with --check: `lince.data.check`, which looks for copies
 
-Microseconds of processor time tell the cost of an image apart from what else the machine was doing. Each step is a
-process of its own, so that each peak is its own. `peak_mb` counts pages of libraries, too; `peak_anonymous_mb`,
-sampled, is what nothing but this process can use. The page cache, which the system takes back at will, is in neither.
-Linux only. The last line of stdout is one JSON object.
+The cost of an image is given in microseconds of processor time, since that does not include other work of the machine.
+Each step runs in a process of its own, so that each has a peak of its own. `peak_mb` counts pages of libraries, too.
+`peak_anonymous_mb` is sampled, and counts only memory that no other process can use. The page cache, which the system
+can take back at any time, is in neither. Linux only. The last line of stdout is one JSON object.
 """
 
 import argparse
@@ -90,7 +90,7 @@ def _steps(options: argparse.Namespace) -> list[str]:
 
 
 def _measure(folder: Path, images: int, options: argparse.Namespace) -> dict[str, object]:
-    """One dataset through all steps; its files are gone afterwards, so that the next finds room."""
+    """Runs all steps for one dataset, and deletes its files afterwards, so that the next has room."""
     with tempfile.TemporaryDirectory(dir=folder) as place:
         source = Path(place) / ("pictures.zip" if options.form == "zip" else "pictures")
         begin = time.perf_counter()
@@ -103,7 +103,7 @@ def _measure(folder: Path, images: int, options: argparse.Namespace) -> dict[str
 
 
 def _child(step: str, source: Path, images: int) -> str:
-    """Later options win over earlier ones."""
+    """Runs one step as a child process. Later options replace earlier ones."""
     own = ["--step", step, "--source", str(source), "--images", str(images)]
     environment = os.environ | {"LINCE_CACHE": str(source.parent / "cache")}
     command = [sys.executable, __file__, *sys.argv[1:], *own]
@@ -124,7 +124,7 @@ def _generate(source: Path, options: argparse.Namespace) -> None:
 
 
 def _files(images: int, classes: int, side: int) -> Iterator[tuple[str, bytes]]:
-    """Smooth random pictures, as different from one another as photographs, a tenth of a millisecond each."""
+    """Smooth random pictures that differ from one another as photographs do; each takes 0.1 ms to make."""
     rng = np.random.default_rng(0)
     for index in range(images):
         small = Image.fromarray(rng.integers(0, 256, (6, 6, 3), np.uint8))
@@ -175,7 +175,7 @@ def _train(options: argparse.Namespace) -> dict[str, object]:
 
 
 def _step_times(train: Split, options: argparse.Namespace) -> dict[str, list[float]]:
-    """Seconds of steps of each kind, one after the other in each round, on one model."""
+    """Seconds of the steps of each kind, one kind after the other in each round, on one model."""
     from lince.networks import models
     from lince.training import backend
     from lince.training.step import Trainer, initialise_from
@@ -206,7 +206,7 @@ def _step_times(train: Split, options: argparse.Namespace) -> dict[str, list[flo
 
 
 def _ratio(times: list[float], others: list[float]) -> dict[str, float]:
-    """Round by round: the median, and the middle half of them."""
+    """The ratios of the times round by round: their median, and their middle half."""
     low, middle, high = statistics.quantiles([one / other for one, other in zip(times, others, strict=True)], n=4)
     return {"median": round(middle, 3), "from": round(low, 3), "to": round(high, 3)}
 
@@ -237,7 +237,7 @@ def _epoch_speed(split: Split, batch: int) -> dict[str, float]:
 
 
 def _forget(folder: Path) -> None:
-    """Lets the system drop what it holds of the cache files."""
+    """Makes the system drop the pages of the cache files."""
     for path in folder.rglob("*.pixels"):
         with path.open("rb") as file:
             os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
@@ -245,7 +245,7 @@ def _forget(folder: Path) -> None:
 
 @contextmanager
 def _memory() -> Iterator[dict[str, int]]:
-    """Fills in, at the end, the most that this process held, all in all and of memory of its own."""
+    """Fills in, at the end, the peak memory of this process: in total, and of its own pages."""
     found: dict[str, int] = {}
     highest, over = [0], threading.Event()
 
@@ -265,7 +265,7 @@ def _memory() -> Iterator[dict[str, int]]:
 
 
 def _status(field: str) -> int:
-    """KiB."""
+    """One field of `/proc/self/status`, in KiB."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith(f"{field}:"))
 

@@ -1,4 +1,4 @@
-"""Asks /livez all the time: how long did a service not answer?"""
+"""Asks /livez continuously, and measures how long a service did not answer."""
 
 import socket
 import threading
@@ -10,7 +10,7 @@ _TIMEOUT_S = 600
 
 
 class Probe:
-    """`with Probe(port) as probe: …; probe.longest_s`: from a question to its answer, at worst."""
+    """`with Probe(port) as probe: …; probe.longest_s`: the longest time from a request to its answer."""
 
     def __init__(self, port: int):
         self._port = port
@@ -21,7 +21,7 @@ class Probe:
 
     @property
     def longest_s(self) -> float:
-        """With the question that waits at this moment."""
+        """The longest time so far, including the request that waits now."""
         asked = self._asked
         return max(self._longest, time.perf_counter() - asked if asked else 0.0)
 

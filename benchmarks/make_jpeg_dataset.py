@@ -3,7 +3,7 @@
     python benchmarks/make_jpeg_dataset.py cifar10-jpeg.zip
 
 The figures of Lince are for such files; docs/figures.md says how these compare with ours. The archive is taken from the
-cache, and downloaded where it is not there. Entries: train/CLASS/NNNNN.jpg and test/CLASS/NNNNN.jpg, numbered in the
+cache, and downloaded if it is not there. Entries: train/CLASS/NNNNN.jpg and test/CLASS/NNNNN.jpg, numbered in the
 order of the archive.
 """
 

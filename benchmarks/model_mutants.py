@@ -1,12 +1,13 @@
-"""Model files altered by a stranger, loaded and asked: how many end the process that does?
+"""Loads maliciously altered model files and runs them: how many end the process that loads them?
 
     python benchmarks/model_mutants.py --mutants 10000 --processes 2 [--model FILE ...]
 
-Mutants are those of `mutate_model.py`, of the model that ships unless others are named. Each is decoded and loaded in a
-process of its own batch, and when it loads, asked about its golden images and random ones: memory that was overwritten
-may show later. MALLOC_PERTURB_=165 and MALLOC_CHECK_=3 in the environment make glibc show more. The last line of stdout
-is one JSON object: mutants, how many were refused and how many loaded, crashes of the processes, seconds; the exit code
-is 1 when there were crashes. A crash is told on stderr by its model, seed and number.
+Mutants are those of `mutate_model.py`, of the model that ships unless others are named. Each batch has a process of its
+own, which decodes and loads its mutants. A mutant that loads answers its golden images and random ones, because
+overwritten memory may show only later. MALLOC_PERTURB_=165 and MALLOC_CHECK_=3 in the environment make glibc detect
+more. The last line of stdout is one JSON object: mutants, how many were refused and how many loaded, crashes of the
+processes, seconds. The exit code is 1 when there were crashes. A crash is reported on stderr by its model, seed and
+number.
 """
 
 import argparse
@@ -65,7 +66,7 @@ def main() -> int:
 
 
 def run(model: Path, seed: int, numbers: range) -> Counter[str]:
-    """What became of mutants: `refused`, `loaded`, or a line for each that ended its process."""
+    """The outcome of each mutant: `refused`, `loaded`, or a line for each that ended its process."""
     found: Counter[str] = Counter()
     first = numbers.start
     while first < numbers.stop:
@@ -76,7 +77,7 @@ def run(model: Path, seed: int, numbers: range) -> Counter[str]:
 
 
 def _batch(model: Path, seed: int, numbers: range) -> Iterator[tuple[int, str]]:
-    """Outcomes from one process, until it is done or dies."""
+    """Outcomes from one process, until it has finished or crashed."""
     command = [sys.executable, __file__, "--model", model, "--seed", seed, "--worker", numbers.start, numbers.stop]
     number = numbers.start
     with subprocess.Popen(
@@ -99,7 +100,7 @@ def _parts(options: argparse.Namespace) -> list[range]:
 
 
 def _work(path: Path, seed: int, numbers: range) -> None:
-    """Loads mutants, one line for each on stdout once it was asked."""
+    """Loads mutants, and prints one line for each on stdout once it has answered."""
     from mutate_model import Mutants
 
     mutants = Mutants(artifact.read(path), seed)
@@ -111,7 +112,7 @@ def _work(path: Path, seed: int, numbers: range) -> None:
 
 def _outcome(data: bytes, images: np.ndarray) -> str:
     try:
-        classifier = Classifier(artifact.decode(data))  # its golden images would fail, a stranger's need not
+        classifier = Classifier(artifact.decode(data))  # golden images are skipped: an attacker could replace them
         classifier.predict(images)
     except LinceError:
         return REFUSED

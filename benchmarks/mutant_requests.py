@@ -12,7 +12,7 @@ _TIMEOUT_S = 30  # an answer that takes as long is a hang
 
 
 class BadAnswerError(Exception):
-    """A 5xx that is no refusal for want of room, or silence."""
+    """A 5xx other than a refusal because the queue is full, or no answer."""
 
 
 def _keep_alive(request: Input) -> bytes:
@@ -46,7 +46,7 @@ def _wires() -> tuple[bytes, ...]:
 
 
 class Forms:
-    """One connection, kept as long as the service keeps it; the length is right, the form is not."""
+    """Damaged forms with a correct length, on one connection that stays open as long as the service allows."""
 
     def __init__(self, port: int):
         self._port = port
@@ -79,7 +79,7 @@ class Forms:
 
 
 class Wires:
-    """Bytes on a connection of their own, then the end of sending: the service answers or closes."""
+    """Raw bytes, each on a connection of its own that is then half-closed: the service answers or closes it."""
 
     def __init__(self, port: int):
         self._port = port
@@ -96,7 +96,7 @@ class Wires:
             connection.shutdown(socket.SHUT_WR)
             while piece := connection.recv(65_536):
                 received += piece
-        if received:  # closing without a word is an answer to bytes that are no request
+        if received:  # the service may close without an answer to bytes that are no request
             _check(received)
 
 
@@ -107,7 +107,7 @@ def _is_whole(answer: bytes) -> bool:
 
 
 def _check(answer: bytes) -> None:
-    """Looks at each answer; a 100 and several answers on one connection are fine."""
+    """Checks each answer. A 100, and several answers on one connection, are allowed."""
     if not answer.startswith(b"HTTP/1."):
         raise BadAnswerError(f"No answer: {answer[:100]!r}")
     bad = b"HTTP/1.1 5" in answer and b'"overloaded"' not in answer and b'"too_many_connections"' not in answer

@@ -1,4 +1,4 @@
-"""What mutants are given to inside one process: images, archives, the answers of a service."""
+"""The code that reads mutants inside one process: images, archives, the answers of a service."""
 
 import io
 import json
@@ -34,7 +34,7 @@ Target = Callable[[int], None]
 
 @cache
 def image_sources() -> tuple[bytes, ...]:
-    """Every format in every dialect, a few kB each."""
+    """Images of every format and variant, a few kB each."""
     small, frames = photo(40, 30), [photo(24, 24).rotate(angle) for angle in (0, 40, 80)]
     exif = b"Exif\0\0" + hostile_exif.ordinary(6, 40)
     animated = {"save_all": True, "append_images": frames[1:]}
@@ -103,7 +103,7 @@ def _archive(method: int) -> bytes:
 
 
 class Archives:
-    """Each mutant is read as a data set."""
+    """Reads each mutant as a dataset."""
 
     def __init__(self) -> None:
         self._folder = Path(tempfile.mkdtemp(prefix="mutants-"))
@@ -133,7 +133,7 @@ _ANSWER = {"predictions": [_PREDICTION, _PREDICTION]}
 
 
 class Answers:
-    """A service that lies, on loopback: its two answers are mutants, its heads now and then too."""
+    """A false service on loopback: its two answers are mutants, and sometimes their headers, too."""
 
     def __init__(self) -> None:
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -165,7 +165,7 @@ class Answers:
 
 
 def _request(connection: socket.socket) -> bytes:
-    """A whole request: its body must be read, or closing resets the connection."""
+    """Reads a whole request. Its body must be read, because closing would otherwise reset the connection."""
     received = b""
     while b"\r\n\r\n" not in received and (piece := connection.recv(65_536)):
         received += piece

@@ -1,10 +1,10 @@
-"""Does any damaged input crash the package, hang it or end in an error that is none of ours?
+"""Does any damaged input crash the package, make it hang, or raise an error that is not one of Lince's?
 
     python benchmarks/mutants.py [--mutants 1000000] [--kinds image form wire archive answer] [--first-seed 0]
 
-Mutants of images, forms, raw HTTP, archives and the answers of a service. The last line of stdout is one JSON object:
-counts, failures with their seeds, memory before and after; the exit code is 1 when anything failed. One seed again:
-`--kinds image --first-seed SEED --mutants 1`. Model files: `model_mutants.py`.
+The inputs are mutants of images, forms, raw HTTP, archives and the answers of a service. The last line of stdout is one
+JSON object: counts, failures with their seeds, memory before and after. The exit code is 1 when anything failed. To
+repeat one seed: `--kinds image --first-seed SEED --mutants 1`. For model files see `model_mutants.py`.
 """
 
 import argparse
@@ -50,7 +50,7 @@ def _target(kind: str, port: int):
 
 
 def work(kind: str, first: int, count: int, port: int, progress: str) -> None:
-    """In a process of its own: tries each seed, prints failures, leaves word of the seed it is at."""
+    """Runs in a process of its own: tries each seed, prints failures, and records the current seed."""
     warnings.simplefilter("ignore")
     with _target(kind, port) as target, Path(progress).open("r+b", buffering=0) as file:
         for seed in range(first, first + count):
@@ -66,7 +66,7 @@ def work(kind: str, first: int, count: int, port: int, progress: str) -> None:
 
 
 def _where(error: Exception) -> str:
-    """What was raised, and the last line of ours or the benchmark's that led to it."""
+    """What was raised, and the last line of the package or the benchmark that led to it."""
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "lince" in frame.filename]
     place = f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else "the benchmark"
     return f"{type(error).__name__}: {str(error)[:300]} ({place})"
@@ -78,7 +78,7 @@ def _say(kind: str, seed: int, what: str) -> None:
 
 
 def _failures(kind: str, first: int, count: int, port: int) -> Iterator[dict]:
-    """Runs workers until all seeds are tried: one that dies is a failure, and the next goes on behind it."""
+    """Runs workers until all seeds are tried. A worker that dies is a failure; the next continues after its seed."""
     end = first + count
     with tempfile.NamedTemporaryFile() as progress:
         while first < end:
@@ -94,7 +94,7 @@ def _failures(kind: str, first: int, count: int, port: int) -> Iterator[dict]:
 
 
 def _parts(kinds: list[str], count: int, first: int, workers: int) -> Iterator[tuple[str, int, int]]:
-    """Kind, first seed and number, one each worker and kind."""
+    """Kind, first seed and number of seeds, for each worker and kind."""
     total = sum(_SHARES[kind] for kind in kinds)
     for kind in kinds:
         number = max(1, round(count * _SHARES[kind] / total))
@@ -110,7 +110,7 @@ def _tried(parts: list[tuple[str, int, int]], port: int, workers: int) -> list[d
 
 
 def _online(parts: list[tuple[str, int, int]], command: list[str]) -> tuple[list[dict], dict]:
-    """Those that need a service: more clients than cores, and its memory at a third of the way and at the end."""
+    """The kinds that need a service: more clients than cores; its memory after a third of the run and at the end."""
     with running_server(command=command) as server:
         pid, third = server.process.pid, [(kind, first, max(1, count // 3)) for kind, first, count in parts]
         rest = [(kind, first + count // 3, count - count // 3) for kind, first, count in parts]

@@ -1,8 +1,8 @@
-"""Model files whose network was altered, hash, version and size made to fit: what a stranger who means harm would send.
+"""Model files with an altered network, whose hash, version and size agree with it: what an attacker would send.
 
-Number n of a seed is always the same mutant. Two kinds take turns: bytes of the flatbuffer are changed where they are,
-mostly those that are not weights; or one field of what the flatbuffer says is, and it is written anew, sound to every
-reader of offsets.
+Number n of a seed is always the same mutant. Two kinds alternate. In one, bytes of the flatbuffer are changed in place,
+mostly bytes that are not weights. In the other, one field of the decoded flatbuffer is changed, and the flatbuffer is
+written anew, with valid offsets.
 """
 
 import copy
@@ -46,7 +46,7 @@ class Mutants:
 
 
 def refit(sound: Artifact, flatbuffer: bytes) -> bytes:
-    """A model file of another network, which agrees with itself."""
+    """A model file of another network, with hash, version and size that agree with it."""
     described = artifact.describe(
         name="mutant", flatbuffer=flatbuffer, created=_CREATED, classes=sound.manifest.classes,
         image=sound.manifest.image, calibration=sound.manifest.calibration, certificate=None, training={},
@@ -56,7 +56,7 @@ def refit(sound: Artifact, flatbuffer: bytes) -> bytes:
 
 
 def places(flatbuffer: bytes) -> np.ndarray:
-    """Where bytes are that do not belong to weights."""
+    """The positions of bytes that do not belong to weights."""
     whole = np.frombuffer(flatbuffer, np.uint8)
     base, free = whole.__array_interface__["data"][0], np.ones(len(whole), bool)
     model = schema.Model.GetRootAs(flatbuffer)
@@ -69,7 +69,7 @@ def places(flatbuffer: bytes) -> np.ndarray:
 
 
 def _with_other_bytes(flatbuffer: bytes, places: np.ndarray, rng: np.random.Generator) -> bytes:
-    """One to three changes: bytes, words of 16, 32 or 64 bits, two words exchanged, the end cut off."""
+    """One to three changes: bytes, words of 16, 32 or 64 bits, two words exchanged, or the end removed."""
     data = bytearray(flatbuffer)
     for _ in range(rng.choice((1, 1, 1, 2, 3))):
         anywhere = rng.random() < 0.1
@@ -91,7 +91,7 @@ def _with_other_bytes(flatbuffer: bytes, places: np.ndarray, rng: np.random.Gene
 
 
 def _write_word(data: bytearray, place: int, *, size: int, rng: np.random.Generator) -> None:
-    """An aligned word becomes one that reads differently, or a little more or less than it was."""
+    """Replaces an aligned word by a special value, or by slightly more or less than it was."""
     place &= -size
     word = int.from_bytes(data[place : place + size], "little", signed=True)
     near = word + int(rng.integers(-16, 17))
@@ -101,7 +101,7 @@ def _write_word(data: bytearray, place: int, *, size: int, rng: np.random.Genera
 
 
 def _with_other_field(flatbuffer: bytes, rng: np.random.Generator) -> bytes:
-    """One or two fields have another value; when that cannot be written, the next try may."""
+    """Changes the value of one or two fields. When the result cannot be written, other changes are drawn."""
     while True:
         model = flatbuffer_utils.read_model_from_bytearray(bytearray(flatbuffer))
         try:
@@ -142,7 +142,7 @@ def _other_value(old: Any, rng: np.random.Generator) -> Any:
 
 
 def _other_vector(old: Any, rng: np.random.Generator) -> Any:
-    """Shorter, longer, empty, in another order, or with another element."""
+    """A vector that is shorter, longer, empty, in another order, or with another element."""
     values = list(old)
     kind = rng.integers(6)
     if kind == 0 or not values:

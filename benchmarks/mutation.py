@@ -23,7 +23,7 @@ def mutant(sources: Sequence[bytes], rng: np.random.Generator) -> bytes:
 
 
 def _place(data: bytearray, rng: np.random.Generator) -> int:
-    """Anywhere, and half the time near the beginning, where headers are."""
+    """A random position; in half of the cases near the beginning, where headers are."""
     end = min(len(data), 128) if rng.integers(2) else len(data)
     return int(rng.integers(end + 1))
 
@@ -40,7 +40,7 @@ def _flip(data: bytearray, rng: np.random.Generator, _: bytes) -> bytearray:
 
 
 def _number(data: bytearray, rng: np.random.Generator, _: bytes) -> bytearray:
-    """A number that is an edge of something, in either order of bytes."""
+    """A boundary value, in either byte order."""
     layout = ("<B", "<H", ">H", "<I", ">I")[rng.integers(5)]
     number = _NUMBERS[rng.integers(len(_NUMBERS))] & (256 ** struct.calcsize(layout) - 1)
     where = _place(data, rng)
@@ -61,7 +61,7 @@ def _remove(data: bytearray, rng: np.random.Generator, _: bytes) -> bytearray:
 
 
 def _duplicate(data: bytearray, rng: np.random.Generator, _: bytes) -> bytearray:
-    """A stretch, up to twenty times."""
+    """Repeats a part of the bytes up to twenty times."""
     where, length = _place(data, rng), int(rng.integers(1, 257))
     piece = data[where : where + length]
     data[where:where] = piece * int(rng.integers(1, 21))
@@ -76,7 +76,7 @@ _DAMAGES = (_truncate, _flip, _flip, _number, _number, _insert, _remove, _duplic
 
 
 def with_checksums(data: bytes) -> bytes:
-    """A PNG whose chunks' checksums fit again, so that a reader goes on behind them."""
+    """A PNG whose chunks have correct checksums again, so that a reader continues after them."""
     repaired, where = bytearray(data), 8
     while where + 12 <= len(repaired):
         end = where + 8 + int.from_bytes(repaired[where : where + 4], "big")

@@ -1,4 +1,4 @@
-"""Is it the same answer everywhere? Labels and logits of the same files through four doors.
+"""Do four ways to ask give the same answer? Compares labels and logits of the same files.
 
     evaluation      lince.data.load, then the model file in this process, as `lince evaluate` does
     files           `lince predict MODEL FOLDER --json --logits`, a process
@@ -7,8 +7,8 @@
 
     python benchmarks/one_answer.py MODEL DATA --images 2000
 
-DATA is a .zip with a test tree. The last line of stdout is one JSON object: images, and for each door how
-many labels and logits differ from evaluation's; the exit code is 1 when any does.
+DATA is a .zip with a test tree. The last line of stdout is one JSON object: images, and for each way how many labels
+and logits differ from evaluation's. The exit code is 1 when any does.
 """
 
 import argparse
@@ -47,17 +47,17 @@ def main() -> int:
     expected = classifier.logits(test.images[[place[name] for name in names]])
     with tempfile.TemporaryDirectory() as folder:
         files = _copy(options.data, names, Path(folder))
-        doors = {"files": _predict(options.model, files)}
+        ways = {"files": _predict(options.model, files)}
         with running_server(model=options.model) as server:
             url = server.url
-            doors["raw"] = [_ask(url, path.read_bytes(), "application/octet-stream")[0] for path in files]
-            doors["multipart"] = [row for batch in _batches(files) for row in _ask(url, *_form(batch))]
+            ways["raw"] = [_ask(url, path.read_bytes(), "application/octet-stream")[0] for path in files]
+            ways["multipart"] = [row for batch in _batches(files) for row in _ask(url, *_form(batch))]
     differences = {
-        door: {
+        way: {
             "labels": int((np.array([row["index"] for row in rows]) != expected.argmax(1)).sum()),
             "logits": int((np.array([row["logits"] for row in rows], np.float32) != expected).any(1).sum()),
         }
-        for door, rows in doors.items()
+        for way, rows in ways.items()
     }
     result = {"images": len(names), "different_from_evaluation": differences, "model": classifier.manifest.version}
     sys.stdout.write(f"{json.dumps(result)}\n")
@@ -65,7 +65,7 @@ def main() -> int:
 
 
 def _copy(source: Path, names: list[str], folder: Path) -> list[Path]:
-    """The encoded files themselves, as `000000.jpg` and so on: every door gets the same bytes in one order."""
+    """Copies the encoded files as `000000.jpg` and so on: every way gets the same bytes in one order."""
     paths = []
     with zipfile.ZipFile(source) as archive:
         for index, name in enumerate(names):

@@ -1,4 +1,4 @@
-"""Everyday pictures, valid and of content like a photograph's: a service that defends itself still answers them."""
+"""Ordinary valid pictures, with content like a photograph's. The service must answer them despite its bounds."""
 
 import io
 import itertools
@@ -16,7 +16,7 @@ from PIL import Image, ImageCms, PngImagePlugin
 
 
 def photo(width: int, height: int, mode: str = "RGB") -> Image.Image:
-    """Waves and a coarse noise: compresses as a photograph does, and is the same each time."""
+    """Waves and coarse noise. The picture compresses as a photograph does, and is the same each time."""
     noise = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
     picture = Image.fromarray(noise).resize((width, height), Image.Resampling.BICUBIC)
     if mode != "RGBA":
@@ -36,7 +36,7 @@ def _jpeg(width: int, height: int, mode: str = "RGB", **options: Any) -> bytes:
 
 
 def _phone() -> bytes:
-    """As a telephone writes it: orientation, 60 kB of maker's notes, colour profile, XMP in several segments."""
+    """A picture as a phone writes it: orientation, 60 kB of maker's notes, colour profile, XMP in several segments."""
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     exif = b"Exif\0\0" + hostile_exif.ordinary(orientation=6, size=60_000)
     data = _jpeg(4_032, 3_024, exif=exif, icc_profile=profile)
@@ -72,7 +72,7 @@ def _grey_16() -> bytes:
 
 
 def _interlaced() -> bytes:
-    """Written row by row as Adam7 wants: Pillow reads interlaced pictures and does not write them."""
+    """An interlaced picture, written row by row in Adam7's order: Pillow reads such pictures but cannot write them."""
     return hostile_png.plain(2_310, 1_732, hostile_png.RGB, interlaced=True)
 
 

@@ -1,21 +1,22 @@
-"""What does accuracy cost, in time and in bytes? Model files against each other, in one run, as a picture.
+"""What does accuracy cost, in time and in bytes? Compares model files in one run, and draws a figure.
 
     python benchmarks/pareto.py MODEL… --data DATA --output pareto.png
     python benchmarks/pareto.py runs/*/model.tflite --data DATA --yardstick resnet8 --limits --output pareto.svg
     python benchmarks/pareto.py cifar10 --data DATA --recorded tiny=8556/10000 --output pareto.png
 
-Latency: one image at a time, one thread, without decoding. The models take turns over several rounds, the order
-reversed in every other, so that all meet the same machine; the figure is the median of the rounds' medians, its spread
-their smallest and largest. Accuracy: the file as it is served, on the test split of DATA, with its 95 % interval.
+Latency is measured for one image at a time, one thread, without decoding. The models take turns over several rounds,
+so that machine load affects all of them; every other round reverses the order. The figure is the median of the
+rounds' medians, and its spread is their smallest and largest. Accuracy is that of the file as it is served, on the
+test split of DATA, with its 95 % interval.
 
---recorded stands in for a model file that is not at hand: the network of a recipe that ships is built anew for ten
-classes and, without training, quantised. Its layers are the trained one's, so that latency is, and bytes are within
-1 %; its accuracy is what was counted when it was trained.
+--recorded replaces a model file that is not available. The network of a recipe that ships is built anew for ten
+classes and quantized without training. Its layers are those of the trained network, so the latency is the same, and
+the bytes are within 1 %. Its accuracy is the one that was counted when it was trained.
 
---yardstick names a model (by its own name, that of its file or of its run folder) to be drawn as a mark to compare
-with, not as one of ours. --limits draws the limits that the recipes are held to; those that are a multiple of
-ResNet-8's latency are left out unless a yardstick is there: the first one is taken for it. The last line of stdout is
-one JSON object.
+--yardstick names a model that is drawn as a reference and not as one of Lince's. The name is the model's own, that of
+its file or that of its run folder. --limits draws the limits that the recipes must keep. Some are a multiple of
+ResNet-8's latency. These use the first yardstick as ResNet-8, and are left out without one. The last line of stdout
+is one JSON object.
 """
 
 import argparse
@@ -55,10 +56,10 @@ LIMITS = (
 
 @dataclass(frozen=True)
 class Contestant:
-    """A network to be timed, and how often it is right.
+    """A network whose latency is measured, and how often it is right.
 
     Attributes:
-        called: every name that a yardstick may be named by.
+        called: all names by which a yardstick may be given.
         version: of the model file, or `untrained`.
         image: u8[1,H,W,3], to be timed on.
         path: of the model file, if there is one.
@@ -138,10 +139,10 @@ def from_record(record: str) -> Contestant:
 
 
 def check(contestants: list[Contestant], yardsticks: frozenset[str]) -> None:
-    """Refuses what could not be drawn, before anything is measured.
+    """Refuses contestants that could not be drawn, before anything is measured.
 
     Raises:
-        LinceError: two have one name, or a yardstick is none of them.
+        LinceError: two have the same name, or a yardstick is none of them.
     """
     names = [contestant.name for contestant in contestants]
     if repeated := {name for name in names if names.count(name) > 1}:
@@ -151,7 +152,7 @@ def check(contestants: list[Contestant], yardsticks: frozenset[str]) -> None:
 
 
 def counted(contestant: Contestant, source: str) -> Contestant:
-    """The same with the right answers of its model file counted.
+    """The same contestant, with the right answers of its model file counted.
 
     Args:
         contestant: with a model file.
@@ -166,11 +167,11 @@ def counted(contestant: Contestant, source: str) -> Contestant:
 
 
 def measure(contestants: list[Contestant], *, rounds: int, yardsticks: frozenset[str]) -> list[Point]:
-    """Times all of them, in turns.
+    """Measures the latency of all contestants, which take turns.
 
     Args:
         contestants: at least 1, counted.
-        rounds: turns, at least 1.
+        rounds: at least 1.
         yardsticks: names of models, of their files or run folders.
 
     Raises:

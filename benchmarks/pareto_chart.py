@@ -1,4 +1,4 @@
-"""The picture of `pareto.py`: accuracy against latency, and against bytes."""
+"""The figure of `pareto.py`: accuracy against latency, and against bytes."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -45,7 +45,7 @@ class Point:
 
 @dataclass(frozen=True)
 class Limit:
-    """What a recipe is held to; `times_yardstick` is of latency."""
+    """A limit that a recipe must keep; `times_yardstick` is a multiple of the yardstick's latency."""
 
     recipe: str
     flatbuffer_bytes: int | None = None
@@ -105,14 +105,14 @@ def _size_limits(limits: tuple[Limit, ...]) -> dict[str, float]:
 
 
 def _accuracy_range(points: list[Point], *, room_below: bool) -> tuple[float, float]:
-    """Room for the intervals, for a label above them, and for those of the limits below."""
+    """The range of the accuracy axis: room for the intervals, a label above them, and the limits' labels below."""
     low, high = min(point.accuracy.low for point in points), max(point.accuracy.high for point in points)
     margin = max(0.15 * (high - low), 0.01)
     return max(0.0, low - margin * (2 if room_below else 1)), min(1.0, high + margin)
 
 
 def _tick_step(low: float, high: float) -> float:
-    """Whole per cents, or halves of one, four to eight of them."""
+    """A tick step of whole or half per cents that gives four to eight ticks."""
     return next((step for step in (0.005, 0.01, 0.02, 0.05) if (high - low) / step <= 8), 0.1)
 
 
@@ -138,7 +138,7 @@ def _short(text: str) -> str:
 
 
 def _explain(figure: Figure, points: list[Point]) -> None:
-    """What the marks mean, above the panels."""
+    """Writes the meaning of the marks above the panels."""
     handles = [Line2D([], [], color=_OURS, marker="o", ms=8, mew=0, label="Lince, int8 as served, with 95 % interval")]
     if sum(not point.is_yardstick for point in points) > 1:
         handles.append(Line2D([], [], color=_OURS, alpha=_FRONT_ALPHA, linewidth=6, label="the most for the cost"))
@@ -155,7 +155,7 @@ def _draw_limits(axes: Axes, lines: dict[str, float]) -> None:
 
 
 def _draw_front(axes: Axes, points: list[Point], costs: dict[str, Interval]) -> None:
-    """What our models offer: at each cost, the best accuracy to be had for it."""
+    """Draws the best accuracy that Lince's models reach at each cost."""
     best, corners = 0.0, []
     for point in sorted((one for one in points if not one.is_yardstick), key=lambda one: costs[one.name].value):
         if point.accuracy.value > best:
@@ -185,7 +185,7 @@ def _draw_points(axes: Axes, points: list[Point], costs: dict[str, Interval]) ->
 
 
 def _label_points(axes: Axes, points: list[Point], costs: dict[str, Interval], unit: Unit) -> None:
-    """Name, accuracy and cost beside each point, the most accurate first."""
+    """Writes name, accuracy and cost beside each point, the most accurate first."""
     taken = [_around(axes, costs[point.name].value, point.accuracy.value) for point in points]
     for point in sorted(points, key=lambda one: -one.accuracy.value):
         place = costs[point.name].value, point.accuracy.value
@@ -194,7 +194,7 @@ def _label_points(axes: Axes, points: list[Point], costs: dict[str, Interval], u
 
 
 def _label(axes: Axes, text: str, place: tuple[float, float], *, colour: str, taken: list[Bbox]) -> Bbox:
-    """Writes on the first side where nothing is covered, or else on the last; returns where."""
+    """Writes on the first side where it covers nothing, or else on the last, and returns the place."""
     renderer = FigureCanvasAgg(axes.figure).get_renderer()
     label: Annotation | None = None
     for offset, horizontal, vertical in _sides():
@@ -211,13 +211,13 @@ def _label(axes: Axes, text: str, place: tuple[float, float], *, colour: str, ta
 
 
 def _around(axes: Axes, x: float, y: float) -> Bbox:
-    """A point's own marker, in pixels."""
+    """The box of a point's own marker, in pixels."""
     centre_x, centre_y = axes.transData.transform((x, y))
     return Bbox.from_extents(centre_x - 6, centre_y - 6, centre_x + 6, centre_y + 6)
 
 
 def _sides() -> Iterator[tuple[tuple[float, float], str, str]]:
-    """Where a label may stand: offset in points, and which part of it is there."""
+    """The places for a label: the offset in points, and the corner of the label at that place."""
     yield (9, 4), "left", "bottom"
     yield (-9, 4), "right", "bottom"
     yield (9, -4), "left", "top"

@@ -13,7 +13,7 @@ _SHARES_EVERY = 10  # reading shares walks over all pages: 1 to 3 ms a process
 
 
 def processes(pid: int) -> Iterator[int]:
-    """The process and its children's children; those that end meanwhile are left out."""
+    """The process and all its descendants; those that end meanwhile are left out."""
     yield pid
     with suppress(OSError):
         for task in Path(f"/proc/{pid}/task").iterdir():
@@ -22,7 +22,7 @@ def processes(pid: int) -> Iterator[int]:
 
 
 def cpu_s(pid: int) -> float:
-    """CPU seconds of the tree so far, with those of children that have ended (their parents waited for them)."""
+    """CPU seconds of the tree so far, with those of children that have ended and that their parents waited for."""
     return sum(_ticks(process) for process in processes(pid)) / _TICKS
 
 
@@ -34,7 +34,7 @@ def _ticks(pid: int) -> int:
 
 
 def resident_bytes(pid: int) -> int:
-    """Summed over the tree; pages that processes share count for each of them."""
+    """Resident memory, summed over the tree; pages that processes share count for each of them."""
     total = 0
     for process in processes(pid):
         with suppress(OSError):
@@ -43,7 +43,7 @@ def resident_bytes(pid: int) -> int:
 
 
 def share_bytes(pid: int) -> int:
-    """Summed over the tree; a page that n processes share counts an n-th for each. 0 where the kernel does not tell."""
+    """Proportional memory, summed over the tree: a page of n processes counts 1/n for each. 0 where it is unknown."""
     total = 0
     for process in processes(pid):
         with suppress(OSError):

@@ -1,4 +1,4 @@
-"""From the last byte of a request to its 503."""
+"""The time from the last byte of a request to its 503."""
 
 import socket
 import threading
@@ -12,7 +12,7 @@ _TIMEOUT_S = 10
 
 
 def refusal_times_ms(port: int, request: Input, seconds: float, others: Counter[str]) -> list[float]:
-    """Asks again and again from a few connections, beside whatever load there is; `others` counts what is no 503."""
+    """Repeats a request on a few connections, beside the present load; `others` counts answers that are not 503."""
     data = request.to_bytes().replace(b"Connection: close\r\n", b"")
     times: list[float] = []
     end = time.monotonic() + seconds

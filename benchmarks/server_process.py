@@ -1,4 +1,4 @@
-"""The real server as a process, for the benchmarks and the tests: started, waited for, always ended."""
+"""Runs the real server as a process for the benchmarks and the tests, and always ends it."""
 
 import os
 import re
@@ -41,11 +41,11 @@ def running_server(*, command: Sequence[str] = COMMAND, **settings: object) -> I
     """Starts a server on a free port of 127.0.0.1, yields it when it is ready, and ends it.
 
     Args:
-        command: starts the server; another version's, to compare.
+        command: starts the server; it may be that of another version, to compare.
         settings: fields of `ServeSettings`.
 
     Raises:
-        RuntimeError: when it does not become ready; with its log.
+        RuntimeError: the server does not become ready; the message has its log.
     """
     environment = (
         os.environ | {"LINCE_PORT": "0"} | {f"LINCE_{key.upper()}": str(value) for key, value in settings.items()}
@@ -61,7 +61,7 @@ def running_server(*, command: Sequence[str] = COMMAND, **settings: object) -> I
 
 
 def _wait_until_ready(process: subprocess.Popen, log: Path) -> int:
-    """Reads the port from the log, then asks until the answer is yes."""
+    """Reads the port from the log, then asks until the server is ready."""
     end = time.monotonic() + _START_TIMEOUT_S
     while time.monotonic() < end and process.poll() is None:
         if found := re.search(r"Serving on http://127\.0\.0\.1:(\d+)", log.read_text()):

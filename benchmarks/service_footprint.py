@@ -1,8 +1,8 @@
-"""Is the service light? Size of the environment it runs in, seconds from start to ready, memory after some work.
+"""How large is the service? Measures its environment, seconds from start to ready, and memory after some work.
 
     .venv/serve/bin/python benchmarks/service_footprint.py
 
-Run it with the Python of the serving environment: that is the environment it measures. Linux only. The last line of
+Run it with the Python of the serving environment, since it measures that environment. Linux only. The last line of
 stdout is one JSON object.
 """
 
@@ -46,14 +46,14 @@ def main() -> int:
 
 
 def _start_seconds() -> float:
-    """From the start of the process to a 200 from /readyz."""
+    """Seconds from the start of the process to a 200 from /readyz."""
     start = time.perf_counter()
     with running_server():
         return time.perf_counter() - start
 
 
 def _ask(url: str, rng: np.random.Generator) -> None:
-    """A PNG as small as the network's input, and now and then one of a camera's size."""
+    """Sends PNGs of the size of the network's input, and sometimes one of a camera's size."""
     size = (32, 32, 3) if rng.integers(20) else (1200, 1600, 3)
     file = io.BytesIO()
     Image.fromarray(rng.integers(0, 256, size, dtype=np.uint8)).save(file, "PNG", compress_level=1)
@@ -62,7 +62,7 @@ def _ask(url: str, rng: np.random.Generator) -> None:
 
 
 def _size_bytes(folder: Path) -> int:
-    """Of all files, as `du --apparent-size` counts them; links are not followed."""
+    """The bytes of all files, as `du --apparent-size` counts them; links are not followed."""
     return sum(path.lstat().st_size for path in folder.rglob("*"))
 
 

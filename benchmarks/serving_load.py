@@ -36,7 +36,7 @@ def _small() -> Input:
 
 
 def _large() -> dict[str, Input]:
-    """What the neighbours send."""
+    """The large images that the other clients send."""
     medium = saved(photo(1_000, 1_000), "JPEG")
     return {
         "png_25mp": Input(black_png(5_000, 5_000, colour=2)),
@@ -46,7 +46,7 @@ def _large() -> dict[str, Input]:
 
 
 def goodput(server: ServerProcess, rounds: int, seconds: float) -> dict:
-    """Rounds in turns, so that a busy machine is busy for all of them; medians."""
+    """Medians of rounds in which the cases take turns, so that other work on the machine affects all of them."""
     wrk.load(server.port, _small(), 16, _WARM_UP_S)
     loads: dict[int, list[wrk.Load]] = {connections: [] for connections in (*_FEW, *_MANY)}
     waited: dict[int, list[float]] = {connections: [] for connections in _MANY}
@@ -81,7 +81,7 @@ def _share_in_time(times: list[float]) -> float:
 
 
 def _quantiles(times: list[float]) -> dict:
-    """A pause that the service makes before it reads is in these times: a client cannot tell it from work."""
+    """Quantiles of the times. They include pauses before the service reads, which a client cannot tell from work."""
     if not times:
         return {"count": 0}
     median, p99 = np.percentile(times, [50, 99])
@@ -94,7 +94,7 @@ def _quantiles(times: list[float]) -> dict:
 
 
 def beside(server: ServerProcess, rounds: int, seconds: float) -> dict:
-    """Four clients with small images: alone, then beside four of each kind; ratios within a round."""
+    """Four clients with small images, alone and then beside four of each kind. Ratios are taken within a round."""
     small = _small()
     wrk.load(server.port, small, _SMALL_CLIENTS, _WARM_UP_S)
     neighbours = _large()
@@ -130,7 +130,7 @@ def _sums(found: list[wrk.Load]) -> dict[str, int]:
 
 
 def _drain(server: ServerProcess, small: Input) -> None:
-    """Waits until what the neighbours left behind is done."""
+    """Waits until the requests of the other clients are finished."""
     for _ in range(3):
         exchange(server.port, small.to_bytes())
         time.sleep(0.3)

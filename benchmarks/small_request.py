@@ -1,4 +1,4 @@
-"""What a small request costs this version and another one: rounds in turns, on the same cores.
+"""What does a small request cost this version and another one? The two alternate on the same cores.
 
     python benchmarks/small_request.py --other PATH_OF_lince [--model MODEL] [--rounds 7] [--seconds 4]
 

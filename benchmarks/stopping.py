@@ -1,4 +1,4 @@
-"""SIGTERM while attackers keep a service at work: how soon does it end, and what does each request get?"""
+"""SIGTERM while a service is under attack: how soon does it end, and what does each request get?"""
 
 import asyncio
 import json
@@ -22,7 +22,7 @@ _IMAGES = ("jpeg_refined_2mp", "bmp_rle8_padded_2mp", "png_rgba_paeth", "png_def
 
 @dataclass(frozen=True)
 class Stop:
-    """How one stop went; `answers` are those after the signal to requests that were sent before it."""
+    """The result of one stop; `answers` came after the signal, to requests that were sent before it."""
 
     kind: str
     seconds: float
@@ -35,7 +35,7 @@ class Stop:
 
 
 def stops(command: Sequence[str], connections: int, rounds: int) -> list[Stop]:
-    """Each kind, `rounds` times, each time a fresh service."""
+    """Stops a new service for each kind, `rounds` times."""
     kinds = {name: Input(COSTLY[name]()) for name in _IMAGES}
     kinds["form_32_bmp"] = Input(form(*[("file", COSTLY["bmp_rle8_padded_2mp"]())] * 32), FORM)
     return [_stop(name, request, command, connections) for _ in range(rounds) for name, request in kinds.items()]

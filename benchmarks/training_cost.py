@@ -1,18 +1,19 @@
-"""What does it cost to train a recipe, in work that any machine can compare, and how good is the model that comes out?
+"""What does it cost to train a recipe, in a unit that machines can be compared by, and how accurate is the model?
 
-The cost is in "PFLOP as a matrix product": the seconds from the first step to the last, images in memory, compilation
-and validation included, times the rate at which the same cores multiply two 2048 × 2048 matrices in bfloat16 with the
-same training backend. The rate is the mean of that before and that after training, each the median of 15 measurements
-of 10 products. Accuracy is that of the published int8 model, as it is served, on the test images.
+The cost is in "PFLOP as a matrix product": seconds times a rate. The seconds are those from the first step to the last,
+with images in memory; compilation and validation are included. The rate is that at which the same cores multiply two
+2048 × 2048 matrices in bfloat16 with the same training backend. It is the mean of the rates before and after training,
+each the median of 15 measurements of 10 products. Accuracy is that of the published int8 model, as it is served, on the
+test images.
 
-Each seed has a process of its own, one after the other, which does what `lince train` does.
+The seeds run one after the other, each in a process of its own, which does what `lince train` does.
 
     python benchmarks/training_cost.py DATA --recipe fast --seeds 3
     python benchmarks/training_cost.py DATA --recipe fast --seeds 3 --set train.validation_fraction=0.02
 
-The second is what is claimed for `fast`: where there are as many images as in CIFAR-10, 2 % are enough to validate on.
-The last line of stdout is one JSON object: cost, accuracy and seconds of each seed, means and standard deviations, and
-the range of the rates: where they differ, the cores were not idle, and the cost says little.
+The second command gives the figures that are claimed for `fast`: with as many images as in CIFAR-10, 2 % are enough to
+validate on. The last line of stdout is one JSON object: cost, accuracy and seconds of each seed, means and standard
+deviations, and the range of the rates. Where the rates differ, the cores were not idle, and the cost is not reliable.
 """
 
 import argparse
@@ -130,7 +131,7 @@ class _Watch:
 
 
 def _ignore(*_: object) -> None:
-    """Nobody listens."""
+    """Ignores the message."""
 
 
 def _in_child(seed: int) -> dict[str, float]:

@@ -1,15 +1,16 @@
-"""What does Lince's training loop cost, or save, against a plain Keras `fit` of the same network, at what accuracy?
+"""How fast is Lince's training loop against a plain Keras `fit` of the same network, and how accurate?
 
     plain   rotation, zoom and flip layers inside the model, float32, `model.fit` from arrays: the usual notebook
     bare    the same without augmentation layers, to show what `fit` alone does
-    stepped as plain, but stepped by `train_on_batch` instead of `fit`: the stronger opponent where `fit` idles
+    stepped as plain, but with `train_on_batch` instead of `fit`: faster where `fit` leaves the cores idle
     eigen   as lince, without oneDNN's kernels: what TensorFlow does by itself where there is no VNNI
     lince   the loop of `lince.training`, with the recipe's augmentation and precision
 
-Each is trained on the same images of DATA, in a process of its own, in turn (plain, bare, stepped, eigen, lince,
-plain, …), so that all meet the same machine; the first three with TensorFlow as it comes. The first epoch, which
-compiles, is not timed. Accuracy is that of the last epoch on 2,000 validation images, in percent. The recipe is
-one whose augmentation and optimiser Keras has too, `classic`; others can be held against `eigen` alone.
+Each is trained on the same images of DATA, in a process of its own. They take turns (plain, bare, stepped, eigen,
+lince, plain, …), so that machine load affects all of them. The first three use TensorFlow with its own settings. The
+first epoch, which compiles, is not timed. Accuracy is that of the last epoch on 2,000 validation images, in percent.
+The recipe is `classic`, whose augmentation and optimizer Keras has too. Other recipes can be compared with `eigen`
+alone.
 
     python benchmarks/training_loop.py DATA --images 9600 --epochs 3 --rounds 2
 
@@ -134,7 +135,7 @@ def _lince(recipe, train: Split, validation: Split, *, epochs: int) -> dict[str,
 
 
 class _History:
-    """A display that remembers."""
+    """A display that keeps the records of all epochs."""
 
     def __init__(self) -> None:
         self.records: list[EpochRecord] = []
@@ -147,7 +148,7 @@ class _History:
 
 
 def _keras(recipe, train: Split, validation: Split, *, epochs: int, kind: str) -> dict[str, float]:
-    """The same layers, written down plainly."""
+    """The network of the recipe, written with Keras's own layers."""
     import keras
     from keras import layers
 
@@ -176,7 +177,7 @@ def _keras(recipe, train: Split, validation: Split, *, epochs: int, kind: str) -
 
 
 def _fit(network, pixels: np.ndarray, targets: np.ndarray, *, batch_size: int, epochs: int) -> list[float]:
-    """Returns when each epoch ended."""
+    """Trains with `fit`, and returns when each epoch ended."""
     import keras
 
     ends: list[float] = []
@@ -186,7 +187,7 @@ def _fit(network, pixels: np.ndarray, targets: np.ndarray, *, batch_size: int, e
 
 
 def _step(network, pixels: np.ndarray, targets: np.ndarray, *, batch_size: int, epochs: int) -> list[float]:
-    """As `_fit`, batch by batch."""
+    """As `_fit`, with `train_on_batch` for each batch."""
     rng, ends = np.random.default_rng(0), []
     for _ in range(epochs):
         order = rng.permutation(len(pixels))

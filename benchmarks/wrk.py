@@ -1,4 +1,4 @@
-"""Load from `wrk`, a client in C: it takes little of the two cores that it shares with the service."""
+"""Load from `wrk`, a client in C that uses little of the cores that it shares with the service."""
 
 import json
 import subprocess
@@ -38,7 +38,7 @@ end
 
 @dataclass(frozen=True)
 class Load:
-    """What the answers were. `broken` counts connections that failed and answers later than 2 s."""
+    """The counts of answers. `broken` counts connections that failed and answers later than 2 s."""
 
     ok: int
     busy: int
@@ -74,14 +74,14 @@ def _started(port: int, request: Input, connections: int, seconds: float) -> Ite
 
 
 def load(port: int, request: Input, connections: int, seconds: float) -> Load:
-    """The same request from all connections, each as soon as it has an answer; Retry-After is ignored."""
+    """Sends the same request from all connections, each again as soon as it is answered. Retry-After is ignored."""
     with _started(port, request, connections, seconds) as process:
         return Load(**json.loads(process.communicate(timeout=seconds + 60)[0].splitlines()[-1]))
 
 
 @contextmanager
 def loading(port: int, request: Input, connections: int, seconds: float) -> Iterator[list[Load]]:
-    """The same load meanwhile; what it got is in the list once the block has ended."""
+    """Runs the same load during the block; its result is in the list once the block has ended."""
     found: list[Load] = []
     with _started(port, request, connections, seconds) as process:
         yield found
