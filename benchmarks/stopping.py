@@ -82,7 +82,7 @@ async def _client(port: int, data: bytes, stopped: asyncio.Event, before: Counte
 
 
 async def _exchange(port: int, data: bytes, stopped: asyncio.Event) -> str:
-    """The answer in a word; `lost` is a whole request, sent before the signal, that nobody answered."""
+    """The answer in a word; `lost` is a whole request, sent before the signal, that got no answer."""
     state = "not connected"
     try:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
