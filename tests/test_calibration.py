@@ -352,6 +352,7 @@ class TestErrors:
         with pytest.raises(LinceError, match=message):
             calibration.fit(np.asarray(logits, np.float32), np.array(labels, np.int64), **shares)
 
+    @pytest.mark.usefixtures("wrong_arrays")
     def test_other_shapes_are_refused(self):
         """Logits are a matrix, labels a vector of the same length, and there are some."""
         self.fit_fails(r"Received logits of shape \(3,\)\. Expected \(images, classes\)", logits=FOUR[0])

@@ -210,6 +210,7 @@ class TestCalibrationError:
         labels = (probabilities.cumsum(axis=1) < generator.random((20_000, 1))).sum(axis=1).clip(max=3)
         assert metrics.expected_calibration_error(probabilities, labels) < 0.01
 
+    @pytest.mark.usefixtures("wrong_arrays")
     def test_refuses_labels_of_other_images(self):
         """One label an image."""
         with pytest.raises(LinceError, match=r"Received 1 and 2 entries\. Expected one each for the same images"):
@@ -252,6 +253,7 @@ class TestPairedDifference:
         covered = np.mean([interval.low <= 0.02 <= interval.high for interval in intervals])
         assert 0.94 <= covered <= 0.97
 
+    @pytest.mark.usefixtures("wrong_arrays")
     def test_refuses_other_images(self):
         """Pairs need the same images."""
         with pytest.raises(LinceError, match="Received 2 and 3 entries"):

@@ -44,6 +44,12 @@ def quiet(_: str) -> None:
 
 
 @pytest.fixture(scope="module")
+def run(trained_run: RunFolder) -> RunFolder:
+    """Here a run with everything that a training leaves. Copy the folder before changing it."""
+    return trained_run
+
+
+@pytest.fixture(scope="module")
 def opened(run: RunFolder):
     """The finished run, in memory again."""
     return pipeline.resume(run, progress=silent)

@@ -1,8 +1,12 @@
 """What the tests of training, quantization and publishing share: Keras set up, and parts of the tiny run."""
 
 import os
+import subprocess
+from pathlib import Path
 
 import pytest
+
+from lince.runs.run_folder import RunFolder
 
 # As `backend.prepare` does, for the test modules that import Keras at their top: before any of them is collected.
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
@@ -16,6 +20,23 @@ def quantized(model, images) -> bytes:
 
     network = export.export(model)
     return quantize(network, activation_ranges.measure(network, images))
+
+
+@pytest.fixture(scope="session")
+def trained(
+    lince, images_folder: Path, recipe_file: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[RunFolder, subprocess.CompletedProcess]:
+    """One run of `lince train` from images to report, and what it printed. Copy the folder before changing it."""
+    runs = tmp_path_factory.mktemp("runs")
+    done = lince("train", images_folder, "--recipe", recipe_file, "--runs", runs, "--deterministic", "--json")
+    assert done.returncode == 0, done.stderr
+    return RunFolder(runs / "tiny"), done
+
+
+@pytest.fixture(scope="session")
+def trained_run(trained: tuple[RunFolder, subprocess.CompletedProcess]) -> RunFolder:
+    """The folder of a finished run, with its float model. Copy it before changing it."""
+    return trained[0]
 
 
 @pytest.fixture(scope="session")
@@ -36,11 +57,11 @@ def splits(dataset):
 
 
 @pytest.fixture(scope="session")
-def trained_model(run):
+def trained_model(trained_run):
     """The float model of the tests' run."""
     from lince import pipeline
 
-    return pipeline.trained_model(run)
+    return pipeline.trained_model(trained_run)
 
 
 @pytest.fixture(scope="session")

@@ -4,8 +4,6 @@ import csv
 import io
 import json
 import shutil
-import subprocess
-import sys
 import zipfile
 from pathlib import Path
 
@@ -13,13 +11,11 @@ import numpy as np
 import pytest
 import typer
 from PIL import Image
-from server_process import running_server
 
 import lince as package
 from lince import images
 from lince.cli.commands import app
 from lince.inference.classifier import Classifier
-from lince.runs.run_folder import RunFolder
 from lince.types import ImageSpec
 
 VERBS = [
@@ -187,18 +183,6 @@ class TestProgram:
         assert (2, "") == (done.returncode, done.stdout)
         assert match in " ".join(done.stderr.split())
 
-    def test_as_a_module(self):
-        """`python -m lince` is the program, under its name."""
-        done = subprocess.run([sys.executable, "-m", "lince", "--help"], capture_output=True, text=True, check=True)
-        assert done.stdout.startswith("Usage: lince [OPTIONS] COMMAND")
-
-    @pytest.mark.parametrize("name", ["", "e\x1b[31m", "caf\udce9", "a/b", "a\nb"])
-    def test_name_of_a_model(self, lince, run, name):
-        """What no file of JSON holds, and what steers a terminal, is no name."""
-        done = lince("quantize", run.path, f"--name={name}", errors="surrogateescape")
-        assert (1, "") == (done.returncode, done.stdout)
-        assert f"Received the model's name {name!r}. Expected letters" in one_sentence(done.stderr)
-
     @pytest.mark.parametrize("host", ["caf\udce9", "a..b", "a" * 70])
     def test_host_that_is_none(self, lince, host):
         """A name that cannot be looked up is a sentence, to serve and to measure."""
@@ -239,32 +223,6 @@ class TestProgram:
         done = lince("predict", path, picture)
         assert (1, "") == (done.returncode, done.stdout)
         assert "damaged or was altered" in one_sentence(done.stderr)
-
-
-class TestTrain:
-    def test_result_is_one_json_object(self, trained):
-        """stdout holds the report and nothing else; it is report.json."""
-        run, done = trained
-        [line] = done.stdout.splitlines()
-        assert json.loads(run.report.read_text()) == json.loads(line)
-
-    def test_progress_goes_to_stderr(self, trained):
-        """Without a terminal: what it begins with, a line an epoch, and what follows; no control characters."""
-        run, done = trained
-        assert "60 images to train on, 15 to validate, 45 to test, 3 classes; float32" in done.stderr
-        epochs = [line for line in done.stderr.splitlines() if line.startswith("epoch ")]
-        assert len(run.read_history()) == len(epochs)
-        assert "Quantizing to int8 with the activation ranges of 24 training images" in done.stderr
-        assert "\x1b" not in done.stderr
-        assert "WARNING" not in done.stderr.upper().replace("WARNINGS", "")
-
-    def test_recipe_that_is_not_valid(self, lince, images_folder, recipe_file, tmp_path):
-        """A mistake in a recipe costs no folder and no waiting."""
-        arguments = ["--recipe", recipe_file, "--runs", tmp_path / "runs", "--set", "train.epoch=5"]
-        done = lince("train", images_folder, *arguments)
-        assert (1, "") == (done.returncode, done.stdout)
-        assert "train.epoch is not known. Did you mean 'train.epochs'?" in one_sentence(done.stderr)
-        assert not (tmp_path / "runs").exists()
 
 
 class TestPredict:
@@ -388,35 +346,11 @@ class TestInspect:
         assert "certificate" in manifest
 
 
-@pytest.fixture(scope="module")
-def reports(lince, run) -> dict[str, dict]:
-    """Float and int8 on the run's test images."""
-    found = {}
-    for name in ("model.keras", "model.tflite"):
-        done = lince("evaluate", run.path / name, "--json")
-        assert 0 == done.returncode, done.stderr
-        [line] = done.stdout.splitlines()
-        found[name] = json.loads(line)["report"]
-    return found
-
-
 class TestEvaluate:
-    def test_model_file(self, reports, run):
-        """Evaluated again, the published file gives the figures of report.json."""
-        assert json.loads(run.report.read_text())["int8"] == reports["model.tflite"]
-
-    def test_float_model(self, reports, run):
-        """So does the float model; the two hardly differ."""
-        expected = json.loads(run.report.read_text())["float32"]
-        assert expected["confusion"] == reports["model.keras"]["confusion"]
-        assert expected["nll"] == pytest.approx(reports["model.keras"]["nll"], rel=1e-4)
-        accuracies = [reports[name]["accuracy"]["value"] for name in reports]
-        assert abs(accuracies[0] - accuracies[1]) <= 0.1
-
     def test_other_data_and_splits(self, lince, run, images_folder):
         """A run folder stands for its model file; DATA may be named; validation is the run's own."""
-        named = lince("evaluate", run.path, images_folder, "--json")
-        assert json.loads(run.report.read_text())["int8"] == json.loads(named.stdout)["report"]
+        named, unnamed = (lince("evaluate", run.path, *data, "--json") for data in ([images_folder], []))
+        assert json.loads(unnamed.stdout)["report"] == json.loads(named.stdout)["report"]
         held_out = json.loads(lince("evaluate", run.path, "--split", "validation", "--json").stdout)
         assert (15, "validation") == (held_out["report"]["n"], held_out["split"])
         expected = json.loads(run.report.read_text())["validation_accuracy"]
@@ -507,36 +441,6 @@ class TestEvaluate:
         assert 0 == done.returncode, done.stderr
         assert "balanced accuracy" in done.stdout
         assert "knows nothing" in " ".join(done.stdout.split())
-
-    def test_float_model_has_no_thresholds(self, lince, run):
-        """Its answers are measured all the same; of abstention nothing is said."""
-        done = lince("evaluate", run.path / "model.keras", "--corruptions", "--foreign", "--json")
-        assert 0 == done.returncode, done.stderr
-        found = json.loads(done.stdout)
-        assert found["corruptions"]["mean_accuracy"] > 0
-        assert found["corruptions"]["mean_abstained"] is found["foreign"]["mean"]["abstained"] is None
-
-    def test_running_server(self, lince, run, images_folder):
-        """A server is measured by the same code: its figures are those of the file that it serves."""
-        arguments = [images_folder, "--corruptions", "--foreign", "--json"]
-        with running_server(model=run.model) as server:
-            served = lince("evaluate", server.url, *arguments)
-        assert 0 == served.returncode, served.stderr
-        found, expected = json.loads(served.stdout), json.loads(lince("evaluate", run.model, *arguments).stdout)
-        assert expected["corruptions"] == found["corruptions"]
-        assert expected["foreign"] == found["foreign"]
-
-
-class TestReport:
-    def test_draws_it_anew(self, lince, run, tmp_path):
-        """The page and its plots, from what the run folder holds."""
-        copy = RunFolder(Path(shutil.copytree(run.path, tmp_path / "tiny")))
-        shutil.rmtree(copy.plots)
-        copy.page.unlink()
-        done = lince("report", copy.path)
-        assert 0 == done.returncode, done.stderr
-        assert copy.page.stat().st_size > 10_000
-        assert {path.name for path in run.plots.iterdir()} == {path.name for path in copy.plots.iterdir()}
 
 
 class TestDataCheck:

@@ -92,9 +92,9 @@ class TestKill:
         assert figures[0] == figures[1]
         assert copy.keras_model.exists()
 
-    def test_seed_matters(self, whole, run):
+    def test_seed_matters(self, whole, trained_run):
         """Another recipe ends in other weights, so that the test above can fail."""
-        expected, found = checkpoint(whole), checkpoint(run)
+        expected, found = checkpoint(whole), checkpoint(trained_run)
         assert not np.array_equal(expected["variable_0"], found["variable_0"])
 
 

@@ -132,6 +132,7 @@ class TestErrors:
         with pytest.raises(LinceError, match=r"Received batch_size=0\. Expected at least 1"):
             evaluate(look_up, split_of(LABELS), batch_size=0)
 
+    @pytest.mark.usefixtures("wrong_arrays")
     def test_answers_to_other_images_are_refused(self):
         """Kept answers must be of this split."""
         with pytest.raises(LinceError, match=r"Received answers of shape \(5, 3\) for 4 images and 3 classes"):

@@ -99,6 +99,7 @@ class TestPredict:
         ("shape", "dtype"),
         [((1, 32, 32, 3), np.float32), ((32, 32, 3), np.uint8), ((1, 32, 32, 1), np.uint8), ((1, 16, 32, 3), np.uint8)],
     )
+    @pytest.mark.usefixtures("wrong_arrays")
     def test_refuses_other_images(self, classifier, shape, dtype):
         """Only u8[N,H,W,3] of the model's size; the sentence says what came and what reads images rightly."""
         received = rf"Received images {np.dtype(dtype)}\[{', '.join(map(str, shape))}\]"

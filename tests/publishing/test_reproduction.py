@@ -21,9 +21,9 @@ from lince.training import checkpoint, recipes
 
 
 @pytest.fixture
-def copy(run: RunFolder, tmp_path: Path) -> RunFolder:
+def copy(trained_run: RunFolder, tmp_path: Path) -> RunFolder:
     """A finished run that may be changed."""
-    return RunFolder(Path(shutil.copytree(run.path, tmp_path / "tiny")))
+    return RunFolder(Path(shutil.copytree(trained_run.path, tmp_path / "tiny")))
 
 
 def opened(folder: RunFolder, precision: str = "float32") -> pipeline.Run:

@@ -37,9 +37,9 @@ def make_scaled(model: keras.Model, *, channels: int = 1) -> None:
 
 
 @pytest.fixture
-def copy(run: RunFolder, tmp_path: Path) -> RunFolder:
+def copy(trained_run: RunFolder, tmp_path: Path) -> RunFolder:
     """A finished run that may be changed; the checkpoint, which knows the old weights, is gone."""
-    folder = RunFolder(Path(shutil.copytree(run.path, tmp_path / "tiny")))
+    folder = RunFolder(Path(shutil.copytree(trained_run.path, tmp_path / "tiny")))
     folder.checkpoint.unlink()
     return folder
 

@@ -44,9 +44,9 @@ def works(words: list[str], capsys: pytest.CaptureFixture) -> bool:
 
 
 @pytest.fixture
-def copy(run: RunFolder, tmp_path: Path) -> RunFolder:
+def copy(trained_run: RunFolder, tmp_path: Path) -> RunFolder:
     """A finished run that may be changed; the checkpoint, which knows the old weights, is gone."""
-    folder = RunFolder(Path(shutil.copytree(run.path, tmp_path / "tiny")))
+    folder = RunFolder(Path(shutil.copytree(trained_run.path, tmp_path / "tiny")))
     folder.checkpoint.unlink()
     return folder
 

@@ -1,10 +1,8 @@
-"""A client of the service in this process, the real server as another process, and pictures."""
+"""What the tests of the service share, those of the whole server too: a client of an app in this process, pictures."""
 
 import io
-import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,9 +12,6 @@ from PIL import Image
 from lince.inference.classifier import Classifier
 from lince.serving.app import create_app
 from lince.serving.settings import ServeSettings
-
-# The server process and the hostile requests are shared with the benchmarks.
-sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 
 
 @pytest.fixture(scope="session")

@@ -18,7 +18,7 @@ from lince.metrics import accuracy_interval
 from lince.model_file import artifact
 from lince.types import Interval
 
-PROGRAM = Path(__file__).parents[1] / "benchmarks" / "pareto.py"
+PROGRAM = Path(__file__).parents[2] / "benchmarks" / "pareto.py"
 
 
 def point(name: str, *, us: float, size: int, right: int, is_yardstick: bool = False) -> Point:

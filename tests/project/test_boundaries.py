@@ -79,7 +79,7 @@ def test_commands_need_no_framework(run, image):
 
 def test_measuring_needs_no_training_extra(run, images_folder, tmp_path, monkeypatch):
     """Model files and datasets are measured where only the serve extra is installed, by the user's cache folder."""
-    project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extra = [re.match(r"[\w-]+", line)[0].replace("-", "_") for line in project["optional-dependencies"]["train"]]
     missing = {*extra, "jax", "psutil", "scipy"} - {"ai_edge_litert"}
     monkeypatch.delenv("LINCE_CACHE")

@@ -14,10 +14,10 @@ SENTENCE = "No prediction sets: 15 validation images, 95 % needs 19. The model n
 
 
 @pytest.fixture(scope="module")
-def few(run, lince, tmp_path_factory):
+def few(trained_run, lince, tmp_path_factory):
     """The small run, published for 95 %, which its 15 validation images cannot promise; and what that printed."""
     folder = tmp_path_factory.mktemp("few images") / "run"
-    shutil.copytree(run.path, folder)
+    shutil.copytree(trained_run.path, folder)
     done = lince("quantize", folder, "--set", "calibrate.coverage=0.95")
     assert done.returncode == 0, done.stderr
     return RunFolder(folder), done

@@ -19,12 +19,12 @@ from lince.runs.run_folder import Budget, RunFolder
 
 
 @pytest.fixture(scope="module")
-def opened(run: RunFolder):
+def opened(trained_run: RunFolder):
     """The tests' run, in memory."""
-    run_commands.prepare(run=run.path)
+    run_commands.prepare(run=trained_run.path)
     from lince import pipeline
 
-    return pipeline.resume(run, progress=silent)
+    return pipeline.resume(trained_run, progress=silent)
 
 
 def changed(opened, *, budget: Budget | None = None, **train: object):
@@ -111,20 +111,20 @@ class TestSayStart:
 
 
 class TestPrepare:
-    def test_another_backend_than_the_run_began_with(self, run, monkeypatch):
+    def test_another_backend_than_the_run_began_with(self, trained_run, monkeypatch):
         """Weights and random state of one are not the other's: a training goes on with its own."""
         monkeypatch.setenv("KERAS_BACKEND", "jax")
         with pytest.raises(ResumeError, match=r"Received KERAS_BACKEND=jax .* a run that tensorflow trains\. Expected"):
-            run_commands.prepare(run=run.path, trains=True)
+            run_commands.prepare(run=trained_run.path, trains=True)
 
-    def test_the_backend_that_the_run_began_with(self, run, monkeypatch, tmp_path):
+    def test_the_backend_that_the_run_began_with(self, trained_run, monkeypatch, tmp_path):
         """Where the environment names none, the run's is taken."""
         monkeypatch.setenv("KERAS_BACKEND", "")  # so that what is set below is undone
         monkeypatch.delenv("KERAS_BACKEND")
-        record = run.read_record()
+        record = trained_run.read_record()
         copy = RunFolder(tmp_path / "on jax")
         environment = record.environment | {"backend": "jax"}
-        copy.create(msgspec.structs.replace(record, environment=environment), **run.read_splits())
+        copy.create(msgspec.structs.replace(record, environment=environment), **trained_run.read_splits())
         run_commands.prepare(run=copy.path, trains=True)
         assert "jax" == os.environ["KERAS_BACKEND"]
 

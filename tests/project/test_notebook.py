@@ -8,7 +8,7 @@ import nbformat
 import pytest
 from ipykernel import kernelspec
 
-NOTEBOOK = Path(__file__).parents[1] / "notebooks" / "training.py"
+NOTEBOOK = Path(__file__).parents[2] / "notebooks" / "training.py"
 
 
 @pytest.fixture(scope="module")
