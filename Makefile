@@ -1,28 +1,47 @@
-# make demo    serve the model that ships, on http://127.0.0.1:$(PORT), from an environment of its own (no TensorFlow)
-# make test    set up what the tests need, and run all of them
-# make train   set up the training environment, for `.venv/train/bin/lince train …`
-# make serve   set up the serving environment alone
-# make lint    the linters alone
-# make lock    write requirements/*.txt anew
-# make clean   remove the environments
+# make demo       serve the model that ships, on http://127.0.0.1:$(PORT), from an environment of its own (no TensorFlow)
+# make unit       set up an environment without a training framework, and run the tests that need none
+# make test       set up what all tests need; linters, types and all tests, with the coverage of lines and branches;
+#                 make test ARGS="tests/test_metrics.py -k ece" runs a part
+# make check-all  what is too slow for CI as well: hostile inputs, 10,000 mutants of a model file
+# make lint       linters, contracts of imports and types alone
+# make train      set up the training environment, for `.venv/train/bin/lince train …`
+# make serve      set up the serving environment alone
+# make lock       write requirements/*.txt anew
+# make clean      remove the environments
 
 PYTHON ?= python3
 PORT ?= 8000
+# Processes that the tests run in; each has its own cache and free ports.
+JOBS ?= 2
 VENV := .venv
 PIP := -m pip --disable-pip-version-check -q install
+TESTED := $(VENV)/test/bin/python
 
-.PHONY: demo test train serve lint lock clean
+.PHONY: demo unit test check-all train serve lint lock clean
 
 demo: $(VENV)/serve/ready
 	$(VENV)/serve/bin/lince serve --port $(PORT)
 
+unit: $(VENV)/unit/ready
+	$(VENV)/unit/bin/python -m pytest --unit $(ARGS)
+
 test: $(VENV)/test/ready lint
-	$(VENV)/test/bin/python -m pytest $(ARGS)
+ifdef ARGS
+	$(TESTED) -m pytest $(ARGS)
+else
+	$(TESTED) -m pytest -n $(JOBS) --dist loadfile --cov --cov-report=term:skip-covered
+	$(TESTED) tests/coverage_totals.py
+endif
+
+check-all: test
+	$(TESTED) benchmarks/hostile_inputs.py
+	$(TESTED) benchmarks/model_mutants.py --mutants 10000 --processes $(JOBS)
 
 lint: $(VENV)/test/ready
 	$(VENV)/test/bin/ruff check .
 	$(VENV)/test/bin/ruff format --check .
 	$(VENV)/test/bin/lint-imports
+	$(TESTED) -m mypy
 
 train: $(VENV)/train/ready
 

@@ -24,5 +24,5 @@ def test_an_array_of_another_shape_is_refused(probabilities, labels):
 
 def test_a_test_can_do_without(wrong_arrays):
     """The fixture turns the checks off for one test: what the function says itself is seen."""
-    with pytest.raises(ValueError, match="3 .*4"):
+    with pytest.raises(ValueError, match=r"3 .*4"):
         metrics.expected_calibration_error(np.zeros((3, 2), np.float32), np.zeros(4, np.int64))
