@@ -30,7 +30,7 @@ def has_module(path: Path) -> bool:
     return any("_".join(words[:count]) in modules for count in range(1, len(words) + 1))
 
 
-def tests_of(tree: ast.AST) -> Iterator[ast.FunctionDef]:
+def functions_of(tree: ast.AST) -> Iterator[ast.FunctionDef]:
     """Functions that pytest collects."""
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith("test_"):
@@ -59,7 +59,7 @@ def test_every_test_has_a_sentence():
     found = {
         f"{path.relative_to(TESTS)}::{test.name}"
         for path in TESTS.rglob("test_*.py")
-        for test in tests_of(ast.parse(path.read_text(encoding="utf-8")))
+        for test in functions_of(ast.parse(path.read_text(encoding="utf-8")))
         if not is_sentence(ast.get_docstring(test))
     }
     assert set() == found
