@@ -45,7 +45,7 @@ def test_accuracy_is_by_labels():
 
 
 def test_labelled_puts_labels_first():
-    """f32[N,1+K]."""
+    """Rows are f32[N,1+K]: the label, then what the teacher says."""
     rows = objective.labelled(LABELS, SOFT)
     assert ((6, 4), np.float32) == (rows.shape, rows.dtype)
     np.testing.assert_array_equal(LABELS, rows[:, 0])
