@@ -29,7 +29,10 @@ test: $(VENV)/test/ready lint
 ifdef ARGS
 	$(TESTED) -m pytest $(ARGS)
 else
-	$(TESTED) -m pytest -n $(JOBS) --dist loadfile --cov --cov-report=term:skip-covered
+	$(TESTED) -m coverage erase
+	$(TESTED) -m coverage run -m pytest -n $(JOBS) --dist loadfile
+	$(TESTED) -m coverage combine -q
+	$(TESTED) -m coverage report --skip-covered
 	$(TESTED) tests/coverage_totals.py
 endif
 

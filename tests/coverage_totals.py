@@ -1,6 +1,6 @@
 """How much of lince the tests run: of its lines, and of its branches. Exit code 1 when it is less than promised.
 
-python tests/coverage_totals.py    (after pytest --cov)
+python tests/coverage_totals.py    (after coverage combine)
 """
 
 import json

@@ -474,20 +474,3 @@ class TestDataCheck:
         assert 0 == done.returncode, done.stderr
         assert "No image in 'train/owl' can be used" in " ".join(done.stdout.split())
         assert 1 == lince("data", "check", source, "--strict").returncode
-
-
-class TestBench:
-    def test_json(self, lince, run):
-        """One object: the machine, and what was measured on it."""
-        done = lince("bench", run.model, "--json")
-        assert 0 == done.returncode, done.stderr
-        found = json.loads(done.stdout)
-        assert found["latencies"][0]["median_us"] > 0
-        assert found["throughputs"][0]["images_per_second"] > 0
-        assert {"processor", "cores", "cpu_quota", "memory_bytes", "system"} <= found["machine"].keys()
-
-    def test_table(self, lince, run):
-        """For people: the machine, and a line for each number of threads."""
-        done = lince("bench", run.model)
-        assert 0 == done.returncode, done.stderr
-        assert all(word in done.stdout for word in ("processor", "cores", "threads", "in batches of"))
