@@ -38,7 +38,7 @@ class TestTrain:
         assert "60 images to train on, 15 to validate, 45 to test, 3 classes; float32" in done.stderr
         epochs = [line for line in done.stderr.splitlines() if line.startswith("epoch ")]
         assert len(run.read_history()) == len(epochs)
-        assert "Quantising to int8 with the activation ranges of 24 training images" in done.stderr
+        assert "Quantizing to int8 with the activation ranges of 24 training images" in done.stderr
         assert "\x1b" not in done.stderr
         assert "WARNING" not in done.stderr.upper().replace("WARNINGS", "")
 

@@ -134,18 +134,9 @@ def test_run_folder_page_names_every_file_of_a_run(trained_run: RunFolder):
     """Files of a finished run, and the optional ones that `RunFolder` knows, have a row; no row is of anything else."""
     text = (DOCS / "run-folder.md").read_text(encoding="utf-8")
     rows = {name.rstrip("/") for name in re.findall(r"^\| `([\w./]+)` \|", text, re.MULTILINE)}
-<<<<<<< HEAD:tests/test_docs.py
-    assert rows == {path.name for path in vars(run).values() if path != run.path}
-    assert {path.name for path in run.path.iterdir()} <= rows
-    assert {path.name for path in run.plots.iterdir()} == set(re.findall(r"`(\w+\.png)`", text))
-=======
     assert rows == {path.name for path in vars(trained_run).values() if path != trained_run.path}
     assert {path.name for path in trained_run.path.iterdir()} <= rows
-    only_with_a_study = {"study.png"}
-    assert {path.name for path in trained_run.plots.iterdir()} | only_with_a_study == set(
-        re.findall(r"`(\w+\.png)`", text)
-    )
->>>>>>> efdd68d (Unit tests: by one rule, on a stored run, without a training framework; arrays are checked in the tests):tests/project/test_docs.py
+    assert {path.name for path in trained_run.plots.iterdir()} == set(re.findall(r"`(\w+\.png)`", text))
 
 
 def test_model_file_page_names_every_key_of_the_manifest():
