@@ -123,7 +123,7 @@ class _Watch:
 
     val_accuracy = float("nan")
 
-    def batch(self, **_: object) -> None:
+    def step(self, **_: object) -> None:
         """Not watched."""
 
     def epoch(self, record, *, best: bool, warning: str | None = None) -> None:

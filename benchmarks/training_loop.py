@@ -140,7 +140,7 @@ class _History:
     def __init__(self) -> None:
         self.records: list[EpochRecord] = []
 
-    def batch(self, **_: object) -> None:
+    def step(self, **_: object) -> None:
         """Not watched."""
 
     def epoch(self, record: EpochRecord, *, best: bool) -> None:

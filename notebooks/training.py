@@ -131,7 +131,7 @@ drawn = [
         originals,
         run.recipe.augment,
         np.random.default_rng(draw),
-        mirror=affine.mirrored(chosen[:3], run.recipe.augment, turn=draw + 1, seed=SEED),
+        mirror=affine.mirrored(chosen[:3], run.recipe.augment, epoch=draw + 1, seed=SEED),
     )
     for draw in range(7)
 ]

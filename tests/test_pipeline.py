@@ -493,11 +493,11 @@ class TestSettle:
 
 class TestWatch:
     def test_line_by_line_without_a_terminal(self, opened):
-        """One line an epoch, nothing that redraws."""
+        """One line for each validation, nothing that redraws."""
         console = console_on()
         with pipeline.watch(console, opened, tensorboard=False) as display:
             assert isinstance(display, LineDisplay)
-            display.batch(epoch=1, batch=1, batches=8, done=8, seconds=0.1, loss=1.0, accuracy=0.5)
+            display.step(epoch=1, step=1, steps=8, images=8, seconds=0.1, loss=1.0, accuracy=0.5)
             display.epoch(opened.folder.read_history()[0], best=True)
         [line] = console.file.getvalue().splitlines()
         assert line.startswith("epoch   1/12  loss ")
@@ -505,12 +505,12 @@ class TestWatch:
         assert "\x1b" not in line
 
     def test_redraws_on_a_terminal(self, opened):
-        """The running epoch: batch, images a second, time left, loss and accuracy."""
+        """The present step: epoch, images a second, time to the next validation, loss and accuracy."""
         console = console_on(force_terminal=True, color_system=None)
         with pipeline.watch(console, opened, tensorboard=False) as display:
-            display.batch(epoch=2, batch=3, batches=6, done=24, seconds=0.5, loss=1.25, accuracy=0.5)
+            display.step(epoch=2, step=3, steps=6, images=24, seconds=0.5, loss=1.25, accuracy=0.5)
             display.epoch(opened.folder.read_history()[1], best=False)
         shown = console.file.getvalue()
-        assert "epoch   2/12  batch    3/6      48 images/s" in shown
+        assert "epoch   2/12  step    3/6      48 images/s" in shown
         assert "loss 1.2500  accuracy 50.00%" in shown
         assert "epoch   2/12  loss " in shown

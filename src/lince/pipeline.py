@@ -53,7 +53,7 @@ def train_model(run: Run, display: LineDisplay | TensorBoardDisplay, *, resume: 
 
     Args:
         run: open.
-        display: told of every batch and epoch; see `watch`.
+        display: told of every step and validation; see `watch`.
         resume: go on from the run's checkpoint, if it has one.
 
     Raises:
@@ -77,7 +77,7 @@ def train_model(run: Run, display: LineDisplay | TensorBoardDisplay, *, resume: 
             seed=run.record.seed,
             checkpoint_path=run.folder.checkpoint,
             display=_Recorder(display, run),
-            pace=schedule.of(run.recipe.train, run.record.budget),
+            schedule=schedule.of(run.recipe.train, run.record.budget),
             teacher=_teacher(run),
             resume=resume,
         )
@@ -153,10 +153,10 @@ def publish_folder(request: PublishRequest, *, progress: Progress, say: Callable
 
 
 class _Recorder:
-    """Writes `history.csv` and looks for signs of trouble after every epoch, while passing on to a display."""
+    """Writes `history.csv` and looks for signs of trouble after every validation, and passes all on to a display."""
 
     def __init__(self, display: LineDisplay | TensorBoardDisplay, run: Run):
-        self.batch = display.batch
+        self.step = display.step
         self._display, self._folder = display, run.folder
         self._stagnation = Stagnation(
             run.train.labels,

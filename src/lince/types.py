@@ -247,12 +247,15 @@ class Latency:
 
 @dataclass(frozen=True)
 class EpochRecord:
-    """One finished epoch of training, counted from 1.
+    """One validation during training, and the epochs since the one before.
 
     Attributes:
-        learning_rate: of its first step.
-        images_per_second: of training, without validation.
-        seconds: of training and validation, and of writing the checkpoint of the epoch before.
+        epoch: the last epoch trained, from 1.
+        loss, accuracy: means over the training images seen since the validation before.
+        val_loss, val_accuracy: on the validation images.
+        learning_rate: of the first step since the validation before.
+        images_per_second: while training; validation does not count.
+        seconds: since the validation before: checkpoint, training and this validation.
         peak_memory_bytes: the most memory that the process has held; 0 where the system does not tell.
     """
 

@@ -64,12 +64,16 @@ class TestSayStart:
     def test_few_steps(self, opened, capsys):
         """A batch larger than the dataset makes one step an epoch: it says so, and what to do."""
         run_commands.say_start(changed(opened, batch_size=1000))
-        advised = "try --time-budget 5m, or --set train.repeats=20 --set train.batch_size=16."
-        assert f"60 images for 12 steps of training in all, which is few: {advised}" in capsys.readouterr().err
+        advised = (
+            "try --time-budget 5m, or --set train.epochs=240 --set train.validate_every=20 --set train.batch_size=16."
+        )
+        assert f"60 images for 12 steps of training in all, which is few: {advised}" in " ".join(
+            capsys.readouterr().err.split()
+        )
 
-    def test_repeats_are_steps(self, opened, capsys):
-        """Several turns through the images in an epoch are as good."""
-        run_commands.say_start(changed(opened, batch_size=1000, repeats=10))
+    def test_enough_steps(self, opened, capsys):
+        """Many epochs of one step each are as good."""
+        run_commands.say_start(changed(opened, batch_size=1000, epochs=120))
         assert "which is few" not in capsys.readouterr().err
 
     def test_uneven_classes(self, opened, capsys):
@@ -84,10 +88,10 @@ class TestSayStart:
         run_commands.say_start(changed(run, class_balance=0.5))
         assert "uneven" not in capsys.readouterr().err
 
-    def test_a_time_that_is_less_than_a_turn(self, opened, capsys):
+    def test_a_time_that_is_less_than_an_epoch(self, opened, capsys):
         """It does not promise that all images are seen."""
         budget = Budget(seconds=60, training_seconds=50, publishing_seconds=8, step_seconds=(0.1,), rejected=())
-        run_commands.say_start(changed(opened, budget=budget, epochs=1, repeats=1, batch_size=16))
+        run_commands.say_start(changed(opened, budget=budget, epochs=1, batch_size=16))
         assert "about once, as far as the time goes, through the images" in " ".join(capsys.readouterr().err.split())
 
     def test_time_budget(self, opened, capsys):
@@ -95,7 +99,7 @@ class TestSayStart:
         budget = Budget(
             seconds=1200, training_seconds=1100, publishing_seconds=80, step_seconds=(0.1,), rejected=("default",)
         )
-        run_commands.say_start(changed(opened, budget=budget, epochs=24, repeats=50, batch_size=16))
+        run_commands.say_start(changed(opened, budget=budget, epochs=1200, batch_size=16))
         said = " ".join(capsys.readouterr().err.split())
         assert "Time: 0:20:00 in all, 0:18:20 to train, 0:01:20 to publish." in said
         assert "Recipe tiny, about 1,200 times through the images in batches of 16; too short for default." in said

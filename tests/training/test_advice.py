@@ -144,7 +144,7 @@ class TestAfterChance:
         assert (
             "It is right for 33 % of its training images, so it has not learned them well: train anew with" in sentence
         )
-        assert "--set train.repeats=10;" in sentence
+        assert "--set train.epochs=120 --set train.validate_every=10;" in sentence
         assert before == {path.name: path.read_bytes() for path in copy.path.iterdir() if path.is_file()}
         [words] = commands(sentence.replace(" publishes", ";"))
         assert works(words, capsys)
@@ -152,12 +152,13 @@ class TestAfterChance:
         assert "not_above_one_class" == first.code
 
     def test_longer_training_is_enough(self, images_folder, recipe_file, tmp_path, capsys):
-        """An epoch at a tiny step is at chance; with the repeats that are advised the same recipe is published."""
+        """An epoch at a tiny step is at chance; with as many epochs as are advised the same recipe is published."""
         arguments = ["train", str(images_folder), "--recipe", str(recipe_file), "--runs", str(tmp_path)]
         short = ["--set", "train.epochs=1", "--set", "train.batch_size=60", "--set", "train.learning_rate=1e-5"]
         sentence = refusal(lambda: cli.app([*arguments, *short, "--name", "a"], standalone_mode=False))
-        [longer] = re.findall(r"--set (train\.repeats=\d+)", sentence)
-        again = [*arguments, "--set", "train.epochs=12", "--set", longer, "--name", "b"]
+        longer = re.findall(r"--set (train\.\w+=\d+)", sentence)
+        assert ["train.epochs=10", "train.validate_every=10"] == longer
+        again = [*arguments, *(word for key in longer for word in ("--set", key)), "--name", "b"]
         cli.app(again, standalone_mode=False)
         assert "Verdict: " in capsys.readouterr().out
 
@@ -179,7 +180,7 @@ class TestAfterChance:
         assert "train anew" not in told
 
     def test_others(self, recipe):
-        """A timed run takes no repeats, and what int8 lost is said to be int8's."""
+        """A timed run takes no epochs, and what int8 lost is said to be int8's."""
 
         def told(**options):
             defaults = {"loss": None, "is_timed": False}

@@ -43,7 +43,7 @@ np.testing.assert_allclose(norm.moving_variance, 0.6 + 0.4 * values.var((0, 1, 2
 
 
 class Quiet:
-    def batch(self, **_):
+    def step(self, **_):
         pass
 
     def epoch(self, record, *, best):

@@ -15,7 +15,7 @@ from lince.networks import models
 from lince.training import checkpoint, loop
 from lince.training.augmentation.options import Augment
 from lince.training.checkpoint import Checkpoint
-from lince.training.loop import finished, kept_epoch
+from lince.training.loop import finished, kept_record
 from lince.training.recipe import Recipe, Train
 from lince.training.schedule import ByEpochs, BySeconds
 from lince.types import EpochRecord, Split
@@ -27,17 +27,17 @@ def history(*val_losses: float) -> tuple[EpochRecord, ...]:
 
 
 class Watcher:
-    """A display that keeps what it was told; it can stop training at an epoch."""
+    """A display that keeps what it was told; it can stop training after an epoch, or at a step of an epoch."""
 
-    def __init__(self, *, interrupt_after: int | None = None):
-        self.batches: list[dict] = []
+    def __init__(self, *, interrupt_after: int | None = None, interrupt_at: tuple[int, int] | None = None):
+        self.steps: list[dict] = []
         self.epochs: list[tuple[EpochRecord, bool]] = []
-        self._interrupt_after = interrupt_after
+        self._interrupt_after, self._interrupt_at = interrupt_after, interrupt_at
 
-    def batch(self, **step: object) -> None:
-        if len(self.epochs) == self._interrupt_after:
+    def step(self, **step: object) -> None:
+        if len(self.epochs) == self._interrupt_after or (step["epoch"], step["step"]) == self._interrupt_at:
             raise KeyboardInterrupt
-        self.batches.append(step)
+        self.steps.append(step)
 
     def epoch(self, record: EpochRecord, *, best: bool) -> None:
         self.epochs.append((record, best))
@@ -51,13 +51,13 @@ def fit_in(recipe: Recipe, splits: tuple[Split, Split]) -> Fit:
     """Trains the tiny network with its checkpoint in a folder; keywords change the recipe's `[train]` table."""
     kept, held_out = splits
 
-    def run(folder: Path, display: Watcher, *, resume: bool = False, seed: int = 3, pace=None, teacher=None,
+    def run(folder: Path, display: Watcher, *, resume: bool = False, seed: int = 3, by=None, teacher=None,
             augmentation=recipe.augment, **changes):  # fmt: skip
         options = msgspec.structs.replace(recipe.train, **changes)
         model = models.build(recipe.model, spec=recipe.spec, num_classes=3, precision="float32", seed=seed)
         state = loop.fit(
             model, train=kept, validation=held_out, recipe=options, augmentation=augmentation, seed=seed,
-            checkpoint_path=folder / "checkpoint.npz", display=display, resume=resume, pace=pace,
+            checkpoint_path=folder / "checkpoint.npz", display=display, resume=resume, schedule=by,
             teacher=teacher,
         )  # fmt: skip
         return model, state
@@ -123,25 +123,31 @@ class TestStopping:
         ],
     )
     def test_patience(self, losses, patience, expected):
-        """Training ends `patience` epochs after the best one; an equal loss is no improvement."""
+        """Training ends `patience` validations after the best one; an equal loss is no improvement."""
         options = Train(epochs=100, batch_size=8, learning_rate=1e-3, patience=patience)
-        assert expected == finished(history(*losses), options, done=len(losses) / 100)
+        assert expected == finished(history(*losses), options, progress=len(losses) / 100)
 
     @pytest.mark.parametrize("patience", [0, 10])
-    @pytest.mark.parametrize(("done", "expected"), [(0.0, False), (0.99, False), (1.0, True)])
-    def test_end(self, done, expected, patience):
+    @pytest.mark.parametrize(("progress", "expected"), [(0.0, False), (0.99, False), (1.0, True)])
+    def test_end(self, progress, expected, patience):
         """Training ends when all is done, however well it goes."""
         options = Train(epochs=3, batch_size=8, learning_rate=1e-3, patience=patience)
-        assert expected == finished(history(1.0, 0.5), options, done=done)
+        assert expected == finished(history(1.0, 0.5), options, progress=progress)
 
     @pytest.mark.parametrize(
         ("losses", "best"), [((1.0,), 1), ((1.0, 0.5, 0.7), 2), ((0.5, 0.7, 0.5), 1), ((3.0, 2.0, 1.0), 3)]
     )
-    def test_kept_epoch(self, losses, best):
+    def test_kept_record(self, losses, best):
         """With patience that of the lowest validation loss, the first of equals; without, the last."""
         options = {"epochs": 9, "batch_size": 8, "learning_rate": 1e-3}
-        assert best == kept_epoch(history(*losses), Train(**options, patience=2))
-        assert len(losses) == kept_epoch(history(*losses), Train(**options))
+        assert best == kept_record(history(*losses), Train(**options, patience=2)).epoch
+        assert len(losses) == kept_record(history(*losses), Train(**options)).epoch
+
+    def test_validations_are_counted(self):
+        """Patience counts validations, however many epochs lie between two of them."""
+        options = Train(epochs=100, batch_size=8, learning_rate=1e-3, patience=2, validate_every=20)
+        records = tuple(replace(record, epoch=20 * record.epoch) for record in history(1.0, 1.5, 1.1))
+        assert [False, True] == [finished(records[:count], options, progress=0.5) for count in (2, 3)]
 
 
 class TestFit:
@@ -151,17 +157,17 @@ class TestFit:
         assert losses[-1] < losses[0]
         assert max(record.val_accuracy for record in whole.state.history) > 0.6
 
-    def test_says_every_epoch_and_batch(self, whole):
-        """The display is told each batch with running means, each epoch with its record; batches are equal parts."""
-        epochs, batches = whole.watcher.epochs, whole.watcher.batches
+    def test_says_every_epoch_and_step(self, whole):
+        """The display is told each step with running means, each epoch with its record; batches are equal parts."""
+        epochs, steps = whole.watcher.epochs, whole.watcher.steps
         assert whole.state.history == tuple(record for record, _ in epochs)
-        assert [(epoch, batch) for epoch in range(1, 5) for batch in range(1, 9)] == [
-            (step["epoch"], step["batch"]) for step in batches
+        assert [(epoch, step) for epoch in range(1, 5) for step in range(1, 9)] == [
+            (step["epoch"], step["step"]) for step in steps
         ]
-        assert [8, 16, 24, 32, 39, 46, 53, 60] == [step["done"] for step in batches[:8]]
-        assert {8} == {step["batches"] for step in batches}
+        assert [8, 16, 24, 32, 39, 46, 53, 60] == [step["images"] for step in steps[:8]]
+        assert {8} == {step["steps"] for step in steps}
         first = whole.state.history[0]
-        assert (batches[7]["loss"], batches[7]["accuracy"]) == (first.loss, first.accuracy)
+        assert (steps[7]["loss"], steps[7]["accuracy"]) == (first.loss, first.accuracy)
 
     def test_records_what_evaluation_finds(self, whole, splits):
         """The validation loss and accuracy of the last epoch are those of the network as it is left."""
@@ -209,13 +215,21 @@ class TestFit:
         losses = [record.val_loss for record in ruined.state.history]
         assert len(losses) == losses.index(min(losses)) + 1 + 2
 
-    def test_repeats(self, fit):
-        """An epoch may show each image several times, in another order each time."""
+    def test_validates_every_so_many_epochs(self, fit):
+        """Every second of five epochs and the last have a record of all images since the record before."""
         watcher = Watcher()
-        _, state = fit(watcher, epochs=2, repeats=3, batch_size=30)
-        assert [(1, 6)] * 6 + [(2, 6)] * 6 == [(step["epoch"], step["batches"]) for step in watcher.batches]
-        assert 180 == watcher.batches[5]["done"]
-        assert 2 == len(state.history)
+        _, state = fit(watcher, epochs=5, validate_every=2, batch_size=30)
+        steps = [(step["epoch"], step["step"], step["steps"]) for step in watcher.steps]
+        assert [(1, 1, 4), (1, 2, 4), (2, 3, 4), (2, 4, 4)] == steps[:4]
+        assert [(5, 1, 2), (5, 2, 2)] == steps[8:]
+        assert [120, 120, 60] == [watcher.steps[last]["images"] for last in (3, 7, 9)]
+        assert [2, 4, 5] == [record.epoch for record in state.history]
+
+    def test_rare_validation_changes_no_weights(self, whole, fit):
+        """Only when it is measured: order, augmentation and steps are those of each epoch all the same."""
+        model, state = fit(epochs=4, validate_every=3)
+        assert [3, 4] == [record.epoch for record in state.history]
+        assert same(whole.model.get_weights(), model.get_weights())
 
     def test_a_teacher_is_not_what_accuracy_is_measured_by(self, fit, splits):
         """A teacher that is always wrong moves the loss; the accuracy shown is still that of the labels."""
@@ -294,14 +308,14 @@ class TestFit:
 
 
 class TestSchedule:
-    def test_follows_the_pace(self, fit):
+    def test_follows_progress(self, fit):
         """Step by step: linear from the whole learning rate, and each record has that of its first step."""
         _, state = fit(epochs=4, schedule="linear", learning_rate=0.004)
         assert [0.004, 0.003, 0.002, 0.001] == pytest.approx([record.learning_rate for record in state.history])
 
-    def test_another_pace(self, fit):
-        """The pace decides when training ends, not the recipe."""
-        _, state = fit(epochs=2, pace=ByEpochs(3))
+    def test_another_schedule(self, fit):
+        """The schedule decides when training ends, not the recipe."""
+        _, state = fit(epochs=2, by=ByEpochs(3))
         assert 3 == len(state.history)
 
 
@@ -309,11 +323,11 @@ class TestByTheClock:
     def test_ends_in_the_middle_of_an_epoch(self, fit):
         """When the seconds are used up, whatever epoch it is in; the last record is of fewer images."""
         watcher = Watcher()
-        _, state = fit(watcher, pace=BySeconds(0.5, epochs=1), repeats=10_000)
+        _, state = fit(watcher, by=BySeconds(0.5, epochs=1), epochs=10_000, validate_every=10_000)
         [record] = state.history
-        assert 0 < len(watcher.batches) < 80_000
+        assert 0 < len(watcher.steps) < 80_000
         assert 0.5 <= record.seconds < 30
-        assert watcher.batches[-1]["done"] / watcher.batches[-1]["seconds"] == pytest.approx(record.images_per_second)
+        assert watcher.steps[-1]["images"] / watcher.steps[-1]["seconds"] == pytest.approx(record.images_per_second)
 
     def test_seconds_add_up(self, fit, monkeypatch):
         """Records leave no second out, checkpoints included, so that a resumed run knows how many are left."""
@@ -333,21 +347,21 @@ class TestByTheClock:
 
     def test_a_finished_run_is_left_alone(self, fit):
         """There is no time left to go on with."""
-        pace = BySeconds(0.5, epochs=10)
-        _, state = fit(pace=pace)
+        by = BySeconds(0.5, epochs=10)
+        _, state = fit(by=by)
         watcher = Watcher()
-        _, again = fit(watcher, pace=pace, resume=True)
-        assert [] == watcher.batches
+        _, again = fit(watcher, by=by, resume=True)
+        assert [] == watcher.steps
         assert state.history == again.history
 
     def test_goes_on_with_the_time_that_is_left(self, fit):
         """An interrupted run has used some; the step size goes on from there."""
         with pytest.raises(KeyboardInterrupt):
-            fit(Watcher(interrupt_after=1), pace=BySeconds(10**6, epochs=10), schedule="linear")
-        _, before = fit(pace=BySeconds(1e-6, epochs=10), resume=True)  # no time is left: nothing is done
+            fit(Watcher(interrupt_after=1), by=BySeconds(10**6, epochs=10), schedule="linear")
+        _, before = fit(by=BySeconds(1e-6, epochs=10), resume=True)  # no time is left: nothing is done
         [first] = before.history
-        pace = BySeconds(4 * first.seconds, epochs=10)
-        _, state = fit(pace=pace, resume=True, schedule="linear", learning_rate=1e-3)
+        by = BySeconds(4 * first.seconds, epochs=10)
+        _, state = fit(by=by, resume=True, schedule="linear", learning_rate=1e-3)
         assert 0 < state.history[1].learning_rate <= 0.7501e-3
 
 
@@ -363,11 +377,20 @@ class TestResume:
         assert same(whole.state.kept_weights, state.kept_weights)
         assert without_times(whole.state.history) == without_times(state.history)
 
+    def test_between_validations(self, whole, fit):
+        """Ctrl-C in the fourth epoch, two validated: going on repeats the third, and gives the same weights."""
+        with pytest.raises(KeyboardInterrupt):
+            fit(Watcher(interrupt_at=(4, 12)), epochs=4, validate_every=2)
+        watcher = Watcher()
+        model, _ = fit(watcher, resume=True, epochs=4, validate_every=2)
+        assert [3] * 8 + [4] * 8 == [step["epoch"] for step in watcher.steps]
+        assert same(whole.model.get_weights(), model.get_weights())
+
     def test_a_finished_run_is_left_alone(self, whole, fit_in):
         """There is nothing to go on with; the state comes back."""
         watcher = Watcher()
         _, state = fit_in(whole.folder, watcher, resume=True, epochs=4)
-        assert [] == watcher.batches
+        assert [] == watcher.steps
         assert whole.state.history == state.history
         assert same(whole.state.kept_weights, state.kept_weights)
 
@@ -382,7 +405,7 @@ class TestMistakes:
         """A step of 3e38 ruins the network: one sentence says where and what to do; no checkpoint is left."""
         with pytest.raises(
             TrainingError,
-            match=r"The loss became nan in epoch 1, batch \d\. Expected a finite number: "
+            match=r"The loss became nan in epoch 1, step \d\. Expected a finite number: "
             r"train anew with a train\.learning_rate below 3e\+38\.$",
         ):
             fit(learning_rate=3e38)

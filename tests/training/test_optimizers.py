@@ -154,5 +154,5 @@ class TestLearningRate:
     def test_schedules(self, schedule, expected):
         """At the beginning, after each quarter, and at the end."""
         recipe = options(schedule=schedule)
-        found = [optimizers.learning_rate(recipe, done=quarter / 4) for quarter in range(5)]
+        found = [optimizers.learning_rate(recipe, progress=quarter / 4) for quarter in range(5)]
         np.testing.assert_allclose(expected, found, atol=1e-6)

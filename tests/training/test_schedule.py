@@ -16,27 +16,27 @@ class TestByEpochs:
     @pytest.mark.parametrize(("epochs", "expected"), [(0, 0.0), (1, 0.25), (1.5, 0.375), (4, 1.0), (5, 1.0)])
     def test_counts_epochs(self, epochs, expected):
         """Parts of an epoch count; seconds do not."""
-        assert expected == ByEpochs(4).done(epochs=epochs, seconds=1e9)
+        assert expected == ByEpochs(4).progress(epochs=epochs, seconds=1e9)
 
 
 class TestBySeconds:
     @pytest.mark.parametrize(("seconds", "expected"), [(0, 0.0), (5, 0.25), (20, 1.0), (21, 1.0)])
     def test_counts_seconds(self, seconds, expected):
         """Epochs do not count."""
-        assert expected == BySeconds(20.0, epochs=3).done(epochs=1e9, seconds=seconds)
+        assert expected == BySeconds(20.0, epochs=3).progress(epochs=1e9, seconds=seconds)
 
     @pytest.mark.parametrize(
         ("seconds", "expected"), [(0, 0.0), (1, 0.25), (2, 0.5), (4, 0.5 + 0.5 / 3), (8, 1.0), (9, 1.0)]
     )
     def test_phases_keep_their_share_of_the_steps(self, seconds, expected):
         """A step of the second half costs three times as much: the first half is done in a quarter of the time."""
-        found = BySeconds(8.0, epochs=3, ends=(0.5, 1.0), costs=(1.0, 3.0)).done(epochs=0, seconds=seconds)
+        found = BySeconds(8.0, epochs=3, ends=(0.5, 1.0), costs=(1.0, 3.0)).progress(epochs=0, seconds=seconds)
         assert expected == pytest.approx(found)
 
     def test_only_the_ratio_of_costs_matters(self):
         """They may be in any unit."""
         paces = [BySeconds(8.0, epochs=3, ends=(0.25, 1.0), costs=(cost, 2 * cost)) for cost in (0.5, 100.0)]
-        found = [[one.done(epochs=0, seconds=second) for second in range(9)] for one in paces]
+        found = [[one.progress(epochs=0, seconds=second) for second in range(9)] for one in paces]
         np.testing.assert_allclose(*found)
 
 

@@ -58,6 +58,12 @@ def test_what_is_said_after_each_epoch(epochs, expected):
     assert expected == warnings(*epochs, watch=stagnation())
 
 
+def test_says_how_many_epochs_it_lasted():
+    """Validated every 20 epochs, it is told after the third validation, and counts epochs."""
+    sentence = stagnation().warning(tuple(record(20 * n, loss=0.7) for n in (1, 2, 3)))
+    assert sentence.startswith("The training loss has been at chance (0.69) for 60 epochs")
+
+
 def test_repairs_are_keys_of_a_recipe():
     """Both settings that the sentence names can be set, as it writes them."""
     sentence = stagnation().warning(tuple(record(n, loss=0.7) for n in (1, 2, 3)))

@@ -332,16 +332,18 @@ def say_start(run: Run) -> None:
             "The teacher has learned from some of the validation images: judge this run by its test images. The same "
             "--seed, --leave-out and train.validation_fraction as the teacher's would hold out the same ones."
         )
+    from lince.training.advice import longer_training
     from lince.training.time_budget.recipe_choice import suited
     from lince.training.time_budget.step_timing import LEAST_STEPS
 
     if run.record.budget is not None:
         _say_budget(run.recipe, run.record.budget)
     elif (steps := _steps(run)) < LEAST_STEPS:
-        repeats, batch_size = 20 * run.recipe.train.repeats, suited(run.recipe, len(run.train)).train.batch_size
+        longer = longer_training(run.recipe.train, times=20)
+        batch_size = suited(run.recipe, len(run.train)).train.batch_size
         say(
             f"{quantity(len(run.train), 'image')} for {quantity(steps, 'step')} of training in all, which is few: try "
-            f"--time-budget 5m, or --set train.repeats={repeats} --set train.batch_size={batch_size}."
+            f"--time-budget 5m, or {longer} --set train.batch_size={batch_size}."
         )
     fewest, most = _class_counts(run)
     if most > _UNEVEN * fewest and run.recipe.train.class_balance == 0:
@@ -364,15 +366,15 @@ def _class_counts(run: Run) -> tuple[int, int]:
 
 def _steps(run: Run) -> int:
     options = run.recipe.train
-    return options.epochs * options.repeats * options.steps_in_a_turn(len(run.train))
+    return options.epochs * options.steps_per_epoch(len(run.train))
 
 
 def _say_budget(recipe: Recipe, budget: Budget) -> None:
     times = {"in all": budget.seconds, "to train": budget.training_seconds, "to publish": budget.publishing_seconds}
     parts = ", ".join(f"{timedelta(seconds=round(seconds))} {what}" for what, seconds in times.items())
     short = f"; too short for {', '.join(budget.rejected)}" if budget.rejected else ""
-    turns = recipe.train.epochs * recipe.train.repeats
-    often = f"about {turns:,} times" if turns > 1 else "about once, as far as the time goes,"
+    epochs = recipe.train.epochs
+    often = f"about {epochs:,} times" if epochs > 1 else "about once, as far as the time goes,"
     say(
         f"Time: {parts}. Recipe {recipe.name}, {often} through the images in batches of "
         f"{recipe.train.batch_size:,}{short}."

@@ -201,7 +201,7 @@ def _training_record(run: Run, calibration_images: np.ndarray) -> dict[str, Any]
         "fingerprint": record.fingerprint,
         "precision": record.precision,
         "deterministic": record.deterministic,
-        "epochs": len(run.folder.read_history()),
+        "epochs": max((record.epoch for record in run.folder.read_history()), default=0),
         "teacher": record.teacher_version,
         "teacher_knows_validation": record.teacher_knows_validation,
         "leave_out": record.left_out_name,

@@ -9,7 +9,7 @@ from lince.networks import models
 from lince.text import quantity, share
 from lince.training import advice, checkpoint
 from lince.training.checkpoint import Checkpoint
-from lince.training.loop import kept_epoch
+from lince.training.loop import kept_record
 from lince.training.session import Run, build_for
 
 # Share of the validation images that folding may change: the bound on what int8 may lose. One image always may.
@@ -38,9 +38,9 @@ def require_reproduced(run: Run, logits: Float32[np.ndarray, "n k"]) -> None:
     state = checkpoint.read(run.folder.checkpoint)
     if state is None:  # the user has put the checkpoint away
         return
-    epoch = kept_epoch(state.history, run.recipe.train)
-    trained, found, count = state.history[epoch - 1].val_accuracy, _accuracy(logits, run), len(run.validation)
-    expected, source = trained, f"epoch {epoch}, whose weights were kept, had"
+    kept = kept_record(state.history, run.recipe.train)
+    trained, found, count = kept.val_accuracy, _accuracy(logits, run), len(run.validation)
+    expected, source = trained, f"epoch {kept.epoch}, whose weights were kept, had"
     if run.record.precision == "bfloat16":
         if _is_beyond(trained - found, count, share=_ROUNDED, images=_ROUNDED_IMAGES):
             raise _error(run, found, trained, f"{source} in bfloat16")

@@ -117,11 +117,16 @@ def after_chance(
             f"{learned}, so it has learned them by heart: add images, and look by "
             f"{shlex.join(['lince', 'data', 'check', source])} for labels and copies that are wrong. {forced}"
         )
-    longer = "a longer --time-budget" if is_timed else f"--set train.repeats={10 * recipe.train.repeats}"
+    longer = "a longer --time-budget" if is_timed else longer_training(recipe.train, times=10)
     return (
         f"{learned}, so it has not learned them well: train anew with {longer}; where that has been tried, with a "
         f"smaller train.learning_rate (it was {recipe.train.learning_rate:g}). {forced}"
     )
+
+
+def longer_training(recipe: Train, *, times: int) -> str:
+    """The options for so many times as many epochs, validated as often in all."""
+    return f"--set train.epochs={times * recipe.epochs} --set train.validate_every={times * recipe.validate_every}"
 
 
 def _bound(drop_points: float) -> str:

@@ -1,8 +1,9 @@
-"""What training shows: a live line on a terminal, one line an epoch elsewhere, TensorBoard on request."""
+"""What training shows: a live line on a terminal, a line for each validation elsewhere, TensorBoard on request."""
 
 import time
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.live import Live
@@ -15,7 +16,12 @@ _REDRAW_SECONDS = 0.2
 
 
 class LineDisplay:
-    """One line an epoch: for logs, pipes and terminals that cannot redraw; `epochs` says how many there will be."""
+    """A line for each validation: for logs, pipes and terminals that cannot redraw.
+
+    Args:
+        console: where to print.
+        epochs: how many there will be, in words.
+    """
 
     def __init__(self, console: Console, *, epochs: str):
         self._console = console
@@ -27,18 +33,18 @@ class LineDisplay:
     def __exit__(self, *_: object) -> None:
         """Nothing to close."""
 
-    def batch(self, **_: object) -> None:
-        """Quiet."""
+    def step(self, **_: Any) -> None:
+        """Prints nothing."""
 
     def epoch(self, record: EpochRecord, *, best: bool, warning: str | None = None) -> None:
-        """Prints the epoch's line, and the sentence that warns of what it shows."""
+        """Prints the line of a validation, and the warning that follows from it."""
         self._console.print(_epoch_line(record, epochs=self._epochs, best=best), soft_wrap=True)
         if warning:
             self._console.print(f"Warning: {warning}", soft_wrap=True, markup=False, highlight=False)
 
 
 class LiveDisplay(LineDisplay):
-    """The line of the epoch that runs, redrawn in place under those that are done. Use as a context manager."""
+    """The same, and a line of the present step below, redrawn in place. Use as a context manager."""
 
     def __init__(self, console: Console, *, epochs: str):
         super().__init__(console, epochs=epochs)
@@ -52,23 +58,23 @@ class LiveDisplay(LineDisplay):
     def __exit__(self, *_: object) -> None:
         self._live.stop()
 
-    def batch(
-        self, *, epoch: int, batch: int, batches: int, done: int, seconds: float, loss: float, accuracy: float
+    def step(
+        self, *, epoch: int, step: int, steps: int, images: int, seconds: float, loss: float, accuracy: float
     ) -> None:
         now = time.monotonic()
-        if now - self._drawn < _REDRAW_SECONDS and batch < batches:
+        if now - self._drawn < _REDRAW_SECONDS and step < steps:
             return
         self._drawn = now
-        left = timedelta(seconds=round(seconds / batch * (batches - batch)))
+        left = timedelta(seconds=round(seconds / step * (steps - step)))
         line = (
-            f"epoch {epoch:>3}/{self._epochs}  batch {batch:>4}/{batches}  {done / seconds:>6,.0f} images/s  "
-            f"{left} left in epoch  loss {loss:.4f}  accuracy {accuracy:.2%}"
+            f"epoch {epoch:>3}/{self._epochs}  step {step:>4}/{steps}  {images / seconds:>6,.0f} images/s  "
+            f"{left} to validation  loss {loss:.4f}  accuracy {accuracy:.2%}"
         )
         self._live.update(Text(line, no_wrap=True, overflow="ellipsis"), refresh=True)
 
 
 class TensorBoardDisplay:
-    """Passes everything on to another display, and every epoch to TensorBoard."""
+    """Passes everything on to another display, and every validation to TensorBoard."""
 
     def __init__(self, inner: LineDisplay, folder: Path):
         from tensorboard.summary import Writer
@@ -76,8 +82,8 @@ class TensorBoardDisplay:
         self._inner = inner
         self._writer = Writer(str(folder))
 
-    def batch(self, **step: object) -> None:
-        self._inner.batch(**step)
+    def step(self, **step: Any) -> None:
+        self._inner.step(**step)
 
     def epoch(self, record: EpochRecord, *, best: bool, warning: str | None = None) -> None:
         for name in ("loss", "accuracy", "val_loss", "val_accuracy", "learning_rate", "images_per_second"):

@@ -1,4 +1,8 @@
-"""The training loop: one for every recipe."""
+"""The training loop: one for every recipe.
+
+An epoch is one pass over the training images. After every `validate_every` epochs, and after the last, the validation
+loss is measured, a checkpoint is written and the history gets a record.
+"""
 
 import math
 import time
@@ -13,24 +17,33 @@ from lince.errors import TrainingError
 from lince.networks import models
 from lince.system import machine
 from lince.training import advice, checkpoint, optimizers
-from lince.training import loss as objective
+from lince.training import loss as losses
 from lince.training.augmentation.options import Augment
 from lince.training.checkpoint import Checkpoint
 from lince.training.distillation.teacher import Teacher
 from lince.training.recipe import Train
-from lince.training.schedule import ByEpochs, Pace
+from lince.training.schedule import ByEpochs, Schedule
 from lince.training.step import Trainer
 from lince.types import EpochRecord, ImageSpec, Split
 
 
 class Display(Protocol):
-    """Whoever wants to watch."""
+    """Shows how training goes."""
 
-    def batch(self, *, epoch: int, batch: int, batches: int, done: int, seconds: float, loss: float, accuracy: float):
-        """After each step; `done` images in `seconds` since the epoch began, running means of loss and accuracy."""
+    def step(
+        self, *, epoch: int, step: int, steps: int, images: int, seconds: float, loss: float, accuracy: float
+    ) -> None:
+        """Called after each step.
 
-    def epoch(self, record: EpochRecord, *, best: bool):
-        """After each epoch; `best` when its validation loss is the lowest so far and its weights are kept for that."""
+        Args:
+            epoch: from 1.
+            step, steps: since the last validation, from 1, and how many there are until the next.
+            images, seconds: since the last validation.
+            loss, accuracy: running means since the last validation.
+        """
+
+    def epoch(self, record: EpochRecord, *, best: bool) -> None:
+        """Called after each validation; `best` when its loss is the lowest so far and its weights are kept for that."""
 
 
 def fit(
@@ -43,14 +56,14 @@ def fit(
     seed: int,
     checkpoint_path: Path,
     display: Display,
-    pace: Pace | None = None,
+    schedule: Schedule | None = None,
     teacher: Teacher | None = None,
     resume: bool = False,
 ) -> Checkpoint:
-    """Trains until the pace is done, or the validation loss has not improved for `patience` epochs.
+    """Trains until the schedule ends, or the validation loss has not improved for `patience` validations.
 
-    A checkpoint is written after every epoch. However training ends, the checkpoint returned or left on disk holds
-    the weights to keep: with `patience` the best, without it the last.
+    However training ends, the checkpoint returned or left on disk holds the weights to keep: with `patience` the best,
+    without it the last.
 
     Args:
         model: built by `models.build`; it is compiled here.
@@ -59,109 +72,124 @@ def fit(
         augmentation: applied to training images.
         seed: of order and augmentation, with the epoch's number.
         checkpoint_path: where to write and, with `resume`, to read.
-        display: told of every batch and epoch.
-        pace: by what the training is measured out; by the recipe's epochs when None.
+        display: told of every step and validation.
+        schedule: says how much of the training is done; by the recipe's epochs when None.
         teacher: a trained network to learn from, besides the labels.
-        resume: go on from the checkpoint; from the beginning when no epoch was finished.
+        resume: go on from the checkpoint; from the beginning when there is none yet.
 
     Raises:
         TrainingError: the loss is not finite, or a checkpoint could not be written.
         ResumeError: the checkpoint is damaged, or another network's.
         RecipeError: Keras knows no such optimiser.
-        KeyboardInterrupt: passed on; the last finished epoch is safe.
+        KeyboardInterrupt: passed on; what the last checkpoint holds is safe.
     """
     trainer = Trainer(model, train=train, recipe=recipe, augmentation=augmentation, seed=seed, teacher=teacher)
-    going_on = resume and checkpoint_path.exists()  # a run may be killed before its first checkpoint
-    state = checkpoint.restore(checkpoint_path, model) if going_on else Checkpoint((), ())
-    clock, pace = _clock(state.history), pace or ByEpochs(recipe.epochs)
-    while not finished(state.history, recipe, done=pace.done(epochs=len(state.history), seconds=clock())):
-        record = _epoch(trainer, validation, state.history, pace=pace, clock=clock, display=display)
+    has_checkpoint = resume and checkpoint_path.exists()  # a run may be killed before its first checkpoint
+    state = checkpoint.restore(checkpoint_path, model) if has_checkpoint else Checkpoint((), ())
+    clock, schedule = _clock(state.history), schedule or ByEpochs(recipe.epochs)
+    while not finished(
+        state.history, recipe, progress=schedule.progress(epochs=_epochs_done(state.history), seconds=clock())
+    ):
+        record = _train_and_validate(
+            trainer, validation, state.history, schedule=schedule, clock=clock, display=display
+        )
         history = (*state.history, record)
-        keeps = kept_epoch(history, recipe) == record.epoch
+        keeps = kept_record(history, recipe) is record
         state = Checkpoint(history, tuple(model.get_weights()) if keeps else state.kept_weights)
         checkpoint.save(checkpoint_path, state, model)
         display.epoch(record, best=keeps and recipe.patience > 0)
     return state
 
 
-def finished(history: tuple[EpochRecord, ...], recipe: Train, *, done: float) -> bool:
-    """True when all is done, or the validation loss has not improved for `patience` epochs."""
-    waited = history[-1].epoch - kept_epoch(history, recipe) if history else 0
-    return done >= 1 or (recipe.patience > 0 and waited >= recipe.patience)
+def finished(history: tuple[EpochRecord, ...], recipe: Train, *, progress: float) -> bool:
+    """True at the end of the schedule, or when `patience` validations in a row have not improved the loss."""
+    waited = len(history) - 1 - history.index(kept_record(history, recipe)) if history else 0
+    return progress >= 1 or (recipe.patience > 0 and waited >= recipe.patience)
 
 
-def kept_epoch(history: tuple[EpochRecord, ...], recipe: Train) -> int:
-    """The epoch (from 1) whose weights are kept: with `patience` the first of the lowest `val_loss`, or the last."""
-    return min(history, key=lambda record: record.val_loss).epoch if recipe.patience else history[-1].epoch
+def kept_record(history: tuple[EpochRecord, ...], recipe: Train) -> EpochRecord:
+    """The record whose weights are kept: with `patience` the first of the lowest `val_loss`, without it the last."""
+    return min(history, key=lambda record: record.val_loss) if recipe.patience else history[-1]
 
 
 def _clock(history: tuple[EpochRecord, ...]) -> Callable[[], float]:
-    """Seconds spent on a training, now and before it was resumed."""
-    began = time.perf_counter() - _spent(history)
+    """Seconds of training, those before it was resumed included."""
+    began = time.perf_counter() - _seconds(history)
     return lambda: time.perf_counter() - began
 
 
-def _spent(history: tuple[EpochRecord, ...]) -> float:
+def _seconds(history: tuple[EpochRecord, ...]) -> float:
     return sum(record.seconds for record in history)
 
 
-def _epoch(
+def _epochs_done(history: tuple[EpochRecord, ...]) -> int:
+    return history[-1].epoch if history else 0
+
+
+def _train_and_validate(
     trainer: Trainer,
     validation: Split,
     history: tuple[EpochRecord, ...],
     *,
-    pace: Pace,
+    schedule: Schedule,
     clock: Callable[[], float],
     display: Display,
 ) -> EpochRecord:
-    began, recipe, epoch = clock(), trainer.recipe, len(history) + 1
-    rng, total = np.random.default_rng([trainer.seed, epoch]), _Mean()
-    batches = trainer.batches_in_a_turn * recipe.repeats
-    first_share = share = pace.done(epochs=epoch - 1, seconds=began)
-    for batch, (turn, chosen) in enumerate(trainer.batches(epoch, rng), 1):
-        step = trainer.step(chosen, share=share, turn=turn, rng=rng)
-        _require_finite(step["loss"], f"epoch {epoch}, batch {batch}", trainer)
-        total.add(step, len(chosen))
+    """Trains for the epochs up to the next validation, or to the end of the schedule, and validates."""
+    began, recipe, mean = clock(), trainer.recipe, _Mean()
+    epochs = _epochs_to_validation(_epochs_done(history), recipe)
+    steps = len(epochs) * trainer.steps_per_epoch
+    progress = schedule.progress(epochs=epochs.start - 1, seconds=began)
+    learning_rate = optimizers.learning_rate(recipe, progress=progress)
+    for step, (epoch, indices, rng) in enumerate(trainer.batches(epochs), 1):
+        result = trainer.step(indices, progress=progress, epoch=epoch, rng=rng)
+        _require_finite(result["loss"], f"epoch {epoch}, step {step}", trainer)
+        mean.add(result, len(indices))
         seconds = clock() - began
-        display.batch(
-            epoch=epoch, batch=batch, batches=batches, done=total.n, seconds=seconds, loss=total.loss,
-            accuracy=total.accuracy,
-        )  # fmt: skip
-        share = pace.done(epochs=epoch - 1 + batch / batches, seconds=began + seconds)
-        if share >= 1:  # by the clock, in the middle of an epoch
+        display.step(
+            epoch=epoch, step=step, steps=steps, images=mean.n, seconds=seconds, loss=mean.loss, accuracy=mean.accuracy
+        )
+        progress = schedule.progress(epochs=epochs.start - 1 + step / trainer.steps_per_epoch, seconds=began + seconds)
+        if progress >= 1:  # by the clock, in the middle of an epoch
             break
     held_out = _validate(trainer.model, validation)
     _require_finite(held_out.loss, f"the validation of epoch {epoch}", trainer)
     return EpochRecord(
         epoch=epoch,
-        loss=total.loss,
-        accuracy=total.accuracy,
+        loss=mean.loss,
+        accuracy=mean.accuracy,
         val_loss=held_out.loss,
         val_accuracy=held_out.accuracy,
-        learning_rate=optimizers.learning_rate(recipe, done=first_share),
-        images_per_second=total.n / seconds,
-        seconds=clock() - _spent(history),
+        learning_rate=learning_rate,
+        images_per_second=mean.n / seconds,
+        seconds=clock() - _seconds(history),
         peak_memory_bytes=machine.peak_memory_bytes() or 0,
     )
 
 
+def _epochs_to_validation(done: int, recipe: Train) -> range:
+    """The epochs (from 1) after `done` of them, up to the next that validation follows."""
+    last = (done // recipe.validate_every + 1) * recipe.validate_every
+    if done < recipe.epochs < last:
+        last = recipe.epochs
+    return range(done + 1, last + 1)
+
+
 def _validate(model: keras.Model, split: Split) -> "_Mean":
-    total, one_hot = _Mean(), np.eye(len(split.classes), dtype=np.float32)
-    batch = models.images_at_once(ImageSpec(*split.images.shape[1:3]))
-    for start in range(0, len(split), batch):
-        labels = split.labels[start : start + batch]
-        pixels = split.images[start : start + batch].astype(np.float32)
+    mean, one_hot = _Mean(), np.eye(len(split.classes), dtype=np.float32)
+    batch_size = models.images_at_once(ImageSpec(*split.images.shape[1:3]))
+    for start in range(0, len(split), batch_size):
+        labels = split.labels[start : start + batch_size]
+        pixels = split.images[start : start + batch_size].astype(np.float32)
         model.reset_metrics()
-        total.add(
-            model.test_on_batch(pixels, objective.labelled(labels, one_hot[labels]), return_dict=True), len(labels)
-        )
-    return total
+        mean.add(model.test_on_batch(pixels, losses.labelled(labels, one_hot[labels]), return_dict=True), len(labels))
+    return mean
 
 
 def _require_finite(loss: float, where: str, trainer: Trainer) -> None:
     if not math.isfinite(loss):
-        anew = advice.steadier(trainer.recipe, precision=objective.precision_of(trainer.model))
-        raise TrainingError(f"The loss became {loss} in {where}. Expected a finite number: train anew {anew}.")
+        repair = advice.steadier(trainer.recipe, precision=losses.precision_of(trainer.model))
+        raise TrainingError(f"The loss became {loss} in {where}. Expected a finite number: train anew {repair}.")
 
 
 class _Mean:
@@ -170,10 +198,10 @@ class _Mean:
     def __init__(self) -> None:
         self.n, self._loss, self._accuracy = 0, 0.0, 0.0
 
-    def add(self, step: dict[str, Any], n: int) -> None:
+    def add(self, result: dict[str, Any], n: int) -> None:
         self.n += n
-        self._loss += float(step["loss"]) * n
-        self._accuracy += float(step["accuracy"]) * n
+        self._loss += float(result["loss"]) * n
+        self._accuracy += float(result["accuracy"]) * n
 
     @property
     def loss(self) -> float:

@@ -114,7 +114,9 @@ def create(recipe: Train, *, precision: ComputeDtype = "float32") -> keras.optim
     Raises:
         RecipeError: Keras knows no such optimiser.
     """
-    if recipe.optimizer.lower() == "muon":  # as Keras reads names; it has a Muon of its own, with other step sizes
+    # Keras, too, ignores case in names. Its own Muon (3.15) gives every variable that is not a matrix to AdamW, so it
+    # never orthogonalises a convolution's kernel, which has four axes: hence the one above.
+    if recipe.optimizer.lower() == "muon":
         return Muon(recipe.learning_rate, precision=precision)
     try:
         return keras.optimizers.get({"class_name": recipe.optimizer, "config": {"learning_rate": recipe.learning_rate}})
@@ -128,15 +130,15 @@ def create(recipe: Train, *, precision: ComputeDtype = "float32") -> keras.optim
         ) from error
 
 
-def learning_rate(recipe: Train, *, done: float) -> float:
+def learning_rate(recipe: Train, *, progress: float) -> float:
     """The recipe's schedule.
 
     Args:
         recipe: the `[train]` table.
-        done: the share of all steps that are done, 0 to 1.
+        progress: the share of the training that is done, 0 to 1.
 
     Returns:
-        The step size: constant, or falling to 0.
+        The learning rate: constant, or falling to 0.
     """
-    shape = {"constant": 1.0, "linear": 1 - done, "cosine": 0.5 * (1 + math.cos(math.pi * done))}
+    shape = {"constant": 1.0, "linear": 1 - progress, "cosine": 0.5 * (1 + math.cos(math.pi * progress))}
     return recipe.learning_rate * shape[recipe.schedule]

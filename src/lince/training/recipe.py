@@ -44,10 +44,11 @@ class Train(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The loop.
 
     Attributes:
-        epochs: at most this many.
+        epochs: at most this many passes over the training images.
         batch_size: images a step, about: an epoch is cut into equal parts.
-        repeats: how often an epoch shows each image: more for a few hundred images, so that validation and checkpoints
-            cost little beside the steps.
+        validate_every: epochs from one validation to the next; a checkpoint and a row of the history follow each, and
+            the last epoch has one always. More for a few hundred images, where validation would cost more than the
+            steps.
         optimizer: a Keras optimiser's name, or `muon`: orthogonalised steps for convolutions that batch norm follows
             (Jordan et al. 2024).
         learning_rate: its step size at the start.
@@ -64,8 +65,8 @@ class Train(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             shown. The target is the mean of its logits for the image, the image shifted a pixel down and right, and
             shifted a pixel up and left; unless `horizontal_flip` is `none`, also for the mirror images of the three.
         validation_fraction: share of the training images held out, stratified.
-        patience: stop when `val_loss` has not improved for this many epochs, and keep the best weights; 0 goes on to
-            the last epoch and keeps its weights, which suits a schedule that falls to 0.
+        patience: stop when `val_loss` has not improved for this many validations in a row, and keep the best weights; 0
+            goes on to the last epoch and keeps its weights, which suits a schedule that falls to 0.
         precision: of the arithmetic; `auto` is bfloat16 on TensorFlow if the processor has instructions for it, else
             float32.
     """
@@ -73,7 +74,7 @@ class Train(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     epochs: Count
     batch_size: Count
     learning_rate: Annotated[float, Meta(gt=0)]
-    repeats: Count = 1
+    validate_every: Count = 1
     optimizer: str = "adam"
     schedule: Literal["constant", "linear", "cosine"] = "constant"
     label_smoothing: Share = 0.0
@@ -86,8 +87,8 @@ class Train(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     patience: Annotated[int, Meta(ge=0)] = 0
     precision: Precision = "auto"
 
-    def steps_in_a_turn(self, images: int) -> int:
-        """To see so many images once, in batches of one size but for one image, none above `batch_size`."""
+    def steps_per_epoch(self, images: int) -> int:
+        """Steps in a pass over so many images; batches differ by one image at most, none is above `batch_size`."""
         return max(1, math.ceil(images / self.batch_size))
 
     def __post_init__(self) -> None:

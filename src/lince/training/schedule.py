@@ -1,4 +1,4 @@
-"""How far a training has come, from 0 to 1: the step size, the phases and the end follow from it."""
+"""How much of a training is done, from 0 to 1, by epochs or by the clock."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,10 +11,10 @@ from lince.runs.run_folder import Budget
 from lince.training.recipe import Train
 
 
-class Pace(Protocol):
-    """By what a training is measured out."""
+class Schedule(Protocol):
+    """Says how much of a training is done: the learning rate, the phases and the end follow from it."""
 
-    def done(self, *, epochs: float, seconds: float) -> float:
+    def progress(self, *, epochs: float, seconds: float) -> float:
         """The share that is done, 0 to 1, after so many epochs (parts of one count) and seconds."""
 
     def total(self) -> str:
@@ -27,7 +27,7 @@ class ByEpochs:
 
     epochs: int
 
-    def done(self, *, epochs: float, seconds: float) -> float:
+    def progress(self, *, epochs: float, seconds: float) -> float:
         return min(1.0, epochs / self.epochs)
 
     def total(self) -> str:
@@ -52,7 +52,7 @@ class BySeconds:
     ends: tuple[float, ...] = (1.0,)
     costs: tuple[float, ...] = (1.0,)
 
-    def done(self, *, epochs: float, seconds: float) -> float:
+    def progress(self, *, epochs: float, seconds: float) -> float:
         cost = np.cumsum([0.0, *spans(self.ends) * self.costs])
         return float(np.interp(seconds / self.seconds, cost / cost[-1], [0.0, *self.ends]))
 
@@ -60,8 +60,8 @@ class BySeconds:
         return f"~{self.epochs}"
 
 
-def of(recipe: Train, budget: Budget | None) -> Pace:
-    """The pace of a run: by its recipe's epochs, or by the clock when it was given a time.
+def of(recipe: Train, budget: Budget | None) -> Schedule:
+    """The schedule of a run: by its recipe's epochs, or by the clock when it was given a time.
 
     Raises:
         TrainingError: the time leaves nothing for training.

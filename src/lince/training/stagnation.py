@@ -1,4 +1,4 @@
-"""Signs, while it is trained, that a network learns nothing: what to tell the user after an epoch."""
+"""Signs, while it is trained, that a network learns nothing: what to tell the user after a validation."""
 
 import numpy as np
 from jaxtyping import Float64, Int64
@@ -9,7 +9,7 @@ from lince.training.recipe import Train
 from lince.training.soft_targets import class_weights
 from lince.types import ComputeDtype, EpochRecord
 
-# Epochs after which it is said: the first ones, at a high step size, may yet be at chance.
+# Validations after which the user is told: at a high learning rate the first ones may be at chance and learn later.
 _PATIENCE = 3
 # Shares of the loss at chance: from which on nothing was learned, and below which something was.
 _AT_CHANCE, _LEARNED = 0.99, 0.9
@@ -45,20 +45,21 @@ class Stagnation:
         self._repair = f"Train anew {advice.steadier(recipe, precision=precision)}."
 
     def warning(self, history: tuple[EpochRecord, ...]) -> str | None:
-        """What to tell the user after the last of at least one epoch; None when there is nothing new."""
+        """What to tell the user after the last of at least one validation; None when there is nothing new."""
         learned = [record.loss < _LEARNED * self.loss for record in history]
         at_chance = [record.loss >= _AT_CHANCE * self.loss and record.accuracy < self._much for record in history]
         only_training = [
             known and self._is_at_chance_in_validation(record) for known, record in zip(learned, history, strict=True)
         ]
         chance = f"chance ({self.loss:.2f})"
+        lasting = history[-1].epoch - (history[-1 - _PATIENCE].epoch if len(history) > _PATIENCE else 0)
         if _begins_to_last(at_chance) and not any(learned):
-            return f"The training loss has been at {chance} for {_PATIENCE} epochs: nothing is learned. {self._repair}"
+            return f"The training loss has been at {chance} for {lasting} epochs: nothing is learned. {self._repair}"
         if any(learned[:-1]) and at_chance[-1] and not at_chance[-2]:
             return f"The training loss had fallen and is back at {chance}: training diverged. {self._repair}"
         if _begins_to_last(only_training):
             return (
-                f"For {_PATIENCE} epochs no more than {share(self.accuracy, 0)} of the validation images were right, "
+                f"For {lasting} epochs no more than {share(self.accuracy, 0)} of the validation images were right, "
                 "the largest class's share, though the training loss fell: there are too few training images, their "
                 "labels do not follow from what they show, or the network's numbers are too large. For the last: "
                 f"{self._repair[0].lower()}{self._repair[1:]}"
@@ -77,6 +78,6 @@ def _entropy(shares: Float64[np.ndarray, " k"]) -> float:
 
 
 def _begins_to_last(signs: list[bool]) -> bool:
-    """Whether a sign has been there for just so many epochs: it is told once."""
+    """Whether a sign has been there for exactly `_PATIENCE` validations: the user is told once."""
     before, last = signs[:-_PATIENCE], signs[-_PATIENCE:]
     return len(last) == _PATIENCE and all(last) and not any(before[-1:])

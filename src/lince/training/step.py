@@ -1,6 +1,6 @@
 """One step of training: the images of a batch, augmented, at the size of their phase, with their targets."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import keras
@@ -40,12 +40,12 @@ def initialise_from(train: Split, model: keras.Model, recipe: Model, *, seed: in
 
 
 class Trainer:
-    """A compiled model, and what its steps are made of.
+    """A compiled model and everything that one step of it needs.
 
     Args:
         model: built by `models.build`; it is compiled here.
         train: images u8[N,H,W,3] and labels.
-        recipe, augmentation, seed, teacher: as for `fit`.
+        recipe, augmentation, seed, teacher: as for `loop.fit`.
     """
 
     def __init__(
@@ -63,47 +63,49 @@ class Trainer:
         cached = None
         if teacher is not None and recipe.teacher_cached:
             cached, teacher = CachedTeacher(teacher, train, mirror=augmentation.horizontal_flip != "none"), None
-        self._augmentation, self._is_asked_in_steps = augmentation, teacher is not None
+        self._augmentation, self._is_taught_in_steps = augmentation, teacher is not None
         self._targets = Targets(train.labels, len(train.classes), recipe, teacher, cached)
 
-    def batches(self, epoch: int, rng: np.random.Generator) -> Iterator[tuple[int, Int64[np.ndarray, " b"]]]:
-        """The batches of an epoch: the number (from 1) of the turn through all images, and indices i64[B].
-
-        Their sizes differ by one at most: batch norm should not meet a last batch of one image.
-        """
-        for turn in range(self.recipe.repeats):
-            for chosen in np.array_split(rng.permutation(len(self.train)), self.batches_in_a_turn):
-                yield (epoch - 1) * self.recipe.repeats + turn + 1, chosen
-
     @property
-    def batches_in_a_turn(self) -> int:
-        return self.recipe.steps_in_a_turn(len(self.train))
+    def steps_per_epoch(self) -> int:
+        return self.recipe.steps_per_epoch(len(self.train))
+
+    def batches(self, epochs: Iterable[int]) -> Iterator[tuple[int, Int64[np.ndarray, " b"], np.random.Generator]]:
+        """The batches of these epochs: the epoch's number (from 1), image indices i64[B], and its random generator.
+
+        Order and augmentation of an epoch follow from the seed and its number, so a resumed run repeats them exactly.
+        Batch sizes differ by one image at most: batch norm cannot work on a last batch of one image.
+        """
+        for epoch in epochs:
+            rng = np.random.default_rng([self.seed, epoch])
+            for indices in np.array_split(rng.permutation(len(self.train)), self.steps_per_epoch):
+                yield epoch, indices, rng
 
     def step(
-        self, chosen: Int64[np.ndarray, " b"], *, share: float, turn: int, rng: np.random.Generator
+        self, indices: Int64[np.ndarray, " b"], *, progress: float, epoch: int, rng: np.random.Generator
     ) -> dict[str, float]:
-        """One step; returns its `loss` and `accuracy`.
+        """Takes one step and returns its `loss` and `accuracy`.
 
         Args:
-            chosen: i64[B], the images.
-            share: of all steps that are done, 0 to 1.
-            turn: the number of the turn through all images, from 1.
-            rng: of augmentation.
+            indices: i64[B], the images.
+            progress: the share of the training that is done, 0 to 1; it decides the learning rate and the image size.
+            epoch: from 1; it decides which images are mirrored.
+            rng: the source of randomness for augmentation.
         """
-        self.model.optimizer.learning_rate = optimizers.learning_rate(self.recipe, done=share)
-        mirror = mirrored(chosen, self._augmentation, turn=turn, seed=self.seed)
-        pixels = augment(self.train.images[chosen], self._augmentation, rng, mirror=mirror)
+        self.model.optimizer.learning_rate = optimizers.learning_rate(self.recipe, progress=progress)
+        mirror = mirrored(indices, self._augmentation, epoch=epoch, seed=self.seed)
+        pixels = augment(self.train.images[indices], self._augmentation, rng, mirror=mirror)
         pixels, mix = cutmix(pixels, self._augmentation.cutmix, rng)
-        asked = another_view(pixels, self._augmentation, rng) if self._is_asked_in_steps else pixels
-        rows = labelled(self.train.labels[chosen], self._targets(chosen, asked, mix))
+        shown = another_view(pixels, self._augmentation, rng) if self._is_taught_in_steps else pixels
+        rows = labelled(self.train.labels[indices], self._targets(indices, shown, mix))
         pixels = degrade(pixels, self._augmentation, rng)  # after the teacher has answered
-        self.model.reset_metrics()  # so that the answer is this batch's own, whatever the version of Keras accumulates
-        return self.model.train_on_batch(_resized(pixels, self.recipe, share), rows, return_dict=True)
+        self.model.reset_metrics()  # some versions of Keras accumulate metrics over batches: here they are this batch's
+        return self.model.train_on_batch(_resized(pixels, self.recipe, progress), rows, return_dict=True)
 
 
-def _resized(pixels: Any, recipe: Train, share: float) -> Any:
-    """The batch at the size of its phase; f32[N,H,W,3]."""
+def _resized(pixels: Any, recipe: Train, progress: float) -> Any:
+    """The batch at the image size of its phase; f32[N,H,W,3]."""
     for phase in recipe.phases:
-        if share < phase.until:
+        if progress < phase.until:
             return shrink(pixels, phase.image_size)
     return pixels

@@ -23,7 +23,7 @@ def images() -> np.ndarray:
 def run(images: np.ndarray, recipe: Augment, seed: int = 0, *, mirror: np.ndarray | None = None) -> np.ndarray:
     """Augmented pixels; without `mirror`, those images are mirrored that the first epoch would mirror."""
     if mirror is None:
-        mirror = mirrored(np.arange(len(images)), recipe, turn=1, seed=seed)
+        mirror = mirrored(np.arange(len(images)), recipe, epoch=1, seed=seed)
     return keras.ops.convert_to_numpy(augment(images, recipe, np.random.default_rng(seed), mirror=mirror))
 
 
@@ -278,21 +278,21 @@ class TestMirrored:
 
     def test_none(self):
         """Without flips no image is mirrored, ever."""
-        assert not any(mirrored(self.indices, Augment(), turn=turn, seed=0).any() for turn in range(1, 5))
+        assert not any(mirrored(self.indices, Augment(), epoch=epoch, seed=0).any() for epoch in range(1, 5))
 
     def test_alternating_covers_both_ways_in_two_turns(self):
-        """Any two turns on end show each image both ways round, half of them one way in each."""
-        turns = [
-            mirrored(self.indices, Augment(horizontal_flip="alternating"), turn=turn, seed=3) for turn in range(1, 5)
+        """Any two epochs on end show each image both ways round, half of them one way in each."""
+        epochs = [
+            mirrored(self.indices, Augment(horizontal_flip="alternating"), epoch=epoch, seed=3) for epoch in range(1, 5)
         ]
-        for one, two in pairwise(turns):
+        for one, two in pairwise(epochs):
             np.testing.assert_array_equal(one, ~two)
             assert 450 < one.sum() < 550
 
     def test_random_mirrors_half_anew_each_turn(self):
-        """What an image was in one turn says nothing of the next."""
-        turns = [mirrored(self.indices, Augment(horizontal_flip="random"), turn=turn, seed=3) for turn in (1, 2, 3)]
-        for one, two in pairwise(turns):
+        """What an image was in one epoch says nothing of the next."""
+        epochs = [mirrored(self.indices, Augment(horizontal_flip="random"), epoch=epoch, seed=3) for epoch in (1, 2, 3)]
+        for one, two in pairwise(epochs):
             assert 450 < one.sum() < 550
             assert 450 < (one == two).sum() < 550
 
@@ -300,9 +300,9 @@ class TestMirrored:
     def test_is_the_image_s_own(self, flip):
         """Batches of any size and order mirror the same images; another seed mirrors others."""
         recipe = Augment(horizontal_flip=flip)
-        whole, other = (mirrored(self.indices, recipe, turn=2, seed=seed) for seed in (3, 4))
+        whole, other = (mirrored(self.indices, recipe, epoch=2, seed=seed) for seed in (3, 4))
         some = np.array([7, 999, 7, 0])
-        np.testing.assert_array_equal(whole[some], mirrored(some, recipe, turn=2, seed=3))
+        np.testing.assert_array_equal(whole[some], mirrored(some, recipe, epoch=2, seed=3))
         assert 450 < (whole == other).sum() < 550
 
 

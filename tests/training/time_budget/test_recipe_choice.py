@@ -57,7 +57,7 @@ class TestCandidates:
         assert {0} == {one.patience for one in found}
         assert "constant" not in {one.schedule for one in found}
 
-    @pytest.mark.parametrize("override", ["train.epochs=5", " train.repeats = 3"])
+    @pytest.mark.parametrize("override", ["train.epochs=5", " train.validate_every = 3"])
     def test_how_long_cannot_be_said_twice(self, override):
         """The time says it already: what is asked for besides would be passed over in silence."""
         with pytest.raises(RecipeError, match=r"Received --set .*train\.\w+.* beside a time budget"):
@@ -118,11 +118,11 @@ class TestChoose:
         assert 2 == len(found.step_seconds)
 
     def test_length_fits_the_time(self, recipe, splits):
-        """Epochs times repeats is about what the time is enough for; a record every 25th of it."""
+        """As many epochs as the time is enough for; a validation every 25th of it."""
         chosen, found = choose(limit(HOUR, (recipe, 1)), splits[0])
         turns = found.training_seconds / (found.step_seconds[0] * math.ceil(len(splits[0]) / chosen.train.batch_size))
-        assert turns == pytest.approx(chosen.train.epochs * chosen.train.repeats, rel=0.1)
-        assert 20 <= chosen.train.epochs <= 30
+        assert turns == pytest.approx(chosen.train.epochs, rel=0.1)
+        assert 20 <= chosen.train.epochs / chosen.train.validate_every <= 30
 
     def test_few_images_are_cut_into_smaller_batches(self, recipe, splits):
         """So that there are several steps in a turn; never below 16, and a named recipe keeps its own."""
@@ -144,7 +144,7 @@ class TestChoose:
         wide = named(recipe, "wide", batch_size=1000)
         chosen, found = choose(limit(HOUR, (wide, 1), is_fixed=True), splits[0])
         turns = found.training_seconds / found.step_seconds[0]
-        assert turns == pytest.approx(chosen.train.epochs * chosen.train.repeats, rel=0.1)
+        assert turns == pytest.approx(chosen.train.epochs, rel=0.1)
 
     def test_a_step_asks_the_teacher(self, recipe, splits):
         """And takes as long as the teacher, at least."""
@@ -248,7 +248,7 @@ class TestMeasuring:
             machine.choose(31, splits[0], named(recipe, "quick"))
         chosen, found = machine.choose(34, splits[0], named(recipe, "quick"))
         assert found.training_seconds == pytest.approx(34 - 1 - 6, abs=0.01)
-        assert chosen.train.epochs * chosen.train.repeats == round(7 / (0.1 * 8))
+        assert chosen.train.epochs == round(7 / (0.1 * 8))
 
     def test_the_last_validation_comes_after_the_time_to_train(self, recipe, splits, monkeypatch):
         """An image takes 10 ms forwards: 1,000 to validate on are seen twice more than 1,000 to test on."""
@@ -267,7 +267,7 @@ class TestMeasuring:
         machine = Machine(monkeypatch, quick=1)
         found = Limit(60, machine.now, ((named(recipe, "quick"), 0),), is_fixed=True)
         chosen, divided = choose(found, splits[0], images=10**6)
-        assert (1, 1) == (chosen.train.epochs, chosen.train.repeats)
+        assert (1, 1) == (chosen.train.epochs, chosen.train.validate_every)
         assert 60 - 1 - 6 == divided.training_seconds
         needs_a_turn = Limit(60, machine.now, ((named(recipe, "quick"), 1),), is_fixed=True)
         with pytest.raises(TrainingError, match="Expected at least"):
@@ -305,7 +305,7 @@ class TestRun:
         seen = []
 
         class Watcher:
-            def batch(self, **step: object) -> None:
+            def step(self, **step: object) -> None:
                 seen.append(step)
 
             def epoch(self, record, *, best: bool, warning: str | None = None) -> None:

@@ -3,7 +3,7 @@
 Rotation and zoom are one affine map: three Keras layers in a row resample the picture twice and cost 130 µs an image
 here; one map costs 23 µs and blurs once. Shifts, mirrors and cutout take whole pixels: all three together cost 9 µs.
 Blur, lost contrast and noise come last, so that a teacher can be asked about the picture as it was.
-What is drawn depends on generator, seed and turn alone, so a resumed run sees the same pictures.
+What is drawn depends on generator, seed and epoch alone, so a resumed run sees the same pictures.
 """
 
 from typing import Any
@@ -93,21 +93,21 @@ def _some(n: int, recipe: Augment, rng: np.random.Generator) -> Int64[np.ndarray
     return np.flatnonzero(rng.random(n) < recipe.degraded)
 
 
-def mirrored(indices: Int64[np.ndarray, " n"], recipe: Augment, *, turn: int, seed: int) -> Bool[np.ndarray, " n"]:
-    """Which images to mirror in a turn through all of them; the same for the same seed, however often it is asked.
+def mirrored(indices: Int64[np.ndarray, " n"], recipe: Augment, *, epoch: int, seed: int) -> Bool[np.ndarray, " n"]:
+    """Which images to mirror in an epoch; always the same for the same seed and epoch.
 
     Args:
         indices: i64[N], of the images in their split.
         recipe: `horizontal_flip` says how.
-        turn: from 1.
+        epoch: from 1.
         seed: of the run.
     """
     if recipe.horizontal_flip == "none":
         return np.zeros(len(indices), bool)
     # One bit for each image, the parity of its hashed number: no table over all images, no order to keep.
     if recipe.horizontal_flip == "alternating":
-        return (_hash(indices, seed) + turn) % 2 == 1
-    return _hash(_hash(indices, seed), turn) % 2 == 1
+        return (_hash(indices, seed) + epoch) % 2 == 1
+    return _hash(_hash(indices, seed), epoch) % 2 == 1
 
 
 def draw_transforms(
@@ -160,7 +160,10 @@ def _paint(images: np.ndarray, side: int, rng: np.random.Generator) -> None:
 
 
 def _hash(indices: np.ndarray, salt: int) -> np.ndarray:
-    """Numbers to u64 that look drawn, one for one (the finaliser of SplitMix64; Steele et al. 2014)."""
+    """A hash of integers to uint64, used as a reproducible source of randomness.
+
+    Source: the finaliser of SplitMix64 (Steele et al. 2014).
+    """
     with np.errstate(over="ignore"):  # arithmetic modulo 2⁶⁴ is meant
         z = indices.astype(np.uint64) + np.uint64(salt + 1) * np.uint64(0x9E3779B97F4A7C15)
         z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)

@@ -27,7 +27,7 @@ class Candidate:
 # is meant for 11 epochs; `default` takes about twice as long for each, and is meant for 46.
 CANDIDATES = (Candidate("fast", epochs=0), Candidate("default", epochs=16))
 
-_GIVEN_BY_THE_TIME = ("train.epochs", "train.repeats")
+_GIVEN_BY_THE_TIME = ("train.epochs", "train.validate_every")
 
 
 @dataclass(frozen=True)

@@ -86,8 +86,7 @@ def _fitted(limit: Limit, found: Cost, *, epochs: int, rejected: tuple[str, ...]
     if training < found.least_seconds(epochs):  # measuring a candidate that was rejected took longer than expected
         raise _too_short(limit, found.recipe, found.needed_seconds(epochs))
     turns = (training - found.tracing_seconds) / found.turn_seconds
-    repeats = max(1, round(turns / _RECORDS))
-    recipe = _with(found.recipe, repeats=repeats, epochs=max(1, round(turns / repeats)))
+    recipe = _with(found.recipe, validate_every=max(1, round(turns / _RECORDS)), epochs=max(1, round(turns)))
     return recipe, Budget(
         seconds=limit.seconds,
         training_seconds=training,

@@ -80,7 +80,7 @@ class Cost:
     @property
     def turn_seconds(self) -> float:
         """To see all images once."""
-        return self.recipe.train.steps_in_a_turn(self.images.train) * self._mean_step_seconds
+        return self.recipe.train.steps_per_epoch(self.images.train) * self._mean_step_seconds
 
     def least_seconds(self, epochs: int) -> float:
         """Of training, for so many turns through all images, and for `LEAST_STEPS`."""
@@ -175,10 +175,10 @@ class _Times(NamedTuple):
 
 def _step_times(trainer: Trainer, share: float, images: int) -> _Times:
     """Of a step on a batch, where there are so many images."""
-    rng, steps = np.random.default_rng(trainer.seed), trainer.recipe.steps_in_a_turn(images)
+    rng, steps = np.random.default_rng(trainer.seed), trainer.recipe.steps_per_epoch(images)
     chosen = rng.permutation(len(trainer.train))[: min(_MEASURED_IMAGES, math.ceil(images / steps))]
     batches = [chosen, chosen[1:]] if images % steps else [chosen]  # parts of nearly one size: each is traced
-    times = _times(lambda batch: trainer.step(batch, share=share, turn=1, rng=rng), batches)
+    times = _times(lambda batch: trainer.step(batch, progress=share, epoch=1, rng=rng), batches)
     return times._replace(each=times.each * images / steps / len(chosen))
 
 
