@@ -4,7 +4,6 @@ import io
 import json
 import re
 import shutil
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,7 +25,6 @@ from lince.runs.run_folder import RunFolder
 from lince.training import recipes
 from lince.training.display import LineDisplay
 from lince.training.distillation import teacher
-from lince.training.time_budget.limits import Limit
 
 
 def start(source: Path, recipe, folder: Path, **options):
@@ -211,10 +209,10 @@ class TestTeacher:
     @pytest.mark.parametrize("is_timed", [False, True])
     def test_refuses_one_of_other_classes_before_a_folder_is_made(self, images_folder, recipe, tmp_path, is_timed):
         """So that the same name can be given again; before it is asked anything."""
-        limit = Limit(3600, time.perf_counter(), ((recipe, 1),), is_fixed=True) if is_timed else None
+        plan = (lambda _: pytest.fail("It was rehearsed.")) if is_timed else None
         other = teacher.open_model(artifact.locate(artifact.SHIPPED), recipe.spec)
         with pytest.raises(RecipeError, match="was trained for 10 classes"):
-            start(images_folder, recipe, tmp_path / "pupil", teacher=other, limit=limit)
+            start(images_folder, recipe, tmp_path / "pupil", teacher=other, plan=plan)
         assert not (tmp_path / "pupil").exists()
 
 

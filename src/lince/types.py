@@ -257,6 +257,7 @@ class EpochRecord:
         images_per_second: while training; validation does not count.
         seconds: since the validation before: checkpoint, training and this validation.
         peak_memory_bytes: the most memory that the process has held; 0 where the system does not tell.
+        progress: the share of the training that is done then, 0 to 1.
     """
 
     epoch: int
@@ -268,3 +269,4 @@ class EpochRecord:
     images_per_second: float
     seconds: float
     peak_memory_bytes: int = 0
+    progress: float = 0.0

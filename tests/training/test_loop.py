@@ -12,6 +12,7 @@ import pytest
 
 from lince.errors import RecipeError, TrainingError
 from lince.networks import models
+from lince.runs.run_folder import Budget
 from lince.training import checkpoint, loop
 from lince.training.augmentation.options import Augment
 from lince.training.checkpoint import Checkpoint
@@ -125,14 +126,15 @@ class TestStopping:
     def test_patience(self, losses, patience, expected):
         """Training ends `patience` validations after the best one; an equal loss is no improvement."""
         options = Train(epochs=100, batch_size=8, learning_rate=1e-3, patience=patience)
-        assert expected == finished(history(*losses), options, progress=len(losses) / 100)
+        assert expected == finished(history(*losses), options)
 
     @pytest.mark.parametrize("patience", [0, 10])
     @pytest.mark.parametrize(("progress", "expected"), [(0.0, False), (0.99, False), (1.0, True)])
     def test_end(self, progress, expected, patience):
         """Training ends when all is done, however well it goes."""
         options = Train(epochs=3, batch_size=8, learning_rate=1e-3, patience=patience)
-        assert expected == finished(history(1.0, 0.5), options, progress=progress)
+        first, last = history(1.0, 0.5)
+        assert expected == finished((first, replace(last, progress=progress)), options)
 
     @pytest.mark.parametrize(
         ("losses", "best"), [((1.0,), 1), ((1.0, 0.5, 0.7), 2), ((0.5, 0.7, 0.5), 1), ((3.0, 2.0, 1.0), 3)]
@@ -147,7 +149,7 @@ class TestStopping:
         """Patience counts validations, however many epochs lie between two of them."""
         options = Train(epochs=100, batch_size=8, learning_rate=1e-3, patience=2, validate_every=20)
         records = tuple(replace(record, epoch=20 * record.epoch) for record in history(1.0, 1.5, 1.1))
-        assert [False, True] == [finished(records[:count], options, progress=0.5) for count in (2, 3)]
+        assert [False, True] == [finished(records[:count], options) for count in (2, 3)]
 
 
 class TestFit:
@@ -319,11 +321,17 @@ class TestSchedule:
         assert 3 == len(state.history)
 
 
+def seconds(training: float) -> BySeconds:
+    """A schedule of so many seconds, on a machine as fast as it was found to be; publishing takes no time."""
+    budget = Budget(seconds=training + 1, training_seconds=training, publishing_seconds=1e-9, step_seconds=(1.0,))
+    return BySeconds(budget, Train(epochs=10, batch_size=8, learning_rate=1e-3))
+
+
 class TestByTheClock:
     def test_ends_in_the_middle_of_an_epoch(self, fit):
         """When the seconds are used up, whatever epoch it is in; the last record is of fewer images."""
         watcher = Watcher()
-        _, state = fit(watcher, by=BySeconds(0.5, epochs=1), epochs=10_000, validate_every=10_000)
+        _, state = fit(watcher, by=seconds(0.5), epochs=10_000, validate_every=10_000)
         [record] = state.history
         assert 0 < len(watcher.steps) < 80_000
         assert 0.5 <= record.seconds < 30
@@ -347,21 +355,18 @@ class TestByTheClock:
 
     def test_a_finished_run_is_left_alone(self, fit):
         """There is no time left to go on with."""
-        by = BySeconds(0.5, epochs=10)
-        _, state = fit(by=by)
+        _, state = fit(by=seconds(0.5))
         watcher = Watcher()
-        _, again = fit(watcher, by=by, resume=True)
+        _, again = fit(watcher, by=seconds(0.5), resume=True)
         assert [] == watcher.steps
         assert state.history == again.history
 
-    def test_goes_on_with_the_time_that_is_left(self, fit):
+    def test_goes_on_with_the_time_that_is_left(self, fit, tmp_path):
         """An interrupted run has used some; the step size goes on from there."""
         with pytest.raises(KeyboardInterrupt):
-            fit(Watcher(interrupt_after=1), by=BySeconds(10**6, epochs=10), schedule="linear")
-        _, before = fit(by=BySeconds(1e-6, epochs=10), resume=True)  # no time is left: nothing is done
-        [first] = before.history
-        by = BySeconds(4 * first.seconds, epochs=10)
-        _, state = fit(by=by, resume=True, schedule="linear", learning_rate=1e-3)
+            fit(Watcher(interrupt_after=1), by=seconds(10**6), schedule="linear")
+        [first] = checkpoint.read(tmp_path / "checkpoint.npz").history
+        _, state = fit(by=seconds(4 * first.seconds), resume=True, schedule="linear", learning_rate=1e-3)
         assert 0 < state.history[1].learning_rate <= 0.7501e-3
 
 

@@ -269,7 +269,7 @@ def train(
                 progress=progress,
                 teacher=asked.teacher,
                 leave_out=leave_out,
-                limit=asked.limit,
+                plan=run_commands.time_plan(asked.limit) if asked.limit else None,
             )
     run_commands.say_start(run)
     flags = {

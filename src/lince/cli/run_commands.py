@@ -104,12 +104,12 @@ def request(
     from lince.training.time_budget import limits
 
     limit = None if seconds is None else limits.limit(seconds, began=began, recipe=recipe, overrides=overrides)
-    chosen = limit.recipe if limit else recipes.load(recipe or DEFAULT_RECIPE, overrides)
+    chosen = limit.candidates[0][0] if limit else recipes.load(recipe or DEFAULT_RECIPE, overrides)
     folder = new_folder(runs, chosen.name if name is None else name)
     data.probe(source, leave_out=leave_out)
     opened = teachers.open_model(artifact.locate(teacher), chosen.spec) if teacher is not None else None
     if seconds is not None:
-        say(f"Reading the images, then measuring what this machine can train in {seconds:.0f} s …")
+        say(f"Reading the images, then rehearsing what this machine can train in {seconds:.0f} s …")
     return TrainingRequest(source, chosen, folder, limit, opened)
 
 
@@ -147,6 +147,29 @@ def _take_backend(recorded: str) -> None:
             f"Received KERAS_BACKEND={given} in the environment for a run that {recorded} trains. Expected the same: "
             f"KERAS_BACKEND={recorded}, or none."
         )
+
+
+def time_plan(limit: Limit) -> Plan:
+    """What chooses the recipe and its length for a time; see `session.start`."""
+    from functools import partial
+
+    from rich.console import Console
+
+    from lince import pipeline
+    from lince.reporting.run_report import write_run_report
+    from lince.training.display import LineDisplay
+    from lince.training.time_budget.recipe_choice import choose
+
+    def publish_quietly(run: Run) -> None:
+        options = PublishOptions(force=True)
+        if os.environ.get("KERAS_BACKEND", "tensorflow") != "tensorflow":
+            _publish_elsewhere(PublishRequest(str(run.folder.path), options=options), is_quiet=True)
+        else:
+            pipeline.publish(run, options, say=lambda _: None)
+        write_run_report(run.folder)
+
+    quiet = LineDisplay(Console(quiet=True), epochs="")
+    return partial(choose, limit, train=lambda run: pipeline.train_model(run, quiet), publish=publish_quietly)
 
 
 def open_model(name: str) -> EvaluatedModel:
@@ -268,11 +291,15 @@ def _command(request: PublishRequest, *, about: Path | None, as_json: bool) -> s
     )
 
 
-def _publish_elsewhere(request: PublishRequest) -> None:
+def _publish_elsewhere(request: PublishRequest, *, is_quiet: bool = False) -> None:
+    """Publishes in a process of its own; a quiet one shows only what it said before it failed."""
     program = [sys.executable, "-m", "lince.cli.publish_process"]
     environment = os.environ | {"KERAS_BACKEND": "tensorflow"}
-    done = subprocess.run(program, input=msgspec.json.encode(request), env=environment, check=False)
+    encoded = msgspec.json.encode(request)
+    done = subprocess.run(program, input=encoded, env=environment, check=False, capture_output=is_quiet)
     if done.returncode:
+        if is_quiet:
+            say(done.stderr.decode(errors="replace"))
         sys.exit(done.returncode)
 
 
@@ -333,8 +360,7 @@ def say_start(run: Run) -> None:
             "--seed, --leave-out and train.validation_fraction as the teacher's would hold out the same ones."
         )
     from lince.training.advice import longer_training
-    from lince.training.time_budget.recipe_choice import suited
-    from lince.training.time_budget.step_timing import LEAST_STEPS
+    from lince.training.time_budget.recipe_choice import LEAST_STEPS, suited
 
     if run.record.budget is not None:
         _say_budget(run.recipe, run.record.budget)

@@ -87,9 +87,7 @@ def fit(
     has_checkpoint = resume and checkpoint_path.exists()  # a run may be killed before its first checkpoint
     state = checkpoint.restore(checkpoint_path, model) if has_checkpoint else Checkpoint((), ())
     clock, schedule = _clock(state.history), schedule or ByEpochs(recipe.epochs)
-    while not finished(
-        state.history, recipe, progress=schedule.progress(epochs=_epochs_done(state.history), seconds=clock())
-    ):
+    while not finished(state.history, recipe):
         record = _train_and_validate(
             trainer, validation, state.history, schedule=schedule, clock=clock, display=display
         )
@@ -101,10 +99,12 @@ def fit(
     return state
 
 
-def finished(history: tuple[EpochRecord, ...], recipe: Train, *, progress: float) -> bool:
+def finished(history: tuple[EpochRecord, ...], recipe: Train) -> bool:
     """True at the end of the schedule, or when `patience` validations in a row have not improved the loss."""
-    waited = len(history) - 1 - history.index(kept_record(history, recipe)) if history else 0
-    return progress >= 1 or (recipe.patience > 0 and waited >= recipe.patience)
+    if not history:
+        return False
+    waited = len(history) - 1 - history.index(kept_record(history, recipe))
+    return history[-1].progress >= 1 or (recipe.patience > 0 and waited >= recipe.patience)
 
 
 def kept_record(history: tuple[EpochRecord, ...], recipe: Train) -> EpochRecord:
@@ -149,7 +149,8 @@ def _train_and_validate(
         display.step(
             epoch=epoch, step=step, steps=steps, images=mean.n, seconds=seconds, loss=mean.loss, accuracy=mean.accuracy
         )
-        progress = schedule.progress(epochs=epochs.start - 1 + step / trainer.steps_per_epoch, seconds=began + seconds)
+        epochs_done = epochs.start - 1 + step / trainer.steps_per_epoch
+        progress = schedule.progress(epochs=epochs_done, seconds=began + seconds)
         if progress >= 1:  # by the clock, in the middle of an epoch
             break
     held_out = _validate(trainer.model, validation)
@@ -164,6 +165,7 @@ def _train_and_validate(
         images_per_second=mean.n / seconds,
         seconds=clock() - _seconds(history),
         peak_memory_bytes=machine.peak_memory_bytes() or 0,
+        progress=schedule.progress(epochs=epochs_done, seconds=clock()),
     )
 
 

@@ -1,12 +1,12 @@
 """How much of a training is done, from 0 to 1, by epochs or by the clock."""
 
-from collections.abc import Sequence
+import math
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
+from jaxtyping import Float64
 
-from lince.errors import TrainingError
 from lince.runs.run_folder import Budget
 from lince.training.recipe import Train
 
@@ -34,53 +34,47 @@ class ByEpochs:
         return str(self.epochs)
 
 
-@dataclass(frozen=True)
 class BySeconds:
-    """So many seconds, in which a machine that slows down takes fewer steps; the step size falls to 0 all the same.
+    """So many seconds: a machine that slows down takes fewer steps, and the learning rate falls to 0 all the same.
 
-    Phases are shares of the steps, and those of small images are quick: the clock runs faster through them.
+    Phases are shares of the steps, so progress is faster through phases whose steps are quick. When the last steps took
+    longer than in the rehearsal, publishing is expected to do so too, and training ends earlier.
 
-    Attributes:
-        seconds: of the whole training, with validation and checkpoints.
-        epochs: about how many that will be.
-        ends: for each phase the share of the steps at which it ends; the last is 1.
-        costs: for each phase what a step of it costs, in any one unit.
+    Args:
+        budget: how the time was divided.
+        recipe: its phases; its epochs are about those that there will be.
     """
 
-    seconds: float
-    epochs: int
-    ends: tuple[float, ...] = (1.0,)
-    costs: tuple[float, ...] = (1.0,)
+    def __init__(self, budget: Budget, recipe: Train):
+        self._budget, self._epochs = budget, recipe.epochs
+        self._ends, self._times = np.cumsum(spans(recipe)), np.cumsum(spans(recipe) * budget.step_seconds)
+        self._expected = self._actual = budget.publishing_seconds
+        self._progress, self._last = 0.0, (math.inf, 0.0)
 
     def progress(self, *, epochs: float, seconds: float) -> float:
-        cost = np.cumsum([0.0, *spans(self.ends) * self.costs])
-        return float(np.interp(seconds / self.seconds, cost / cost[-1], [0.0, *self.ends]))
+        (before, since), self._last = self._last, (epochs, seconds)
+        if epochs > before:  # one step was taken since the last call
+            self._observe(seconds - since)
+        end = self._budget.training_seconds + self._budget.publishing_seconds * (1 - self._actual / self._expected)
+        time = self._times[-1] * seconds / max(end, 1e-9)
+        self._progress = max(self._progress, float(np.interp(time, [0, *self._times], [0, *self._ends])))
+        return self._progress
 
     def total(self) -> str:
-        return f"~{self.epochs}"
+        return f"~{self._epochs}"
+
+    def _observe(self, seconds: float) -> None:
+        """Sums what steps should have taken and what they took, over about as long as publishing takes."""
+        expected = self._budget.step_seconds[np.searchsorted(self._ends[:-1], self._progress, side="right")]
+        kept = math.exp(-expected / self._budget.publishing_seconds)
+        self._expected, self._actual = kept * self._expected + expected, kept * self._actual + seconds
 
 
 def of(recipe: Train, budget: Budget | None) -> Schedule:
-    """The schedule of a run: by its recipe's epochs, or by the clock when it was given a time.
-
-    Raises:
-        TrainingError: the time leaves nothing for training.
-    """
-    if budget is None:
-        return ByEpochs(recipe.epochs)
-    if budget.training_seconds <= 0:  # by this clock a training would never be done
-        raise TrainingError(
-            f"Received a time budget of {budget.seconds:.0f} s, {budget.training_seconds:.1f} s of it for training. "
-            "Expected more than 0 s for training: start a new run with a longer --time-budget."
-        )
-    return BySeconds(budget.training_seconds, recipe.epochs, ends(recipe), budget.step_seconds)
+    """The schedule of a run: by its recipe's epochs, or by the clock when it was given a time."""
+    return ByEpochs(recipe.epochs) if budget is None else BySeconds(budget, recipe)
 
 
-def ends(recipe: Train) -> tuple[float, ...]:
-    """For each phase, full size the last, the share of all steps at which it ends."""
-    return (*(phase.until for phase in recipe.phases), 1.0)
-
-
-def spans(ends: Sequence[float]) -> np.ndarray:
-    """f64[P]: for each phase its share of all steps."""
-    return np.diff(ends, prepend=0.0)
+def spans(recipe: Train) -> Float64[np.ndarray, " p"]:
+    """For each phase, full size the last, its share of all steps; f64[P]."""
+    return np.diff([0.0, *(phase.until for phase in recipe.phases), 1.0])

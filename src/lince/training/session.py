@@ -1,6 +1,6 @@
 """A run, opened: a new folder, or an old one again, with its images in memory."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,15 +15,12 @@ from lince.errors import ResumeError, TrainingError
 from lince.model_file import artifact
 from lince.networks import models
 from lince.progress import Progress
-from lince.runs.run_folder import RunFolder, RunRecord
+from lince.runs.run_folder import Budget, RunFolder, RunRecord
 from lince.text import quantity
 from lince.training import backend, loss, recipes
 from lince.training.distillation import teacher as teachers
 from lince.training.distillation.teacher import TeacherModel
 from lince.training.recipe import Recipe
-from lince.training.time_budget.limits import Limit
-from lince.training.time_budget.recipe_choice import choose
-from lince.training.time_budget.step_timing import Counts
 from lince.types import ComputeDtype, Dataset, Split
 
 
@@ -45,6 +42,10 @@ class Run:
     teacher: TeacherModel | None = None
 
 
+Plan = Callable[[Run], tuple[Recipe, Budget]]
+"""Chooses the recipe and its length for a time; the run's folder is not there yet."""
+
+
 def start(
     source: str,
     recipe: Recipe,
@@ -56,7 +57,7 @@ def start(
     progress: Progress,
     teacher: TeacherModel | None = None,
     leave_out: str | None = None,
-    limit: Limit | None = None,
+    plan: Plan | None = None,
 ) -> Run:
     """Reads the dataset, sets the validation split aside and opens the run folder.
 
@@ -64,7 +65,7 @@ def start(
 
     Args:
         source: `cifar10`, a folder or a `.zip`.
-        recipe: resolved; with a `limit` any of its candidates, to read the images by.
+        recipe: resolved; with a `plan` it only says how images are read.
         folder: a new one.
         seed: of every random choice of the run, 0 to 2³² − 1.
         deterministic: recorded; `backend.prepare` must have been called with the same.
@@ -72,12 +73,12 @@ def start(
         progress: told of images read.
         teacher: a model file to learn from, opened by `teacher.open_model`.
         leave_out: a folder or .zip to test on, of which no image is to be trained or validated on; see `data.load`.
-        limit: a time, in which the run is to be published; the recipe and its length are chosen for it.
+        plan: chooses the recipe and its length for a time.
 
     Raises:
         DataError: the dataset cannot be used.
         RecipeError: Keras does not know what the recipe names, or the teacher is not for this run.
-        TrainingError: the folder is taken or cannot be written, or the limit is too short.
+        TrainingError: the folder is taken or cannot be written, or the plan finds its time too short.
     """
     folder.require_new()
     loss.compile_model(build(recipe, num_classes=2, precision="float32", seed=seed), recipe.train)
@@ -92,12 +93,6 @@ def start(
         same = teachers.HeldOut(seed, left_out_name, recipe.train.validation_fraction)
         teachers.check(teacher, dataset, same)
         knows_validation = teachers.knows_validation(teacher, dataset, same)
-    budget = None
-    if limit is not None:
-        recipe, budget = choose(
-            limit, dataset.train, images=Counts(len(kept), len(held_out), len(dataset.test)), precision=precision,
-            seed=seed, teacher=teacher.predict if teacher else None,
-        )  # fmt: skip
     record = RunRecord(
         name=folder.path.name,
         recipe=recipes.to_table(recipe),
@@ -116,8 +111,11 @@ def start(
         teacher_version=teacher.version if teacher else None,
         teacher_knows_validation=knows_validation,
         leave_out=leave_out,
-        budget=budget,
     )
+    splits = {"train": kept, "validation": held_out}
+    if plan is not None:
+        recipe, budget = plan(_run(folder, record, recipe, dataset, splits, teacher=teacher))
+        record = msgspec.structs.replace(record, recipe=recipes.to_table(recipe), budget=budget)
     folder.create(
         record,
         teacher=artifact.encode(teacher.model) if teacher else None,
@@ -125,7 +123,7 @@ def start(
         validation=held_out,
         test=np.asarray(dataset.test_indices, np.int64),
     )
-    return _run(folder, record, recipe, dataset, teacher=teacher)
+    return _run(folder, record, recipe, dataset, splits, teacher=teacher)
 
 
 def resume(folder: RunFolder, *, overrides: Sequence[str] = (), progress: Progress) -> Run:
@@ -151,7 +149,7 @@ def resume(folder: RunFolder, *, overrides: Sequence[str] = (), progress: Progre
             f"{record.fingerprint[:12]}). Expected the same files, read by the same versions of lince and Pillow "
             f"({folder.record} names them): put them back, or start a new run."
         )
-    return _run(folder, record, recipe, dataset)
+    return _run(folder, record, recipe, dataset, folder.read_splits())
 
 
 def build(recipe: Recipe, *, num_classes: int, precision: ComputeDtype, seed: int) -> keras.Model:
@@ -191,9 +189,14 @@ def _hold_out(dataset: Dataset, recipe: Recipe, *, seed: int) -> tuple[np.ndarra
 
 
 def _run(
-    folder: RunFolder, record: RunRecord, recipe: Recipe, dataset: Dataset, *, teacher: TeacherModel | None = None
+    folder: RunFolder,
+    record: RunRecord,
+    recipe: Recipe,
+    dataset: Dataset,
+    splits: Mapping[str, np.ndarray],
+    *,
+    teacher: TeacherModel | None = None,
 ) -> Run:
-    splits = folder.read_splits()
     return Run(
         folder=folder,
         record=record,

@@ -13,30 +13,19 @@ import numpy as np
 import pytest
 
 from lince import pipeline
+from lince.cli import run_commands
 from lince.errors import RecipeError, TrainingError
 from lince.progress import silent
 from lince.runs.run_folder import RunFolder
 from lince.training import recipes
-from lince.training.recipe import Recipe
-from lince.training.step import Trainer
+from lince.training.recipe import Phase, Recipe
+from lince.training.session import Run
 from lince.training.time_budget import limits, recipe_choice
-from lince.training.time_budget import step_timing as measuring
 from lince.training.time_budget.limits import CANDIDATES, Limit
-from lince.training.time_budget.step_timing import Counts
-from lince.types import Split
+from lince.types import EpochRecord, Split
 
 # However busy the machine, publishing is not expected to take an hour.
 HOUR = 3600
-
-
-def limit(seconds: float, *candidates: tuple[Recipe, int], **options: bool) -> Limit:
-    """So many seconds from now."""
-    return Limit(seconds, time.perf_counter(), candidates, **{"is_fixed": False} | options)
-
-
-def choose(found: Limit, train: Split, *, images: int | None = None, validation: int = 5, test: int = 10, **options):
-    counts = Counts(len(train) if images is None else images, validation, test)
-    return recipe_choice.choose(found, train, images=counts, precision="float32", seed=0, **options)
 
 
 def named(recipe: Recipe, name: str, **changes: object) -> Recipe:
@@ -44,33 +33,30 @@ def named(recipe: Recipe, name: str, **changes: object) -> Recipe:
     return msgspec.structs.replace(recipe, name=name, train=msgspec.structs.replace(recipe.train, **changes))
 
 
-class TestCandidates:
-    def test_read_the_same_images(self):
+class TestLimit:
+    def test_candidates_read_the_same_images(self):
         """One size and one validation share, so that a source is read and split once; each needs more than the last."""
-        found = [recipes.load(one.recipe) for one in CANDIDATES]
+        found = [recipes.load(name) for name, _ in CANDIDATES]
         assert 1 == len({(one.image_size, one.train.validation_fraction) for one in found})
-        assert all(first.epochs < second.epochs for first, second in pairwise(CANDIDATES))
+        assert all(first < second for (_, first), (_, second) in pairwise(CANDIDATES))
 
-    def test_keep_their_last_weights(self):
+    def test_candidates_keep_their_last_weights(self):
         """A schedule that ends with the clock is worth its last weights, not the best before."""
-        found = [recipes.load(one.recipe).train for one in CANDIDATES]
+        found = [recipes.load(name).train for name, _ in CANDIDATES]
         assert {0} == {one.patience for one in found}
         assert "constant" not in {one.schedule for one in found}
 
-    @pytest.mark.parametrize("override", ["train.epochs=5", " train.validate_every = 3"])
-    def test_how_long_cannot_be_said_twice(self, override):
-        """The time says it already: what is asked for besides would be passed over in silence."""
+    @pytest.mark.parametrize("override", ["train.epochs=5", " train.validate_every = 3", "train.teacher_cached=true"])
+    def test_what_follows_from_the_time(self, override):
+        """It cannot be said twice: it would be passed over in silence."""
         with pytest.raises(RecipeError, match=r"Received --set .*train\.\w+.* beside a time budget"):
             limits.limit(60, began=0, recipe=None, overrides=[override])
 
     def test_a_teacher_is_asked_in_each_step(self):
-        """Even of a recipe that would ask it once: to fill a cache takes a time that nobody has measured."""
-        caching = recipes.load("tiny")
-        assert caching.train.teacher_cached
+        """Even of a recipe that would ask it once: to fill a cache takes a time that cannot be predicted."""
+        assert recipes.load("tiny").train.teacher_cached
         [(found, _)] = limits.limit(60, began=0, recipe="tiny").candidates
         assert not found.train.teacher_cached
-        with pytest.raises(RecipeError, match=r"--set train\.teacher_cached=true beside .* asked in each step"):
-            limits.limit(60, began=0, recipe=None, overrides=["train.teacher_cached=true"])
 
     @pytest.mark.parametrize("recipe", [None, "tiny"])
     def test_the_first_need_not_see_all_images(self, recipe):
@@ -84,210 +70,202 @@ class TestCandidates:
         assert {0.3} == {one.train.label_smoothing for one, _ in found.candidates}
 
     def test_a_named_recipe_is_the_only_one(self, recipe_file):
-        """And it is taken as it is."""
+        """And it keeps its batches."""
         found = limits.limit(60, began=0, recipe=str(recipe_file))
-        assert (["tiny"], True) == ([one.name for one, _ in found.candidates], found.is_fixed)
+        assert (["tiny"], True) == ([one.name for one, _ in found.candidates], found.keeps_batches)
 
-
-class TestChoose:
-    def test_the_most_demanding_that_fits(self, recipe, splits):
-        """Of two that fit the second; a third that would need a week is named, not taken."""
-        candidates = [(named(recipe, "quick"), 1), (named(recipe, "better"), 2), (named(recipe, "best"), 10**9)]
-        chosen, found = choose(limit(HOUR, *candidates), splits[0])
-        assert ("better", ("best",)) == (chosen.name, found.rejected)
-
-    def test_divides_the_time(self, recipe, splits):
-        """Training gets what publishing is not expected to take, and what was not used so far."""
-        _, found = choose(limit(HOUR, (recipe, 1)), splits[0])
-        assert found.seconds == HOUR
-        assert 0 < found.training_seconds < HOUR - found.publishing_seconds < HOUR
-        assert 1 == len(found.step_seconds)
-
-    def test_measures_every_phase(self, splits, monkeypatch):
-        """A step at the beginning of each, as the network would see it then."""
-        sizes, step = set(), Trainer.step
-
-        def watched(trainer: Trainer, chosen: np.ndarray, **options: object):
-            monkeypatch.setattr(trainer.model, "train_on_batch", lambda pixels, *_, **__: sizes.add(pixels.shape[1]))
-            return step(trainer, chosen, **options)
-
-        monkeypatch.setattr(Trainer, "step", watched)
-        phases = ["train.phases=[{until = 0.5, image_size = 8}]", "model.stages=[[8], [8]]"]
-        _, found = choose(limit(HOUR, (recipes.load("fast", phases), 1)), splits[0])
-        assert {8, 32} == sizes
-        assert 2 == len(found.step_seconds)
-
-    def test_length_fits_the_time(self, recipe, splits):
-        """As many epochs as the time is enough for; a validation every 25th of it."""
-        chosen, found = choose(limit(HOUR, (recipe, 1)), splits[0])
-        turns = found.training_seconds / (found.step_seconds[0] * math.ceil(len(splits[0]) / chosen.train.batch_size))
-        assert turns == pytest.approx(chosen.train.epochs, rel=0.1)
-        assert 20 <= chosen.train.epochs / chosen.train.validate_every <= 30
-
-    def test_few_images_are_cut_into_smaller_batches(self, recipe, splits):
-        """So that there are several steps in a turn; never below 16, and a named recipe keeps its own."""
-        wide = named(recipe, "wide", batch_size=1000)
-        for images, expected in ((60, 16), (400, 50), (10**6, 1000)):
-            chosen, _ = choose(limit(10**6, (wide, 1)), splits[0], images=images)
-            assert expected == chosen.train.batch_size
-        chosen, _ = choose(limit(10**6, (wide, 1), is_fixed=True), splits[0])
-        assert 1000 == chosen.train.batch_size
-
-    def test_batches_that_the_user_gave(self, splits):
+    @pytest.mark.parametrize(("overrides", "expected"), [([], False), (["train.batch_size=48"], True)])
+    def test_batches_that_the_user_gave(self, overrides, expected):
         """Are kept as they are, also where there are few images."""
-        given = limits.limit(10**6, began=time.perf_counter(), recipe=None, overrides=["train.batch_size=48"])
-        chosen, _ = choose(replace(given, candidates=given.candidates[:1]), splits[0])
-        assert 48 == chosen.train.batch_size
+        assert expected == limits.limit(60, began=0, recipe=None, overrides=overrides).keeps_batches
 
-    def test_a_step_is_of_all_images_at_most(self, recipe, splits):
-        """A named recipe keeps batches larger than the dataset: one step is then a turn."""
-        wide = named(recipe, "wide", batch_size=1000)
-        chosen, found = choose(limit(HOUR, (wide, 1), is_fixed=True), splits[0])
-        turns = found.training_seconds / found.step_seconds[0]
-        assert turns == pytest.approx(chosen.train.epochs, rel=0.1)
 
-    def test_a_step_asks_the_teacher(self, recipe, splits):
-        """And takes as long as the teacher, at least."""
+@pytest.fixture
+def to_rehearse(images_folder: Path, recipe: Recipe, tmp_path: Path):
+    """An open run of 60 images to train on, 15 to validate and 45 to test."""
+    return _start(images_folder, recipe, tmp_path / "run", plan=None)
 
-        def teacher(pixels: np.ndarray) -> np.ndarray:
-            seen.append(pixels.shape)
-            time.sleep(0.02)
-            return np.zeros((len(pixels), 3), np.float32)
 
-        seen = []
-        _, found = choose(limit(HOUR, (recipe, 1)), splits[0], teacher=teacher)
-        assert {(7, 32, 32, 3), (8, 32, 32, 3)} == set(seen)
-        assert found.step_seconds[0] > 0.02 * 60 / 8 / 8  # 60 images make 8 batches of 7.5
+def _start(source: Path, recipe: Recipe, folder: Path, **options: object) -> Run:
+    settings = {"seed": 0, "deterministic": False, "strict": False, "progress": silent}
+    return pipeline.start(str(source), recipe, RunFolder(folder), **settings, **options)
 
-    def test_looks_at_no_more_than_a_batch(self, recipe, splits):
-        """The images may be large, and a recipe's batch small for it."""
-        shapes = []
-        model = SimpleNamespace(predict_on_batch=lambda pixels: shapes.append(pixels.shape))
-        measuring._forward_times(SimpleNamespace(model=model, recipe=recipe.train, train=splits[0]))
-        assert {(8, 32, 32, 3)} == set(shapes)
 
-    def test_too_short(self, recipe, splits):
-        """The sentence says what the least would be."""
-        with pytest.raises(
-            TrainingError,
-            match=r"Received a time budget of 2 s\. Expected at least \d+0 s for recipe 'tiny', these images",
-        ):
-            choose(limit(2, (recipe, 1)), splits[0], test=10**6)
-
-    def test_more_images_need_more_time(self, recipe, splits):
-        """The least grows with what there is to train on."""
-        found = []
-        for images in (10**5, 10**7):
-            with pytest.raises(TrainingError) as error:
-                choose(limit(3, (recipe, 1)), splits[0], images=images)
-            found.append(int(re.search(r"at least (\d+) s", str(error.value))[1]))
-        assert found[0] * 10 < found[1]
+def repeated(split: Split, count: int) -> Split:
+    """The first of its images, so many times."""
+    return split.take(np.zeros(count, np.int64))
 
 
 class Machine:
-    """One on which measuring and tracing take so long, by a clock of its own, and a step 0.1 s."""
+    """One whose stages take so many seconds of a clock of its own: a step of any size 0.1 s, publishing 5 s.
 
-    def __init__(
-        self, monkeypatch: pytest.MonkeyPatch, *, tracing: float = 0.0, forward: float = 0.0, **measuring: float
-    ):
-        self.now, self.tracing, self.forward, self.measuring, self.measured = 0.0, tracing, forward, measuring, []
-        monkeypatch.setattr(limits, "time", SimpleNamespace(perf_counter=lambda: self.now))
-        monkeypatch.setattr(recipe_choice, "measure", self.measure)
-
-    def measure(self, recipe: Recipe, train: Split, *, images: Counts, **_: object) -> measuring.Cost:
-        self.now += self.measuring[recipe.name]
-        self.measured.append(recipe.name)
-        return measuring.Cost(
-            recipe=recipe,
-            images=images,
-            setup_seconds=1.0,
-            tracing_seconds=self.tracing,
-            step_seconds=(0.1,),
-            forward_seconds=self.forward,
-            layers=1,
-            slowness=1.0,
-            measuring_seconds=self.measuring[recipe.name],
-        )
-
-    def choose(self, seconds: float, train: Split, *recipes: Recipe):
-        """For the first at least 50 steps or 6.25 turns, for the next 13 turns, 10.4 s; 6 s around them."""
-        candidates = tuple((recipe, epochs) for recipe, epochs in zip(recipes, (1, 13), strict=False))
-        return choose(Limit(seconds, self.now, candidates, is_fixed=True), train)
-
-
-class TestMeasuring:
-    """Takes time itself: 5 s of training and 6 s around it are the least that the first candidate needs.
-
-    Looking for copies among so few images takes 6 ms.
+    Args:
+        starting: of each recipe, what building its network takes.
+        tracing: of each phase.
+        answer: of an image, by both networks.
     """
 
-    def test_no_time_to_measure_the_next(self, recipe, splits, monkeypatch):
-        """The first is then taken, as long as it can; what measuring it took says what the next would."""
-        machine = Machine(monkeypatch, quick=10, better=10)
-        chosen, found = machine.choose(45, splits[0], named(recipe, "quick"), named(recipe, "better"))
-        assert (["quick"], "quick", ("better",)) == (machine.measured, chosen.name, found.rejected)
-        assert found.training_seconds == pytest.approx(45 - 10 - 6, abs=0.01)
+    def __init__(
+        self, monkeypatch: pytest.MonkeyPatch, *, tracing: float = 0.0, answer: float = 0.0, **starting: float
+    ):
+        self.now, self.tracing, self.starting, self.seen = 0.0, tracing, starting, []
+        clock = SimpleNamespace(perf_counter=lambda: self.now)
+        monkeypatch.setattr(limits, "time", clock)
+        monkeypatch.setattr(recipe_choice, "time", clock)
+        monkeypatch.setattr(recipe_choice, "_answer_seconds", lambda *_: answer)
 
-    def test_time_to_measure_the_next(self, recipe, splits, monkeypatch):
-        """A little longer, and the next is measured, and fits."""
-        machine = Machine(monkeypatch, quick=10, better=10)
-        chosen, found = machine.choose(47, splits[0], named(recipe, "quick"), named(recipe, "better"))
-        assert (["quick", "better"], "better", ()) == (machine.measured, chosen.name, found.rejected)
-        assert found.training_seconds == pytest.approx(47 - 20 - 6, abs=0.01)
+    def train(self, run: Run) -> None:
+        self.seen.append(run)
+        self.now += self.starting[run.recipe.name]
+        options, history = run.recipe.train, []
+        assert 1 == options.steps_per_epoch(len(run.train))
+        for epoch in range(options.validate_every, options.epochs + 1, options.validate_every):
+            is_first = epoch // options.validate_every % 2 == 1
+            seconds = 0.1 * options.validate_every + (self.tracing if is_first else 0)
+            self.now += seconds
+            speed = len(run.train) * options.validate_every / seconds
+            history.append(EpochRecord(epoch, 1.0, 0.5, 1.0, 0.5, 0.1, speed, seconds))
+        run.folder.write_history(tuple(history))
+        run.folder.checkpoint.touch()
 
-    def test_the_next_takes_all_the_time(self, recipe, splits, monkeypatch):
-        """Far longer to measure than the first: nothing is left to train even that, and it says so."""
-        machine = Machine(monkeypatch, quick=1, slow=95)
-        with pytest.raises(TrainingError, match=r"a time budget of 100 s\. Expected at least 120 s for recipe 'quick'"):
-            machine.choose(100, splits[0], named(recipe, "quick"), named(recipe, "slow"))
+    def publish(self, run: Run) -> None:
+        assert not run.folder.checkpoint.exists()
+        self.seen.append(run)
+        self.now += 5.0
 
-    def test_tracing_is_time_to_train(self, recipe, splits, monkeypatch):
-        """It is paid again by the training clock: 50 steps, 20 s of tracing, 6 s around them and 1 s to measure."""
-        machine = Machine(monkeypatch, quick=1, tracing=20)
-        with pytest.raises(TrainingError, match="Expected at least 40 s"):
-            machine.choose(31, splits[0], named(recipe, "quick"))
-        chosen, found = machine.choose(34, splits[0], named(recipe, "quick"))
-        assert found.training_seconds == pytest.approx(34 - 1 - 6, abs=0.01)
-        assert chosen.train.epochs == round(7 / (0.1 * 8))
+    def choose(self, seconds: float, run: Run, *candidates: tuple[Recipe, int], keeps_batches: bool = True):
+        found = Limit(seconds, self.now, candidates, keeps_batches=keeps_batches)
+        return recipe_choice.choose(found, run, None, train=self.train, publish=self.publish)
 
-    def test_the_last_validation_comes_after_the_time_to_train(self, recipe, splits, monkeypatch):
-        """An image takes 10 ms forwards: 1,000 to validate on are seen twice more than 1,000 to test on."""
-        found = []
-        for validation, test in ((1000, 10), (10, 1000)):
-            machine = Machine(monkeypatch, quick=1, forward=0.01)
-            candidates = ((named(recipe, "quick"), 0),)
-            _, divided = choose(
-                Limit(HOUR, machine.now, candidates, is_fixed=True), splits[0], validation=validation, test=test
-            )
-            found.append(divided.training_seconds)
-        assert 19.8 == pytest.approx(found[1] - found[0])
+    @property
+    def rehearsed(self) -> list[str]:
+        return [run.recipe.name for run in self.seen[::2]]
 
-    def test_not_all_images_need_be_seen(self, recipe, splits, monkeypatch):
-        """A turn through a million images takes hours here; the first candidate asks for 50 steps only."""
+
+class TestChoose:
+    def test_divides_the_time(self, to_rehearse, recipe, monkeypatch):
+        """A rehearsal takes 1 s to start, 6 steps and 5 s to publish; once more 6 s around the training."""
         machine = Machine(monkeypatch, quick=1)
-        found = Limit(60, machine.now, ((named(recipe, "quick"), 0),), is_fixed=True)
-        chosen, divided = choose(found, splits[0], images=10**6)
-        assert (1, 1) == (chosen.train.epochs, chosen.train.validate_every)
-        assert 60 - 1 - 6 == divided.training_seconds
-        needs_a_turn = Limit(60, machine.now, ((named(recipe, "quick"), 1),), is_fixed=True)
-        with pytest.raises(TrainingError, match="Expected at least"):
-            choose(needs_a_turn, splits[0], images=10**6)
+        chosen, found = machine.choose(100, to_rehearse, (named(recipe, "quick"), 0))
+        assert ("quick", ()) == (chosen.name, found.rejected)
+        assert (100, 5) == (found.seconds, pytest.approx(found.publishing_seconds))
+        assert found.training_seconds == pytest.approx(100 - 6.6 - 6)
+        assert (0.1 * 7.5 / 8,) == pytest.approx(found.step_seconds)  # 60 images make 8 batches of 7.5
 
-    def test_finds_tracing(self, recipe, splits):
-        """First steps compile: on this network that takes longer than the steps."""
-        found = measuring.measure(
-            recipe, splits[0], images=Counts(60, 5, 10), precision="float32", seed=0, teacher=None
+    def test_as_many_epochs_as_fit(self, to_rehearse, recipe, monkeypatch):
+        """Of eight steps each; about 25 validations."""
+        machine = Machine(monkeypatch, quick=1)
+        chosen, found = machine.choose(100, to_rehearse, (named(recipe, "quick"), 0))
+        assert chosen.train.epochs == round(found.training_seconds / 0.75)
+        assert 20 <= chosen.train.epochs / chosen.train.validate_every <= 30
+
+    def test_the_most_demanding_that_fits(self, to_rehearse, recipe, monkeypatch):
+        """Of two that fit the second; a third that would need a week is named, not rehearsed."""
+        machine = Machine(monkeypatch, quick=1, better=1, best=1)
+        candidates = (named(recipe, "quick"), 0), (named(recipe, "better"), 2), (named(recipe, "best"), 10**6)
+        chosen, found = machine.choose(HOUR, to_rehearse, *candidates)
+        assert ("better", ("best",)) == (chosen.name, found.rejected)
+        assert ["quick", "better"] == machine.rehearsed
+
+    def test_one_that_turns_out_too_dear(self, to_rehearse, recipe, monkeypatch):
+        """The first is taken for what its rehearsal has left."""
+        machine = Machine(monkeypatch, quick=1, slow=50)
+        chosen, found = machine.choose(100, to_rehearse, (named(recipe, "quick"), 0), (named(recipe, "slow"), 1))
+        assert (["quick", "slow"], "quick", ("slow",)) == (machine.rehearsed, chosen.name, found.rejected)
+        assert found.training_seconds == pytest.approx(100 - 6.6 - 55.6 - 6)
+
+    def test_too_short(self, to_rehearse, recipe, monkeypatch):
+        """12.6 s around training and 5 s for 50 steps, a twentieth more: 20 s are asked for, and enough."""
+        machine = Machine(monkeypatch, quick=1)
+        with pytest.raises(
+            TrainingError, match=r"a time budget of 17 s\. Expected at least 20 s for recipe 'quick', these images"
+        ):
+            machine.choose(17, to_rehearse, (named(recipe, "quick"), 0))
+        assert machine.choose(20, to_rehearse, (named(recipe, "quick"), 0))
+
+    def test_tracing_is_time_to_train(self, to_rehearse, recipe, monkeypatch):
+        """It is paid again by the training clock: 20 s of it need 20 s more, besides those of the rehearsal."""
+        machine = Machine(monkeypatch, quick=1, tracing=20)
+        with pytest.raises(TrainingError, match="Expected at least 70 s"):
+            machine.choose(57, to_rehearse, (named(recipe, "quick"), 0))
+        chosen, found = machine.choose(60, to_rehearse, (named(recipe, "quick"), 0))
+        assert found.training_seconds == pytest.approx(60 - 26.6 - 6)
+        assert chosen.train.epochs == round((60 - 26.6 - 6 - 20) / 0.75)
+
+    def test_more_images_take_longer_to_publish(self, to_rehearse, recipe, monkeypatch):
+        """An image takes 10 ms: those to validate are seen twice more, those to test once; 256 are in the rehearsal."""
+        machine, found = Machine(monkeypatch, quick=1, answer=0.01), []
+        for validation, test in ((15, 45), (1256, 45), (15, 1256)):
+            run = replace(
+                to_rehearse,
+                validation=repeated(to_rehearse.validation, validation),
+                test=repeated(to_rehearse.test, test),
+            )
+            found.append(machine.choose(HOUR, run, (named(recipe, "quick"), 0))[1].publishing_seconds)
+        assert [5, 25, 15] == pytest.approx(found)
+
+    def test_not_all_images_need_be_seen(self, to_rehearse, recipe, monkeypatch):
+        """An epoch of 100,000 images takes long here; the first candidate needs 50 steps only."""
+        machine, run = Machine(monkeypatch, quick=1), replace(to_rehearse, train=repeated(to_rehearse.train, 10**5))
+        chosen, found = machine.choose(60, run, (named(recipe, "quick"), 0))
+        assert (1, 1) == (chosen.train.epochs, chosen.train.validate_every)
+        assert found.training_seconds == pytest.approx(60 - 6.6 - 6)
+        with pytest.raises(TrainingError, match=r"Expected at least \d{4} s"):
+            machine.choose(60, run, (named(recipe, "quick"), 1))
+
+    def test_few_images_are_cut_into_smaller_batches(self, recipe):
+        """So that there are several steps in an epoch; never below 16."""
+        wide = named(recipe, "wide", batch_size=1000)
+        assert [16, 50, 1000] == [recipe_choice.suited(wide, n).train.batch_size for n in (60, 400, 10**6)]
+
+    @pytest.mark.parametrize(("keeps_batches", "expected"), [(False, 16), (True, 1000)])
+    def test_batches(self, to_rehearse, recipe, monkeypatch, keeps_batches, expected):
+        """Those of a recipe that was named stay as they are, larger than the dataset too."""
+        machine, wide = Machine(monkeypatch, wide=1), named(recipe, "wide", batch_size=1000)
+        chosen, _ = machine.choose(100, to_rehearse, (wide, 0), keeps_batches=keeps_batches)
+        assert expected == chosen.train.batch_size
+
+
+class TestRehearse:
+    def test_runs_each_phase_on_few_images(self, to_rehearse, recipe, monkeypatch):
+        """One step of a batch of 256 at most, six times in each phase; then everything but the images is published."""
+        machine = Machine(monkeypatch, quick=1)
+        phases = (Phase(until=0.1, image_size=16), Phase(until=0.2, image_size=24))
+        quick = named(recipes.load("fast"), "quick", batch_size=1000, phases=phases)
+        run = replace(
+            to_rehearse,
+            train=repeated(to_rehearse.train, 5500),
+            validation=repeated(to_rehearse.validation, 300),
+            test=repeated(to_rehearse.test, 300),
         )
-        assert found.tracing_seconds > sum(found.step_seconds) > 0
-        assert found.measuring_seconds > found.setup_seconds + found.tracing_seconds
+        cost = recipe_choice.rehearse(run, quick, None, train=machine.train, publish=machine.publish)
+        trained, published = machine.seen
+        assert [256, 256, 256] == [len(split) for split in (trained.train, trained.validation, trained.test)]
+        assert (18, 256) == (trained.recipe.train.epochs, trained.recipe.train.batch_size)
+        assert [(1 / 3, 16), (2 / 3, 24)] == [(one.until, one.image_size) for one in trained.recipe.train.phases]
+        assert [5500, 256, 256] == [len(split) for split in (published.train, published.validation, published.test)]
+        assert (0.1 * 5500 / 6 / 256,) * 3 == pytest.approx(cost.steps)
+        assert 6 == cost.steps_per_epoch
+        assert not trained.folder.path.exists()
+
+    def test_takes_the_time_of_real_stages(self, to_rehearse, recipe):
+        """All of them are found, and together they are what the rehearsal took; a teacher is asked in each step."""
+        plan = run_commands.time_plan(Limit(HOUR, time.perf_counter(), ((recipe, 0),)))
+        began = time.perf_counter()
+        cost = recipe_choice.rehearse(to_rehearse, recipe, None, **plan.keywords)
+        assert cost.rehearsal <= time.perf_counter() - began
+        assert cost.tracing > cost.steps[0] > 0
+        assert cost.starting > 0
+        assert cost.publishing > 1
+        parts = cost.starting + cost.tracing + cost.publishing + 6 * cost.steps[0]
+        assert parts <= cost.rehearsal
 
 
 @pytest.fixture(scope="module")
 def begun(images_folder: Path, recipe: Recipe, tmp_path_factory: pytest.TempPathFactory):
     """A run that was given an hour."""
-    folder = RunFolder(tmp_path_factory.mktemp("timed") / "60m")
-    settings = {"seed": 0, "deterministic": False, "strict": False, "progress": silent}
-    return pipeline.start(str(images_folder), recipe, folder, limit=limit(HOUR, (recipe, 1)), **settings)
+    plan = run_commands.time_plan(Limit(HOUR, time.perf_counter(), ((recipe, 1),), keeps_batches=True))
+    return _start(images_folder, recipe, tmp_path_factory.mktemp("timed") / "60m", plan=plan)
 
 
 class TestRun:
@@ -298,9 +276,15 @@ class TestRun:
         assert record.budget.seconds == HOUR
         assert record.recipe["train"]["epochs"] == begun.recipe.train.epochs > 1
 
+    def test_length_fits_the_time(self, begun):
+        """As many epochs as the steps of the rehearsal say."""
+        budget, options = begun.record.budget, begun.recipe.train
+        steps = math.ceil(len(begun.train) / options.batch_size)
+        assert budget.training_seconds / (budget.step_seconds[0] * steps) == pytest.approx(options.epochs, rel=0.1)
+
     def test_trains_by_the_clock(self, begun):
         """As many epochs as there is time for, whatever the recipe says; resuming it finds nothing left to do."""
-        shorter = msgspec.structs.replace(begun.record.budget, training_seconds=1.5)
+        shorter = msgspec.structs.replace(begun.record.budget, training_seconds=1.5, publishing_seconds=1e-9)
         hurried = replace(begun, record=msgspec.structs.replace(begun.record, budget=shorter))
         seen = []
 
@@ -314,8 +298,19 @@ class TestRun:
         pipeline.train_model(hurried, Watcher())
         history = begun.folder.read_history()
         assert 1.5 <= sum(record.seconds for record in history)
-        assert len(history) < begun.recipe.train.epochs
+        assert history[-1].epoch < begun.recipe.train.epochs
+        assert 1 == history[-1].progress
         assert np.isfinite([record.val_loss for record in history]).all()
         seen.clear()
         pipeline.train_model(hurried, Watcher(), resume=True)
         assert [] == seen
+
+    def test_too_short(self, images_folder, recipe, tmp_path):
+        """The real stages are rehearsed, it is refused with what would do, and no folder is made."""
+        plan = run_commands.time_plan(Limit(2, time.perf_counter(), ((recipe, 0),), keeps_batches=True))
+        with pytest.raises(TrainingError) as error:
+            _start(images_folder, recipe, tmp_path / "2s", plan=plan)
+        assert re.search(
+            r"Received a time budget of 2 s\. Expected at least \d+0 s for recipe 'tiny'", str(error.value)
+        )
+        assert not (tmp_path / "2s").exists()

@@ -1,96 +1,159 @@
-"""A time instead of a length: which recipe, and how much of it, fits into so many seconds on this machine.
+"""A time instead of a length: which recipe, and how many epochs of it, fit into so many seconds on this machine.
 
-reading the images | measuring a few steps of each candidate | training, paced by the clock | publishing
-done by then         seconds                                   what is left                   estimated
+reading the images | rehearsing each candidate | training, by the clock | publishing
+done by then         seconds                     what is left             as rehearsed, at the speed of the last steps
 """
 
 import math
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
 
+import keras
 import msgspec
+import numpy as np
+from jaxtyping import UInt8
 
 from lince.errors import TrainingError
-from lince.runs.run_folder import Budget
-from lince.training.distillation.teacher import Teacher
-from lince.training.recipe import Recipe
+from lince.inference.classifier import Network
+from lince.model_file import artifact
+from lince.networks import models
+from lince.runs.run_folder import Budget, RunFolder
+from lince.training import recipes, schedule
+from lince.training.recipe import Phase, Recipe
+from lince.training.session import Run
 from lince.training.time_budget.limits import Limit
-from lince.training.time_budget.step_timing import Cost, Counts, measure
-from lince.types import ComputeDtype, Split
 
-# A chosen recipe takes at least so many steps to see all images once, down to batches on which batch norm still works.
-_STEPS_IN_A_TURN, _SMALLEST_BATCH = 8, 16
+# With fewer steps than this no network here has learned anything: `fast` takes 506 for CIFAR-10. Where there are few
+# images, an epoch has as many steps as the second says, of as many images as the third: fewer harm batch norm.
+LEAST_STEPS, _STEPS_PER_EPOCH, _SMALLEST_BATCH = 50, 8, 16
 
-# Validation, checkpoint and a line of news after every 1/25 of the time: at 1 s for 2,400 images, 2 % of 20 minutes.
-_RECORDS = 25
+# Validations in the whole training; times as long as one candidate that the next may take, in everything.
+_VALIDATIONS, _DEARER = 25, 2
+
+# Of a rehearsal: the most images of a batch, of a validation and of a test; and the steps between two validations.
+_IMAGES, _STEPS = 256, 3
+
+Stage = Callable[[Run], object]
 
 
-def choose(
-    limit: Limit,
-    train: Split,
-    *,
-    images: Counts,
-    precision: ComputeDtype,
-    seed: int,
-    teacher: Teacher | None = None,
-) -> tuple[Recipe, Budget]:
-    """The most demanding candidate that fits, at the length that fits.
+@dataclass(frozen=True)
+class Cost:
+    """Seconds that a recipe takes on this machine."""
 
-    Args:
-        limit: the time and the candidates.
-        train: images to measure with.
-        images: how many there are.
-        precision: `float32` or `bfloat16`.
-        seed: of weights and augmentation while measuring.
-        teacher: whom training will ask, as a part of each step.
+    recipe: Recipe
+    steps_per_epoch: int
+    steps: tuple[float, ...]  # one in each phase, full size the last
+    tracing: float  # what first steps take beyond later ones
+    starting: float  # before the first step
+    publishing: float  # after the last
+    rehearsal: float  # to find this out
+
+    @property
+    def epoch(self) -> float:
+        return self.steps_per_epoch * float(schedule.spans(self.recipe.train) @ self.steps)
+
+    def needed(self, epochs: int) -> float:
+        """For so many epochs and `LEAST_STEPS`, from the first to the last."""
+        epochs_at_least = max(epochs, LEAST_STEPS / self.steps_per_epoch)
+        return self.starting + self.tracing + epochs_at_least * self.epoch + self.publishing
+
+
+def choose(limit: Limit, run: Run, teacher: bytes | None, *, train: Stage, publish: Stage) -> tuple[Recipe, Budget]:
+    """The most demanding candidate that fits, with as many epochs as fit; the other arguments are those of `rehearse`.
 
     Raises:
-        TrainingError: the time is too short for any of them; the sentence says how long it would have to be.
+        TrainingError: the time is too short for any candidate; the sentence says how long it would have to be.
     """
-    found, least, rejected = None, 0, []
-    for recipe, epochs in limit.candidates:
-        if found is not None and found.next_seconds(epochs) > limit.left():
-            rejected.append(recipe.name)
-            continue
-        recipe = recipe if limit.is_fixed or limit.keeps_batches else suited(recipe, images.train)
-        measured = measure(recipe, train, images=images, precision=precision, seed=seed, teacher=teacher)
-        needed = measured.needed_seconds(epochs)
-        if needed <= limit.left():
-            found, least = measured, epochs
-        elif found is None:
-            raise _too_short(limit, recipe, needed)
+
+    def cost_of(recipe: Recipe) -> Cost:
+        recipe = recipe if limit.keeps_batches else suited(recipe, len(run.train))
+        return rehearse(run, recipe, teacher, train=train, publish=publish)
+
+    (recipe, least_epochs), *others = limit.candidates
+    best, rejected = cost_of(recipe), []
+    for recipe, epochs in others:
+        is_tried = limit.left() > _DEARER * (best.rehearsal + best.needed(epochs))
+        if is_tried and (cost := cost_of(recipe)).needed(epochs) <= limit.left():
+            best, least_epochs = cost, epochs
         else:
             rejected.append(recipe.name)
-    return _fitted(limit, found, epochs=least, rejected=tuple(rejected))
+    left, needed = limit.left(), best.needed(least_epochs)
+    if needed > left:  # a twentieth more, so that the time named here is not too short by chance; in tens of seconds
+        raise TrainingError(
+            f"Received a time budget of {limit.seconds:.0f} s. Expected at least "
+            f"{math.ceil((limit.seconds - left + needed) * 1.05 / 10) * 10} s for recipe {best.recipe.name!r}, these "
+            "images and this machine."
+        )
+    training = left - best.starting - best.publishing
+    epochs = max(1, round((training - best.tracing) / best.epoch))
+    recipe = _with(best.recipe, epochs=epochs, validate_every=max(1, round(epochs / _VALIDATIONS)))
+    return recipe, Budget(
+        seconds=limit.seconds, training_seconds=training, publishing_seconds=best.publishing, step_seconds=best.steps,
+        rejected=tuple(rejected),
+    )  # fmt: skip
 
 
 def suited(recipe: Recipe, images: int) -> Recipe:
     """The recipe with smaller batches, where there are few images."""
-    batch_size = min(recipe.train.batch_size, max(_SMALLEST_BATCH, images // _STEPS_IN_A_TURN))
-    return _with(recipe, batch_size=batch_size)
+    return _with(recipe, batch_size=min(recipe.train.batch_size, max(_SMALLEST_BATCH, images // _STEPS_PER_EPOCH)))
+
+
+def rehearse(run: Run, recipe: Recipe, teacher: bytes | None, *, train: Stage, publish: Stage) -> Cost:
+    """Trains with a few of a run's images, publishes that in a temporary folder, and takes the time.
+
+    Args:
+        run: opened, but for its folder, which is not there yet.
+        recipe: to rehearse.
+        teacher: a model file, where the run has one.
+        train, publish: stages of a run.
+    """
+    began, steps_per_epoch = time.perf_counter(), recipe.train.steps_per_epoch(len(run.train))
+    batch, phases, parts = len(run.train) / steps_per_epoch, recipe.train.phases, len(recipe.train.phases) + 1
+    few, validation, test = (
+        split.take(np.random.default_rng(0).permutation(len(split))[: math.ceil(min(_IMAGES, most))])
+        for split, most in ((run.train, batch), (run.validation, _IMAGES), (run.test, _IMAGES))
+    )
+    small = _with(  # each step an epoch, each phase two validations; the step size leaves numbers of ordinary size
+        recipe, batch_size=len(few), epochs=2 * _STEPS * parts, validate_every=_STEPS, patience=0, learning_rate=1e-9,
+        phases=tuple(Phase(until=k / parts, image_size=phase.image_size) for k, phase in enumerate(phases, 1)),
+    )  # fmt: skip
+    record = msgspec.structs.replace(run.record, recipe=recipes.to_table(small))
+    with tempfile.TemporaryDirectory() as parent:
+        folder = RunFolder(Path(parent) / record.name)
+        indices = {"train": len(run.train), "validation": len(validation), "test": 0}
+        folder.create(record, teacher=teacher, **{split: np.arange(count) for split, count in indices.items()})
+        train(small_run := Run(folder, record, small, few, validation, test))
+        trained, history = time.perf_counter(), folder.read_history()
+        folder.checkpoint.unlink()  # publishing would compare its answers, which so few steps do not settle
+        publish(replace(small_run, train=run.train))
+        published = time.perf_counter()
+        more = 2 * (len(run.validation) - len(validation)) + len(run.test) - len(test)  # the last validation is one
+        more_seconds = more * _answer_seconds(folder, validation.images) if more else 0.0
+    steps = [len(few) / record.images_per_second for record in history]
+    return Cost(
+        recipe=recipe,
+        steps_per_epoch=steps_per_epoch,
+        steps=tuple(step * batch / len(few) for step in steps[1::2]),
+        tracing=_STEPS * max(0.0, sum(steps[::2]) - sum(steps[1::2])),
+        starting=trained - began - sum(record.seconds for record in history[:-1]) - _STEPS * steps[-1],
+        publishing=published - trained + more_seconds,
+        rehearsal=time.perf_counter() - began,
+    )
+
+
+def _answer_seconds(folder: RunFolder, images: UInt8[np.ndarray, "n h w 3"]) -> float:
+    """What the float network and the model file take for an image, together."""
+    predict = models.float_predict(keras.models.load_model(folder.keras_model, compile=False))
+    network = Network(artifact.read(folder.model).flatbuffer)
+    predict(images)  # the first call is traced
+    began = time.perf_counter()
+    predict(images)
+    network.run(images)
+    return (time.perf_counter() - began) / len(images)
 
 
 def _with(recipe: Recipe, **changes: object) -> Recipe:
     return msgspec.structs.replace(recipe, train=msgspec.structs.replace(recipe.train, **changes))
-
-
-def _too_short(limit: Limit, recipe: Recipe, needed: float) -> TrainingError:
-    # A twentieth more, so that what is asked for next is not too short by chance; in whole tens of seconds.
-    least = math.ceil((limit.seconds - limit.left() + needed) * 1.05 / 10) * 10
-    return TrainingError(
-        f"Received a time budget of {limit.seconds:.0f} s. Expected at least {least} s for recipe {recipe.name!r}, "
-        "these images and this machine."
-    )
-
-
-def _fitted(limit: Limit, found: Cost, *, epochs: int, rejected: tuple[str, ...]) -> tuple[Recipe, Budget]:
-    training = limit.left() - found.around_seconds
-    if training < found.least_seconds(epochs):  # measuring a candidate that was rejected took longer than expected
-        raise _too_short(limit, found.recipe, found.needed_seconds(epochs))
-    turns = (training - found.tracing_seconds) / found.turn_seconds
-    recipe = _with(found.recipe, validate_every=max(1, round(turns / _RECORDS)), epochs=max(1, round(turns)))
-    return recipe, Budget(
-        seconds=limit.seconds,
-        training_seconds=training,
-        publishing_seconds=found.publishing_seconds,
-        step_seconds=found.step_seconds,
-        rejected=rejected,
-    )
