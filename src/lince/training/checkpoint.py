@@ -115,7 +115,7 @@ def _damaged(path: Path, reason: str) -> ResumeError:
     return ResumeError(f"{str(path)!r} is not a checkpoint ({reason}). Start the run anew.")
 
 
-def _variables(model: keras.Model) -> list:
+def _variables(model: keras.Model) -> list[keras.Variable]:
     """Weights, the random state of dropout, and the optimiser's variables, in a fixed order."""
     model.optimizer.build(model.trainable_variables)
     seeds = [v for layer in model.layers for v in layer.variables if all(v is not w for w in layer.weights)]

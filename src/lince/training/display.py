@@ -33,7 +33,9 @@ class LineDisplay:
     def __exit__(self, *_: object) -> None:
         """Nothing to close."""
 
-    def step(self, **_: Any) -> None:
+    def step(
+        self, *, epoch: int, step: int, steps: int, images: int, seconds: float, loss: float, accuracy: float
+    ) -> None:
         """Prints nothing."""
 
     def epoch(self, record: EpochRecord, *, best: bool, warning: str | None = None) -> None:

@@ -179,7 +179,8 @@ def _epochs_to_validation(done: int, recipe: Train) -> range:
 
 def _validate(model: keras.Model, split: Split) -> "_Mean":
     mean, one_hot = _Mean(), np.eye(len(split.classes), dtype=np.float32)
-    batch_size = models.images_at_once(ImageSpec(*split.images.shape[1:3]))
+    _, height, width, _ = split.images.shape
+    batch_size = models.images_at_once(ImageSpec(height, width))
     for start in range(0, len(split), batch_size):
         labels = split.labels[start : start + batch_size]
         pixels = split.images[start : start + batch_size].astype(np.float32)

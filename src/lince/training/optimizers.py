@@ -56,7 +56,7 @@ class Muon(keras.optimizers.Optimizer):
         self.momentum, self.other_momentum = momentum, other_momentum
         self.dense_rate, self.bias_rate, self.steps, self.precision = dense_rate, bias_rate, steps, precision
 
-    def build(self, variables: list) -> None:
+    def build(self, variables: list[keras.Variable]) -> None:
         if self.built:
             return
         super().build(variables)
@@ -82,7 +82,7 @@ class Muon(keras.optimizers.Optimizer):
 
     def get_config(self) -> dict[str, Any]:
         own = ("momentum", "other_momentum", "dense_rate", "bias_rate", "steps", "precision")
-        return super().get_config() | {name: getattr(self, name) for name in own}
+        return {**super().get_config(), **{name: getattr(self, name) for name in own}}
 
 
 def orthogonalise(matrix: Any, *, steps: int, precision: ComputeDtype = "float32") -> Any:

@@ -50,7 +50,7 @@ class Targets:
             mix: what the images are made of, where each is not one of the training images.
         """
         recipe, labels = self._recipe, self._labels[indices]
-        rows = self._one_hot[labels]
+        rows: Float32[np.ndarray, "n k"] = self._one_hot[labels]
         rows = rows * (1 - recipe.label_smoothing) + recipe.label_smoothing / rows.shape[1]
         if self._cached is not None:
             rows = self._taught(rows, self._cached(indices))
@@ -64,7 +64,8 @@ class Targets:
     def _taught(self, rows: np.ndarray, logits: np.ndarray) -> np.ndarray:
         """The rows, with the teacher's share of each its answer; they add up to what they did."""
         share, answers = self._recipe.teacher_weight, softmax(logits, self._recipe.teacher_temperature)
-        return (1 - share) * rows + share * rows.sum(axis=1, keepdims=True) * answers
+        taught: np.ndarray = (1 - share) * rows + share * rows.sum(axis=1, keepdims=True) * answers
+        return taught
 
 
 def class_weights(counts: Int64[np.ndarray, " k"], *, balance: float) -> Float32[np.ndarray, " k"]:

@@ -100,7 +100,10 @@ class Trainer:
         rows = labelled(self.train.labels[indices], self._targets(indices, shown, mix))
         pixels = degrade(pixels, self._augmentation, rng)  # after the teacher has answered
         self.model.reset_metrics()  # some versions of Keras accumulate metrics over batches: here they are this batch's
-        return self.model.train_on_batch(_resized(pixels, self.recipe, progress), rows, return_dict=True)
+        result: dict[str, float] = self.model.train_on_batch(
+            _resized(pixels, self.recipe, progress), rows, return_dict=True
+        )
+        return result
 
 
 def _resized(pixels: Any, recipe: Train, progress: float) -> Any:

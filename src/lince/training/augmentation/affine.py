@@ -106,8 +106,11 @@ def mirrored(indices: Int64[np.ndarray, " n"], recipe: Augment, *, epoch: int, s
         return np.zeros(len(indices), bool)
     # One bit for each image, the parity of its hashed number: no table over all images, no order to keep.
     if recipe.horizontal_flip == "alternating":
-        return (_hash(indices, seed) + epoch) % 2 == 1
-    return _hash(_hash(indices, seed), epoch) % 2 == 1
+        numbers = _hash(indices, seed) + np.uint64(epoch)
+    else:
+        numbers = _hash(_hash(indices, seed), epoch)
+    is_odd: Bool[np.ndarray, " n"] = numbers % 2 == 1
+    return is_odd
 
 
 def draw_transforms(
@@ -141,7 +144,8 @@ def _shifted(images: np.ndarray, reach: int, rng: np.random.Generator) -> np.nda
     padded = np.pad(images, ((0, 0), (reach, reach), (reach, reach), (0, 0)), mode="reflect")
     windows = np.lib.stride_tricks.sliding_window_view(padded, (height, width), axis=(1, 2))
     top, left = rng.integers(0, 2 * reach + 1, (2, n))
-    return windows[np.arange(n), top, left].transpose(0, 2, 3, 1)
+    shifted: np.ndarray = windows[np.arange(n), top, left]
+    return shifted.transpose(0, 2, 3, 1)
 
 
 def _paint(images: np.ndarray, side: int, rng: np.random.Generator) -> None:

@@ -25,7 +25,8 @@ class Mix:
     def of(self, rows: Float32[np.ndarray, "n ..."]) -> Float32[np.ndarray, "n ..."]:
         """What belongs to the images, mixed as they are."""
         shares = self.shares.reshape(-1, *(1,) * (rows.ndim - 1))
-        return shares * rows + (1 - shares) * rows[self.others]
+        mixed: Float32[np.ndarray, "n ..."] = shares * rows + (1 - shares) * rows[self.others]
+        return mixed
 
 
 def cutmix(pixels: Any, probability: float, rng: np.random.Generator) -> tuple[Any, Mix | None]:

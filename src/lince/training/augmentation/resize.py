@@ -30,4 +30,7 @@ def shrink(pixels: Any, size: int) -> Any:
 def _weights(old: int, new: int) -> Float32[np.ndarray, "new old"]:
     """What each new pixel of a line takes from each old one: the filter's answers to a single bright pixel."""
     lines = np.eye(old, dtype=np.float32)[..., None]
-    return ops.convert_to_numpy(ops.image.resize(lines, (new, old), antialias=True))[..., 0]
+    answers: Float32[np.ndarray, "new old 1"] = ops.convert_to_numpy(
+        ops.image.resize(lines, (new, old), antialias=True)
+    )
+    return answers[..., 0]

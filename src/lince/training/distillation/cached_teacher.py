@@ -24,7 +24,7 @@ class CachedTeacher:
 
     def __init__(self, teacher: Teacher, train: Split, *, mirror: bool):
         self._teacher, self._images, self._mirror = teacher, train.images, mirror
-        self._logits = np.zeros((len(train), len(train.classes)), np.float32)
+        self._logits: Float32[np.ndarray, "n k"] = np.zeros((len(train), len(train.classes)), np.float32)
         self._is_known = np.zeros(len(train), bool)
 
     def __call__(self, indices: Int64[np.ndarray, " n"]) -> Float32[np.ndarray, "n k"]:

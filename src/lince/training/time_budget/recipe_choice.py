@@ -131,7 +131,7 @@ def rehearse(run: Run, recipe: Recipe, teacher: bytes | None, *, train: Stage, p
         publish(replace(small_run, train=run.train))
         published = time.perf_counter()
         more = 2 * (len(run.validation) - len(validation)) + len(run.test) - len(test)  # the last validation is one
-        more_seconds = more * _answer_seconds(folder, validation.images) if more else 0.0
+        more_seconds = more * _answer_seconds(folder, validation.images[:]) if more else 0.0
     steps = [len(few) / record.images_per_second for record in history]
     return Cost(
         recipe=recipe,
