@@ -102,17 +102,13 @@ class Machine:
     Args:
         starting: of each recipe, what building its network takes.
         tracing: of each phase.
-        answer: of an image, by both networks.
     """
 
-    def __init__(
-        self, monkeypatch: pytest.MonkeyPatch, *, tracing: float = 0.0, answer: float = 0.0, **starting: float
-    ):
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *, tracing: float = 0.0, **starting: float):
         self.now, self.tracing, self.starting, self.seen = 0.0, tracing, starting, []
         clock = SimpleNamespace(perf_counter=lambda: self.now)
         monkeypatch.setattr(limits, "time", clock)
         monkeypatch.setattr(recipe_choice, "time", clock)
-        monkeypatch.setattr(recipe_choice, "_answer_seconds", lambda *_: answer)
 
     def train(self, run: Run) -> None:
         self.seen.append(run)
@@ -192,18 +188,6 @@ class TestChoose:
         assert found.training_seconds == pytest.approx(60 - 26.6 - 6)
         assert chosen.train.epochs == round((60 - 26.6 - 6 - 20) / 0.75)
 
-    def test_more_images_take_longer_to_publish(self, to_rehearse, recipe, monkeypatch):
-        """An image takes 10 ms: those to validate are seen twice more, those to test once; 256 are in the rehearsal."""
-        machine, found = Machine(monkeypatch, quick=1, answer=0.01), []
-        for validation, test in ((15, 45), (1256, 45), (15, 1256)):
-            run = replace(
-                to_rehearse,
-                validation=repeated(to_rehearse.validation, validation),
-                test=repeated(to_rehearse.test, test),
-            )
-            found.append(machine.choose(HOUR, run, (named(recipe, "quick"), 0))[1].publishing_seconds)
-        assert [5, 25, 15] == pytest.approx(found)
-
     def test_not_all_images_need_be_seen(self, to_rehearse, recipe, monkeypatch):
         """An epoch of 100,000 images takes long here; the first candidate needs 50 steps only."""
         machine, run = Machine(monkeypatch, quick=1), replace(to_rehearse, train=repeated(to_rehearse.train, 10**5))
@@ -228,22 +212,17 @@ class TestChoose:
 
 class TestRehearse:
     def test_runs_each_phase_on_few_images(self, to_rehearse, recipe, monkeypatch):
-        """One step of a batch of 256 at most, six times in each phase; then everything but the images is published."""
+        """One step of a batch of 256 at most, six times in each phase; then all images are published."""
         machine = Machine(monkeypatch, quick=1)
         phases = (Phase(until=0.1, image_size=16), Phase(until=0.2, image_size=24))
         quick = named(recipes.load("fast"), "quick", batch_size=1000, phases=phases)
-        run = replace(
-            to_rehearse,
-            train=repeated(to_rehearse.train, 5500),
-            validation=repeated(to_rehearse.validation, 300),
-            test=repeated(to_rehearse.test, 300),
-        )
+        run = replace(to_rehearse, train=repeated(to_rehearse.train, 5500))
         cost = recipe_choice.rehearse(run, quick, None, train=machine.train, publish=machine.publish)
         trained, published = machine.seen
-        assert [256, 256, 256] == [len(split) for split in (trained.train, trained.validation, trained.test)]
+        assert [256, 15, 45] == [len(split) for split in (trained.train, trained.validation, trained.test)]
         assert (18, 256) == (trained.recipe.train.epochs, trained.recipe.train.batch_size)
         assert [(1 / 3, 16), (2 / 3, 24)] == [(one.until, one.image_size) for one in trained.recipe.train.phases]
-        assert [5500, 256, 256] == [len(split) for split in (published.train, published.validation, published.test)]
+        assert [5500, 15, 45] == [len(split) for split in (published.train, published.validation, published.test)]
         assert (0.1 * 5500 / 6 / 256,) * 3 == pytest.approx(cost.steps)
         assert 6 == cost.steps_per_epoch
         assert not trained.folder.path.exists()

@@ -11,15 +11,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import keras
 import msgspec
 import numpy as np
-from jaxtyping import UInt8
 
 from lince.errors import TrainingError
-from lince.inference.classifier import Network
-from lince.model_file import artifact
-from lince.networks import models
 from lince.runs.run_folder import Budget, RunFolder
 from lince.training import recipes, schedule
 from lince.training.recipe import Phase, Recipe
@@ -33,8 +28,8 @@ LEAST_STEPS, _STEPS_PER_EPOCH, _SMALLEST_BATCH = 50, 8, 16
 # Validations in the whole training; times as long as one candidate that the next may take, in everything.
 _VALIDATIONS, _DEARER = 25, 2
 
-# Of a rehearsal: the most images of a batch, of a validation and of a test; and the steps between two validations.
-_IMAGES, _STEPS = 256, 3
+# Of a rehearsal: the most images of a batch, and the steps between two validations.
+_BATCH, _STEPS = 256, 3
 
 Stage = Callable[[Run], object]
 
@@ -102,7 +97,7 @@ def suited(recipe: Recipe, images: int) -> Recipe:
 
 
 def rehearse(run: Run, recipe: Recipe, teacher: bytes | None, *, train: Stage, publish: Stage) -> Cost:
-    """Trains with a few of a run's images, publishes that in a temporary folder, and takes the time.
+    """Trains with a few of a run's images, publishes that with all, in a temporary folder, and takes the time.
 
     Args:
         run: opened, but for its folder, which is not there yet.
@@ -112,10 +107,7 @@ def rehearse(run: Run, recipe: Recipe, teacher: bytes | None, *, train: Stage, p
     """
     began, steps_per_epoch = time.perf_counter(), recipe.train.steps_per_epoch(len(run.train))
     batch, phases, parts = len(run.train) / steps_per_epoch, recipe.train.phases, len(recipe.train.phases) + 1
-    few, validation, test = (
-        split.take(np.random.default_rng(0).permutation(len(split))[: math.ceil(min(_IMAGES, most))])
-        for split, most in ((run.train, batch), (run.validation, _IMAGES), (run.test, _IMAGES))
-    )
+    few = run.train.take(np.random.default_rng(0).permutation(len(run.train))[: math.ceil(min(batch, _BATCH))])
     small = _with(  # each step an epoch, each phase two validations; the step size leaves numbers of ordinary size
         recipe, batch_size=len(few), epochs=2 * _STEPS * parts, validate_every=_STEPS, patience=0, learning_rate=1e-9,
         phases=tuple(Phase(until=k / parts, image_size=phase.image_size) for k, phase in enumerate(phases, 1)),
@@ -123,15 +115,13 @@ def rehearse(run: Run, recipe: Recipe, teacher: bytes | None, *, train: Stage, p
     record = msgspec.structs.replace(run.record, recipe=recipes.to_table(small))
     with tempfile.TemporaryDirectory() as parent:
         folder = RunFolder(Path(parent) / record.name)
-        indices = {"train": len(run.train), "validation": len(validation), "test": 0}
-        folder.create(record, teacher=teacher, **{split: np.arange(count) for split, count in indices.items()})
-        train(small_run := Run(folder, record, small, few, validation, test))
+        folder.create(record, teacher=teacher, train=np.arange(len(run.train)),
+                      validation=np.arange(len(run.validation)), test=np.arange(0))  # fmt: skip
+        train(replace(run, folder=folder, record=record, recipe=small, train=few))
         trained, history = time.perf_counter(), folder.read_history()
         folder.checkpoint.unlink()  # publishing would compare its answers, which so few steps do not settle
-        publish(replace(small_run, train=run.train))
+        publish(replace(run, folder=folder, record=record, recipe=small))
         published = time.perf_counter()
-        more = 2 * (len(run.validation) - len(validation)) + len(run.test) - len(test)  # the last validation is one
-        more_seconds = more * _answer_seconds(folder, validation.images[:]) if more else 0.0
     steps = [len(few) / record.images_per_second for record in history]
     return Cost(
         recipe=recipe,
@@ -139,20 +129,9 @@ def rehearse(run: Run, recipe: Recipe, teacher: bytes | None, *, train: Stage, p
         steps=tuple(step * batch / len(few) for step in steps[1::2]),
         tracing=_STEPS * max(0.0, sum(steps[::2]) - sum(steps[1::2])),
         starting=trained - began - sum(record.seconds for record in history[:-1]) - _STEPS * steps[-1],
-        publishing=published - trained + more_seconds,
+        publishing=published - trained,
         rehearsal=time.perf_counter() - began,
     )
-
-
-def _answer_seconds(folder: RunFolder, images: UInt8[np.ndarray, "n h w 3"]) -> float:
-    """What the float network and the model file take for an image, together."""
-    predict = models.float_predict(keras.models.load_model(folder.keras_model, compile=False))
-    network = Network(artifact.read(folder.model).flatbuffer)
-    predict(images)  # the first call is traced
-    began = time.perf_counter()
-    predict(images)
-    network.run(images)
-    return (time.perf_counter() - began) / len(images)
 
 
 def _with(recipe: Recipe, **changes: object) -> Recipe:
