@@ -219,8 +219,8 @@ class TestMistakes:
             (
                 "train.zzz=3",
                 "train.zzz is not known. Expected one of batch_size, class_balance, epochs, label_smoothing, "
-                "learning_rate, optimizer, patience, phases, precision, repeats, schedule, "
-                "teacher_cached, teacher_temperature, teacher_weight, validation_fraction.",
+                "learning_rate, optimizer, patience, phases, precision, schedule, "
+                "teacher_cached, teacher_temperature, teacher_weight, validate_every, validation_fraction.",
             ),
             ("train.teacher_weight=2", "train.teacher_weight = 2. Expected a number from 0 to 1."),
             ("train.teacher_temperature=0", "train.teacher_temperature = 0. Expected a number above 0."),

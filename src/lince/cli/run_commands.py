@@ -28,7 +28,7 @@ if TYPE_CHECKING:  # imported late, inside the functions: the command line start
     from lince.runs.run_folder import Budget, RunFolder
     from lince.training.distillation.teacher import TeacherModel
     from lince.training.recipe import Recipe
-    from lince.training.session import Run
+    from lince.training.session import Plan, Run
     from lince.training.time_budget.limits import Limit
 
 # Enough to see what is wrong; the run folder lists all.
@@ -156,6 +156,7 @@ def time_plan(limit: Limit) -> Plan:
     from rich.console import Console
 
     from lince import pipeline
+    from lince.publishing.options import PublishOptions, PublishRequest
     from lince.reporting.run_report import write_run_report
     from lince.training.display import LineDisplay
     from lince.training.time_budget.recipe_choice import choose

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import keras
+import msgspec
 import numpy as np
 
 from lince import data
