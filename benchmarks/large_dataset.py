@@ -200,7 +200,7 @@ def _step_times(train: Split, options: argparse.Namespace) -> dict[str, list[flo
             if kind == "disk":
                 _forget(cache.default_folder())
             begin = time.perf_counter()
-            trainer.step(chosen, progress=1.0, epoch=1, rng=rng)  # at full size
+            trainer.step(trainer.prepare(chosen, epoch=1, rng=rng), progress=1.0)  # at full size
             times[kind].append(time.perf_counter() - begin)
     return times
 

@@ -141,10 +141,10 @@ def _train_and_validate(
     steps = len(epochs) * trainer.steps_per_epoch
     progress = schedule.progress(epochs=epochs.start - 1, seconds=began)
     learning_rate = optimizers.learning_rate(recipe, progress=progress)
-    for step, (epoch, indices, rng) in enumerate(trainer.batches(epochs), 1):
-        result = trainer.step(indices, progress=progress, epoch=epoch, rng=rng)
+    for step, batch in enumerate(trainer.prepared(epochs), 1):
+        result, epoch = trainer.step(batch, progress=progress), batch.epoch
         _require_finite(result["loss"], f"epoch {epoch}, step {step}", trainer)
-        mean.add(result, len(indices))
+        mean.add(result, len(batch.rows))
         seconds = clock() - began
         display.step(
             epoch=epoch, step=step, steps=steps, images=mean.n, seconds=seconds, loss=mean.loss, accuracy=mean.accuracy

@@ -1,11 +1,13 @@
 """One step of training: the images of a batch, augmented, at the size of their phase, with their targets."""
 
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any
 
 import keras
 import numpy as np
-from jaxtyping import Int64
+from jaxtyping import Float32, Int64
 
 from lince.networks.families import Model
 from lince.training import optimizers
@@ -37,6 +39,21 @@ def initialise_from(train: Split, model: keras.Model, recipe: Model, *, seed: in
     count = max(1, _PIXELS_SEEN // (height * width))
     sample = np.sort(np.random.default_rng(seed).permutation(len(train))[:count])
     recipe.initialise_from(train.images[sample], model)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What a step trains on.
+
+    Attributes:
+        epoch: from 1.
+        pixels: f32[N,H,W,3] 0..255, augmented, before they are resized to the image size of the phase.
+        rows: f32[N,1+K], labels beside targets; see `loss.labelled`.
+    """
+
+    epoch: int
+    pixels: Any
+    rows: Float32[np.ndarray, "n 1+k"]
 
 
 class Trainer:
@@ -81,27 +98,51 @@ class Trainer:
             for indices in np.array_split(rng.permutation(len(self.train)), self.steps_per_epoch):
                 yield epoch, indices, rng
 
-    def step(
-        self, indices: Int64[np.ndarray, " b"], *, progress: float, epoch: int, rng: np.random.Generator
-    ) -> dict[str, float]:
-        """Takes one step and returns its `loss` and `accuracy`.
+    def prepared(self, epochs: Iterable[int]) -> Iterator[Batch]:
+        """The batches of these epochs, augmented; a thread prepares the next batch while the caller trains on this one.
+
+        A GPU takes less time for a step than a core takes to augment its images, so it would wait for them otherwise.
+        The thread draws random numbers in the order of the batches: the images are those that `prepare` alone gives.
+        """
+        batches = self.batches(epochs)
+
+        def prepare_next() -> Batch | None:
+            for epoch, indices, rng in batches:
+                return self.prepare(indices, epoch=epoch, rng=rng)
+            return None
+
+        with ThreadPoolExecutor(1) as thread:
+            ahead = thread.submit(prepare_next)
+            while (batch := ahead.result()) is not None:
+                ahead = thread.submit(prepare_next)
+                yield batch
+
+    def prepare(self, indices: Int64[np.ndarray, " b"], *, epoch: int, rng: np.random.Generator) -> Batch:
+        """Augments the images of a batch and makes its targets.
 
         Args:
             indices: i64[B], the images.
-            progress: the share of the training that is done, 0 to 1; it decides the learning rate and the image size.
             epoch: from 1; it decides which images are mirrored.
             rng: the source of randomness for augmentation.
         """
-        self.model.optimizer.learning_rate = optimizers.learning_rate(self.recipe, progress=progress)
         mirror = mirrored(indices, self._augmentation, epoch=epoch, seed=self.seed)
         pixels = augment(self.train.images[indices], self._augmentation, rng, mirror=mirror)
         pixels, mix = cutmix(pixels, self._augmentation.cutmix, rng)
         shown = another_view(pixels, self._augmentation, rng) if self._is_taught_in_steps else pixels
         rows = labelled(self.train.labels[indices], self._targets(indices, shown, mix))
-        pixels = degrade(pixels, self._augmentation, rng)  # after the teacher has answered
+        return Batch(epoch, degrade(pixels, self._augmentation, rng), rows)  # degraded after the teacher has answered
+
+    def step(self, batch: Batch, *, progress: float) -> dict[str, float]:
+        """Takes one step and returns its `loss` and `accuracy`.
+
+        Args:
+            batch: as `prepare` returns it.
+            progress: the share of the training that is done, 0 to 1; it decides the learning rate and the image size.
+        """
+        self.model.optimizer.learning_rate = optimizers.learning_rate(self.recipe, progress=progress)
         self.model.reset_metrics()  # some versions of Keras accumulate metrics over batches: here they are this batch's
         result: dict[str, float] = self.model.train_on_batch(
-            _resized(pixels, self.recipe, progress), rows, return_dict=True
+            _resized(batch.pixels, self.recipe, progress), batch.rows, return_dict=True
         )
         return result
 
