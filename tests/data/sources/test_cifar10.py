@@ -135,7 +135,11 @@ class TestContent:
         with pytest.raises(DataError, match=message):
             load()
 
-    @pytest.mark.parametrize("content", [b"no archive", gzip.compress(b"no tar" * 500), archive(members())[:9000]])
+    @pytest.mark.parametrize(
+        "content",
+        [b"no archive", gzip.compress(b"no tar" * 500), archive(members())[:9000]],
+        ids=["no gzip", "no tar", "cut"],
+    )
     def test_no_archive(self, serve, content):
         """Neither gzip nor tar, or cut."""
         serve(content)
