@@ -162,7 +162,7 @@ class RunFolder:
             raise DataError(f"{str(self.splits)!r} cannot be read ({reason_of(error)}). Start the run anew.") from error
 
     def write_history(self, history: tuple[EpochRecord, ...]) -> None:
-        """`history.csv`: a header and one row an epoch."""
+        """`history.csv`: a header and one row for each validation."""
         file = io.StringIO()
         writer = csv.writer(file)
         writer.writerow(EpochRecord.__dataclass_fields__)
