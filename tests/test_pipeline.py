@@ -209,7 +209,7 @@ class TestTeacher:
     @pytest.mark.parametrize("is_timed", [False, True])
     def test_refuses_one_of_other_classes_before_a_folder_is_made(self, images_folder, recipe, tmp_path, is_timed):
         """So that the same name can be given again; before it is asked anything."""
-        plan = (lambda _: pytest.fail("It was rehearsed.")) if is_timed else None
+        plan = (lambda *_: pytest.fail("It was rehearsed.")) if is_timed else None
         other = teacher.open_model(artifact.locate(artifact.SHIPPED), recipe.spec)
         with pytest.raises(RecipeError, match="was trained for 10 classes"):
             start(images_folder, recipe, tmp_path / "pupil", teacher=other, plan=plan)

@@ -43,7 +43,10 @@ class Run:
     teacher: TeacherModel | None = None
 
 
-Plan = Callable[[Run], tuple[Recipe, Budget]]
+Splits = Mapping[str, np.ndarray]
+"""Index arrays by the name of a split; see `splits.npz` in docs/run-folder.md."""
+
+Plan = Callable[[Run, Splits], tuple[Recipe, Budget]]
 """Chooses the recipe and its length for a time; the run's folder is not there yet."""
 
 
@@ -113,16 +116,14 @@ def start(
         teacher_knows_validation=knows_validation,
         leave_out=leave_out,
     )
-    splits = {"train": kept, "validation": held_out}
+    splits = {"train": kept, "validation": held_out, "test": np.asarray(dataset.test_indices, np.int64)}
     if plan is not None:
-        recipe, budget = plan(_run(folder, record, recipe, dataset, splits, teacher=teacher))
+        recipe, budget = plan(_run(folder, record, recipe, dataset, splits, teacher=teacher), splits)
         record = msgspec.structs.replace(record, recipe=recipes.to_table(recipe), budget=budget)
     folder.create(
         record,
         teacher=artifact.encode(teacher.model) if teacher else None,
-        train=kept,
-        validation=held_out,
-        test=np.asarray(dataset.test_indices, np.int64),
+        **splits,
     )
     return _run(folder, record, recipe, dataset, splits, teacher=teacher)
 
@@ -194,7 +195,7 @@ def _run(
     record: RunRecord,
     recipe: Recipe,
     dataset: Dataset,
-    splits: Mapping[str, np.ndarray],
+    splits: Splits,
     *,
     teacher: TeacherModel | None = None,
 ) -> Run:

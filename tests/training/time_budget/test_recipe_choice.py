@@ -27,6 +27,9 @@ from lince.types import EpochRecord, Split
 # However busy the machine, publishing is not expected to take an hour.
 HOUR = 3600
 
+# The stages of `Machine` do not read them.
+SPLITS = {name: np.arange(3) for name in ("train", "validation", "test")}
+
 
 def named(recipe: Recipe, name: str, **changes: object) -> Recipe:
     """The recipe under another name, with another `[train]` table."""
@@ -131,7 +134,7 @@ class Machine:
 
     def choose(self, seconds: float, run: Run, *candidates: tuple[Recipe, int], keeps_batches: bool = True):
         found = Limit(seconds, self.now, candidates, keeps_batches=keeps_batches)
-        return recipe_choice.choose(found, run, train=self.train, publish=self.publish)
+        return recipe_choice.choose(found, run, SPLITS, train=self.train, publish=self.publish)
 
     @property
     def rehearsed(self) -> list[str]:
@@ -217,7 +220,7 @@ class TestRehearse:
         phases = (Phase(until=0.1, image_size=16), Phase(until=0.2, image_size=24))
         quick = named(recipes.load("fast"), "quick", batch_size=1000, phases=phases)
         run = replace(to_rehearse, train=repeated(to_rehearse.train, 5500))
-        cost = recipe_choice.rehearse(run, quick, train=machine.train, publish=machine.publish)
+        cost = recipe_choice.rehearse(run, quick, SPLITS, train=machine.train, publish=machine.publish)
         trained, published = machine.seen
         assert [256, 15, 45] == [len(split) for split in (trained.train, trained.validation, trained.test)]
         assert (18, 256) == (trained.recipe.train.epochs, trained.recipe.train.batch_size)
@@ -231,7 +234,7 @@ class TestRehearse:
         """All of them are found, and together they are what the rehearsal took; a teacher is asked in each step."""
         plan = run_commands.time_plan(Limit(HOUR, time.perf_counter(), ((recipe, 0),)))
         began = time.perf_counter()
-        cost = recipe_choice.rehearse(to_rehearse, recipe, **plan.keywords)
+        cost = recipe_choice.rehearse(to_rehearse, recipe, to_rehearse.folder.read_splits(), **plan.keywords)
         assert cost.rehearsal <= time.perf_counter() - began
         assert cost.tracing > cost.steps[0] > 0
         assert cost.starting > 0

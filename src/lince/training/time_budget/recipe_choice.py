@@ -18,7 +18,7 @@ from lince.errors import TrainingError
 from lince.runs.run_folder import Budget, RunFolder
 from lince.training import recipes, schedule
 from lince.training.recipe import Phase, Recipe
-from lince.training.session import Run
+from lince.training.session import Run, Splits
 from lince.training.time_budget.limits import Limit
 
 # With fewer steps than this no network here has learned anything: `fast` takes 506 for CIFAR-10. Where there are few
@@ -56,7 +56,7 @@ class Cost:
         return self.starting + self.tracing + epochs_at_least * self.epoch + self.publishing
 
 
-def choose(limit: Limit, run: Run, *, train: Stage, publish: Stage) -> tuple[Recipe, Budget]:
+def choose(limit: Limit, run: Run, splits: Splits, *, train: Stage, publish: Stage) -> tuple[Recipe, Budget]:
     """The most demanding candidate that fits, with as many epochs as fit; the other arguments are those of `rehearse`.
 
     Raises:
@@ -65,7 +65,7 @@ def choose(limit: Limit, run: Run, *, train: Stage, publish: Stage) -> tuple[Rec
 
     def cost_of(recipe: Recipe) -> Cost:
         recipe = recipe if limit.keeps_batches else suited(recipe, len(run.train))
-        return rehearse(run, recipe, train=train, publish=publish)
+        return rehearse(run, recipe, splits, train=train, publish=publish)
 
     (recipe, least_epochs), *others = limit.candidates
     best, rejected = cost_of(recipe), []
@@ -96,12 +96,13 @@ def suited(recipe: Recipe, images: int) -> Recipe:
     return _with(recipe, batch_size=min(recipe.train.batch_size, max(_SMALLEST_BATCH, images // _STEPS_PER_EPOCH)))
 
 
-def rehearse(run: Run, recipe: Recipe, *, train: Stage, publish: Stage) -> Cost:
+def rehearse(run: Run, recipe: Recipe, splits: Splits, *, train: Stage, publish: Stage) -> Cost:
     """Trains with a few of a run's images, publishes that with all, in a temporary folder, and takes the time.
 
     Args:
         run: opened, but for its folder, which is not there yet.
         recipe: to rehearse.
+        splits: of the run.
         train, publish: stages of a run.
     """
     began, steps_per_epoch = time.perf_counter(), recipe.train.steps_per_epoch(len(run.train))
@@ -114,8 +115,7 @@ def rehearse(run: Run, recipe: Recipe, *, train: Stage, publish: Stage) -> Cost:
     record = msgspec.structs.replace(run.record, recipe=recipes.to_table(small))
     with tempfile.TemporaryDirectory() as parent:
         folder = RunFolder(Path(parent) / record.name)
-        folder.create(record, train=np.arange(len(run.train)),
-                      validation=np.arange(len(run.validation)), test=np.arange(0))  # fmt: skip
+        folder.create(record, teacher=None, **splits)
         train(replace(run, folder=folder, record=record, recipe=small, train=few))
         trained, history = time.perf_counter(), folder.read_history()
         folder.checkpoint.unlink()  # publishing would compare its answers, which so few steps do not settle
