@@ -53,7 +53,7 @@ class Batch:
 
     epoch: int
     pixels: Any
-    rows: Float32[np.ndarray, "n 1+k"]
+    rows: Float32[np.ndarray, "n columns"]
 
 
 class Trainer:
