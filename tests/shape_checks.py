@@ -20,9 +20,13 @@ def install() -> None:
 
 
 def _modules_with_arrays() -> Iterator[str]:
-    """Names of modules that import jaxtyping. The others would only become slower: the hook wraps every function."""
+    """Names of modules that import jaxtyping. The others would only become slower: the hook wraps every function.
+
+    A Keras layer is left out. Keras reads the signature of its methods, and the wrapped ones have none.
+    """
     for path in SOURCE.rglob("*.py"):
-        if "import jaxtyping" in (text := path.read_text(encoding="utf-8")) or "from jaxtyping" in text:
+        text = path.read_text(encoding="utf-8")
+        if "jaxtyping" in text and "(keras.layers.Layer)" not in text:
             yield ".".join(path.relative_to(SOURCE).with_suffix("").parts).removesuffix(".__init__")
 
 

@@ -99,7 +99,7 @@ class TestPaired:
         assert metrics.expected_calibration_error(doubled, labels) == found.int8_ece > found.float_ece
         assert metrics.expected_calibration_error(calibrated, labels) == found.calibrated_ece < found.int8_ece
 
-    def test_answers_to_other_images_are_refused(self):
+    def test_answers_to_other_images_are_refused(self, wrong_arrays):
         """Pairs need the same images."""
         with pytest.raises(LinceError, match=r"of shape \(5, 3\) and \(4, 3\)\. Expected both of shape \(5, 3\)"):
             self.compare(self.LOGITS[:4])

@@ -9,12 +9,15 @@ import tracemalloc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
+import msgspec
 import numpy as np
 import pytest
 from tests.test_client import CLASSES, MODEL
 
+from lince import calibration
 from lince.client import served_model, server_predict
 from lince.errors import ServiceError
+from lince.types import Calibration
 
 Talk = Callable[[socket.socket], None]
 
@@ -223,25 +226,32 @@ class TestTransport:
                 tracemalloc.stop()
 
 
-def entries(**probabilities: object) -> dict:
-    return {"top": [{"label": label, "probability": value} for label, value in probabilities.items()]}
+def entry(**changes: object) -> dict:
+    """A prediction whose label and probability follow from its logits, but for the changes."""
+    logits = np.log(np.array([[0.5, 0.25, 0.25]], np.float32))
+    answered = calibration.apply(logits, served_calibration())
+    probability = float(answered.probabilities[0, 0])
+    return {"label": "cat", "probability": probability, "logits": logits[0].tolist()} | changes
 
 
-GOOD = entries(cat=0.5, dog=0.25, fox=0.25)
+def served_calibration() -> Calibration:
+    return msgspec.convert(MODEL["calibration"], Calibration)
+
+
+GOOD = entry()
 WRONG_ANSWERS = {
-    "not finite": {"predictions": [entries(cat=float("nan"), dog=0.5, fox=0.5)]},
-    "infinite": {"predictions": [entries(cat=float("inf"), dog=0.5, fox=0.5)]},
-    "negative": {"predictions": [entries(cat=-0.5, dog=0.75, fox=0.75)]},
-    "above one": {"predictions": [entries(cat=2, dog=0, fox=0)]},
-    "text": {"predictions": [entries(cat="0.5", dog=0.25, fox=0.25)]},
-    "nothing in all": {"predictions": [entries(cat=0, dog=0, fox=0)]},
-    "too much in all": {"predictions": [entries(cat=0.9, dog=0.9, fox=0.9)]},
-    "a class less": {"predictions": [entries(cat=0.5, dog=0.5)]},
-    "a class more": {"predictions": [entries(cat=0.5, dog=0.5, fox=0, cow=0)]},
-    "a class twice": {"predictions": [{"top": [*GOOD["top"], GOOD["top"][0]]}]},
-    "a foreign class": {"predictions": [entries(cat=0.5, dog=0.5, cow=0)]},
-    "no top": {"predictions": [{}]},
-    "top as an object": {"predictions": [{"top": {}}]},
+    "not finite": {"predictions": [entry(logits=[float("nan"), 0, 0])]},
+    "infinite": {"predictions": [entry(logits=[float("inf"), 0, 0])]},
+    "too large": {"predictions": [entry(logits=[1e300, 0, 0])]},
+    "text": {"predictions": [entry(logits=["2", 0, 0])]},
+    "a class less": {"predictions": [entry(logits=GOOD["logits"][:2])]},
+    "a class more": {"predictions": [entry(logits=[*GOOD["logits"], 0])]},
+    "another label": {"predictions": [entry(label="dog")]},
+    "a foreign label": {"predictions": [entry(label="cow")]},
+    "another probability": {"predictions": [entry(probability=GOOD["probability"] / 2)]},
+    "no logits": {"predictions": [{key: value for key, value in GOOD.items() if key != "logits"}]},
+    "nothing": {"predictions": [{}]},
+    "logits as an object": {"predictions": [entry(logits={})]},
     "an answer more": {"predictions": [GOOD, GOOD]},
     "none": {"predictions": []},
     "a list": [GOOD],
@@ -253,7 +263,7 @@ WRONG_ANSWERS = {
 class TestAnswers:
     @pytest.mark.parametrize("answer", WRONG_ANSWERS.values(), ids=WRONG_ANSWERS.keys())
     def test_lies(self, answer):
-        """Each answer is a distribution over just the classes that were named, or none."""
+        """Each answer has one finite logit for each class, and the label and probability that follow from them."""
         images = np.zeros((1, 4, 6, 3), np.uint8)
         with lying_server(says_json(MODEL), says_json(answer)) as url:
             predict = server_predict(url, CLASSES, timeout_s=20)
@@ -265,4 +275,4 @@ class TestAnswers:
         """The server of these tests can tell the truth, too."""
         with lying_server(says_json(MODEL), says_json({"predictions": [GOOD]})) as url:
             found = server_predict(url, CLASSES, timeout_s=20)(np.zeros((1, 4, 6, 3), np.uint8))
-        assert [[0.5, 0.25, 0.25]] == found.tolist()
+        assert [GOOD["logits"]] == found.tolist()
