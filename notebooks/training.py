@@ -47,7 +47,7 @@ from lince.training import backend, recipes
 # Keras reads its backend from the environment once, while it is imported: it is set up first, then imported.
 backend.prepare()
 from lince import pipeline  # noqa: E402 (after prepare)
-from lince.networks import families as models  # noqa: E402 (after prepare)
+from lince.networks import models  # noqa: E402 (after prepare)
 from lince.training.augmentation import affine  # noqa: E402 (after prepare)
 
 # %% [markdown]
