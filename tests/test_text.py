@@ -2,7 +2,7 @@
 
 import pytest
 
-from lince.text import brief, listed, percent, quantity, share
+from lince.text import brief, listed, percent, printable, quantity, share
 
 
 def test_listed():
@@ -57,3 +57,25 @@ class TestPercent:
         expected = ["100.00 %", "0.00 %", "> 99.99 %", "< 0.01 %", "50.00 %"]
         assert expected == [percent(share, digits=2, unit=" %", counted=True) for share in shares]
         assert "<1%" == percent(0.004, digits=0, counted=True)
+
+
+class TestPrintable:
+    @pytest.mark.parametrize(
+        "name", ["plain.png", "ñandú 猫 🐱\N{ZERO WIDTH JOINER}x\u3000.png", "C:\\pictures\\a.png"]
+    )
+    def test_text_stays_as_it_is(self, name):
+        """Every script, and the path of another operating system."""
+        assert name == printable(name)
+
+    def test_names_in_a_locale_of_ascii_are_those_of_their_bytes(self):
+        """Python then gives each byte of `avião` above 127 as half of a surrogate."""
+        assert "avião/ñ.png" == printable("avião/ñ.png".encode().decode("ascii", "surrogateescape"))
+        assert r"a\udce9" == printable("é".encode("latin-1").decode("ascii", "surrogateescape").join(["a", ""]))
+
+    def test_every_end_of_a_line_is_escaped(self):
+        """Nothing that `str.splitlines` breaks at is left, nor anything that is no Unicode."""
+        names = [chr(code) for code in range(0x11000)]
+        shown = [printable(name) for name in names]
+        assert set(range(0x11000)) == {index for index, name in enumerate(shown) if len(name.splitlines()) == 1}
+        assert len(set(names)) == len(set(shown))
+        assert "".join(shown) == "".join(shown).encode().decode()

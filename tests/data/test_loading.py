@@ -294,7 +294,7 @@ class TestRejected:
     def test_no_usable_image(self, make_tree):
         """The first reason is told."""
         with pytest.raises(
-            DataError, match=r"No image of .* can be used: all 2 files were rejected, the first because"
+            DataError, match=r"No image of .* can be used\. All of its 2 files were rejected, the first because"
         ):
             load(make_tree({"cat/1.png": b"x", "dog/1.png": b"y"}))
 

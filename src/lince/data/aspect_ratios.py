@@ -46,14 +46,7 @@ class Proportions:
 
 
 def measure(sizes: UInt16[np.ndarray, "n 2"]) -> Proportions:
-    """Measures the aspect ratios of pictures.
-
-    Args:
-        sizes: u16[N,2], width and height once upright; 0 where not known.
-
-    Returns:
-        Their statistics.
-    """
+    """Measures the aspect ratios of pictures by `sizes`, u16[N,2]: width and height once upright, 0 where not known."""
     known = sizes[sizes.min(axis=1, initial=1) > 0].astype(float)
     if len(known) == 0:
         return Proportions()

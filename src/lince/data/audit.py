@@ -13,9 +13,9 @@ from lince.data.dataset import Collection, EmptyClass
 from lince.data.duplicates import exact_groups, is_too_small, near_pairs
 from lince.data.loading import collect
 from lince.data.sources import cifar10
-from lince.data.sources.base import printable
 from lince.data.splits import hold_out
 from lince.progress import Progress, silent
+from lince.text import printable
 from lince.types import ImageLimits, ImageSpec, Rejected
 
 
@@ -114,48 +114,29 @@ def check(
     Raises:
         DataError: when the source cannot be used at all.
     """
-    collection, identity = collect(source, spec, cache=cache, progress=progress or silent, limits=limits)
+    name, progress = printable(str(source)), progress or silent
+    collection, identity = collect(source, spec, cache=cache, progress=progress, limits=limits)
     if source != cifar10.NAME:
-        require_trainable(collection, name=printable(str(source)))
-    if collection.num_train is None:
+        require_trainable(collection, name=name)
+    if is_drawn := collection.num_train is None:
         _, test_indices = hold_out(collection.images, collection.labels, fraction=test_fraction, seed=seed)
     else:
-        test_indices = np.arange(collection.num_train, len(collection.labels))
-    return _report(
-        collection,
-        test_indices=test_indices,
-        drawn_seed=seed if collection.num_train is None else None,
-        source=printable(str(source)),
-        identity=identity,
-        progress=progress or silent,
-    )
-
-
-def _report(
-    collection: Collection,
-    *,
-    test_indices: Int64[np.ndarray, " m"],
-    drawn_seed: int | None,
-    source: str,
-    identity: str,
-    progress: Progress,
-) -> CheckReport:
-    """The findings on a collection whose test split is at `test_indices`, i64[M]."""
+        test_indices = np.arange(len(collection.labels))[collection.splits["test"]]
     counts = _counts(collection)
-    per_class = [count for count in counts["all" if "all" in counts else "train"].values() if count]
+    per_class = [count for count in counts["all" if is_drawn else "train"].values() if count]
     copy = _copier(collection, test_indices)
     groups = exact_groups(collection.images)
     exact = tuple(tuple(map(copy, group)) for group in groups)
     near, is_capped = _near_copies(collection, copy, groups, progress=progress)
     every_set = (*exact, *((pair.first, pair.second) for pair in near))
     return CheckReport(
-        source=source,
+        source=name,
         fingerprint=identity,
         height=collection.images.shape[1],
         width=collection.images.shape[2],
         n=len(collection.labels),
         classes=collection.classes,
-        drawn_seed=drawn_seed,
+        drawn_seed=seed if is_drawn else None,
         counts=counts,
         imbalance=max(per_class) / min(per_class),
         reading=collection.reading,
@@ -198,10 +179,8 @@ def _near_copies(
     """Near pairs among distinct images, so that a group of k exact copies is not listed k times."""
     is_compared = ~is_too_small(collection.sizes)
     is_compared[[index for _, *others in groups for index in others]] = False
-    distinct = np.flatnonzero(is_compared)
-    images = collection.images if is_compared.all() else collection.images.take(distinct, axis=0)
-    pairs = near_pairs(images, progress=progress)
-    found = zip(distinct[pairs.first], distinct[pairs.second], pairs.distance.tolist(), strict=True)
+    pairs = near_pairs(collection.images, is_compared, progress=progress)
+    found = zip(pairs.first, pairs.second, pairs.distance.tolist(), strict=True)
     return tuple(CopyPair(copy(one), copy(two), round(apart, 3)) for one, two, apart in found), pairs.is_capped
 
 

@@ -34,6 +34,7 @@ IN_MEMORY_BYTES = 2**29
 
 _END = struct.Struct("<8sQ")
 _MAGIC = b"lince px"
+_INCOMPLETE = " incomplete"  # in the key where a file could not be reached: the next start, without it, decodes again
 _log = logging.getLogger(__name__)
 
 
@@ -89,8 +90,8 @@ def fill(path: Path, key: str, reading: Reading) -> tuple[Collection, str]:
         try:
             _write(path, key, [collection.images[:]], lambda: collection)
         except OSError as error:
-            reason = error.strerror
-            _log.warning("The images cannot be cached in %s (%s). The next start decodes them again.", path, reason)
+            message = "The images cannot be cached in %s (%s). The next start decodes them again."
+            _log.warning(message, path, error.strerror)
     return collection, fingerprint(collection, image_shape=reading.image_shape, digests=collection.digests)
 
 
@@ -100,10 +101,10 @@ def _fill_large(path: Path, key: str, reading: Reading) -> tuple[Collection, str
         folder.mkdir(parents=True, exist_ok=True)
         if (free := shutil.disk_usage(folder).free) < _pixel_bytes(reading):
             raise _no_room(reading, folder, f"{free / 2**30:,.1f} GiB are free")
-        written_key = _write(path, key, reading.blocks(), reading.catalogue)
+        _write(path, key, reading.blocks(), reading.catalogue)
     except OSError as error:
         raise _no_room(reading, folder, str(error.strerror)) from error
-    if (found := read(path, written_key)) is None:
+    if (found := read(path, key) or read(path, key + _INCOMPLETE)) is None:
         raise DataError(f"{str(path)!r} was changed by another program while it was in use. Start again.")
     return found
 
@@ -123,42 +124,32 @@ def _pixel_bytes(reading: Reading) -> int:
 
 def _write(
     path: Path, key: str, blocks: Iterable[UInt8[np.ndarray, "n h w 3"]], catalogue: Callable[[], Catalogue]
-) -> str:
-    """Writes the file, whole or not at all; returns its key."""
+) -> None:
+    """Writes the file, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    written = _Content(key, blocks, catalogue)
-    write_atomically(path, iter(written))
-    return written.key
+    write_atomically(path, _content(key, blocks, catalogue))
 
 
-class _Content:
+def _content(
+    key: str, blocks: Iterable[UInt8[np.ndarray, "n h w 3"]], make_catalogue: Callable[[], Catalogue]
+) -> Iterator[bytes | memoryview]:
     """The bytes of a cache file, made as they are written."""
-
-    def __init__(self, key: str, blocks: Iterable[UInt8[np.ndarray, "n h w 3"]], catalogue: Callable[[], Catalogue]):
-        self.key, self._blocks, self._catalogue = key, blocks, catalogue
-
-    def __iter__(self) -> Iterator[bytes | memoryview]:
-        of_blocks, size, image_shape = [np.empty((0, DIGEST_BYTES), np.uint8)], 0, (0, 0, 3)
-        for block in self._blocks:
-            _, height, width, _ = block.shape
-            size, image_shape = size + block.nbytes, (height, width, 3)
-            of_blocks.append(digests(block))
-            yield np.ascontiguousarray(block).reshape(-1).data
-        catalogue, found = self._catalogue(), np.concatenate(of_blocks)
-        if not catalogue.is_final:  # an unreachable file may be there at the next start, which has to decode again
-            self.key += " incomplete"
-        identity = fingerprint(catalogue, image_shape=image_shape, digests=found)
-        fields = _header(catalogue) | {"key": self.key, "fingerprint": identity, "image_shape": image_shape}
-        texts = (json.dumps(fields).encode(), as_text(catalogue.names))
-        header, names = (np.frombuffer(text, np.uint8) for text in texts)
-        for array in (header, catalogue.labels, names, catalogue.sizes, found):
-            yield from _npy(array)
-        yield _END.pack(_MAGIC, size)
-
-
-def _header(catalogue: Catalogue) -> dict[str, object]:
-    found = {key: getattr(catalogue, key) for key in ("classes", "num_train", "trees", "reading", "warnings")}
-    return found | {key: list(map(astuple, getattr(catalogue, key))) for key in ("rejected", "empty")}
+    of_blocks, size, image_shape = [np.empty((0, DIGEST_BYTES), np.uint8)], 0, (0, 0, 3)
+    for block in blocks:
+        _, height, width, _ = block.shape
+        size, image_shape = size + block.nbytes, (height, width, 3)
+        of_blocks.append(digests(block))
+        yield np.ascontiguousarray(block).reshape(-1).data
+    catalogue, found = make_catalogue(), np.concatenate(of_blocks)
+    fields = {key: getattr(catalogue, key) for key in ("classes", "num_train", "trees", "reading", "warnings")}
+    fields |= {key: list(map(astuple, getattr(catalogue, key))) for key in ("rejected", "empty")}
+    fields |= {"key": key if catalogue.is_final else key + _INCOMPLETE, "image_shape": image_shape}
+    fields |= {"fingerprint": fingerprint(catalogue, image_shape=image_shape, digests=found)}
+    texts = (json.dumps(fields).encode(), as_text(catalogue.names))
+    header, names = (np.frombuffer(text, np.uint8) for text in texts)
+    for array in (header, catalogue.labels, names, catalogue.sizes, found):
+        yield from _npy(array)
+    yield _END.pack(_MAGIC, size)
 
 
 def _read(file: BinaryIO, key: str) -> tuple[Collection, str] | None:
@@ -187,13 +178,11 @@ def _read(file: BinaryIO, key: str) -> tuple[Collection, str] | None:
         reading=header["reading"],
         warnings=tuple(header["warnings"]),
     )
-    if fingerprint(catalogue, image_shape=image_shape, digests=stored) != header["fingerprint"]:
+    identity = fingerprint(catalogue, image_shape=image_shape, digests=stored)
+    if identity != header["fingerprint"]:
         raise ValueError("its content does not have its fingerprint")
-    pixels = PixelFile(file, image_shape, stored)
-    images = StoredImages(pixels, np.arange(len(stored)))
-    return Collection(**vars(catalogue), images=images[:] if is_small else images, digests=stored), header[
-        "fingerprint"
-    ]
+    images = StoredImages(PixelFile(file, image_shape, stored), np.arange(len(stored)))
+    return Collection(**vars(catalogue), images=images[:] if is_small else images, digests=stored), identity
 
 
 def _npy(array: Shaped[np.ndarray, "..."]) -> Iterator[bytes | memoryview]:

@@ -16,13 +16,9 @@ def composed(name: str) -> str:
 
 
 def similar(names: Sequence[str]) -> list[tuple[str, ...]]:
-    """Groups of names that differ only in case, blanks, invisible characters or forms of a letter.
+    """Groups of two or more names that differ only in case, blanks, invisible characters or forms of a letter.
 
-    Args:
-        names: in composed form, without duplicates.
-
-    Returns:
-        Each group of two or more, in the order of `names`.
+    The names are in composed form and all different; each group has their order.
     """
     groups: dict[str, list[str]] = defaultdict(list)
     for name in names:

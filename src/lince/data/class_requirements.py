@@ -16,10 +16,6 @@ def require_trainable(catalogue: Catalogue, *, name: str) -> None:
 
     A class whose folder holds no usable image is not refused: it is left out, and listed.
 
-    Args:
-        catalogue: of the source.
-        name: of the source, for messages.
-
     Raises:
         DataError: fewer than two classes have images to train on, no class has images to test on, or one of the
             source's own splits has no folder for a class of the other.

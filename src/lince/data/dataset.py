@@ -140,10 +140,12 @@ def fingerprint(catalogue: Catalogue, *, image_shape: tuple[int, int, int], dige
     Returns:
         SHA-256, 64 hex digits.
     """
-    names, rejected = _composed_text(as_text(catalogue.names)), [composed(one.path) for one in catalogue.rejected]
+    names = as_text(catalogue.names)
+    if not names.isascii():  # a line feed never combines with a character, so that all names are composed at once
+        names = composed(names.decode()).encode()
     wrapper = _wrapper(names)
     names = (b"\n" + names).replace(b"\n" + wrapper, b"\n")[1:]
-    rejected = [path.removeprefix(wrapper.decode()) for path in rejected]
+    rejected = [composed(one.path).removeprefix(wrapper.decode()) for one in catalogue.rejected]
     head = [len(digests), image_shape, catalogue.classes, catalogue.num_train, rejected]
     digest = hashlib.sha256(json.dumps(head).encode())
     digest.update(names)
@@ -160,8 +162,3 @@ def _wrapper(names: bytes) -> bytes:
         if (b"\n" + names).count(b"\n" + found) == lines:
             return found
     return b""
-
-
-def _composed_text(text: bytes) -> bytes:
-    """Lines in composed form. A line feed never combines with a character, so that all are composed at once."""
-    return text if text.isascii() else composed(text.decode()).encode()

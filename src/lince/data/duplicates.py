@@ -62,14 +62,7 @@ class NearPairs:
 
 
 def first_copies(images: Images) -> Int64[np.ndarray, " n"]:
-    """For each image the first that has the same pixels, which is usually itself.
-
-    Args:
-        images: u8[N,H,W,3]; no pixel of stored images is read.
-
-    Returns:
-        i64[N], indices.
-    """
+    """For each image the index of the first that has the same pixels, usually itself; reads no pixel of stored ones."""
     found = images.digests if isinstance(images, StoredImages) else digests(images[:])
     halves = np.ascontiguousarray(found).view(np.uint64)
     order = np.lexsort(halves.T)  # equal ones stay in order
@@ -81,14 +74,7 @@ def first_copies(images: Images) -> Int64[np.ndarray, " n"]:
 
 
 def exact_groups(images: Images) -> list[list[int]]:
-    """Groups of images with the same pixels.
-
-    Args:
-        images: u8[N,H,W,3].
-
-    Returns:
-        The indices of each group of two or more, ascending, in the order of their first.
-    """
+    """The indices of each group of two or more images with the same pixels, ascending, in the order of their first."""
     first = first_copies(images)
     groups: dict[int, list[int]] = {}
     for index in np.flatnonzero(np.bincount(first, minlength=len(first))[first] > 1).tolist():
@@ -97,31 +83,29 @@ def exact_groups(images: Images) -> list[list[int]]:
 
 
 def is_too_small(sizes: UInt16[np.ndarray, "n 2"]) -> Bool[np.ndarray, " n"]:
-    """Which original pictures are too small to search for near copies.
-
-    Args:
-        sizes: u16[N,2], as of `Split.sizes`.
-
-    Returns:
-        bool[N].
-    """
+    """Which original pictures, by `Split.sizes`, are too small to search for near copies."""
     least = sizes.min(axis=1)
     return np.asarray((least > 0) & (least < _LEAST_SIDE))
 
 
-def near_pairs(images: Images, *, progress: Progress = silent) -> NearPairs:
+def near_pairs(
+    images: Images, is_compared: Bool[np.ndarray, " n"] | None = None, *, progress: Progress = silent
+) -> NearPairs:
     """Finds the pairs of near copies.
 
     A million photographs take a few minutes: about 3.5 billion pairs of hashes, 2.5 million pairs of pictures, and
     24 MB for hashes and indices. The search stops at the limits above; `is_capped` is then true.
 
     Args:
-        images: u8[N,H,W,3], without exact copies.
+        images: u8[N,H,W,3].
+        is_compared: the images to search, all of them when None; without exact copies.
         progress: called with images hashed, then with rounds of comparisons.
 
     Returns:
         The pairs that the hash proposes and the pixels confirm.
     """
+    searched = np.arange(len(images)) if is_compared is None else np.flatnonzero(is_compared)
+    images = images if len(searched) == len(images) else images.take(searched, axis=0)
     found: list[tuple[_Indices, _Indices, Float32[np.ndarray, " p"]]] = []
     count, looks, is_capped = 0, 0, False
     candidates = _Candidates(difference_hash(images, progress=progress), progress=progress)
@@ -135,18 +119,19 @@ def near_pairs(images: Images, *, progress: Progress = silent) -> NearPairs:
     empty = (np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.float32))
     first, second, distance = (np.concatenate(arrays) for arrays in zip(empty, *found, strict=True))
     order = np.lexsort((second, first, distance))[:MAX_PAIRS]
-    return NearPairs(first[order], second[order], distance[order], is_capped=is_capped or candidates.is_capped)
+    first, second = searched[first[order]], searched[second[order]]
+    return NearPairs(first, second, distance[order], is_capped=is_capped or candidates.is_capped)
 
 
 def difference_hash(images: Images, *, progress: Progress = silent) -> UInt64[np.ndarray, " n"]:
     """64 bits for each image: whether grey rises from each cell to the next, in 8 rows of 9 averaged cells.
 
     Args:
-        images: u8[N,H,W,3], RGB.
+        images: RGB.
         progress: called with images.
 
     Returns:
-        u64[N]. Images that look alike differ in few bits.
+        A number for each image. Images that look alike differ in few bits.
 
     Source: Neal Krawetz, "Kind of Like That", The Hacker Factor Blog, 2013; with a margin against noise in even areas.
     """

@@ -21,11 +21,11 @@ from lince.data.class_requirements import learnable, require_trainable, warnings
 from lince.data.dataset import Collection, EmptyClass, Reading
 from lince.data.overlap import shared_by_name
 from lince.data.sources import cifar10, image_folder
-from lince.data.sources.base import printable
 from lince.data.sources.encoded_images import open_source
 from lince.data.splits import hold_out
 from lince.errors import DataError
 from lince.progress import Progress, silent
+from lince.text import printable
 from lince.types import Dataset, ImageLimits, ImageSpec, Rejected, Split
 
 # Part of every cache key. Raise it when the same bytes give other pixels, names or labels than before.
@@ -149,15 +149,12 @@ def collect(
 
 
 def _require_names(source: str | Path, leave_out: str | Path | None) -> None:
-    if leave_out == cifar10.NAME:
+    """Refuses `cifar10` beside or in place of `leave_out`: its images are not files with names."""
+    if leave_out is not None and cifar10.NAME in (source, leave_out):
+        place = "" if leave_out == cifar10.NAME else f" of {cifar10.NAME!r}"
         raise DataError(
-            "Received 'cifar10' to leave out. Its images are not files with names. "
-            "Expected a folder or a .zip of images."
-        )
-    if leave_out is not None and source == cifar10.NAME:
-        raise DataError(
-            f"Received {printable(str(leave_out))!r} to leave out of 'cifar10'. Its images are not files with names. "
-            "Expected a folder or a .zip of images to leave it out of."
+            f"Received {printable(str(leave_out))!r} to leave out{place}. Its images are not files with names. "
+            "Expected folders or .zips of images."
         )
 
 

@@ -12,12 +12,11 @@ from jaxtyping import Bool
 
 from lince.data.class_names import composed
 from lince.data.duplicates import first_copies, is_too_small, near_pairs
-from lince.data.sources.base import printable
 from lince.data.sources.class_folders import arrange
 from lince.data.sources.encoded_images import open_source
 from lince.data.splits import join
 from lince.errors import DataError
-from lince.text import listed
+from lince.text import listed, printable
 from lince.types import Split
 
 _MAX_SEARCHED = 100_000  # images in `leaked`: so many of 96 × 96 pixels are 2.8 GB to read, and take 20 to 70 s
@@ -49,30 +48,24 @@ def leaked(test: Split, *, train: Split, validation: Split) -> LeakedImages | No
     """
     if not is_searched(len(test) + len(train) + len(validation)):
         return None
-    return _find(join(train, join(validation, test)), num_test=len(test))
-
-
-def is_searched(images: int) -> bool:
-    """Whether `leaked` searches so many images."""
-    return images <= _MAX_SEARCHED
-
-
-def _find(split: Split, *, num_test: int) -> LeakedImages:
-    """As `leaked`, in a split whose last `num_test` images are the test images."""
+    split = join(train, join(validation, test))
     first = first_copies(split.images)
-    ours, theirs = first[len(first) - num_test :], first[: len(first) - num_test]
+    theirs, ours = np.split(first, [len(first) - len(test)])
     is_theirs, looks_like_theirs = np.zeros(len(first), bool), np.zeros(len(first), bool)
     is_theirs[theirs] = True
     is_compared = first == np.arange(len(first))
     if split.sizes is not None:
         is_compared &= ~is_too_small(split.sizes)
-    distinct = np.flatnonzero(is_compared)
-    images = split.images if is_compared.all() else split.images.take(distinct, axis=0)
-    pairs = near_pairs(images)
+    pairs = near_pairs(split.images, is_compared)
     for one, other in ((pairs.first, pairs.second), (pairs.second, pairs.first)):
-        looks_like_theirs[distinct[other[is_theirs[distinct[one]]]]] = True
+        looks_like_theirs[other[is_theirs[one]]] = True
     identical = is_theirs[ours]
     return LeakedImages(identical, looks_like_theirs[ours] & ~identical)
+
+
+def is_searched(images: int) -> bool:
+    """Whether `leaked` searches so many images."""
+    return images <= _MAX_SEARCHED
 
 
 def shared_by_name(train: Split, other: Path, *, source: str) -> tuple[int, ...]:

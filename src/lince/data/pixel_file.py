@@ -39,10 +39,10 @@ class PixelFile:
     """
 
     def __init__(self, file: BinaryIO, image_shape: tuple[int, ...], expected: UInt8[np.ndarray, "n 16"]):
-        """Keeps the file open.
+        """Keeps the file open, when the caller has closed it too; it may be replaced or deleted, except on Windows.
 
         Args:
-            file: open; the caller closes it. It may be replaced or deleted later, except on Windows.
+            file: open.
             image_shape: (H, W, 3).
             expected: the digest of each image.
         """
@@ -217,16 +217,7 @@ def as_text(names: Sequence[str]) -> bytes:
 
 
 def digests(images: UInt8[np.ndarray, "n h w 3"]) -> UInt8[np.ndarray, "n 16"]:
-    """The first half of the SHA-256 of each image's pixels.
-
-    An image of 32 × 32 takes 2 µs.
-
-    Args:
-        images: u8[N,H,W,3].
-
-    Returns:
-        u8[N,16].
-    """
+    """The first half of the SHA-256 of each image's pixels; an image of 32 × 32 takes 2 µs."""
     rows = np.ascontiguousarray(images).reshape(len(images), math.prod(images.shape[1:]))
     found = b"".join(hashlib.sha256(row.data).digest()[:DIGEST_BYTES] for row in rows)
     return np.frombuffer(found, np.uint8).reshape(len(images), DIGEST_BYTES)

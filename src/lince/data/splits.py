@@ -71,17 +71,9 @@ def hold_out(
 
 
 def sample(split: Split, count: int, *, seed: int) -> Int64[np.ndarray, " m"]:
-    """Indices of about `count` images, the same share of every class; of all images when there are no more.
+    """Indices of about `count` images (1 or more), the same share of every class, rounded; of all if there are no more.
 
     The order is random: a running mean over images sorted by class would reflect only the last class.
-
-    Args:
-        split: to draw from.
-        count: at least 1; each class's share of it is rounded.
-        seed: of the choice and the order.
-
-    Returns:
-        i64[M], in random order.
     """
     rng, chosen = np.random.default_rng(seed), np.arange(len(split))
     if count < len(split):

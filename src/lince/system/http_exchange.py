@@ -1,7 +1,6 @@
 """One request to an untrusted server, and its answer: limited in bytes and in time, and checked for its shape."""
 
 import http.client
-import re
 import socket
 import threading
 import time
@@ -14,10 +13,10 @@ import msgspec
 
 from lince import schema
 from lince.errors import ServiceError
+from lince.text import printable
 
 _SHOWN_CHARACTERS = 300
 _CHUNK_BYTES = 2**16
-_HARMFUL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 _Decoded = TypeVar("_Decoded")
 
 
@@ -91,8 +90,7 @@ def foreign(url: str, path: str, reason: str) -> ServiceError:
 
 def shown(text: str) -> str:
     """A server's own text for a sentence: shortened, and with control characters escaped."""
-    text = text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}…"
-    return _HARMFUL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+    return printable(text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}…")
 
 
 @contextmanager

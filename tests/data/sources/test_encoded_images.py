@@ -10,7 +10,7 @@ import zlib
 
 import pytest
 
-from lince.data.sources.base import Entry, printable
+from lince.data.sources.base import Entry
 from lince.data.sources.encoded_images import iter_images, open_source
 from lince.errors import DataError, ImageError
 
@@ -352,28 +352,6 @@ class TestIterImages:
 def _file(path, content: bytes):
     path.write_bytes(content)
     return path
-
-
-class TestPrintable:
-    @pytest.mark.parametrize(
-        "name", ["plain.png", "ñandú 猫 🐱\N{ZERO WIDTH JOINER}x\u3000.png", "C:\\pictures\\a.png"]
-    )
-    def test_text_stays_as_it_is(self, name):
-        """Every script, and the path of another operating system."""
-        assert name == printable(name)
-
-    def test_names_in_a_locale_of_ascii_are_those_of_their_bytes(self):
-        """Python then gives each byte of `avião` above 127 as half of a surrogate."""
-        assert "avião/ñ.png" == printable("avião/ñ.png".encode().decode("ascii", "surrogateescape"))
-        assert r"a\udce9" == printable("é".encode("latin-1").decode("ascii", "surrogateescape").join(["a", ""]))
-
-    def test_every_end_of_a_line_is_escaped(self):
-        """Nothing that `str.splitlines` breaks at is left, nor anything that is no Unicode."""
-        names = [chr(code) for code in range(0x11000)]
-        shown = [printable(name) for name in names]
-        assert set(range(0x11000)) == {index for index, name in enumerate(shown) if len(name.splitlines()) == 1}
-        assert len(set(names)) == len(set(shown))
-        assert "".join(shown) == "".join(shown).encode().decode()
 
 
 class TestEntry:

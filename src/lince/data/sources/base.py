@@ -1,10 +1,8 @@
 """What a source is: its entries, their names, and how they are read."""
 
 import posixpath
-import re
 import zipfile
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -18,9 +16,6 @@ _OTHER_PICTURES = frozenset(
     | {".dng", ".cr2", ".cr3", ".nef", ".arw", ".raf", ".orf", ".rw2", ".pef", ".ppm", ".pgm", ".pbm", ".pnm", ".tga"}
     | {".apng", ".srw", ".x3f", ".iiq", ".3fr", ".dcm", ".exr", ".dds", ".eps", ".jxr", ".qoi", ".pcx"}
 )
-# C0, DEL and C1 control characters; line and paragraph separators; characters that change the direction of text
-# (Unicode UAX 9); and single surrogates, which Python uses for bytes that are not UTF-8.
-_HARMFUL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 _LITTER = frozenset({"__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "$recycle.bin", "@eadir"})
 
 
@@ -83,21 +78,6 @@ class Source(Protocol):
 def is_litter(name: str) -> bool:
     """Whether one part of a path is hidden, or of a file that operating systems create."""
     return name.startswith(".") or name.lower() in _LITTER
-
-
-def printable(name: str) -> str:
-    """The name for terminals, JSON and lines of text, with control characters and line ends escaped.
-
-    Args:
-        name: as the file system or the archive has it.
-
-    Returns:
-        The name with Python's escapes, such as `\\x1b`. Different names without a backslash stay different. Bytes that
-        are valid UTF-8 are decoded as UTF-8, also in a locale such as C, whose encoding is ASCII.
-    """
-    with suppress(UnicodeError):
-        name = name.encode("utf-8", "surrogateescape").decode("utf-8")
-    return _HARMFUL.sub(lambda found: found[0].encode("unicode_escape").decode(), name)
 
 
 def too_large(limit_bytes: int) -> ImageError:

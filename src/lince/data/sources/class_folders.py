@@ -5,10 +5,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from lince.data.class_names import composed
-from lince.data.sources.base import Entry, printable
+from lince.data.sources.base import Entry
 from lince.data.sources.folder_structure import FolderPath, Place, find_shape
 from lince.errors import DataError
 from lince.images import EXTENSIONS
+from lince.text import printable
 from lince.types import Rejected
 
 _OUTSIDE = "It is in no class folder. Move it into the folder of its class."

@@ -5,9 +5,10 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from lince.data.sources.base import Entry, is_litter, printable, too_large
+from lince.data.sources.base import Entry, is_litter, too_large
 from lince.errors import DataError
 from lince.system.files import open_regular
+from lince.text import printable
 
 # Deeper than any dataset, and far below Python's recursion limit (1,000 calls).
 _MAX_DEPTH = 64
@@ -45,14 +46,7 @@ class Tree:
 
 
 def read_file(path: Path, limit_bytes: int) -> bytes:
-    """Reads one whole file.
-
-    Args:
-        path: a regular file, or a link to one.
-        limit_bytes: the largest accepted size; at most one byte more is read.
-
-    Returns:
-        Its content.
+    """Reads a whole regular file, or a link to one, of at most `limit_bytes`; at most one byte more is read.
 
     Raises:
         ImageError: when it is larger (`image_too_large`).

@@ -4,22 +4,17 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from lince.data.sources.base import Source, printable
+from lince.data.sources.base import Source
 from lince.data.sources.directory import Tree, read_file
 from lince.data.sources.zip_file import Archive
 from lince.errors import DataError, LinceError
 from lince.images import EXTENSIONS
+from lince.text import printable
 from lince.types import ImageLimits
 
 
 def open_source(path: Path) -> Source:
-    """Opens a folder, or a file as a zip archive.
-
-    Args:
-        path: a folder, or a .zip file.
-
-    Returns:
-        The source, for a `with` statement.
+    """Opens a folder, or a .zip file, for a `with` statement.
 
     Raises:
         DataError: when there is nothing at `path`, or it is neither a folder nor a zip archive.

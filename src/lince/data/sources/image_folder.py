@@ -5,7 +5,6 @@ import posixpath
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -60,11 +59,15 @@ class FolderReading:
         places = (range(at, min(at + step, self.total)) for at in range(0, self.total, step))
         done, what = 0, "Reading images"
         self._progress(done, self.total, what)
-        with _threads() as (pool, ahead):
-            for place, block in _in_order(pool, self._decode, places, ahead=ahead):
+        threads = min(_MAX_THREADS, machine.cores())
+        pool = ThreadPoolExecutor(threads, thread_name_prefix="lince-decode")
+        try:
+            for place, block in _in_order(pool, self._decode, places, ahead=threads * _AHEAD):
                 done += len(place)
                 self._progress(done, self.total, what)
                 yield block
+        finally:  # after an error or Ctrl-C, work that has not begun is dropped
+            pool.shutdown(cancel_futures=True)
 
     def catalogue(self) -> Catalogue:
         """Labels and names of the usable images, and what was left out.
@@ -74,7 +77,8 @@ class FolderReading:
         """
         layout, failures = self._layout, self._failures
         if len(failures) == self.total:
-            raise DataError(_unusable(failures, self._source.name))
+            reasons = [failures[place].reason for place in sorted(failures)]
+            raise DataError(f"No image of {self._source.name!r} can be used. {_no_image(reasons)}")
         usable = np.ones(self.total, bool)
         usable[list(failures)] = False
         bad = [Rejected(layout.entries[index].path, failure.reason) for index, failure in failures.items()]
@@ -116,17 +120,6 @@ class _Failure:
 
     reason: str
     is_final: bool
-
-
-@contextmanager
-def _threads() -> Iterator[tuple[ThreadPoolExecutor, int]]:
-    """A pool, and how many blocks to submit ahead; after an error or Ctrl-C, work that has not begun is dropped."""
-    count = min(_MAX_THREADS, machine.cores())
-    pool = ThreadPoolExecutor(count, thread_name_prefix="lince-decode")
-    try:
-        yield pool, count * _AHEAD
-    finally:
-        pool.shutdown(cancel_futures=True)
 
 
 def _in_order(
@@ -178,10 +171,3 @@ def _no_image(reasons: Sequence[str]) -> str:
     if len(reasons) == 1:
         return f"Its only file was rejected: {reasons[0]}"
     return f"All of its {len(reasons):,} files were rejected, the first because: {reasons[0]}"
-
-
-def _unusable(failures: Mapping[int, _Failure], name: str) -> str:
-    first = failures[min(failures)].reason
-    if len(failures) == 1:
-        return f"No image of {name!r} can be used: its only file was rejected: {first}"
-    return f"No image of {name!r} can be used: all {len(failures):,} files were rejected, the first because: {first}"

@@ -10,10 +10,12 @@ import zlib
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import cast
 
-from lince.data.sources.base import Entry, is_litter, printable, too_large
+from lince.data.sources.base import Entry, is_litter, too_large
 from lince.errors import DataError, ImageError
 from lince.system.files import open_regular
+from lince.text import printable
 
 # By the ZIP specification (PKWARE APPNOTE 6.3.10, sections 4.3.14 to 4.3.16) the file ends with, in this order, the
 # central directory, a zip64 record and its locator (both optional), and a record of 22 bytes and a comment.
@@ -62,10 +64,11 @@ class Archive:
         """The content of one member; see `Source`."""
         if entry.problem:
             raise ImageError("corrupt_image", entry.problem)
-        if _info(entry).file_size > limit_bytes:
+        info = cast(zipfile.ZipInfo, entry.key)  # of an entry that `walk` has made
+        if info.file_size > limit_bytes:
             raise too_large(limit_bytes)
         try:
-            with self._lock, self._open().open(_info(entry)) as member:
+            with self._lock, self._open().open(info) as member:
                 data = member.read(limit_bytes + 1)  # whatever size the member declares: a zip bomb stops here
         except Exception as error:  # zipfile raises many types on hostile members: zlib.error, struct.error, …
             message = f"It cannot be unpacked ({error or type(error).__name__}). Make the archive again."
@@ -86,13 +89,6 @@ class Archive:
             except Exception as error:  # BadZipFile, and on hostile archives UnicodeDecodeError, struct.error, …
                 raise _not_a_zip(self._path, str(error)) from error
         return self._zip
-
-
-def _info(entry: Entry) -> zipfile.ZipInfo:
-    """The archive's record of an entry."""
-    if not isinstance(entry.key, zipfile.ZipInfo):
-        raise TypeError(f"Received the entry {entry.path!r} of another source. Expected one of this archive.")
-    return entry.key
 
 
 def _parts(info: zipfile.ZipInfo) -> list[str]:
