@@ -12,6 +12,7 @@ from lince.errors import ImageError
 
 _MAX_BOXES = 1_000  # pictures in use have about 30, and image sequences a few for each track
 _MAX_ITEMS = 256  # tiles of a grid, transparency, Exif
+_MAX_SEQUENCE_BYTES = 64  # of a sequence header that are read: more than the fields before the size can take
 _MAX_UNITS = 64  # of one item: a sequence header, one frame, sometimes metadata
 # For each pixel of all frames: planes of 8 to 12 bits, their RGB, a copy. Measured with Pillow 13, with the picture:
 # 9.4 bytes a pixel in colour, 12.1 with transparency, which is a second frame.
@@ -124,7 +125,7 @@ def _read_item(data: bytes, start: int, file: _File, found: Structure) -> None:
 
 def _read_places(data: bytes, start: int, file: _File) -> None:
     """Reads where the bytes of each item are (ISO 14496-12, 8.11.3)."""
-    reader = _Reader(data, start + 4)
+    reader = _Bits(data, start + 4)
     version, sizes = data[start], reader.number(2)
     offset_bytes, length_bytes, base_bytes, index_bytes = (sizes >> shift & 15 for shift in (12, 8, 4, 0))
     count = reader.number(2 if version < 2 else 4)
@@ -145,7 +146,7 @@ def _read_places(data: bytes, start: int, file: _File) -> None:
 
 def _read_uses(data: bytes, start: int, file: _File) -> None:
     """Reads which properties each item has, counted from 0 (ISO 14496-12, 8.11.14)."""
-    reader = _Reader(data, start + 4)
+    reader = _Bits(data, start + 4)
     version, is_wide = data[start], data[start + 3] & 1
     count = reader.number(4)
     require("items", count, _MAX_ITEMS)
@@ -153,19 +154,6 @@ def _read_uses(data: bytes, start: int, file: _File) -> None:
         item = reader.number(2 if version < 1 else 4)
         indices = [reader.number(2) & 0x7FFF if is_wide else reader.number(1) & 0x7F for _ in range(reader.number(1))]
         file.used.setdefault(item, [index - 1 for index in indices if index])
-
-
-class _Reader:
-    """Reads numbers of given sizes in bytes, one after the other."""
-
-    def __init__(self, data: bytes, position: int):
-        self._data, self._position = data, position
-
-    def number(self, size: int) -> int:
-        self._position += size
-        if self._position > len(self._data):
-            raise IndexError
-        return int.from_bytes(self._data[self._position - size : self._position], "big")
 
 
 def _frame_pixels(data: bytes, places: list[tuple[int, int]]) -> int:
@@ -189,7 +177,7 @@ def _frame_pixels(data: bytes, places: list[tuple[int, int]]) -> int:
         require("units of AV1 in one item", units, _MAX_UNITS)
         require("frames in one item", frames, 1)
         if kind == _SEQUENCE_HEADER:
-            pixels = max(pixels, _largest_frame(data[body : body + size]))
+            pixels = max(pixels, _largest_frame(data[body : body + min(size, _MAX_SEQUENCE_BYTES)]))
         position = body + size
     if not pixels:
         raise ImageError("corrupt_image", "The AVIF image is damaged: it has no AV1 header. Save it again.")
@@ -243,13 +231,16 @@ def _skip_operating_points(bits: "_Bits") -> None:
 
 
 class _Bits:
-    """Reads numbers of given sizes in bits, the highest bit first."""
+    """Reads numbers of given sizes in bits or bytes, one after the other, the highest bit first."""
 
-    def __init__(self, data: bytes):
-        self._value, self._left = int.from_bytes(data[:64], "big"), 8 * min(len(data), 64)
+    def __init__(self, data: bytes, position: int = 0):
+        self._data, self._bit = data, 8 * position
 
     def take(self, count: int) -> int:
-        self._left -= count
-        if self._left < 0:
+        start, self._bit = self._bit, self._bit + count
+        if self._bit > 8 * len(self._data):
             raise IndexError
-        return self._value >> self._left & (1 << count) - 1
+        return int.from_bytes(self._data[start // 8 : -(-self._bit // 8)], "big") >> -self._bit % 8 & (1 << count) - 1
+
+    def number(self, size: int) -> int:
+        return self.take(8 * size)

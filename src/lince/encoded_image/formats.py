@@ -16,13 +16,7 @@ REWRITTEN = frozenset({"TIFF", "AVIF"})
 
 
 def inspect(data: bytes) -> Structure:
-    """Reads the structure of one encoded image.
-
-    Args:
-        data: the bytes of an image; they may be damaged, truncated or no image at all.
-
-    Returns:
-        What was found. Most damage is left for the decoder to report.
+    """Reads the structure of bytes that may be damaged, truncated or no image; most damage is left for the decoder.
 
     Raises:
         ImageError: `image_too_complex`: more parts than any picture in use has. Also `corrupt_image` and

@@ -16,7 +16,8 @@ def read(data: bytes) -> Structure:
     """The structure of a GIF up to its first frame, which may be larger than the canvas."""
     width, height, flags = struct.unpack_from("<HHB", data, 6)
     found = Structure("GIF", width, height)
-    position, blocks, controls, most = 13 + _palette_bytes(flags), 0, 0, _MAX_BLOCKS + len(data) // _BYTES_PER_BLOCK
+    palette_bytes = 3 << (flags & 7) + 1 if flags & 0x80 else 0
+    position, blocks, controls, most = 13 + palette_bytes, 0, 0, _MAX_BLOCKS + len(data) // _BYTES_PER_BLOCK
     while position < len(data):
         start, introducer = position, data[position]
         if introducer == ord(","):
@@ -49,7 +50,3 @@ def _blocks(data: bytes, position: int) -> Iterator[int]:
         length = data[position]
         position += 1 + length
         yield length
-
-
-def _palette_bytes(flags: int) -> int:
-    return 3 << (flags & 7) + 1 if flags & 0x80 else 0

@@ -21,6 +21,7 @@ _ARITHMETIC = frozenset(range(0xC9, 0xD0))
 _TEMPORARY = 0x01  # marker TEM: libjpeg reads no length after it; Pillow refuses it before the first scan
 _START_OF_SCAN, _END_OF_IMAGE, _APP0, _APP1, _APP14 = 0xDA, 0xD9, 0xE0, 0xE1, 0xEE
 _METADATA = frozenset({*range(0xE0, 0xF0), 0xFE})  # application segments and comments
+_EXIF, _XMP = b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0"
 # Two of them state the colour space: libjpeg reads so many bytes of each, and ignores shorter ones.
 _COLOURS = {_APP0: (b"JFIF\0", 14), _APP14: (b"Adobe", 12)}
 _NEXT = re.compile(rb"\xff[^\x00\xff]")  # no escaped byte or fill byte
@@ -51,20 +52,12 @@ def read(data: bytes) -> Structure:
             name, least = _COLOURS.get(marker, (b"", 0))
             if not least or end - start - 4 < least or not data.startswith(name, start + 4):
                 found.drop(start, end)
-            if marker == _APP1:
-                by_exif = by_exif or _exif_orientation(data, start + 4, end)
-                by_xmp = by_xmp or _xmp_orientation(data, start + 4, end)
+            if marker == _APP1 and data.startswith(_EXIF, start + 4):
+                by_exif = by_exif or orientation.from_exif(data[start + 4 : end])
+            elif marker == _APP1 and data.startswith(_XMP, start + 4):
+                by_xmp = by_xmp or orientation.from_xmp(data, start + 4, end)
     found.orientation = by_exif or by_xmp or 1
     return found
-
-
-def _exif_orientation(data: bytes, start: int, end: int) -> int:
-    return orientation.from_exif(data[start:end]) if data.startswith(b"Exif\0\0", start) else 0
-
-
-def _xmp_orientation(data: bytes, start: int, end: int) -> int:
-    is_xmp = data.startswith(b"http://ns.adobe.com/xap/1.0/\0", start)
-    return orientation.from_xmp(data, start, end) if is_xmp else 0
 
 
 def _segments(data: bytes, found: Structure) -> Iterator[tuple[int, int, int]]:

@@ -22,7 +22,8 @@ def from_exif(block: bytes) -> int:
         [directory] = struct.unpack_from(order + "I", block, start + 4)
         [count] = struct.unpack_from(order + "H", block, start + directory)
         entries = block[start + directory + 2 :][: 12 * count]
-        return next(filter(None, map(_stated, struct.iter_unpack(order + "HHI4s", _whole(entries)), order * count)), 0)
+        whole = entries[: len(entries) // 12 * 12]
+        return next(filter(None, (_stated(entry, order) for entry in struct.iter_unpack(order + "HHI4s", whole))), 0)
     except struct.error:
         return 0
 
@@ -39,10 +40,6 @@ def from_xmp(data: bytes, start: int = 0, end: int | None = None) -> int:
     """The same of an XMP packet in the part of `data` from `start` to `end`."""
     found = _IN_XMP.search(data, start, len(data) if end is None else end)
     return int(found[1]) if found else 0
-
-
-def _whole(entries: bytes) -> bytes:
-    return entries[: len(entries) // 12 * 12]
 
 
 def _stated(entry: tuple[int, int, int, bytes], order: str) -> int:
