@@ -25,11 +25,7 @@ def require_bounded(entry: zipfile.ZipInfo) -> None:
 
 
 def require_no_holes(entries: list[zipfile.ZipInfo], size: int) -> None:
-    """Checks that every byte of the archive belongs to a member or to the directory, so that nothing is hidden.
-
-    Args:
-        entries: all members.
-        size: bytes of the archive.
+    """Checks that every byte of an archive of `size` belongs to a member or to the directory: nothing is hidden.
 
     Raises:
         ModelFileError: there are other bytes.
@@ -44,12 +40,7 @@ def require_no_holes(entries: list[zipfile.ZipInfo], size: int) -> None:
 
 
 def array(archive: zipfile.ZipFile, name: str, shape: tuple[int, ...], dtype: type) -> np.ndarray:
-    """Reads one array of an npz, after a check of its header.
-
-    Args:
-        archive: the npz.
-        name: of the member.
-        shape, dtype: of the array.
+    """Reads the member `name` of an npz, after a check of its header.
 
     Raises:
         ValueError: the member has another format, shape or type, or ends early.

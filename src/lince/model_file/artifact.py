@@ -134,9 +134,7 @@ def read(path: Path, *, sha256: str | None = None) -> Artifact:
         ModelFileError: the file is missing, foreign, damaged, of an unknown format, or its parts do not agree.
     """
     try:
-        data = _bytes(path)
-        _require_digest(data, sha256)
-        return decode(data)
+        return decode(_bytes(path, sha256=sha256))
     except ModelFileError as error:
         raise ModelFileError(f"Model file {str(path)!r}: {error}") from error
 
@@ -166,24 +164,19 @@ def decode(data: bytes) -> Artifact:
     return Artifact(flatbuffer, manifest, golden, members["CARD.md"].decode("utf-8", "replace"))
 
 
-def _bytes(path: Path) -> bytes:
+def _bytes(path: Path, *, sha256: str | None) -> bytes:
     try:
-        return read_bounded(path, _MAX_FILE_BYTES)
+        data = read_bounded(path, _MAX_FILE_BYTES)
     except OSError as error:
         raise ModelFileError(
             f"cannot be read ({error.strerror}). Expected a .tflite file, a run folder or 'cifar10'."
         ) from error
-
-
-def _require_digest(data: bytes, expected: str | None) -> None:
-    if expected is None:
-        return
-    digest = hashlib.sha256(data).hexdigest()
-    if digest != expected.lower():
+    if sha256 is not None and (digest := hashlib.sha256(data).hexdigest()) != sha256.lower():
         raise ModelFileError(
-            f"its SHA-256 is {digest}. Expected the pinned one, {expected.lower()}: "
+            f"its SHA-256 is {digest}. Expected the pinned one, {sha256.lower()}: "
             "put that file back, or pin this one if you trust it."
         )
+    return data
 
 
 def _members(data: bytes) -> tuple[dict[str, bytes], int]:

@@ -43,15 +43,7 @@ def deviation_steps(found: np.ndarray, expected: np.ndarray) -> float:
 
 
 def draw_images(spec: ImageSpec, *, seed: int) -> UInt8[np.ndarray, "32 h w 3"]:
-    """Draws 32 pictures, eight of each kind; the same seed gives the same bytes.
-
-    Args:
-        spec: height and width, pixels.
-        seed: of the drawing.
-
-    Returns:
-        u8[32,H,W,3].
-    """
+    """Draws 32 pictures, eight of each kind; the same seed gives the same bytes."""
     rng = np.random.default_rng(seed)
     kinds = (_gradient, _disc, _stripes, _noise)
     y, x = np.mgrid[0 : spec.height, 0 : spec.width] / max(spec.height, spec.width)

@@ -23,11 +23,7 @@ _MAX_VTABLE_BYTES = 4 + 2 * 32  # the largest table of LiteRT's schema, `Operato
 
 
 def refusal(reason: str) -> ModelFileError:
-    """The error of a network that is refused.
-
-    Args:
-        reason: what is wrong with it.
-    """
+    """The error of a network that is refused, with what is wrong with it."""
     return ModelFileError(
         f"its network cannot be trusted: {reason}. Expected a network as Lince writes it: export the file again."
     )

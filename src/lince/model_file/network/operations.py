@@ -7,6 +7,7 @@ compared.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from math import prod
 
 from lince.errors import ModelFileError
@@ -43,7 +44,7 @@ _MEAN: Slots = {"keep dimensions": (0, "B")}
 
 # Types of activations, weights and biases that go together.
 _WEIGHTED = {(INT8, INT8, INT32), (FLOAT32, FLOAT32, FLOAT32)}
-_ACTIVATIONS = {INT8, FLOAT32}
+_SAME = {(INT8, INT8), (FLOAT32, FLOAT32)}
 _QUANTIZING = {(UINT8, INT8), (FLOAT32, INT8), (INT8, INT8)}
 _DEQUANTIZING = {(UINT8, FLOAT32), (INT8, FLOAT32)}
 
@@ -121,14 +122,10 @@ def _check_weights(features: Tensor, kernel: Tensor, bias: Tensor | None, output
 
 def _add(_: Table, operands: list[Tensor], output: Tensor, what: str) -> int:
     """Two tensors of the same shape."""
-    if len({output.type, *(operand.type for operand in operands)}) != 1 or output.type not in _ACTIVATIONS:
-        raise refusal(f"{what} mixes types")
-    first, second = operands
-    if first.shape != second.shape:
-        raise _unfit(what)
-    _require_shape(output, first.shape, what)
+    for operand in operands:
+        _require_same_steps(operand, output, what)
+        _require_shape(output, operand.shape, what)
     if output.type != FLOAT32:
-        _require_one_scale(what, *operands, output)
         widest = max(float(operand.scales[0]) for operand in operands)
         if widest / float(output.scales[0]) >= _MAX_SUM_MULTIPLIER:
             raise _unscaled(what)
@@ -140,11 +137,9 @@ def _reshape(options: Table, operands: list[Tensor], output: Tensor, what: str) 
     _require_same_steps(features, output, what)
     if shape.type != INT32 or len(shape.shape) != 1 or prod(features.shape) != prod(output.shape):
         raise _unfit(what)
-    wanted = _integers(shape)
-    again = options.numbers("shape", "<i4")
-    if again is not None and tuple(again.tolist()) != wanted:
-        raise _unfit(what)
-    if wanted not in {output.shape, (-1, *output.shape[1:])}:
+    wanted, again = _integers(shape), options.numbers("shape", "<i4")
+    is_repeated = again is None or tuple(again.tolist()) == wanted
+    if not is_repeated or wanted not in {output.shape, (-1, *output.shape[1:])}:
         raise _unfit(what)
     return 0
 
@@ -155,18 +150,16 @@ def _average(options: Table, operands: list[Tensor], output: Tensor, what: str) 
     if len(pixels.shape) != 4 or axes.type != INT32 or _integers(axes) != (1, 2) or options.number("keep dimensions"):
         raise _unfit(what)
     _require_shape(output, (1, pixels.shape[3]), what)
-    if pixels.type not in _ACTIVATIONS or output.type != pixels.type:
-        raise refusal(f"{what} mixes types")
+    _require_same_steps(pixels, output, what)
     if pixels.type != FLOAT32:
-        _require_one_scale(what, pixels, output)
         _require_multiplier(float(pixels.scales[0]) / float(output.scales[0]), what)
     return prod(pixels.shape)
 
 
-def _quantize(_: Table, operands: list[Tensor], output: Tensor, what: str) -> int:
+def _convert(allowed: set[tuple[int, int]], _: Table, operands: list[Tensor], output: Tensor, what: str) -> int:
+    """Another type or scale of the same values, from and to the types `allowed`."""
     [features] = operands
-    if (features.type, output.type) not in _QUANTIZING:
-        raise refusal(f"{what} turns type {features.type} into {output.type}")
+    _require_types(features, output, allowed, what)
     _require_shape(output, features.shape, what)
     quantized = [tensor for tensor in (features, output) if tensor.type != FLOAT32]
     _require_one_scale(what, *quantized)
@@ -175,21 +168,16 @@ def _quantize(_: Table, operands: list[Tensor], output: Tensor, what: str) -> in
     return 0
 
 
-def _dequantize(_: Table, operands: list[Tensor], output: Tensor, what: str) -> int:
-    [features] = operands
-    if (features.type, output.type) not in _DEQUANTIZING:
-        raise refusal(f"{what} turns type {features.type} into {output.type}")
-    _require_shape(output, features.shape, what)
-    _require_one_scale(what, features)
-    return 0
-
-
 def _require_same_steps(features: Tensor, output: Tensor, what: str) -> None:
-    """Checks an operation that moves values without computing new ones."""
-    if features.type != output.type or features.type not in _ACTIVATIONS:
-        raise refusal(f"{what} turns type {features.type} into {output.type}")
+    """Checks that types are equal, and that int8 has one scale on each side."""
+    _require_types(features, output, _SAME, what)
     if features.type != FLOAT32:
         _require_one_scale(what, features, output)
+
+
+def _require_types(features: Tensor, output: Tensor, allowed: set[tuple[int, int]], what: str) -> None:
+    if (features.type, output.type) not in allowed:
+        raise refusal(f"{what} turns type {features.type} into {output.type}")
 
 
 def _integers(tensor: Tensor) -> tuple[int, ...]:
@@ -251,11 +239,11 @@ class Operation:
 OPERATIONS: dict[int, Operation] = {
     0: Operation("ADD", 11, _ADDITION, ("activation", "activation"), _add),
     3: Operation("CONV_2D", 1, _CONVOLUTION, ("activation", "constant", "constant"), _convolve),
-    6: Operation("DEQUANTIZE", 38, {}, ("activation",), _dequantize, bare=True),
+    6: Operation("DEQUANTIZE", 38, {}, ("activation",), partial(_convert, _DEQUANTIZING), bare=True),
     9: Operation("FULLY_CONNECTED", 8, _DENSE, ("activation", "constant", "optional"), _connect),
     17: Operation("MAX_POOL_2D", 5, _POOLING, ("activation",), _pool),
     22: Operation("RESHAPE", 17, _RESHAPE, ("activation", "constant"), _reshape, bare=True),
     40: Operation("MEAN", 27, _MEAN, ("activation", "constant"), _average),
-    114: Operation("QUANTIZE", 89, {}, ("activation",), _quantize, bare=True),
+    114: Operation("QUANTIZE", 89, {}, ("activation",), partial(_convert, _QUANTIZING), bare=True),
 }
 """By LiteRT's number."""

@@ -17,10 +17,7 @@ _MOST_MULTIPLICATIONS_A_PIXEL, _FEWEST_PIXELS, _MOST_MULTIPLICATIONS = 2**24, 32
 
 
 def verify(flatbuffer: bytes) -> None:
-    """Checks a network before LiteRT reads it.
-
-    Args:
-        flatbuffer: of LiteRT, not trusted.
+    """Checks an untrusted network before LiteRT reads it.
 
     Raises:
         ModelFileError: names the first rule that it breaks.
@@ -45,11 +42,7 @@ def _check_ends(network: Graph) -> None:
 
 
 def _check(operator: Operator, network: Graph, written: set[int], what: str) -> int:
-    """Checks one operation, which may read the tensors in `written`.
-
-    Returns:
-        The number of multiplications.
-    """
+    """Checks one operation, which may read the tensors in `written`; returns its number of multiplications."""
     operation = OPERATIONS.get(operator.code)
     if operation is None:
         raise refusal(f"{what} is LiteRT's number {operator.code}, which Lince never writes")
