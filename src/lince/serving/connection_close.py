@@ -35,8 +35,7 @@ class _MalformedLog:
     """Logs requests that are not HTTP in at most one line a second: a flood of them would fill the disk."""
 
     def __init__(self) -> None:
-        self._count = 0
-        self._last = float("-inf")
+        self._count, self._last = 0, float("-inf")
 
     def add(self, reason: str) -> None:
         """Counts one request, and logs it unless the last line is younger than a second."""
@@ -143,11 +142,7 @@ class EndingConnection(HttpToolsProtocol):
             self._write_timer.cancel()
 
     def eof_received(self) -> bool:  # type: ignore[override]  # uvicorn always closes; asyncio takes a bool as well
-        """Answers a client that has closed its sending half, if its requests have arrived whole.
-
-        Returns:
-            Whether the connection stays open.
-        """
+        """Answers a client that has closed its sending half, if its requests have arrived whole: then it stays open."""
         self._eof = True
         if self._open and self._begun and not self._ended:
             self._refuse("incomplete_body", "The connection closed before the whole request had arrived.")

@@ -142,11 +142,7 @@ def _pipes(process: subprocess.Popen[bytes]) -> tuple[IO[bytes], IO[bytes]]:
 
 
 def _release(process: subprocess.Popen[bytes]) -> int:
-    """Waits for the end of a process, and closes its pipes.
-
-    Returns:
-        Its exit code.
-    """
+    """Waits for the end of a process, closes its pipes, and returns its exit code."""
     code = process.wait()
     requests, answers = _pipes(process)
     answers.close()

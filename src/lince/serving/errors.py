@@ -104,14 +104,7 @@ def error_bytes(code: str, message: str, *, close: bool, retry_after_s: int = RE
 
 
 def openapi_responses(*codes: str) -> dict[int | str, dict[str, Any]]:
-    """Errors of the table as OpenAPI describes them: each status with the codes that it can have.
-
-    Args:
-        codes: keys of `STATUS`.
-
-    Returns:
-        What FastAPI takes as a route's `responses`.
-    """
+    """Errors of the table as FastAPI takes them for a route's `responses`: each status with the codes it can have."""
     found: dict[int | str, dict[str, Any]] = {}
     for code in codes:
         others = f"{found[STATUS[code]]['description']}, " if STATUS[code] in found else ""
@@ -119,11 +112,7 @@ def openapi_responses(*codes: str) -> dict[int | str, dict[str, Any]]:
     return found
 
 
-async def _answer_request_error(_: Request, error: RequestError) -> Response:
-    return error_response(error.code, str(error))
-
-
-async def _answer_image_error(_: Request, error: ImageError) -> Response:
+async def _answer_error(_: Request, error: RequestError | ImageError) -> Response:
     return error_response(error.code, str(error))
 
 
@@ -152,8 +141,8 @@ async def _answer_bug(request: Request, error: Exception) -> Response:
 
 
 HANDLERS: dict[int | type[Exception], Callable[[Request, Any], Coroutine[Any, Any, Response]]] = {
-    RequestError: _answer_request_error,
-    ImageError: _answer_image_error,
+    RequestError: _answer_error,
+    ImageError: _answer_error,
     ClientDisconnect: _answer_disconnect,
     HTTPException: _answer_http_error,
     Exception: _answer_bug,

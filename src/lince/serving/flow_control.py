@@ -51,11 +51,7 @@ class PausedConnections:
         self._transports: dict[int, asyncio.Transport] = {}
 
     def add(self, transport: asyncio.Transport) -> int:
-        """Watches a connection.
-
-        Returns:
-            The number to pass to `remove`.
-        """
+        """Watches a connection; returns the number to pass to `remove`."""
         descriptor: int = transport.get_extra_info("socket").fileno()
         self._transports[descriptor] = transport
         if self._poll is not None:
@@ -68,11 +64,7 @@ class PausedConnections:
             self._poll.unregister(descriptor)
 
     def drop_gone(self) -> int:
-        """Ends the connections whose clients have left.
-
-        Returns:
-            How many there were.
-        """
+        """Ends the connections whose clients have left; returns how many there were."""
         gone = [] if self._poll is None else [descriptor for descriptor, _ in self._poll.poll(0)]
         for descriptor in gone:
             transport = self._transports[descriptor]

@@ -21,19 +21,11 @@ from collections.abc import Iterable
 from typing import cast
 
 import httptools
-from uvicorn._types import (
-    ASGI3Application,
-    ASGIReceiveCallable,
-    ASGISendCallable,
-    HTTPResponseBodyEvent,
-    HTTPResponseStartEvent,
-    HTTPScope,
-    Scope,
-)
+from uvicorn._types import ASGI3Application, ASGIReceiveCallable, ASGISendCallable, HTTPScope, Scope
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from lince.serving.connection_close import LINGER_S, MAX_HEAD_BYTES, EndingConnection
-from lince.serving.errors import RETRY_AFTER_S, STATUS, error_body, error_bytes
+from lince.serving.errors import RETRY_AFTER_S, error_bytes, error_response
 from lince.serving.flow_control import PausedConnections
 from lince.serving.inference_queue import Inference
 from lince.serving.middleware import OVERLOADED
@@ -49,24 +41,11 @@ _LONGEST_PAUSE_S = 8
 _FRAMING = frozenset({b"content-length", b"transfer-encoding", b"connection"})
 
 _FULL = "As many requests are waiting as may. Try again in a second."
-_PAUSES_S = (RETRY_AFTER_S, 2, 4, _LONGEST_PAUSE_S)
 _TURN_AWAY = {
     (close, seconds): error_bytes("overloaded", _FULL, close=close, retry_after_s=seconds)
     for close in (False, True)
-    for seconds in _PAUSES_S
+    for seconds in (RETRY_AFTER_S, 2, 4, _LONGEST_PAUSE_S)
 }
-_TURN_AWAY_BODY: HTTPResponseBodyEvent = {"type": "http.response.body", "body": error_body("overloaded", _FULL)}
-
-
-def _turn_away_start(retry_after_s: int) -> HTTPResponseStartEvent:
-    """The beginning of the same answer, as an ASGI app sends it."""
-    headers = [
-        (b"content-type", b"application/json"),
-        (b"x-content-type-options", b"nosniff"),
-        (b"retry-after", b"%d" % retry_after_s),
-        (b"content-length", b"%d" % len(_TURN_AWAY_BODY["body"])),
-    ]
-    return {"type": "http.response.start", "status": STATUS["overloaded"], "headers": headers}
 
 
 class _StopError(Exception):
@@ -264,10 +243,11 @@ class BoundedConnection(EndingConnection):
         if self._inference.full and not self._is_of_allowed_page(request["headers"]):
             request["state"][OVERLOADED] = True
             self._metrics.count_request(path="/predict", method="POST", status=503)
-            await send(_turn_away_start(self._pause_s))
-            await send(_TURN_AWAY_BODY.copy())
+            headers = {"retry-after": str(self._pause_s), "x-content-type-options": "nosniff"}
+            app = cast(ASGI3Application, error_response("overloaded", _FULL, headers=headers))
         else:
-            await self.app(scope, receive, send)
+            app = self.app
+        await app(scope, receive, send)
 
     def _is_of_allowed_page(self, headers: Iterable[tuple[bytes, bytes]]) -> bool:
         """Whether a page of an allowed site asks. It reads the answer by headers that `middleware.py` writes."""

@@ -81,9 +81,8 @@ class Inference:
     def check_room(self) -> None:
         """Raises: RequestError: when the queue is full."""
         if self.full:
-            raise RequestError(
-                "overloaded", f"{len(self._waiting)} requests are waiting already. Try again in a second."
-            )
+            message = f"{len(self._waiting)} requests are waiting already. Try again in a second."
+            raise RequestError("overloaded", message)
 
     async def answer(self, encoded: Sequence[bytes], *, top: int, logits: bool) -> list[Answer]:
         """Answers for the images of one request, in their order.

@@ -64,15 +64,11 @@ class Metrics:
         self._model = Gauge(
             "lince_model_info", "What is served.", ("name", "version"), registry=self._registry, multiprocess_mode="max"
         )
-        self._open_files()
+        for code in get_args(ImageErrorCode):  # opens all files now: no request fails when the folder is deleted later
+            self._failures.labels(code)
         if FOLDER_VARIABLE not in os.environ:
             ProcessCollector(registry=self._registry)
             PlatformCollector(registry=self._registry)
-
-    def _open_files(self) -> None:
-        """Opens the files of all kinds now, so that no request fails when the folder is deleted later."""
-        for code in get_args(ImageErrorCode):
-            self._failures.labels(code)
 
     def name_model(self, name: str, version: str) -> None:
         """Sets the name and the version of the model that is served."""

@@ -73,7 +73,7 @@ class Gate:
         try:
             # The page's files are small: ranges of them are not served (RFC 9110, section 14.2).
             scope["headers"] = [header for header in scope["headers"] if header[0] not in _RANGES]
-            app = self._refusal(scope) or self._app
+            app = self._refuse_host(scope) or self._answer_other_site(scope) or self._app
             # HEAD is answered as GET is, without the body.
             await app({**scope, "method": "GET"} if is_head else scope, receive, send_with_headers)
         except asyncio.CancelledError:  # by uvicorn, at the end of a stop's grace period
@@ -90,9 +90,6 @@ class Gate:
         method = scope["method"] if scope["method"] in _METHODS else "other"
         status = scope["state"].get(REFUSED, status)
         self._metrics.count_request(path=route, method=method, status=status, seconds=seconds)
-
-    def _refusal(self, scope: Scope) -> ASGIApp | None:
-        return self._refuse_host(scope) or self._answer_other_site(scope)
 
     def _refuse_host(self, scope: Scope) -> ASGIApp | None:
         """Refuses unknown hosts, against DNS rebinding: a site whose name has our address could read answers."""

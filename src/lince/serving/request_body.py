@@ -6,7 +6,7 @@ that one part too many or a wrong field ends the request at once. Nothing is wri
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 
 from fastapi import Request
@@ -17,6 +17,7 @@ from lince.serving.errors import RequestError
 from lince.serving.settings import ServeSettings
 
 FIELD = "file"
+Take = Callable[[int], None]
 _FORM = "multipart/form-data"
 # A part has a disposition, a type and perhaps a length. A file name of 255 letters takes 2.3 kB when it is escaped.
 _MAX_PART_HEADERS = 8
@@ -40,41 +41,34 @@ class Buffer:
         self._used_bytes = 0
 
     @contextmanager
-    def share(self) -> Iterator["Share"]:
-        """One request's share, which is released at the end."""
-        share = Share(self)
+    def share(self) -> Iterator[Take]:
+        """One request's share, which is released at the end: a function that adds bytes to it.
+
+        It raises RequestError when the bodies together would exceed the limit.
+        """
+        held_bytes = 0
+
+        def take(count: int) -> None:
+            nonlocal held_bytes
+            if self._used_bytes + count > self._limit_bytes:
+                message = "The server already holds as many bytes of requests as it may. Try again in a second."
+                raise RequestError("overloaded", message)
+            held_bytes += count
+            self._used_bytes += count
+
         try:
-            yield share
+            yield take
         finally:
-            self._used_bytes -= share.used_bytes
-
-    def take(self, count: int) -> None:
-        """Raises: RequestError: when the bodies together would exceed the limit."""
-        if self._used_bytes + count > self._limit_bytes:
-            message = "The server already holds as many bytes of requests as it may. Try again in a second."
-            raise RequestError("overloaded", message)
-        self._used_bytes += count
+            self._used_bytes -= held_bytes
 
 
-class Share:
-    """The bytes of the buffer that one request holds."""
-
-    def __init__(self, buffer: Buffer):
-        self._buffer = buffer
-        self.used_bytes = 0
-
-    def take(self, count: int) -> None:
-        self._buffer.take(count)
-        self.used_bytes += count
-
-
-async def read_images(request: Request, settings: ServeSettings, share: Share) -> list[bytes]:
+async def read_images(request: Request, settings: ServeSettings, take: Take) -> list[bytes]:
     """Reads the encoded images of a request.
 
     Args:
         request: its body not yet read.
         settings: bounds on bytes, parts and time.
-        share: counts the chunks that are kept.
+        take: counts the bytes that are kept; of `Buffer.share`.
 
     Returns:
         One bytes object an image, in order; at least one.
@@ -84,7 +78,7 @@ async def read_images(request: Request, settings: ServeSettings, share: Share) -
     """
     boundary = _boundary(request)
     _check_length(request, settings.max_body_bytes)
-    chunks = _chunks(request, settings.max_body_bytes, share)
+    chunks = _chunks(request, settings.max_body_bytes, take)
     try:
         async with asyncio.timeout(settings.receive_timeout_s):
             if boundary is None:
@@ -125,13 +119,13 @@ def _check_length(request: Request, limit_bytes: int) -> None:
         raise _too_large(f"{int(declared):,}", limit_bytes)
 
 
-async def _chunks(request: Request, limit_bytes: int, share: Share) -> AsyncIterator[bytes]:
+async def _chunks(request: Request, limit_bytes: int, take: Take) -> AsyncIterator[bytes]:
     received = 0
     async for chunk in request.stream():
         received += len(chunk)
         if received > limit_bytes:
             raise _too_large(f"more than {limit_bytes:,}", limit_bytes)
-        share.take(len(chunk))
+        take(len(chunk))
         yield chunk
 
 

@@ -36,8 +36,9 @@ def serve(settings: ServeSettings) -> None:
         _log.warning("%s", sentence)
     with listening.listen(settings) as listener:
         if settings.workers == 1:
-            app = create_app(_load(settings), settings)
-            _Server(_config(app, settings), listener, shutdown_s=settings.shutdown_s).run(sockets=[listener])
+            config = _config(create_app(_load(settings), settings), settings)
+            server = StoppableServer(config, shutdown_s=settings.shutdown_s, on_ready=lambda: _announce(listener))
+            server.run(sockets=[listener])
         else:
             _supervise(settings, listener)
 
@@ -57,7 +58,8 @@ def work(link: Link, listener: socket.socket, version: str) -> None:
         classifier = _load(settings)
         _require_version(classifier, version, settings)
         config = _config(create_app(classifier, settings), settings)
-        _WorkerServer(config, link, shutdown_s=settings.shutdown_s).run(sockets=[listener])
+        server = StoppableServer(config, shutdown_s=settings.shutdown_s, on_ready=link.say_ready, supervised=True)
+        server.run(sockets=[listener])
     except (ModelFileError, ServiceError, OSError) as error:
         link.say_failed(str(error))
 
@@ -118,30 +120,6 @@ def _config(app: FastAPI, settings: ServeSettings) -> uvicorn.Config:
         timeout_keep_alive=settings.keep_alive_s,
         timeout_graceful_shutdown=settings.shutdown_s,
     )
-
-
-class _Server(StoppableServer):
-    """The server of a single process, which logs its address."""
-
-    def __init__(self, config: uvicorn.Config, listener: socket.socket, *, shutdown_s: float):
-        super().__init__(config, shutdown_s=shutdown_s)
-        self._listener = listener
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        _announce(self._listener)
-
-
-class _WorkerServer(StoppableServer):
-    """The server of one worker of several, which tells the supervisor that it is ready."""
-
-    def __init__(self, config: uvicorn.Config, link: Link, *, shutdown_s: float):
-        super().__init__(config, shutdown_s=shutdown_s, supervised=True)
-        self._link = link
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        self._link.say_ready()
 
 
 def _announce(listener: socket.socket, remark: str = "") -> None:

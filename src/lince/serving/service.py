@@ -37,11 +37,7 @@ class Service:
     ready: Ready | None = None
 
     def require_ready(self) -> Ready:
-        """The model.
-
-        Raises:
-            RequestError: it is not loaded.
-        """
+        """The model. Raises RequestError when it is not loaded."""
         if self.ready is None:
             raise RequestError("not_ready", "The model is not loaded. Ask /readyz again in a second.")
         return self.ready

@@ -72,45 +72,28 @@ class ServeSettings(BaseSettings):
     max_body_bytes: int = Field(
         ImageLimits().max_bytes, ge=1024, description="Bytes of one request: one image, or all parts of a form."
     )
-    max_parts: int = Field(
-        # 32 images take the network that ships about 25 ms: other requests do not wait long behind a form.
-        32,
-        ge=1,
-        description="Images in one form.",
-    )
-    max_pixels: int = Field(
-        # The 24-megapixel pictures of today's phones, not the 50 that `lince predict` takes.
-        25_000_000,
-        ge=1,
-        description="Width × height of one image, as its header declares them.",
-    )
+    # 32 images take the network that ships about 25 ms: other requests do not wait long behind a form.
+    max_parts: int = Field(32, ge=1, description="Images in one form.")
+    # The 24-megapixel pictures of today's phones, not the 50 that `lince predict` takes.
+    max_pixels: int = Field(25_000_000, ge=1, description="Width × height of one image, as its header declares them.")
+    # At 2,000 requests a second this is a wait of an eighth of a second.
     max_waiting: int = Field(
-        # At 2,000 requests a second this is a wait of an eighth of a second.
-        256,
-        ge=1,
-        description="Requests that wait for an answer; the next one gets 503 with Retry-After.",
+        256, ge=1, description="Requests that wait for an answer; the next one gets 503 with Retry-After."
     )
+    # Three of the largest requests, or 256 requests of 125 KB.
     max_buffered_bytes: int = Field(
-        # Three of the largest requests, or 256 requests of 125 KB.
-        32 * 2**20,
-        ge=1024,
-        description="Bytes of all request bodies held at a time; more get 503 with Retry-After.",
+        32 * 2**20, ge=1024, description="Bytes of all request bodies held at a time; more get 503 with Retry-After."
     )
     max_connections: int = Field(1000, ge=1, description="Open connections; the next one gets 503 and is closed.")
+    # A 25-megapixel picture takes a third of it on a Zen 4 core. Starting and ending the process is not counted.
     decode_cpu_s: float = Field(
-        # A 25-megapixel picture takes a third of it on a Zen 4 core. Starting and ending the process is not counted.
         0.8,
         gt=0,
         allow_inf_nan=False,
         description="Seconds of CPU time that decoding one image may take; all images of a form twice as much.",
     )
-    threads: int = Field(
-        # One decodes while the other runs the network; more threads only wait for each other.
-        2,
-        ge=1,
-        le=64,
-        description="Threads that decode small images and run the network.",
-    )
+    # One decodes while the other runs the network; more threads only wait for each other.
+    threads: int = Field(2, ge=1, le=64, description="Threads that decode small images and run the network.")
     receive_timeout_s: float = Field(
         30.0,
         gt=0,
@@ -153,11 +136,8 @@ class ServeSettings(BaseSettings):
         """A sentence for each variable whose name is similar to that of a setting."""
         known = [f"{_PREFIX}{name.upper()}" for name in cls.model_fields] + [*_OTHER_VARIABLES]
         for name in environment:
-            if (
-                name.startswith(_PREFIX)
-                and name not in known
-                and (meant := _did_you_mean(name, known, cutoff=_SIMILAR))
-            ):
+            is_unknown = name.startswith(_PREFIX) and name not in known
+            if is_unknown and (meant := _did_you_mean(name, known, cutoff=_SIMILAR)):
                 yield f"{name} is set, but there is no such setting.{meant}"
 
     def export(self) -> None:

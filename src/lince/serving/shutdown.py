@@ -6,7 +6,7 @@ import os
 import signal
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
@@ -33,13 +33,19 @@ class StoppableServer(uvicorn.Server):
     Args:
         config: of uvicorn.
         shutdown_s: seconds that requests in flight may take after a stop signal.
+        on_ready: called once requests are answered.
         supervised: whether a supervisor stops and kills this process. Repeated signals and SIGINT are then ignored.
     """
 
-    def __init__(self, config: uvicorn.Config, *, shutdown_s: float, supervised: bool = False):
+    def __init__(
+        self, config: uvicorn.Config, *, shutdown_s: float, on_ready: Callable[[], None], supervised: bool = False
+    ):
         super().__init__(config)
-        self._shutdown_s = shutdown_s
-        self._supervised = supervised
+        self._shutdown_s, self._on_ready, self._supervised = shutdown_s, on_ready, supervised
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._on_ready()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         began = asyncio.get_running_loop().time()

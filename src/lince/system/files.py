@@ -58,14 +58,7 @@ def open_regular(path: Path) -> BufferedReader:
 
 
 def read_bounded(path: Path, limit_bytes: int) -> bytes:
-    """Reads a whole file that a user named.
-
-    Args:
-        path: a regular file, or a link to one.
-        limit_bytes: the largest size that is accepted; no more is read.
-
-    Returns:
-        Its content.
+    """Reads a whole regular file that a user named, or a link to one, of at most `limit_bytes`.
 
     Raises:
         OSError: it cannot be read, is no regular file, is larger, or grows meanwhile; `strerror` says which.

@@ -108,10 +108,7 @@ def peak_memory_bytes(*, children: bool = False) -> int | None:
 
 def processor_flags() -> set[str]:
     """The processor's features by their Linux names; empty on other systems."""
-    for line in _text("/proc/cpuinfo").splitlines():
-        if line.startswith(("flags", "Features")):  # x86, Arm
-            return set(line.partition(":")[2].split())
-    return set()
+    return set(_cpuinfo("flags", "Features").split())  # x86, Arm
 
 
 def _instructions() -> tuple[str, ...]:
@@ -120,10 +117,13 @@ def _instructions() -> tuple[str, ...]:
 
 
 def _processor() -> str:
-    for line in _text("/proc/cpuinfo").splitlines():
-        if line.startswith("model name"):
-            return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
+    return _cpuinfo("model name") or platform.processor() or platform.machine()
+
+
+def _cpuinfo(*names: str) -> str:
+    """What Linux says of the first processor under one of these names; empty where it says nothing."""
+    found = (line.partition(":")[2] for line in _text("/proc/cpuinfo").splitlines() if line.startswith(names))
+    return next(found, "").strip()
 
 
 def _installed_memory_bytes() -> int | None:

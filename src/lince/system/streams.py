@@ -72,9 +72,8 @@ class _Messages(io.RawIOBase):
 
     def __init__(self, stream: TextIO):
         self._stream = stream  # a reference: without one the stream would close its file
-        self._raw: io.RawIOBase | BinaryIO = getattr(
-            stream.buffer, "raw", stream.buffer
-        )  # python -u has no buffer in between
+        # python -u has no buffer in between
+        self._raw: io.RawIOBase | BinaryIO = getattr(stream.buffer, "raw", stream.buffer)
         self._lost = False
 
     def writable(self) -> bool:

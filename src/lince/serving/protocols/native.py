@@ -94,8 +94,8 @@ async def predict(request: Request) -> Response:
     ready = service.require_ready()
     ready.inference.check_room()
     parameters = Parameters.parse(request.url.query) if request.scope["query_string"] else _DEFAULTS
-    with service.buffer.share() as share:
-        encoded = await read_images(request, service.settings, share)
+    with service.buffer.share() as take:
+        encoded = await read_images(request, service.settings, take)
         predictions = await ready.inference.answer(encoded, top=parameters.top, logits=parameters.logits)
     content = msgspec.json.encode({"model": ready.model_name, "predictions": predictions})
     return Response(content, media_type="application/json")
