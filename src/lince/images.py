@@ -7,10 +7,10 @@ pixels everywhere.
 import numpy as np
 from jaxtyping import UInt8
 
-from lince.encoded_image import Structure, decoding
+from lince.encoded_image import Structure, decoding, formats
 from lince.types import ImageLimits, ImageSpec
 
-FORMATS = decoding.FORMATS
+FORMATS = formats.FORMATS
 _JPEG_EXTENSIONS = (".jpg", ".jpeg", ".jpe", ".jfif", ".jfi", ".jif", ".pjpeg", ".pjp")  # browsers save all of these
 EXTENSIONS = frozenset({*_JPEG_EXTENSIONS, ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif"})
 

@@ -40,9 +40,6 @@ def leaked(test: Split, *, train: Split, validation: Split) -> LeakedImages | No
 
     58,000 images of CIFAR-10 take 4 s, 10,000 of 96 × 96 pixels 2 s.
 
-    Args:
-        test, train, validation: of one dataset.
-
     Returns:
         The copies; None, without a search, when there are more than 100,000 images: it would take minutes.
     """

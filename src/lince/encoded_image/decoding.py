@@ -12,8 +12,6 @@ from lince.encoded_image.image_spec import ImageLimits, ImageSpec, ResizeRule
 from lince.encoded_image.structure import Structure
 from lince.errors import ImageError
 
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "AVIF")
-
 _OPTIONAL = {"AVIF": "avif", "TIFF": "libtiff", "WEBP": "webp"}  # the parts of Pillow that some builds lack
 
 # A JPEG's decoder can scale it down itself (by 2, 4 or 8, which is fast); it stays at least so many times the target's
@@ -114,7 +112,7 @@ def _open(data: bytes, limits: ImageLimits, structure: Structure | None) -> tupl
 
 def _no_picture(data: bytes) -> ImageError:
     """The error for bytes of no format that is read; it names another format where the first bytes are known."""
-    expected = f"Expected {', '.join(FORMATS)}."
+    expected = f"Expected {', '.join(formats.FORMATS)}."
     if kind := signatures.describe(data):
         return ImageError("unsupported_format", f"This is {kind[0]}: {kind[1]}. {expected}")
     text = ", but text" if signatures.is_text(data) else ""

@@ -50,8 +50,9 @@ _READERS = {
     "JPEG": jpeg.read,
     "PNG": png.read,
     "WEBP": webp.read,
-    "GIF": gif.read,
     "BMP": bmp.read,
+    "GIF": gif.read,
     "TIFF": tiff.read,
     "AVIF": avif.read,
 }
+FORMATS = tuple(_READERS)

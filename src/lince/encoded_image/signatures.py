@@ -90,10 +90,7 @@ _LOOKED_AT = 4_096
 
 
 def describe(data: bytes) -> tuple[str, str] | None:
-    """Recognises a file that is not an image we read.
-
-    Args:
-        data: its bytes; the first 4 kB are read, and whether all of them are 0.
+    """Recognises a file that is not an image we read, by its first 4 kB, its last bytes, and whether all of it is 0.
 
     Returns:
         What it is and how to make an image of it, as parts of a sentence; None where the bytes are not recognised.

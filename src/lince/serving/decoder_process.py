@@ -42,11 +42,7 @@ class DecoderProcess:
         self._decoding = threading.Lock()  # so that `close` closes no pipe that is being read
 
     def decode(self, data: bytes, *, cpu_s: float) -> tuple[UInt8[np.ndarray, "h w 3"] | ImageError, float]:
-        """Decodes one encoded image.
-
-        Args:
-            data: an encoded image.
-            cpu_s: seconds of CPU time it may take.
+        """Decodes one encoded image in at most `cpu_s` seconds of CPU time.
 
         Returns:
             The pixels as `lince.images.decode` gives them, or its error, or `decode_timeout`; and the seconds of CPU

@@ -85,8 +85,7 @@ def error_bytes(code: str, message: str, *, close: bool, retry_after_s: int = RE
     """A whole HTTP/1.1 answer but for its date: status, headers and the error.
 
     Args:
-        code: a key of `STATUS`.
-        message: what was received, what was expected, how to repair it.
+        code, message: as for `error_response`.
         close: whether to announce that the connection closes.
         retry_after_s: seconds for `Retry-After`, which answers of status 503 carry.
     """

@@ -85,15 +85,7 @@ class Inference:
             raise RequestError("overloaded", message)
 
     async def answer(self, encoded: Sequence[bytes], *, top: int, logits: bool) -> list[Answer]:
-        """Answers for the images of one request, in their order.
-
-        Args:
-            encoded: bytes of each image.
-            top: how many classes to list.
-            logits: whether to add the network's output.
-
-        Returns:
-            One answer an image; an image that cannot be read has an error in its place.
+        """Answers for the images of one request, in their order; one that cannot be read has an error in its place.
 
         Raises:
             ImageError: when none of the images can be read; the first one's.

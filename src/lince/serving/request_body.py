@@ -63,15 +63,7 @@ class Buffer:
 
 
 async def read_images(request: Request, settings: ServeSettings, take: Take) -> list[bytes]:
-    """Reads the encoded images of a request.
-
-    Args:
-        request: its body not yet read.
-        settings: bounds on bytes, parts and time.
-        take: counts the bytes that are kept; of `Buffer.share`.
-
-    Returns:
-        One bytes object an image, in order; at least one.
+    """Reads the encoded images of a request, one or more, in order; `take` of `Buffer.share` counts their bytes.
 
     Raises:
         RequestError: a wrong type, a malformed form, too many bytes or parts, too slow a client, no room left.

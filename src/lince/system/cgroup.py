@@ -1,58 +1,38 @@
 """A container's CPU quota and memory limit, as Linux control groups of versions 1 and 2 set them.
 
 A limit may be set at any level from the process's own group up to the highest visible one; the lowest limit counts.
+The folder `root`, where `proc` and the control groups are mounted, is / except in tests.
 Source: Linux, Documentation/admin-guide/cgroup-v2.rst and cgroup-v1; `man 7 cgroups`; `man 5 proc` (mountinfo).
 """
 
 import re
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
-from typing import TypeVar
-
-_Number = TypeVar("_Number", int, float)
 
 
 def cpu_quota(root: Path = Path("/")) -> float | None:
-    """CPU time that this process may use, in cores, such as 1.5; None where nothing limits it.
-
-    Args:
-        root: where `proc` and the control groups are mounted; / except in tests.
-    """
-    return min(_found(_cpu_quota_of(level) for level in _levels("cpu", root)), default=None)
+    """CPU time that this process may use, in cores, such as 1.5; None where nothing limits it."""
+    quotas = map(_cpu_quota_of, _levels("cpu", root))
+    return min((quota for quota in quotas if quota is not None), default=None)
 
 
 def memory_limit(root: Path = Path("/")) -> int | None:
-    """Bytes that this process may use; None without a limit.
-
-    Args:
-        root: as for `cpu_quota`.
-    """
-    return min(_found(_memory_limit_of(level) for level in _levels("memory", root)), default=None)
-
-
-@dataclass(frozen=True)
-class _Mount:
-    """One line of `/proc/self/mountinfo`: the group `top` of a hierarchy is mounted at `point`."""
-
-    top: PurePosixPath
-    point: PurePosixPath
-    kind: str
-    options: tuple[str, ...]
+    """Bytes that this process may use; None without a limit."""
+    limits = map(_memory_limit_of, _levels("memory", root))
+    return min((limit for limit in limits if limit is not None), default=None)
 
 
 def _levels(controller: str, root: Path) -> Iterator[Path]:
     """Folders of the groups that this process is in, the innermost first, of every hierarchy with `controller`."""
     groups = dict(_groups(root))
-    for mount in _mounts(root):
-        key = "" if mount.kind == "cgroup2" else controller
-        if key not in groups or not (mount.kind == "cgroup2" or controller in mount.options):
+    for key, top, point in _mounts(controller, root):
+        if key not in groups:
             continue
         # Where the group is outside of what is mounted here, the top of the mount is the nearest visible group.
-        inside = groups[key].is_relative_to(mount.top) and ".." not in groups[key].parts
-        group = groups[key].relative_to(mount.top) if inside else PurePosixPath()
+        inside = groups[key].is_relative_to(top) and ".." not in groups[key].parts
+        group = groups[key].relative_to(top) if inside else PurePosixPath()
         for level in (group, *group.parents):
-            yield root / str(mount.point / level).lstrip("/")
+            yield root / str(point / level).lstrip("/")
 
 
 def _groups(root: Path) -> Iterator[tuple[str, PurePosixPath]]:
@@ -64,13 +44,17 @@ def _groups(root: Path) -> Iterator[tuple[str, PurePosixPath]]:
             yield controller, PurePosixPath(path)
 
 
-def _mounts(root: Path) -> Iterator[_Mount]:
+def _mounts(controller: str, root: Path) -> Iterator[tuple[str, PurePosixPath, PurePosixPath]]:
+    """Of each mounted hierarchy with `controller`: its key in `_groups`, the group on top, and where it is mounted."""
     for line in _lines(root / "proc/self/mountinfo"):
         before, _, after = line.partition(" - ")
         place, system = before.split(), after.split()
-        if len(place) > 4 and len(system) > 2 and system[0] in ("cgroup", "cgroup2"):
+        if len(place) > 4 and len(system) > 2:
             top, point = (PurePosixPath(_unescaped(path)) for path in place[3:5])
-            yield _Mount(top, point, kind=system[0], options=tuple(system[2].split(",")))
+            if system[0] == "cgroup2":
+                yield "", top, point
+            elif system[0] == "cgroup" and controller in system[2].split(","):
+                yield controller, top, point
 
 
 def _unescaped(path: str) -> str:
@@ -100,7 +84,3 @@ def _lines(path: Path) -> list[str]:
         return path.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:  # not Linux, or no such controller at this level
         return []
-
-
-def _found(values: Iterable[_Number | None]) -> list[_Number]:
-    return [value for value in values if value is not None]

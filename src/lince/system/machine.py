@@ -68,15 +68,9 @@ def describe() -> str:
 
 
 def cores(root: Path = Path("/")) -> int:
-    """Cores that this process may use: those that it may run on, at most the container's quota.
+    """Cores that this process may use: those that it may run on, at most the container's quota; at least 1.
 
     A fraction is rounded up: with a quota of 1.5 cores two threads are busy three quarters of the time.
-
-    Args:
-        root: where `proc` and the control groups are mounted; / except in tests.
-
-    Returns:
-        At least 1.
     """
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     quota = cgroup.cpu_quota(root)

@@ -378,4 +378,4 @@ class TestNoFiles:
         if name.startswith("pipe"):
             os.mkfifo(path)
         with pytest.raises(DataError, match="not a regular file"):
-            open_source(path)
+            open_source(path).__enter__()

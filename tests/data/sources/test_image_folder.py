@@ -1,5 +1,7 @@
 """A class-per-folder source is decoded on several threads, in order."""
 
+from contextlib import closing
+
 import numpy as np
 import pytest
 
@@ -41,7 +43,7 @@ class TestReadCollection:
                 done_when_stopped.append(done)
                 raise KeyboardInterrupt
 
-        with CountingSource(make_zip(two_classes(1000))) as source:
+        with closing(CountingSource(make_zip(two_classes(1000)))) as source:
             with pytest.raises(KeyboardInterrupt):
                 in_memory(FolderReading(source, SPEC, progress=interrupt))
             assert 1 == len(done_when_stopped)

@@ -52,7 +52,7 @@ class Entry:
 
 
 class Source(Protocol):
-    """A folder tree or an archive, for a `with` statement; `name` is for messages."""
+    """A folder tree or an archive; `name` is for messages."""
 
     name: str
 
@@ -69,10 +69,6 @@ class Source(Protocol):
 
     def stamp(self) -> str:
         """SHA-256 (hex) that changes when the content does, found without reading the content."""
-
-    def __enter__(self) -> "Source": ...
-
-    def __exit__(self, *exception: object) -> None: ...
 
 
 def is_litter(name: str) -> bool:

@@ -53,13 +53,6 @@ def arrange(entries: Iterable[Entry], *, name: str) -> Layout:
 
     Files are sorted by their names in composed form, so that the order does not depend on the system that wrote them.
 
-    Args:
-        entries: all files and folders in it.
-        name: of the source, for messages.
-
-    Returns:
-        The class and the split of each image.
-
     Raises:
         DataError: when there are no images in class folders, the folders could be read in two ways (see
             `folder_structure`), or the name of a class is not one line of text.

@@ -21,12 +21,6 @@ class Tree:
         self.name = printable(str(root))
         self._root = root
 
-    def __enter__(self) -> "Tree":
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        """Nothing is held open."""
-
     def walk(self) -> Iterator[Entry]:
         """Every entry except hidden and system files, sorted by name within its folder."""
         yield from _walk(str(self._root), prefix="", above=())

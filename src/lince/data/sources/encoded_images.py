@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from lince.data.sources.base import Source
@@ -13,21 +14,24 @@ from lince.text import printable
 from lince.types import ImageLimits
 
 
-def open_source(path: Path) -> Source:
+@contextmanager
+def open_source(path: Path) -> Iterator[Source]:
     """Opens a folder, or a .zip file, for a `with` statement.
 
     Raises:
         DataError: when there is nothing at `path`, or it is neither a folder nor a zip archive.
     """
     try:
-        if path.is_dir():
-            return Tree(path)
         path.stat()
     except (OSError, ValueError) as error:  # ValueError: a null character in the path
         reason = getattr(error, "strerror", None) or error
         message = f"Cannot read {printable(str(path))!r} ({reason})."
         raise DataError(f"{message} Expected a folder or a .zip of images, or the word 'cifar10'.") from error
-    return Archive(path)
+    if path.is_dir():
+        yield Tree(path)
+    else:
+        with closing(Archive(path)) as archive:
+            yield archive
 
 
 def iter_images(

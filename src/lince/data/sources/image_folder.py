@@ -36,13 +36,7 @@ class FolderReading:
     def __init__(
         self, source: Source, spec: ImageSpec, *, limits: ImageLimits = ImageLimits(), progress: Progress = silent
     ):
-        """Finds the classes of a source.
-
-        Args:
-            source: an open folder tree or archive.
-            spec: the size to decode to.
-            limits: bounds on each file; files beyond them are rejected.
-            progress: called with images.
+        """Finds the classes of an open source; files beyond `limits` will be rejected, `progress` called with images.
 
         Raises:
             DataError: when its folders cannot be read as classes (see `class_folders.arrange`).

@@ -43,14 +43,10 @@ def is_word(name: str) -> bool:
 
 
 def roles(names: Iterable[str]) -> dict[str, Role]:
-    """The splits that the names of sibling folders mean.
+    """The splits that the names of sibling folders mean, for each name that means one.
 
-    Args:
-        names: of folders in one folder.
-
-    Returns:
-        The split of each name that means one. A name for training and validation images together (`trainval`) means
-        training; one for training and test images means no split.
+    A name for training and validation images together (`trainval`) means training; one for training and test images
+    means no split.
     """
     names = list(names)
     found = {name: role for name in names if (role := _role(name))}

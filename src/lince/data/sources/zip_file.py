@@ -42,10 +42,7 @@ class Archive:
         self._lock = threading.Lock()
         self._stamp = _stamp(path)
 
-    def __enter__(self) -> "Archive":
-        return self
-
-    def __exit__(self, *exception: object) -> None:
+    def close(self) -> None:
         if self._zip:
             self._zip.close()
 
