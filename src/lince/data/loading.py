@@ -25,7 +25,7 @@ from lince.data.sources.encoded_images import open_source
 from lince.data.splits import hold_out
 from lince.errors import DataError
 from lince.progress import Progress, silent
-from lince.text import printable
+from lince.text import printable, quantity
 from lince.types import Dataset, ImageLimits, ImageSpec, Rejected, Split
 
 # Part of every cache key. Raise it when the same bytes give other pixels, names or labels than before.
@@ -181,8 +181,7 @@ def _cached(
 def _rejections(source: str, collection: Collection) -> str:
     found: tuple[Rejected | EmptyClass, ...] = (*collection.rejected, *collection.empty)
     first = "; ".join(f"{one.path}: {one.reason}" for one in found[:3])
-    count = len(found)
-    kind = "file" if not collection.empty else "folder" if not collection.rejected else "file or folder"
-    files = f"1 {kind}" if count == 1 else f"{count:,} {kind.replace(' or', 's or')}s"
-    message = f"{source!r} holds {files} that cannot be used ({first}{'; …' if count > 3 else ''})."
+    counts = ((len(collection.rejected), "file"), (len(collection.empty), "folder"))
+    held = " and ".join(quantity(count, noun) for count, noun in counts if count)
+    message = f"{source!r} holds {held} that cannot be used ({first}{'; …' if len(found) > 3 else ''})."
     return f"{message} Expected none with --strict: repair or remove them, or train without --strict."

@@ -117,10 +117,6 @@ class StoredImages:
         return (len(self._rows), *self._file.image_shape)
 
     @property
-    def ndim(self) -> int:
-        return len(self.shape)
-
-    @property
     def digests(self) -> UInt8[np.ndarray, "n 16"]:
         """As of `digests`, without reading a pixel."""
         return np.asarray(self._file.digests[self._rows])

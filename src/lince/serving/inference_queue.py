@@ -165,7 +165,9 @@ class Inference:
         for failure in failures:
             self._metrics.count_failure(failure.code)
         if len(failures) == len(decoded):
-            raise _none_of(failures)
+            first = failures[0]
+            message = f"None of the {len(failures)} images can be read. The first: {first}"
+            raise first if len(failures) == 1 else ImageError(first.code, message)
         prediction = self._classifier.predict(np.stack([image for image in decoded if isinstance(image, np.ndarray)]))
         rows = itertools.count()
         return [
@@ -193,10 +195,3 @@ def _are_small(structures: Sequence[Structure | ImageError]) -> bool:
             return False
         pixels += found.pixels * max(1, found.passes / _SCANS_PER_WEIGHT) * _WEIGHTS.get(found.format, 1)
     return pixels <= _SMALL_PIXELS
-
-
-def _none_of(errors: Sequence[ImageError]) -> ImageError:
-    first = errors[0]
-    if len(errors) == 1:
-        return first
-    return ImageError(first.code, f"None of the {len(errors)} images can be read. The first: {first}")

@@ -17,7 +17,7 @@ def captured_stderr() -> Iterator[None]:
     this where nothing else writes to it. Where the text cannot be kept (no memory file and no temporary folder), it is
     shown at once.
     """
-    held = _memory_file() or _temporary_file()
+    held = _unnamed_file()
     if held is None:
         yield
         return
@@ -45,16 +45,13 @@ def captured_output() -> Iterator[None]:
         yield
 
 
-def _memory_file() -> BinaryIO | None:
-    """Only Linux has memory files. They need no folder, so that a container may have a read-only root."""
-    try:
+def _unnamed_file() -> BinaryIO | None:
+    """A file in memory, where there are such (on Linux): a container may have a read-only root. Else one on disk.
+
+    None where no folder can be written either.
+    """
+    with contextlib.suppress(AttributeError, OSError):
         return os.fdopen(os.memfd_create("lince-stderr"), "w+b")
-    except (AttributeError, OSError):
-        return None
-
-
-def _temporary_file() -> BinaryIO | None:
-    try:
+    with contextlib.suppress(OSError):
         return tempfile.TemporaryFile()
-    except OSError:  # no folder that can be written
-        return None
+    return None

@@ -86,17 +86,13 @@ def _check_cost(network: Graph, multiplications: int) -> None:
     allowed = min(_MOST_MULTIPLICATIONS, _MOST_MULTIPLICATIONS_A_PIXEL * pixels)
     if multiplications > allowed:
         raise refusal(f"it multiplies {multiplications:,} times an image, more than {allowed:,}")
-    weights = sum(tensor.data.size for tensor in _read(network) if tensor.data is not None)
+    read = (network.tensors[index].data for one in network.operators for index in one.inputs if index >= 0)
+    weights = sum(data.size for data in read if data is not None)
     if weights > _MOST_WEIGHTS:
         raise refusal(f"its operations read {weights:,} weights, more than {_MOST_WEIGHTS:,}")
     live = max(_live_bytes(network), default=0)
     if live > _MAX_LIVE_BYTES:
         raise refusal(f"its results take {live:,} bytes at a time, more than {_MAX_LIVE_BYTES:,}")
-
-
-def _read(network: Graph) -> Iterator[Tensor]:
-    for operator in network.operators:
-        yield from (network.tensors[index] for index in operator.inputs if index >= 0)
 
 
 def _live_bytes(network: Graph) -> Iterator[int]:
