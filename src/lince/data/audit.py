@@ -108,9 +108,6 @@ def check(
         spec: the size at which images are compared.
         seed, test_fraction: as for `load`, which draws the same test split.
 
-    Returns:
-        The findings.
-
     Raises:
         DataError: when the source cannot be used at all.
     """

@@ -48,12 +48,9 @@ def default_folder() -> Path:
 def read(path: Path, key: str) -> tuple[Collection, str] | None:
     """Opens a cached collection: a small one is read into memory, a large one stays in the file.
 
-    Args:
-        path: the cache file.
-        key: identifies the source that the file must have been made from.
-
     Returns:
-        The collection and its fingerprint; None when there is no file, it has another key, or it is broken.
+        The collection and its fingerprint; None when there is no file, it has another key (was made from another
+        source), or it is broken.
     """
     if not path.exists():
         return None
@@ -76,9 +73,6 @@ def fill(path: Path, key: str, reading: Reading) -> tuple[Collection, str]:
         path: the cache file; an existing one is replaced in one step.
         key: identifies the source.
         reading: the source, of which nothing is decoded yet.
-
-    Returns:
-        The collection and its fingerprint.
 
     Raises:
         DataError: when the source cannot be used, or the disk cannot hold a large collection.

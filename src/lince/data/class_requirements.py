@@ -34,21 +34,19 @@ def require_trainable(catalogue: Catalogue, *, name: str) -> None:
 def _require_comparable(catalogue: Catalogue, *, name: str) -> None:
     found = {split: _populated(catalogue, split) for split in ("train", "test")}
     empty = {(one.split, one.label) for one in catalogue.empty}
-    for split, tree in zip(found, catalogue.trees, strict=True):
+    tree_of = dict(zip(found, catalogue.trees, strict=True))
+    for split, tree in tree_of.items():
         if not found[split]:
             raise DataError(
                 f"{name!r} has no image in {tree}/ that can be used. Expected images in both splits: add some."
                 f"{_first_empty(catalogue)}"
             )
-    for split, other, (tree, other_tree) in (
-        ("test", "train", catalogue.trees[::-1]),
-        ("train", "test", catalogue.trees),
-    ):
+    for split, other in (("test", "train"), ("train", "test")):
         if absent := [label for label in sorted(found[other] - found[split]) if (split, label) not in empty]:
             alike = "".join(f" {sentence}" for sentence in similarity_warnings(sorted(found["train"] | found["test"])))
             raise DataError(
-                f"{name!r} has no images of {listed(absent)} in {tree}/, but has in {other_tree}/. Expected the same "
-                f"classes in both: add the images, or remove the class.{alike}"
+                f"{name!r} has no images of {listed(absent)} in {tree_of[split]}/, but has in {tree_of[other]}/. "
+                f"Expected the same classes in both: add the images, or remove the class.{alike}"
             )
 
 

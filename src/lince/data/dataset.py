@@ -132,11 +132,6 @@ def fingerprint(catalogue: Catalogue, *, image_shape: tuple[int, int, int], dige
     .zip have the same fingerprint, with or without folders around all images, and in any Unicode form of the names.
     Pixels count by their digests, so that a million stored images are identified without being read.
 
-    Args:
-        catalogue: of the images; a collection is one.
-        image_shape: (H, W, 3).
-        digests: u8[N,16], of each image's pixels.
-
     Returns:
         SHA-256, 64 hex digits.
     """

@@ -126,12 +126,7 @@ def near_pairs(
 def difference_hash(images: Images, *, progress: Progress = silent) -> UInt64[np.ndarray, " n"]:
     """64 bits for each image: whether grey rises from each cell to the next, in 8 rows of 9 averaged cells.
 
-    Args:
-        images: RGB.
-        progress: called with images.
-
-    Returns:
-        A number for each image. Images that look alike differ in few bits.
+    Images that look alike differ in few bits.
 
     Source: Neal Krawetz, "Kind of Like That", The Hacker Factor Blog, 2013; with a margin against noise in even areas.
     """

@@ -102,10 +102,7 @@ def load(
 
 
 def probe(source: str | Path, *, leave_out: str | Path | None = None) -> None:
-    """Checks that sources exist and can be opened, without reading an image, so that a wrong name fails at once.
-
-    Args:
-        source, leave_out: as for `load`.
+    """Checks that the sources of `load` exist and can be opened, without reading an image: a wrong name fails at once.
 
     Raises:
         DataError: nothing is there, it is no archive, or `leave_out` cannot be combined with `source`.
@@ -120,10 +117,7 @@ def probe(source: str | Path, *, leave_out: str | Path | None = None) -> None:
 def collect(
     source: str | Path, spec: ImageSpec, *, cache: Path | None, progress: Progress, limits: ImageLimits
 ) -> tuple[Collection, str]:
-    """The decoded source and its fingerprint, from the cache where the source has not changed.
-
-    Args:
-        source, spec, cache, progress, limits: as for `load`.
+    """The decoded source and its fingerprint, from the cache where the source has not changed; arguments as of `load`.
 
     Raises:
         DataError: when the source cannot be used.

@@ -39,12 +39,9 @@ class PixelFile:
     """
 
     def __init__(self, file: BinaryIO, image_shape: tuple[int, ...], expected: UInt8[np.ndarray, "n 16"]):
-        """Keeps the file open, when the caller has closed it too; it may be replaced or deleted, except on Windows.
+        """Keeps an open file open, after the caller closes it too; `expected` are the digests of its images.
 
-        Args:
-            file: open.
-            image_shape: (H, W, 3).
-            expected: the digest of each image.
+        The file may be replaced or deleted later, except on Windows.
         """
         self.image_shape, self.digests = image_shape, expected
         self._name = file.name

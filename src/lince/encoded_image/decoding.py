@@ -42,14 +42,7 @@ _Box = tuple[float, float, float, float]
 
 
 def read(data: bytes, spec: ImageSpec, limits: ImageLimits, structure: Structure | None = None) -> Image.Image:
-    """Decodes one encoded image; see `lince.images.decode`.
-
-    Returns:
-        A picture in mode RGB, `spec.width` × `spec.height`.
-
-    Raises:
-        ImageError: as `lince.images.decode` does.
-    """
+    """Decodes one encoded image to mode RGB, `spec.width` × `spec.height`; see `lince.images.decode`."""
     image, structure = _open(data, limits, structure)
     try:
         drafted = image.draft(None, (spec.width * _DRAFT_MARGIN, spec.height * _DRAFT_MARGIN))

@@ -108,27 +108,14 @@ def _describe(classifier: Classifier, settings: ServeSettings) -> ModelAnswer:
 
 
 def _add_routes(app: FastAPI) -> None:
-    app.add_api_route(
-        "/model",
-        model,
-        response_model=ModelAnswer,
-        response_description="The model that answers requests.",
-        responses=errors.openapi_responses(*errors.ANYWHERE, "not_ready"),
-    )
-    app.add_api_route(
-        "/livez",
-        livez,
-        response_model=Health,
-        response_description="Requests are answered, or none has come.",
-        responses=errors.openapi_responses(*errors.ANYWHERE, "stalled"),
-    )
-    app.add_api_route(
-        "/readyz",
-        readyz,
-        response_model=Health,
-        response_description="The model is loaded, there is room for requests, and they are answered.",
-        responses=errors.openapi_responses(*errors.ANYWHERE, "not_ready", "stalled"),
-    )
+    is_well = "The model is loaded, there is room for requests, and they are answered."
+    for path, endpoint, answer, description, codes in (
+        ("/model", model, ModelAnswer, "The model that answers requests.", ("not_ready",)),
+        ("/livez", livez, Health, "Requests are answered, or none has come.", ("stalled",)),
+        ("/readyz", readyz, Health, is_well, ("not_ready", "stalled")),
+    ):
+        responses = errors.openapi_responses(*errors.ANYWHERE, *codes)
+        app.add_api_route(path, endpoint, response_model=answer, response_description=description, responses=responses)
     app.add_api_route(
         "/metrics",
         metrics,

@@ -104,15 +104,26 @@ def _get(transfer: "_Transfer", checksum: str) -> None:
     if path.exists():
         if _sha256(path) == checksum:
             return
-        _log.warning(
-            "%s does not have its checksum: it is kept as %s, and downloaded again.", path, _set_aside(path, path)
-        )
+        message = "%s does not have its checksum: it is kept as %s, and downloaded again."
+        _log.warning(message, path, _set_aside(path, path))
     transfer.finish()
     if transfer.was_resumed and _sha256(transfer.part) != checksum:
         # The server's file may have changed since the first part was received: verify a whole one.
         transfer.forget()
         transfer.finish()
-    _publish(transfer, checksum)
+    received, size = _sha256(transfer.part), transfer.size
+    if received != checksum:
+        wrong = _set_aside(transfer.part, path)
+        transfer.forget()
+        raise DownloadError(
+            f"{transfer.url} sent another file than expected: {size:,} bytes with SHA-256 {received}, expected "
+            f"{checksum}. It is kept as {str(wrong)!r} and not used. Check the address and your network (a login "
+            "page?), then try again."
+        )
+    with transfer.part.open("rb+") as file:
+        os.fsync(file.fileno())
+    transfer.part.replace(path)
+    transfer.forget()
 
 
 def _sha256(path: Path) -> str:
@@ -124,22 +135,6 @@ def _set_aside(file: Path, path: Path) -> Path:
     wrong = path.with_name(f"{path.name}.wrong")
     file.replace(wrong)
     return wrong
-
-
-def _publish(transfer: "_Transfer", checksum: str) -> None:
-    received, size = _sha256(transfer.part), transfer.size
-    if received != checksum:
-        wrong = _set_aside(transfer.part, transfer.path)
-        transfer.forget()
-        raise DownloadError(
-            f"{transfer.url} sent another file than expected: {size:,} bytes with SHA-256 {received}, expected "
-            f"{checksum}. It is kept as {str(wrong)!r} and not used. Check the address and your network (a login "
-            "page?), then try again."
-        )
-    with transfer.part.open("rb+") as file:
-        os.fsync(file.fileno())
-    transfer.part.replace(transfer.path)
-    transfer.forget()
 
 
 class _TransferError(Exception):
