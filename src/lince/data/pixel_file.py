@@ -205,7 +205,7 @@ class StoredNames(Sequence[str]):
 
 
 def as_text(names: Sequence[str]) -> bytes:
-    """UTF-8, each name ended by a line feed; `base.printable` leaves none inside a name."""
+    """UTF-8, each name ended by a line feed; `text.printable` leaves none inside a name."""
     return names.text() if isinstance(names, StoredNames) else "".join(f"{name}\n" for name in names).encode()
 
 
