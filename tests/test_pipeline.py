@@ -387,7 +387,7 @@ class TestResume:
 
 class TestPublish:
     def test_gives_the_same_network_again(self, copy, run):
-        """Quantising a run once more gives the same answers, but for the date."""
+        """Quantizing a run once more gives the same answers, but for the date."""
         report = pipeline.publish(pipeline.resume(copy, progress=silent), say=quiet)
         first, second = artifact.read(run.model), artifact.read(copy.model)
         np.testing.assert_array_equal(first.golden.logits, second.golden.logits)

@@ -7,7 +7,7 @@
     ├── RecipeError               a recipe that is not valid
     ├── TrainingError             training that cannot go on (non-finite loss, full disk, …)
     │   └── ResumeError           a run folder that cannot be resumed
-    ├── QuantizationError         a network that cannot be quantised as requested
+    ├── QuantizationError         a network that cannot be quantized as requested
     │   └── GateError             a model that is not good enough to be published
     ├── OutputError               results that could not be written to standard output
     ├── ModelFileError            a model file that is broken, of another program or manipulated
@@ -60,7 +60,7 @@ class ResumeError(TrainingError):
 
 
 class QuantizationError(LinceError):
-    """A network that cannot be quantised as requested."""
+    """A network that cannot be quantized as requested."""
 
 
 class GateError(QuantizationError):

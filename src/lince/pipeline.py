@@ -2,7 +2,7 @@
 
     start         read the images, set the validation split aside, open the run folder    run.json, splits.npz
     train_model   fit the network, keep the weights that the recipe asks for   checkpoint.npz, history.csv, model.keras
-    publish       quantise, calibrate, certify                                 answers.npz, report.json, model.tflite
+    publish       quantize, calibrate, certify                                 answers.npz, report.json, model.tflite
 
 Each stage reads what the one before it wrote, so each can be repeated alone: `resume` reopens a run folder.
 """

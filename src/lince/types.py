@@ -135,7 +135,7 @@ class Prediction:
     """Answers for a batch.
 
     Attributes:
-        logits: f32[N,K], the network's dequantised output.
+        logits: f32[N,K], the network's dequantized output.
         probabilities: f32[N,K], calibrated; rows sum to 1.
         indices: i64[N], the top class: argmax of the logits, the lowest index on a tie.
         sets: bool[N,K], the prediction set; never empty. None for a model without sets.

@@ -52,7 +52,7 @@ def check(model: keras.Model, spec: ImageSpec) -> None:
 @pytest.mark.parametrize("name", RECIPES)
 @pytest.mark.parametrize("spec", [ImageSpec(16, 16), ImageSpec(24, 16)], ids=str)
 def test_every_family_in_every_arithmetic(name: str, spec: ImageSpec):
-    """What the quantiser makes of each."""
+    """What the quantizer makes of each."""
     check(build(name, spec), spec)
 
 

@@ -17,13 +17,13 @@ IMAGE = np.zeros((1, 32, 32, 3), np.uint8)
 
 def comparison(n: int, *, lost: int, gained: int = 0) -> Comparison:
     """n images, of which int8 loses some that float had right, and gains others."""
-    exact, quantised = np.ones(n, bool), np.ones(n, bool)
-    quantised[:lost] = exact[n - gained :] = False
+    exact, quantized = np.ones(n, bool), np.ones(n, bool)
+    quantized[:lost] = exact[n - gained :] = False
     return Comparison(
         n=n,
         float_accuracy=float(exact.mean()),
-        int8_accuracy=float(quantised.mean()),
-        drop_points=metrics.points(metrics.paired_difference(exact, quantised)),
+        int8_accuracy=float(quantized.mean()),
+        drop_points=metrics.points(metrics.paired_difference(exact, quantized)),
         disagreement=(lost + gained) / n,
         worst_class="disc",
         worst_class_drop_points=1.0,

@@ -1,4 +1,4 @@
-"""Answers before and after quantisation, by figures that were worked out by hand."""
+"""Answers before and after quantization, by figures that were worked out by hand."""
 
 from dataclasses import replace
 
@@ -57,7 +57,7 @@ def test_each_network_by_its_own_calibration():
 
 
 class TestPaired:
-    """Float against quantised, image by image."""
+    """Float against quantized, image by image."""
 
     # Five images of cat, cat, dog, dog, fox, of which the second and the fourth are answered wrongly.
     LOGITS = np.log(

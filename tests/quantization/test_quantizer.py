@@ -62,7 +62,7 @@ class TestQuantize:
         assert len(int8) < trained_model.count_params() * 4 / 2
 
     def test_leaves_no_files_and_says_nothing(self, trained_model, splits, capfd, tmp_path, monkeypatch):
-        """Exporter and quantiser keep quiet on stdout, where results belong, and clean up after themselves."""
+        """Exporter and quantizer keep quiet on stdout, where results belong, and clean up after themselves."""
         monkeypatch.setenv("TMPDIR", str(tmp_path))
         monkeypatch.setattr("tempfile.tempdir", None)
         quantized(trained_model, splits[0].images[:2])
@@ -70,7 +70,7 @@ class TestQuantize:
         assert [] == list(tmp_path.iterdir())
 
     def test_refuses_operations_in_float(self, splits):
-        """A network with an operation that the quantiser does not know is not handed out; the sentence names it."""
+        """A network with an operation that the quantizer does not know is not handed out; the sentence names it."""
         pixels = keras.Input((32, 32, 3))
         hidden = keras.layers.Rescaling(1 / 128, -1, name="normalise")(pixels)
         hidden = keras.layers.Activation("elu", name="bend")(keras.layers.Conv2D(4, 3, name="conv")(hidden))

@@ -1,4 +1,4 @@
-"""What quantisation cost, in tables and pictures, for the terminal and the page."""
+"""What quantization cost, in tables and pictures, for the terminal and the page."""
 
 import io
 from dataclasses import replace
@@ -105,7 +105,7 @@ class TestPage:
             quantization.calibrated_table(calibrated, n=300),
         )
         classes = tuple(score.label for score in report.per_class)
-        content = ReportContent("run", "test", classes, report, arithmetic=attempts[-1].arithmetic, quantisation=tables)
+        content = ReportContent("run", "test", classes, report, arithmetic=attempts[-1].arithmetic, quantization=tables)
         page = html_report(replace(content, sensitivity=sensitivity))
         for name in ("sensitivity", "fallback", "calibrated"):
             assert f'id="{name}"' in page
@@ -113,7 +113,7 @@ class TestPage:
         assert "<i>" not in page
         assert "not int8 throughout" in page
         assert page.count("data:image/svg+xml") == 2
-        assert "What quantisation costs" not in html_report(replace(content, quantisation=()))
+        assert "What quantization costs" not in html_report(replace(content, quantization=()))
 
     def test_certificate_says_what_it_is_of(self, certificate, attempts):
         """The certificate of a network with float layers does not say int8."""

@@ -91,7 +91,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
-    help="From labelled images to a small, fast, honest classifier in production: train, evaluate, quantise, serve.",
+    help="From labelled images to a small, fast, honest classifier in production: train, evaluate, quantize, serve.",
 )
 data_app = typer.Typer(cls=Verbs, no_args_is_help=True, help="Look at a dataset.")
 app.add_typer(data_app, name="data")
@@ -211,7 +211,7 @@ def train(
     force: Force = False,
     as_json: Json = False,
 ) -> None:
-    """Train on DATA, quantise, calibrate, certify and report, into runs/NAME/."""
+    """Train on DATA, quantize, calibrate, certify and report, into runs/NAME/."""
     began = time.perf_counter()
     if (source is None) == (resume is None):
         raise typer.BadParameter("Expected either DATA or --resume RUN.")
@@ -290,7 +290,7 @@ def train(
     run_commands.say_cost(time.perf_counter() - began)
 
 
-@app.command(short_help="Quantise, calibrate and certify RUN's network.")
+@app.command(short_help="Quantize, calibrate and certify RUN's network.")
 def quantize(
     run: Run,
     name: Annotated[str | None, typer.Option(help="Name of the model.  [default: the run's]")] = None,
@@ -306,7 +306,7 @@ def quantize(
     force: Force = False,
     as_json: Json = False,
 ) -> None:
-    """Quantise, calibrate and certify the trained network of RUN, into RUN/model.tflite."""
+    """Quantize, calibrate and certify the trained network of RUN, into RUN/model.tflite."""
     _refuse_force_and_fallback(force=force, fallback=fallback)
     options = PublishOptions(name=name, force=force, fallback=fallback)
     run_commands.publish(PublishRequest(str(run), tuple(overrides or ()), options), about=about, as_json=as_json)

@@ -89,7 +89,7 @@ class Classifier:
         return calibration.apply(self.logits(images), self.manifest.calibration)
 
     def logits(self, images: UInt8[np.ndarray, "n h w 3"]) -> Float32[np.ndarray, "n k"]:
-        """Logits of N images, dequantised: this classifier as a `Predict`. Args and errors as of `predict`."""
+        """Logits of N images, dequantized: this classifier as a `Predict`. Args and errors as of `predict`."""
         if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1:] != self.image_spec.shape:
             height, width, _ = self.image_spec.shape
             raise LinceError(

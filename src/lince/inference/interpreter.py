@@ -13,7 +13,7 @@ Logits = Int8[np.ndarray, "n k"] | Float32[np.ndarray, "n k"]
 
 
 def logits(flatbuffer: bytes, images: Images) -> Float32[np.ndarray, "n k"]:
-    """The dequantised logits of images, computed on all cores.
+    """The dequantized logits of images, computed on all cores.
 
     Args:
         flatbuffer: `pixels` u8[N,H,W,3] → `logits`.

@@ -12,7 +12,7 @@ from lince.types import Calibration, ImageSpec, Interval, Report, SetReport
 
 @dataclass(frozen=True)
 class Comparison:
-    """The float and the quantised network on the same images, paired.
+    """The float and the quantized network on the same images, paired.
 
     Attributes:
         n: images compared.
@@ -137,7 +137,7 @@ class Arithmetic:
 
 @dataclass(frozen=True)
 class Divergence:
-    """How far a quantised network's logits are from the float network's, on the same images.
+    """How far a quantized network's logits are from the float network's, on the same images.
 
     Attributes:
         kl: mean Kullback–Leibler divergence of its softmax from the float network's, in nats.
@@ -180,7 +180,7 @@ class Attempt:
     """A network that `--fallback` tried, measured on `n` validation images.
 
     Attributes:
-        drop_points: float minus quantised accuracy, percentage points, with its paired 95 % interval.
+        drop_points: float minus quantized accuracy, percentage points, with its paired 95 % interval.
         accuracy: of the quantized network, 0..1.
         latency_us: mean of one image on one thread, microseconds.
         is_chosen: this network is published; see `quantization/fallback.py`.
@@ -208,7 +208,7 @@ class CalibratedAnswers:
 
 @dataclass(frozen=True)
 class CalibrationComparison:
-    """Calibrated answers before and after quantisation, and how far apart they are on the same images.
+    """Calibrated answers before and after quantization, and how far apart they are on the same images.
 
     Attributes:
         coverage_drop_points: coverage of the float network's sets minus that of the file's, percentage points, paired.
@@ -235,7 +235,7 @@ class RunReport:
         verdict: what to make of the model.
         arithmetic: of the model file; the fields named `int8` are of this file, whatever it computes in.
         sensitivity: what each layer costs.
-        calibrated: answers before and after quantisation, each network with a calibration of its own.
+        calibrated: answers before and after quantization, each network with a calibration of its own.
         fallback: the networks that `--fallback` tried, in order; empty without it.
     """
 

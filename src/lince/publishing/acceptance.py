@@ -1,4 +1,4 @@
-"""What a quantised network is worth: certificate, refusals and verdict, from its answers and the float network's."""
+"""What a quantized network is worth: certificate, refusals and verdict, from its answers and the float network's."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -26,14 +26,14 @@ class Answers:
     """What both networks answer for the validation and the test images.
 
     Attributes:
-        validation_float, validation_quantised: logits f32[N,K] of the validation images.
+        validation_float, validation_quantized: logits f32[N,K] of the validation images.
         test_float: logits f32[M,K] of the float network for the test images.
         prediction: of the model file on the test images, calibrated by `fitted`.
         fitted: the model file's calibration.
     """
 
     validation_float: Float32[np.ndarray, "n k"]
-    validation_quantised: Float32[np.ndarray, "n k"]
+    validation_quantized: Float32[np.ndarray, "n k"]
     test_float: Float32[np.ndarray, "m k"]
     prediction: Prediction
     fitted: Calibration
@@ -61,11 +61,11 @@ def judge(
     force: bool,
     say: Callable[[str], None],
 ) -> Judgement:
-    """Passes or refuses a quantised network, and says what to make of it.
+    """Passes or refuses a quantized network, and says what to make of it.
 
     Args:
         run: open.
-        flatbuffer: the quantised network.
+        flatbuffer: the quantized network.
         answers: its own, and those of the float network.
         arithmetic: what it computes in.
         is_fallback: `fallback.choose` has chosen that.
@@ -77,7 +77,7 @@ def judge(
     """
     test = accuracy.report_from(answers.prediction, run.test)
     learned = _training_accuracy(flatbuffer, run)
-    validated = _accuracy(answers.validation_quantised, run.validation.labels)
+    validated = _accuracy(answers.validation_quantized, run.validation.labels)
     after_loss = _after_loss(run, answers, test, is_fallback=is_fallback)
     certificate = certify.certify(
         compare(
@@ -150,7 +150,7 @@ def _accuracy(answers: np.ndarray, labels: np.ndarray) -> Interval:
 def _after_loss(run: Run, answers: Answers, test: Report, *, is_fallback: bool) -> str:
     options, labels = run.recipe.quantize, run.validation.labels
     exact_right, right = (
-        one.argmax(axis=1) == labels for one in (answers.validation_float, answers.validation_quantised)
+        one.argmax(axis=1) == labels for one in (answers.validation_float, answers.validation_quantized)
     )
     drop = metrics.points(metrics.paired_difference(exact_right, right))
     float_right = int((answers.test_float.argmax(axis=1) == run.test.labels).sum())

@@ -43,7 +43,7 @@ Dataset fingerprint `{training["fingerprint"]}`; recipe `{training["recipe"]["na
 activation ranges read from {quantity(len(training["calibration_indices"]), "training image")}; temperature, sets and
 abstention fitted on {quantity(manifest.calibration.n, "validation image")}{_promise(manifest.calibration)}.
 No test image was trained, calibrated
-or validated on: the table above and the bound on what quantisation may lose were measured on them.\
+or validated on: the table above and the bound on what quantization may lose were measured on them.\
 {_taught(training)}{_left_out(training)}
 
 ## For what, and where it ends

@@ -1,4 +1,4 @@
-"""From a trained network to a model file: quantise, calibrate, certify, write."""
+"""From a trained network to a model file: quantize, calibrate, certify, write."""
 
 import io
 import shlex
@@ -45,7 +45,7 @@ _COVERAGE_SPREAD_POINTS = 2
 
 
 def publish(run: Run, asked: PublishOptions = PublishOptions(), *, say: Say) -> RunReport:
-    """Quantises the trained network, calibrates its answers, certifies it and writes the model file.
+    """Quantizes the trained network, calibrates its answers, certifies it and writes the model file.
 
     Args:
         run: with a `model.keras`.
@@ -64,48 +64,48 @@ def publish(run: Run, asked: PublishOptions = PublishOptions(), *, say: Say) -> 
     float_network = export(model)
     chosen = sample(run.train, options.calibration_images, seed=seed)
     say(f"Quantizing to int8 with the activation ranges of {quantity(len(chosen), 'training image')} …")
-    quantised = _quantise(float_network, run, chosen, fallback=asked.fallback, say=say)
+    quantized = _quantize(float_network, run, chosen, fallback=asked.fallback, say=say)
 
     say(f"Calibrating on {quantity(len(run.validation), 'validation image')} …")
-    validation_logits = interpreter.logits(quantised.flatbuffer, run.validation.images)
+    validation_logits = interpreter.logits(quantized.flatbuffer, run.validation.images)
     fitted, float_fitted = _fit(validation_logits, run), _fit(validation_float, run)
     _warn_of_few(fitted, run, say)
     say(f"Comparing with the float network on {quantity(len(run.test), 'test image')} …")
     answers = Answers(
         validation_float=validation_float,
-        validation_quantised=validation_logits,
+        validation_quantized=validation_logits,
         test_float=accuracy.logits(predict, run.test, batch_size=batch),
-        prediction=calibration.apply(interpreter.logits(quantised.flatbuffer, run.test.images), fitted),
+        prediction=calibration.apply(interpreter.logits(quantized.flatbuffer, run.test.images), fitted),
         fitted=fitted,
     )
     judgement = acceptance.judge(
         run,
-        quantised.flatbuffer,
+        quantized.flatbuffer,
         answers,
-        arithmetic=quantised.arithmetic,
+        arithmetic=quantized.arithmetic,
         is_fallback=asked.fallback,
         force=asked.force,
         say=say,
     )
     manifest = artifact.describe(
         name=asked.name or run.record.name,
-        flatbuffer=quantised.flatbuffer,
+        flatbuffer=quantized.flatbuffer,
         created=datetime.now(UTC),
         classes=run.record.classes,
         image=run.recipe.spec,
         calibration=fitted,
         certificate=judgement.certificate,
-        arithmetic=quantised.arithmetic,
+        arithmetic=quantized.arithmetic,
         verdict=judgement.verdict,
         training=_training_record(run, chosen),
     )
-    report = _report(manifest, answers, quantised, run, float_fitted=float_fitted, judgement=judgement)
-    _write(run, manifest, quantised.flatbuffer, report, answers, about=asked.about)
+    report = _report(manifest, answers, quantized, run, float_fitted=float_fitted, judgement=judgement)
+    _write(run, manifest, quantized.flatbuffer, report, answers, about=asked.about)
     return report
 
 
 @dataclass(frozen=True)
-class _Quantised:
+class _Quantized:
     """The network to publish, and the measurements by which it was chosen."""
 
     flatbuffer: bytes
@@ -114,7 +114,7 @@ class _Quantised:
     attempts: tuple[Attempt, ...]
 
 
-def _quantise(network: FloatNetwork, run: Run, chosen: np.ndarray, *, fallback: bool, say: Say) -> _Quantised:
+def _quantize(network: FloatNetwork, run: Run, chosen: np.ndarray, *, fallback: bool, say: Say) -> _Quantized:
     options, seed = run.recipe.quantize, run.record.seed
     ranges = activation_ranges.measure(network, run.train.images[chosen])
     images = run.validation.images[sample(run.validation, layer_sensitivity.IMAGES, seed=seed)]
@@ -133,7 +133,7 @@ def _quantise(network: FloatNetwork, run: Run, chosen: np.ndarray, *, fallback: 
             say=say,
         )
         arithmetic = acceptance.require_chosen(attempts, run)
-    return _Quantised(quantize(network, ranges, arithmetic), arithmetic, sensitivity, attempts)
+    return _Quantized(quantize(network, ranges, arithmetic), arithmetic, sensitivity, attempts)
 
 
 def _fit(logits: np.ndarray, run: Run) -> Calibration:
@@ -159,7 +159,7 @@ def _warn_of_few(fitted: Calibration, run: Run, say: Say) -> None:
 def _report(
     manifest: Manifest,
     answers: Answers,
-    quantised: _Quantised,
+    quantized: _Quantized,
     run: Run,
     *,
     float_fitted: Calibration,
@@ -182,10 +182,10 @@ def _report(
         validation_accuracy=judgement.validation_accuracy,
         calibration=manifest.calibration,
         certificate=judgement.certificate,
-        arithmetic=quantised.arithmetic,
-        sensitivity=quantised.sensitivity,
+        arithmetic=quantized.arithmetic,
+        sensitivity=quantized.sensitivity,
         calibrated=calibrated,
-        fallback=quantised.attempts,
+        fallback=quantized.attempts,
         training_accuracy=judgement.training_accuracy,
         leakage=judgement.leakage,
         verdict=judgement.verdict,

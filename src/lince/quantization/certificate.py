@@ -29,11 +29,11 @@ def certify(
     advice: str,
     arithmetic: Arithmetic = Arithmetic(),
 ) -> Certificate:
-    """Judges a comparison of float and quantised network on the test split, and adds size and latency.
+    """Judges a comparison of float and quantized network on the test split, and adds size and latency.
 
     Args:
         comparison: both networks' answers, paired.
-        flatbuffer: the quantised network; its latency is measured here, on one thread.
+        flatbuffer: the quantized network; its latency is measured here, on one thread.
         image: what to measure the latency with; its content does not matter.
         max_drop_points: the bound on what it may lose, percentage points; see `is_refused`.
         force: publish all the same, and say so in the certificate.

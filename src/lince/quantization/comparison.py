@@ -1,4 +1,4 @@
-"""Float against quantised on the same images: paired, and with a calibration for each network."""
+"""Float against quantized on the same images: paired, and with a calibration for each network."""
 
 import numpy as np
 from jaxtyping import Float32, Int64
@@ -17,16 +17,16 @@ def compare(
     labels: Int64[np.ndarray, " n"],
     classes: tuple[str, ...],
 ) -> Comparison:
-    """Compares the answers of the float and the quantised network, image by image, for the certificate.
+    """Compares the answers of the float and the quantized network, image by image, for the certificate.
 
     Args:
-        float_logits, logits: f32[N,K] of the float and of the quantised network, in the same order; N at least 1.
-        fitted: the quantised network's calibration.
+        float_logits, logits: f32[N,K] of the float and of the quantized network, in the same order; N at least 1.
+        fitted: the quantized network's calibration.
         labels: i64[N], the true classes.
         classes: K names.
 
     Returns:
-        Accuracies and calibration errors 0..1; drops in percentage points, positive when the quantised network is
+        Accuracies and calibration errors 0..1; drops in percentage points, positive when the quantized network is
         worse.
 
     Raises:
@@ -70,7 +70,7 @@ def compare_calibrated(
 
     Args:
         float_prediction: the float network's, by `float_fitted`.
-        prediction: the quantised network's, by `fitted`.
+        prediction: the quantized network's, by `fitted`.
         float_fitted, fitted: each network's own calibration, fitted on the validation images.
         images: of the test split.
     """

@@ -38,7 +38,7 @@ class ReportContent:
         verdict: what to make of the model, above everything else.
         sets: how the calibration behaved on the same images.
         arithmetic: what the model file computes in.
-        quantisation: tables of what that cost; a chart of `sensitivity` is drawn beside its table.
+        quantization: tables of what that cost; a chart of `sensitivity` is drawn beside its table.
         recipe: hyper-parameters; nested tables of JSON values.
         versions: packages, backend, machine.
         facts: anything else worth a line under the heading: date, data, fingerprint, seed.
@@ -57,7 +57,7 @@ class ReportContent:
     calibration: Calibration | None = None
     sets: SetReport | None = None
     arithmetic: Arithmetic = field(default_factory=Arithmetic)
-    quantisation: tuple[TextTable, ...] = ()
+    quantization: tuple[TextTable, ...] = ()
     sensitivity: Sensitivity | None = None
     recipe: Mapping[str, Any] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)

@@ -61,7 +61,7 @@ def fallback_table(attempts: tuple[Attempt, ...]) -> TextTable:
 
 
 def calibrated_table(calibrated: CalibrationComparison, *, n: int) -> TextTable:
-    """Calibrated answers before and after quantisation, on `n` test images."""
+    """Calibrated answers before and after quantization, on `n` test images."""
     before, after = calibrated.float32, calibrated.int8
     error = f"{points(100 * (after.ece - before.ece))} points"
     abstained = f"{points(100 * (after.sets.abstained - before.sets.abstained))} points"
@@ -78,7 +78,7 @@ def calibrated_table(calibrated: CalibrationComparison, *, n: int) -> TextTable:
     lost = "" if drop is None else f" Coverage lost: {points_range(drop)} points, paired 95 % interval."
     return TextTable(
         name="calibrated",
-        title=f"Calibrated answers before and after quantisation, {quantity(n, 'test image')}",
+        title=f"Calibrated answers before and after quantization, {quantity(n, 'test image')}",
         header=("", "float", "as served", "difference"),
         rows=rows,
         caption=f"Each network has a calibration of its own, from the same validation images.{lost}",

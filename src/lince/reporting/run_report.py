@@ -43,7 +43,7 @@ def write_run_report(folder: RunFolder) -> None:
         calibration=report.calibration,
         sets=report.sets,
         arithmetic=report.arithmetic,
-        quantisation=quantization.cost_tables(report),
+        quantization=quantization.cost_tables(report),
         sensitivity=report.sensitivity,
         recipe=training["recipe"],
         versions=_versions(training),

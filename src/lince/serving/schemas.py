@@ -29,7 +29,7 @@ class ImageAnswer:
         prediction_set: the classes that together hold the true one with the model's stated coverage, best first; null
             when the model was calibrated on too few images to promise it.
         abstain: true for "I don't know"; `label` is then the best guess all the same.
-        logits: the network's dequantised output, in the order of the classes; only with `?logits=true`.
+        logits: the network's dequantized output, in the order of the classes; only with `?logits=true`.
     """
 
     label: str
