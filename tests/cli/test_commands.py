@@ -417,7 +417,7 @@ class TestEvaluate:
         assert found[0]["report"]["accuracy"]["value"] == corruptions["clean_accuracy"]
         assert (25, 3) == (len(corruptions["scores"]), corruptions["seed"])
         assert corruptions["mean_abstained"] is not None
-        assert found[0]["foreign"] is None
+        assert found[0]["ood"] is None
 
     def test_corruptions_as_tables(self, lince, run):
         """For people: a line a corruption, and what the strengths are."""
@@ -425,17 +425,17 @@ class TestEvaluate:
         assert 0 == done.returncode, done.stderr
         assert all(kind in done.stdout for kind in ("noise", "blur", "contrast", "jpeg", "pixelate", "mean of all"))
 
-    def test_foreign_alone_needs_no_data(self, lince, run, tmp_path):
+    def test_ood_alone_needs_no_data(self, lince, run, tmp_path):
         """Generated pictures, and a folder of one's own; nothing labelled is measured."""
         Image.new("RGB", (50, 40), "red").save(tmp_path / "red.png")
         done = lince("evaluate", run.model, "--foreign-images", tmp_path, "--json")
         assert 0 == done.returncode, done.stderr
         found = json.loads(done.stdout)
         assert [None] * 4 == [found[key] for key in ("split", "report", "sets", "corruptions")]
-        assert [(str(tmp_path), 1)] == [(score["name"], score["n"]) for score in found["foreign"]["folders"]]
-        assert 7 == len(found["foreign"]["generated"])
+        assert [(str(tmp_path), 1)] == [(score["name"], score["n"]) for score in found["ood"]["folders"]]
+        assert 7 == len(found["ood"]["generated"])
 
-    def test_foreign_beside_data(self, lince, run, images_folder):
+    def test_ood_beside_data(self, lince, run, images_folder):
         """Both are shown where DATA is named; the table says what it cannot tell."""
         done = lince("evaluate", run.model, images_folder, "--foreign")
         assert 0 == done.returncode, done.stderr

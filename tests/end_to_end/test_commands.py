@@ -90,7 +90,7 @@ class TestEvaluate:
         assert 0 == done.returncode, done.stderr
         found = json.loads(done.stdout)
         assert found["corruptions"]["mean_accuracy"] > 0
-        assert found["corruptions"]["mean_abstained"] is found["foreign"]["mean"]["abstained"] is None
+        assert found["corruptions"]["mean_abstained"] is found["ood"]["mean"]["abstained"] is None
 
     def test_running_server(self, lince, run, images_folder):
         """A server is measured by the same code: its figures are those of the file that it serves."""
@@ -100,7 +100,7 @@ class TestEvaluate:
         assert 0 == served.returncode, served.stderr
         found, expected = json.loads(served.stdout), json.loads(lince("evaluate", run.model, *arguments).stdout)
         assert expected["corruptions"] == found["corruptions"]
-        assert expected["foreign"] == found["foreign"]
+        assert expected["ood"] == found["ood"]
 
 
 class TestReport:

@@ -69,10 +69,10 @@ def test_predictions_have_no_set(few, lince, images_folder):
 
 
 def test_evaluation_has_none_to_measure(few, lince):
-    """Coverage and size are null, foreign pictures have no set size, and worse images are measured as ever."""
+    """Coverage and size are null, out-of-distribution pictures have no set size, and worse images are measured as ever."""
     folder, _ = few
     found = json.loads(lince("evaluate", folder.path, "--foreign", "--json", "--corruptions").stdout)
     assert (found["sets"]["coverage"], found["sets"]["mean_size"]) == (None, None)
-    assert found["foreign"]["mean"]["mean_set_size"] is None
-    assert found["foreign"]["mean"]["abstained"] == 0.0
+    assert found["ood"]["mean"]["mean_set_size"] is None
+    assert found["ood"]["mean"]["abstained"] == 0.0
     assert "–" in lince("evaluate", folder.path).stdout

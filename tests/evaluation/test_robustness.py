@@ -1,4 +1,4 @@
-"""Accuracy on worse images and answers to foreign ones, with networks whose answers are known."""
+"""Accuracy on worse images and answers to out-of-distribution pictures, with networks whose answers are known."""
 
 from pathlib import Path
 
@@ -81,32 +81,32 @@ class TestCorruptionReport:
         assert found.mean_accuracy <= found.clean_accuracy + 0.1
 
 
-class TestForeignReport:
+class TestOodReport:
     def test_measures_every_kind(self):
         """Each generated kind in order, and their mean; a network that is never sure abstains on all of them."""
-        found = robustness.foreign_report(same, SPEC, num_classes=3, fitted=FITTED)
+        found = robustness.ood_report(same, SPEC, num_classes=3, fitted=FITTED)
         assert ood.KINDS == tuple(score.name for score in found.generated)
         for score in (*found.generated, found.mean):
             assert (1.0, 2.0, 0.0) == (score.abstained, score.mean_set_size, score.sure)
-        assert robustness.FOREIGN_IMAGES * len(ood.KINDS) == found.mean.n
+        assert robustness.OOD_IMAGES * len(ood.KINDS) == found.mean.n
         assert () == found.folders
 
     def test_a_sure_network_is_shown_to_be(self):
         """Probability 1 for the first class, always: never abstains, sets of one class, all above 90 %."""
         sure = np.array([100, 0, 0], np.float32)
-        found = robustness.foreign_report(
+        found = robustness.ood_report(
             lambda images: np.tile(sure, (len(images), 1)), SPEC, num_classes=3, fitted=FITTED
         )
         assert (0.0, 1.0, 1.0) == (found.mean.abstained, found.mean.mean_set_size, found.mean.sure)
 
     def test_without_sets_their_size_is_not_said(self):
         """A model that was calibrated on few images abstains or not, and has no sets."""
-        found = robustness.foreign_report(same, SPEC, num_classes=3, fitted=Calibration(abstain_below=0.5, n=17))
+        found = robustness.ood_report(same, SPEC, num_classes=3, fitted=Calibration(abstain_below=0.5, n=17))
         assert (1.0, None) == (found.mean.abstained, found.mean.mean_set_size)
 
     def test_without_a_calibration_only_probabilities_count(self):
         """No sets, no abstention."""
-        found = robustness.foreign_report(brightest, SPEC, num_classes=3).mean
+        found = robustness.ood_report(brightest, SPEC, num_classes=3).mean
         assert (None, None) == (found.abstained, found.mean_set_size)
         assert 0 <= found.sure <= 1
 
@@ -118,20 +118,20 @@ class TestForeignReport:
             red.save(tmp_path / "holiday" / ("inner" if index % 2 else "") / f"{index}.png")
         (tmp_path / "holiday" / "broken.jpg").write_bytes(b"no picture")
         folder = tmp_path / "holiday"
-        found = robustness.foreign_report(brightest, SPEC, num_classes=3, fitted=FITTED, folders=[folder])
+        found = robustness.ood_report(brightest, SPEC, num_classes=3, fitted=FITTED, folders=[folder])
         [score] = found.folders
-        expected = robustness.ForeignScore(str(folder), 300, sure=1.0, abstained=0.0, mean_set_size=1.0, unread=1)
+        expected = robustness.OodScore(str(folder), 300, sure=1.0, abstained=0.0, mean_set_size=1.0, unread=1)
         assert expected == score
-        assert robustness.foreign_report(brightest, SPEC, num_classes=3, fitted=FITTED).mean == found.mean
+        assert robustness.ood_report(brightest, SPEC, num_classes=3, fitted=FITTED).mean == found.mean
 
     def test_a_folder_may_be_called_like_a_generated_kind(self, tmp_path, monkeypatch):
         """It is the user's all the same, and the mean is that of the generated ones."""
         monkeypatch.chdir(tmp_path)
         Path("noise").mkdir()
         Image.new("RGB", (8, 8), (0, 255, 0)).save("noise/one.png")
-        found = robustness.foreign_report(brightest, SPEC, num_classes=3, folders=[Path("noise")])
+        found = robustness.ood_report(brightest, SPEC, num_classes=3, folders=[Path("noise")])
         assert [("noise", 1)] == [(score.name, score.n) for score in found.folders]
-        assert {robustness.FOREIGN_IMAGES} == {score.n for score in found.generated}
+        assert {robustness.OOD_IMAGES} == {score.n for score in found.generated}
 
     @pytest.mark.parametrize("name", ["nowhere", "empty"])
     def test_folder_without_images_is_refused(self, tmp_path, name):
@@ -140,9 +140,9 @@ class TestForeignReport:
         with pytest.raises(
             DataError, match=rf"{name}' has no picture that can be read: .*(No such file|holds no images)"
         ):
-            robustness.foreign_report(brightest, SPEC, num_classes=3, folders=[Path(tmp_path / name)])
+            robustness.ood_report(brightest, SPEC, num_classes=3, folders=[Path(tmp_path / name)])
 
     def test_answers_of_another_shape_are_refused(self):
         """A network of other classes than was said."""
         with pytest.raises(LinceError, match=r"Received answers of shape \(256, 3\).*Expected logits f32\[256,4\]"):
-            robustness.foreign_report(brightest, SPEC, num_classes=4)
+            robustness.ood_report(brightest, SPEC, num_classes=4)

@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 from lince.evaluation.corruptions import AMOUNTS, STRENGTHS
-from lince.evaluation.robustness import CorruptionReport, CorruptionScore, ForeignReport, ForeignScore
+from lince.evaluation.robustness import CorruptionReport, CorruptionScore, OodReport, OodScore
 from lince.inference.latency import Bench, Throughput
 from lince.quantization.certificate import table
 from lince.reporting import tables
@@ -122,11 +122,11 @@ def test_corruptions_show_abstention_where_there_is_any():
     assert "jpeg 12.5 % 12.5 % 12.5 % 12.5 % 12.5 % 12.5 %" in lines
 
 
-def test_foreign_pictures_have_a_line_each():
+def test_ood_pictures_have_a_line_each():
     """Unknown is a dash, a folder's name is shown as it is, and files that could not be read are counted."""
-    kind = ForeignScore("noise", 500, sure=0.4, abstained=0.25, mean_set_size=2.5)
-    folder = ForeignScore("a [b]", 3, sure=1.0, abstained=None, mean_set_size=None, unread=2)
-    found = text_of(tables.foreign_table(ForeignReport(0, 10, kind, (kind,), (folder,))))
+    kind = OodScore("noise", 500, sure=0.4, abstained=0.25, mean_set_size=2.5)
+    folder = OodScore("a [b]", 3, sure=1.0, abstained=None, mean_set_size=None, unread=2)
+    found = text_of(tables.ood_table(OodReport(0, 10, kind, (kind,), (folder,))))
     assert "noise 25.0 % 2.50 40.0 % 500" in found
     assert "a [b] (2 files could not be read) – – 100.0 % 3" in found
     assert "knows nothing" in " ".join(found)

@@ -366,7 +366,7 @@ def evaluate(
 
         with quiet.captured_stderr():
             found = run_commands.open_model(model)
-    result = dict.fromkeys(("report", "sets", "corruptions", "foreign"))
+    result = dict.fromkeys(("report", "sets", "corruptions", "ood"))
     with progress_bar(stderr()) as progress:
         if labelled:
             images = evaluated_model.images(found, source, split, progress=progress)
@@ -376,7 +376,7 @@ def evaluate(
                 found.predict, images, fitted=found.fitted, seed=seed, progress=progress
             )
         if foreign:
-            result["foreign"] = robustness.foreign_report(
+            result["ood"] = robustness.ood_report(
                 found.predict,
                 found.spec,
                 num_classes=len(found.classes),

@@ -17,7 +17,7 @@ from lince.images import decode
 from lince.progress import Progress, silent
 from lince.types import Calibration, ImageSpec, Predict, Prediction, Split
 
-FOREIGN_IMAGES = 500  # of each generated kind: the standard error of a share is then at most 2.2 points
+OOD_IMAGES = 500  # of each generated kind: the standard error of a share is then at most 2.2 points
 SURE = 0.9  # a probability that most people would act upon
 
 _BATCH = 256  # as `evaluate`: memory beyond the images themselves
@@ -61,7 +61,7 @@ class CorruptionReport:
 
 
 @dataclass(frozen=True)
-class ForeignScore:
+class OodScore:
     """Answers for pictures of none of the classes.
 
     Attributes:
@@ -80,7 +80,7 @@ class ForeignScore:
 
 
 @dataclass(frozen=True)
-class ForeignReport:
+class OodReport:
     """What a model made of pictures of none of its classes.
 
     Attributes:
@@ -91,9 +91,9 @@ class ForeignReport:
 
     seed: int
     num_classes: int
-    mean: ForeignScore
-    generated: tuple[ForeignScore, ...]
-    folders: tuple[ForeignScore, ...]
+    mean: OodScore
+    generated: tuple[OodScore, ...]
+    folders: tuple[OodScore, ...]
 
 
 def corruption_report(
@@ -140,7 +140,7 @@ def corruption_report(
     )
 
 
-def foreign_report(
+def ood_report(
     predict: Predict,
     spec: ImageSpec,
     *,
@@ -149,7 +149,7 @@ def foreign_report(
     folders: Sequence[Path] = (),
     seed: int = 0,
     progress: Progress = silent,
-) -> ForeignReport:
+) -> OodReport:
     """Lets `predict` answer generated pictures of none of its classes, and those of folders.
 
     Args:
@@ -171,10 +171,10 @@ def foreign_report(
     sources += [(str(folder), partial(_read, folder, spec)) for folder in folders]
     scores = []
     for name, pictures in sources:
-        scores.append(_foreign_score(name, pictures(), predict, num_classes=num_classes, fitted=fitted))
-        progress(len(scores), len(sources), "foreign pictures")
+        scores.append(_ood_score(name, pictures(), predict, num_classes=num_classes, fitted=fitted))
+        progress(len(scores), len(sources), "out-of-distribution pictures")
     generated, own = tuple(scores[: len(ood.KINDS)]), tuple(scores[len(ood.KINDS) :])
-    return ForeignReport(seed, num_classes, _mean_score(generated), generated, own)
+    return OodReport(seed, num_classes, _mean_score(generated), generated, own)
 
 
 def _as_they_are(images: UInt8[np.ndarray, "n h w 3"], *, first: int) -> UInt8[np.ndarray, "n h w 3"]:
@@ -200,7 +200,7 @@ def _answers(predict: Predict, images: np.ndarray, *, num_classes: int, fitted: 
 
 
 def _drawn(kind: str, spec: ImageSpec, seed: int) -> Iterator[np.ndarray | LinceError]:
-    for index in range(FOREIGN_IMAGES):
+    for index in range(OOD_IMAGES):
         yield ood.draw(kind, index, spec=spec, seed=seed)
 
 
@@ -212,14 +212,14 @@ def _read(folder: Path, spec: ImageSpec) -> Iterator[np.ndarray | LinceError]:
             yield error
 
 
-def _foreign_score(
+def _ood_score(
     name: str,
     pictures: Iterator[np.ndarray | LinceError],
     predict: Predict,
     *,
     num_classes: int,
     fitted: Calibration | None,
-) -> ForeignScore:
+) -> OodScore:
     count, sure, abstained, members = 0, 0, 0, 0
     unread: list[LinceError] = []
     for batch in _batches(pictures, unread):
@@ -231,7 +231,7 @@ def _foreign_score(
     if count == 0:
         raise DataError(f"{name!r} has no picture that can be read: {unread[0]}") from unread[0]
     has_sets = fitted is not None and fitted.set_threshold is not None
-    return ForeignScore(
+    return OodScore(
         name=name,
         n=count,
         sure=sure / count,
@@ -256,8 +256,8 @@ def _batches(pictures: Iterator[np.ndarray | LinceError], unread: list[LinceErro
         yield np.stack(held)
 
 
-def _mean_score(scores: Sequence[ForeignScore]) -> ForeignScore:
-    return ForeignScore(
+def _mean_score(scores: Sequence[OodScore]) -> OodScore:
+    return OodScore(
         name="all generated",
         n=sum(score.n for score in scores),
         sure=float(np.mean([score.sure for score in scores])),

@@ -5,7 +5,7 @@ from rich.table import Table
 from rich.text import Text
 
 from lince.evaluation.corruptions import AMOUNTS, STRENGTHS
-from lince.evaluation.robustness import CorruptionReport, ForeignReport, ForeignScore
+from lince.evaluation.robustness import CorruptionReport, OodReport, OodScore
 from lince.inference.latency import BATCHES, Bench
 from lince.number_formats import (
     file_size,
@@ -32,13 +32,13 @@ def evaluation_tables(
     report: Report | None,
     sets: SetReport | None,
     corruptions: CorruptionReport | None,
-    foreign: ForeignReport | None,
+    ood: OodReport | None,
 ) -> list[Table]:
     """Everything that was measured; what is None was not."""
     tables = [report_table(report), class_table(report), mistakes_table(report.mistakes)] if report else []
     tables += [sets_table(sets, n=report.n)] if report and sets else []
     tables += corruption_tables(corruptions) if corruptions else []
-    return tables + ([foreign_table(foreign)] if foreign else [])
+    return tables + ([ood_table(ood)] if ood else [])
 
 
 def report_table(report: Report, *, title: str = "Evaluation") -> Table:
@@ -154,7 +154,7 @@ def _grid(report: CorruptionReport, shares: list[float], *, clean: float, mean: 
     return table
 
 
-def foreign_table(report: ForeignReport) -> Table:
+def ood_table(report: OodReport) -> Table:
     """What the model made of pictures of none of its classes."""
     title = "Pictures of none of the classes"
     table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", title_style="bold", caption_justify="left")
@@ -162,11 +162,11 @@ def foreign_table(report: ForeignReport) -> Table:
     for name in ("“I don't know”", "set size", "above 90 %", "images"):
         table.add_column(name, justify="right")
     for score in report.generated:
-        table.add_row(*_foreign_cells(score))
+        table.add_row(*_ood_cells(score))
     table.add_section()
-    table.add_row(*_foreign_cells(report.mean))
+    table.add_row(*_ood_cells(report.mean))
     for score in report.folders:
-        table.add_row(*_foreign_cells(score))
+        table.add_row(*_ood_cells(score))
     table.caption = (
         f"Set size of {report.num_classes} classes. A softmax network knows nothing of what it was not shown: it must "
         "name a class, and may be sure of it. These shares are for these pictures, not for any others."
@@ -174,7 +174,7 @@ def foreign_table(report: ForeignReport) -> Table:
     return table
 
 
-def _foreign_cells(score: ForeignScore) -> tuple[Text | str, ...]:
+def _ood_cells(score: OodScore) -> tuple[Text | str, ...]:
     abstained = "–" if score.abstained is None else percent(score.abstained, 1)
     size = sets_size(score.mean_set_size)
     unread = f" ({quantity(score.unread, 'file')} could not be read)" if score.unread else ""
