@@ -15,6 +15,25 @@ def test_shares_are_per_cent():
 
 @pytest.mark.parametrize(
     ("value", "text"),
+    [
+        *[(0.934, "93.4%"), (0.9994, "99.9%"), (0.9996, ">99.9%"), (1.0, ">99.9%"), (1.0001, ">99.9%")],
+        *[(0.0006, "0.1%"), (0.0004, "<0.1%"), (1e-30, "<0.1%"), (0.0, "<0.1%")],
+    ],
+)
+def test_no_probability_is_a_certainty(value, text):
+    """float32 rounds to 1 and 0 what is only nearly so."""
+    assert text == formats.probability(value, unit="%")
+
+
+def test_shares_may_be_all_or_none():
+    """300 of 300 images are 100 %; 99,999 of 100,000 are not."""
+    shares = (1.0, 0.0, 0.99999, 0.00001, 0.5)
+    assert ["100.00 %", "0.00 %", "> 99.99 %", "< 0.01 %", "50.00 %"] == [formats.percent(share) for share in shares]
+    assert ["> 99 %", "< 1 %"] == [formats.percent(share, 0) for share in (0.9999, 0.004)]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
     [(0.12, "+0.12"), (-0.05, "−0.05"), (0, "0.00"), (0.004, "0.00"), (-0.004, "0.00"), (12, "+12.00")],
 )
 def test_points_have_a_sign_unless_nothing(value, text):

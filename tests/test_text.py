@@ -2,7 +2,7 @@
 
 import pytest
 
-from lince.text import brief, listed, percent, printable, quantity, share
+from lince.text import brief, listed, printable, quantity
 
 
 def test_listed():
@@ -20,11 +20,6 @@ def test_quantity(count, expected):
     assert expected == quantity(count, "test image")
 
 
-def test_share():
-    """Of images, all of which may be right."""
-    assert ["100.00 %", "81.3 %", "> 99 %", "0 %"] == [share(1), share(0.8134, 1), share(0.9999, 0), share(0, 0)]
-
-
 class TestBrief:
     def test_names_a_few(self):
         """Five, in their order, and a sign that there are more."""
@@ -37,26 +32,6 @@ class TestBrief:
             brief("abcdef", unlike="abcdeg"),
             brief("abcdeg", unlike="abcdef"),
         )
-
-
-class TestPercent:
-    @pytest.mark.parametrize(
-        ("probability", "expected"),
-        [
-            *[(0.934, "93.4%"), (0.9994, "99.9%"), (0.9996, ">99.9%"), (1.0, ">99.9%"), (1.0001, ">99.9%")],
-            *[(0.0006, "0.1%"), (0.0004, "<0.1%"), (1e-30, "<0.1%"), (0.0, "<0.1%")],
-        ],
-    )
-    def test_no_probability_is_a_certainty(self, probability, expected):
-        """float32 rounds to 1 and 0 what is only nearly so."""
-        assert expected == percent(probability)
-
-    def test_counted_shares_may_be_all_or_none(self):
-        """300 of 300 images are 100 %; 99,999 of 100,000 are not."""
-        shares = (1.0, 0.0, 0.99999, 0.00001, 0.5)
-        expected = ["100.00 %", "0.00 %", "> 99.99 %", "< 0.01 %", "50.00 %"]
-        assert expected == [percent(share, digits=2, unit=" %", counted=True) for share in shares]
-        assert "<1%" == percent(0.004, digits=0, counted=True)
 
 
 class TestPrintable:

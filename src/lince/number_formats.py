@@ -1,17 +1,16 @@
 """How numbers are written for people: the same in the terminal, in a report and in a model card."""
 
-from lince import text as sentences
 from lince.types import Interval
 
 
 def percent(share: float, digits: int = 2) -> str:
-    """A share of images, 0..1, as `81.34 %`; 100 % and 0 % are all and none of them, not nearly so."""
-    return sentences.share(share, digits)
+    """A share of images, 0..1, as `81.34 %`. Only all images are 100 %, and only none are 0 %: else `> 99.99 %`."""
+    return _percent(share, digits, " %", may_be_certain=True)
 
 
-def probability(value: float) -> str:
-    """A probability as `81.3 %`; at most `> 99.9 %`, at least `< 0.1 %`."""
-    return sentences.percent(value, unit=" %")
+def probability(value: float, *, unit: str = " %") -> str:
+    """A probability as `81.3 %`. It is never 100 % or 0 %: it is exactly 1 or 0 only because float32 rounds it."""
+    return _percent(value, 1, unit, may_be_certain=False)
 
 
 def sets_size(classes: float | None, digits: int = 2) -> str:
@@ -46,3 +45,14 @@ def file_size(count: int) -> str:
 def microseconds(value: float) -> str:
     """A latency as `82.7 µs` or `1.34 ms`."""
     return f"{value:.1f} µs" if value < 1000 else f"{value / 1000:.2f} ms"
+
+
+def _percent(share: float, digits: int, unit: str, *, may_be_certain: bool) -> str:
+    """A share in per cent; one that is nearly 1 or 0 is `>99.9%` or `<0.1%`, instead of being rounded to 100 or 0."""
+    text, step = f"{100 * share:.{digits}f}", 10**-digits
+    gap = " " if unit.startswith(" ") else ""
+    if float(text) >= 100 and not (may_be_certain and share == 1):
+        return f">{gap}{100 - step:.{digits}f}{unit}"
+    if float(text) <= 0 and not (may_be_certain and share == 0):
+        return f"<{gap}{step:.{digits}f}{unit}"
+    return f"{text}{unit}"

@@ -69,7 +69,7 @@ def test_predictions_have_no_set(few, lince, images_folder):
 
 
 def test_evaluation_has_none_to_measure(few, lince):
-    """Coverage and size are null, out-of-distribution pictures have no set size, and worse images are measured as ever."""
+    """Coverage and size are null, out-of-distribution pictures have no set size; corruptions are measured as usual."""
     folder, _ = few
     found = json.loads(lince("evaluate", folder.path, "--foreign", "--json", "--corruptions").stdout)
     assert (found["sets"]["coverage"], found["sets"]["mean_size"]) == (None, None)

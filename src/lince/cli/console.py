@@ -18,8 +18,8 @@ from rich import progress as rich_progress
 from rich.console import Console
 
 from lince.errors import LinceError
+from lince.number_formats import probability
 from lince.progress import Progress
-from lince.text import percent
 
 _LEAST_WIDTH = 80  # columns that the tables are made for; in fewer, words are cut, and in none nothing is printed
 _CSV_COLUMNS = ("path", "label", "index", "probability", "abstain", "prediction_set", "error")
@@ -165,7 +165,7 @@ def _text_line(row: Row, *, top: int) -> None:
     if "error" in row:
         say(f"{row['path']}: {row['error']}")
     else:
-        best = ", ".join(f"{one['label']} {percent(one['probability'])}" for one in row["top"][:top])
+        best = ", ".join(f"{one['label']} {probability(one['probability'], unit='%')}" for one in row["top"][:top])
         print_text(f"{row['path']}: {_sentence(row)}{f'; top {top}: {best}' if best else ''}")
 
 
@@ -184,7 +184,7 @@ def _escaped(value: Any) -> Any:
 def _sentence(row: Row) -> str:
     others = [label for label in _set_of(row) if label != row["label"]]
     unsure = "I don't know; perhaps " if row["abstain"] else ""
-    return f"{unsure}{row['label']} {percent(row['probability'])}{', or ' if others else ''}{', '.join(others)}"
+    return f"{unsure}{row['label']} {probability(row['probability'], unit='%')}{', or ' if others else ''}{', '.join(others)}"
 
 
 def _set_of(row: Row) -> Sequence[str]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import UInt16
 
-from lince.text import share
+from lince.number_formats import percent
 from lince.types import ResizeRule
 
 # Shares of a picture's area that the crop cuts off. Up to the first (20 of 400 pixels) a picture counts as square. A
@@ -38,7 +38,7 @@ class Proportions:
     @property
     def advice(self) -> str:
         """What a crop cuts off, and which `--fit` to consider where that is much; the end of a sentence."""
-        mean, most = share(self.cut_mean, 0), share(self.cut_most, 0)
+        mean, most = percent(self.cut_mean, 0), percent(self.cut_most, 0)
         cost = f"a crop to the centre cuts off {mean} of a picture on average, {most} at most"
         if self.suggested == "crop":
             return cost

@@ -19,7 +19,8 @@ from dataclasses import dataclass
 
 from lince import metrics
 from lince.model_file.manifest import Certificate, Finding, Leakage, Verdict
-from lince.text import listed, percent, quantity
+from lince.number_formats import percent
+from lince.text import listed, quantity
 from lince.types import ClassScore, Interval, Report
 
 # Training images that tell whether a network has learned them by heart: their accuracy to within 3 points.
@@ -263,4 +264,4 @@ def _range(share: Interval, n: int) -> str:
 
 def _share(share: float, n: int = 0) -> str:
     """In per cent, with a digit more where there are a thousand images."""
-    return percent(share, digits=int(n >= 1000), unit=" %", counted=True)
+    return percent(share, digits=int(n >= 1000))

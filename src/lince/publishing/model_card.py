@@ -4,8 +4,9 @@ from typing import Any
 
 from lince import calibration
 from lince.model_file.manifest import Arithmetic, Manifest, RunReport, Sensitivity
+from lince.number_formats import percent
 from lince.quantization.certificate import table
-from lince.text import quantity, share
+from lince.text import quantity
 from lince.types import Calibration, SetReport, TextTable
 
 
@@ -32,9 +33,9 @@ On the test split of its dataset, {n:,} images, one view, the file as it is serv
 
 | | |
 |---|---|
-| accuracy | {share(accuracy.value)} (95 % interval {share(accuracy.low)} to {share(accuracy.high)}) |
+| accuracy | {percent(accuracy.value)} (95 % interval {percent(accuracy.low)} to {percent(accuracy.high)}) |
 | prediction sets | {_sets(report)} |
-| "I don't know" | {share(sets.abstained)} of images; {_others(sets, n=n)} |
+| "I don't know" | {percent(sets.abstained)} of images; {_others(sets, n=n)} |
 {_costliest(report.sensitivity)}
 {markdown(table(certificate, manifest.arithmetic))}
 
@@ -96,7 +97,7 @@ def _costliest(sensitivity: Sensitivity | None) -> str:
     worst = sensitivity.layers[0]
     return (
         f"| costliest layer in int8 | `{worst.layer}` ({worst.operation}): alone in int8 it moves the logits by "
-        f"{share(worst.divergence.logit_error)} and changes {share(worst.divergence.disagreement)} of the answers "
+        f"{percent(worst.divergence.logit_error)} and changes {percent(worst.divergence.disagreement)} of the answers "
         f"({quantity(sensitivity.n, 'validation image')}) |\n"
     )
 
@@ -107,7 +108,7 @@ def _sets(report: RunReport) -> str:
     if sets.coverage is None or sets.mean_size is None:
         return calibration.what_is_missing(report.calibration)
     return (
-        f"hold the true class for {share(sets.coverage.value)} of images (promised {100 * sets.target_coverage:.4g} %)"
+        f"hold the true class for {percent(sets.coverage.value)} of images (promised {100 * sets.target_coverage:.4g} %)"
         f", {sets.mean_size:.2f} classes on average{_before(report)}"
     )
 
@@ -116,13 +117,15 @@ def _before(report: RunReport) -> str:
     sets = report.calibrated.float32.sets if report.calibrated else None
     if sets is None or sets.coverage is None or sets.mean_size is None:
         return ""
-    return f"; of the float network {share(sets.coverage.value)} and {sets.mean_size:.2f}"
+    return f"; of the float network {percent(sets.coverage.value)} and {sets.mean_size:.2f}"
 
 
 def _others(sets: SetReport, *, n: int) -> str:
     """The accuracy of the images that are answered."""
     answered = n - round(n * sets.abstained)
-    return f"{share(sets.accuracy_when_answering)} right on the other {answered:,}" if answered else "none was answered"
+    return (
+        f"{percent(sets.accuracy_when_answering)} right on the other {answered:,}" if answered else "none was answered"
+    )
 
 
 def _promise(fitted: Calibration) -> str:

@@ -6,7 +6,8 @@ from jaxtyping import Float32
 from lince.errors import TrainingError
 from lince.evaluation import accuracy
 from lince.networks import models
-from lince.text import quantity, share
+from lince.number_formats import percent
+from lince.text import quantity
 from lince.training import advice, checkpoint
 from lince.training.checkpoint import Checkpoint
 from lince.training.loop import kept_record
@@ -70,7 +71,7 @@ def _accuracy(logits: np.ndarray, run: Run) -> float:
 def _error(run: Run, found: float, expected: float, source: str) -> TrainingError:
     anew = advice.steadier(run.recipe.train, precision=run.record.precision)
     return TrainingError(
-        f"The trained network is right for {share(found)} of {quantity(len(run.validation), 'validation image')}, "
-        f"where {source} {share(expected)}. Expected the same share: its numbers are too large to compute with. "
+        f"The trained network is right for {percent(found)} of {quantity(len(run.validation), 'validation image')}, "
+        f"where {source} {percent(expected)}. Expected the same share: its numbers are too large to compute with. "
         f"Nothing was published, and the weights are kept in {str(run.folder.path)!r}. Train anew {anew}."
     )

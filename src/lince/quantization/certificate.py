@@ -10,7 +10,7 @@ from lince.inference.interpreter import Network
 from lince.model_file.manifest import Arithmetic, Certificate, Comparison
 from lince.number_formats import file_size, microseconds, percent, points, points_range
 from lince.system import machine
-from lince.text import quantity, share
+from lince.text import quantity
 from lince.types import Interval, Report, TextTable
 
 # A drop of more than both is refused, whatever the interval: 5 points are ten times the bound that ships. Where five
@@ -48,8 +48,8 @@ def certify(
         what = "int8" if arithmetic.kind == "int8" else f"The network ({arithmetic.description})"
         drop = comparison.drop_points
         raise GateError(
-            f"{what} answers {drop.value:.2f} points worse than float ({share(comparison.float_accuracy)} → "
-            f"{share(comparison.int8_accuracy)}, n = {comparison.n:,}, 95 % interval {drop.low:.2f} to "
+            f"{what} answers {drop.value:.2f} points worse than float ({percent(comparison.float_accuracy)} → "
+            f"{percent(comparison.int8_accuracy)}, n = {comparison.n:,}, 95 % interval {drop.low:.2f} to "
             f"{drop.high:.2f}). {expected(max_drop_points)} {advice}"
         )
     return Certificate(

@@ -6,8 +6,8 @@ import math
 import shlex
 from pathlib import Path
 
+from lince.number_formats import percent
 from lince.quantization.options import Quantize
-from lince.text import share
 from lince.training.recipe import Recipe, Train
 from lince.types import ComputeDtype
 
@@ -111,7 +111,7 @@ def after_chance(
             "All test images are of one class, so that no network could have more: add test images of the others, each "
             f"of them another picture. {forced}"
         )
-    learned = f"It is right for {share(training_accuracy, 0)} of its training images"
+    learned = f"It is right for {percent(training_accuracy, 0)} of its training images"
     if training_accuracy > (1 + chance) / 2:
         return (
             f"{learned}, so it has learned them by heart: add images, and look by "

@@ -3,7 +3,7 @@
 import numpy as np
 from jaxtyping import Float64, Int64
 
-from lince.text import share
+from lince.number_formats import percent
 from lince.training import advice
 from lince.training.recipe import Train
 from lince.training.soft_targets import class_weights
@@ -59,7 +59,7 @@ class Stagnation:
             return f"The training loss had fallen and is back at {chance}: training diverged. {self._repair}"
         if _begins_to_last(only_training):
             return (
-                f"For {lasting} epochs no more than {share(self.accuracy, 0)} of the validation images were right, "
+                f"For {lasting} epochs no more than {percent(self.accuracy, 0)} of the validation images were right, "
                 "the largest class's share, though the training loss fell: there are too few training images, their "
                 "labels do not follow from what they show, or the network's numbers are too large. For the last: "
                 f"{self._repair[0].lower()}{self._repair[1:]}"
