@@ -228,9 +228,9 @@ class TestCard:
             write_card(replace(manifest, training=training), run.read_report())
             for training in (manifest.training, changed, changed | {"teacher_knows_validation": True})
         )
-        doubt = "Its teacher had learned from some of the validation images"
+        doubt = "Its teacher was trained on some of the validation images"
         assert [False, False, True] == [doubt in card for card in (plain, full, knowing)]
-        for sentence in ("the answers of the model of version abc123.", "No image that `other.zip` holds too"):
+        for sentence in ("the answers of the model of version abc123.", "Images that `other.zip` also holds"):
             assert sentence in full
             assert sentence not in plain
 

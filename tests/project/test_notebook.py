@@ -39,7 +39,7 @@ def test_notebook_shows_figures_tables_and_the_card(executed):
     assert "Float network, test images" in shown
     assert "Certificate: float against int8" in shown
     assert "Prediction sets and abstention" in shown
-    assert "## How good" in shown
+    assert "## Accuracy" in shown
 
 
 def test_notebook_finds_the_report_in_the_model_file(executed):

@@ -184,7 +184,8 @@ def _escaped(value: Any) -> Any:
 def _sentence(row: Row) -> str:
     others = [label for label in _set_of(row) if label != row["label"]]
     unsure = "I don't know; perhaps " if row["abstain"] else ""
-    return f"{unsure}{row['label']} {probability(row['probability'], unit='%')}{', or ' if others else ''}{', '.join(others)}"
+    answer = f"{row['label']} {probability(row['probability'], unit='%')}"
+    return f"{unsure}{answer}{', or ' if others else ''}{', '.join(others)}"
 
 
 def _set_of(row: Row) -> Sequence[str]:

@@ -1,4 +1,4 @@
-"""The model card inside a model file: what it is, how good, from what, for what, and where it ends."""
+"""The model card inside a model file: what the model is, how good it is, its data, its purpose and its limits."""
 
 from typing import Any
 
@@ -11,25 +11,26 @@ from lince.types import Calibration, SetReport, TextTable
 
 
 def write_card(manifest: Manifest, report: RunReport, *, about: str | None = None) -> str:
-    """Markdown, a page; every number comes from the manifest or the report.
+    """One page of Markdown; every number comes from the manifest or the report.
 
     Args:
         manifest, report: of the model.
-        about: what only its author knows, Markdown: the data's origin and licence, other measurements, limits.
+        about: Markdown by its author: the data's origin and licence, other measurements, limits.
     """
     certificate, sets, n = report.certificate, report.sets, report.certificate.comparison.n
     training, accuracy = manifest.training, report.int8.accuracy
+    about_section = f"\n## From its author\n{about.strip()}\n" if about else ""
     return f"""# {manifest.name}, version {manifest.version}
 
 Classifies an image into one of {len(manifest.classes)} classes: {", ".join(manifest.classes)}.
 {_arithmetic(manifest.arithmetic)}
-The network has {certificate.flatbuffer_bytes:,} bytes; pixels in, logits out; written {manifest.created}.
+The network has {certificate.flatbuffer_bytes:,} bytes; it takes pixels and returns logits; written {manifest.created}.
 
 ## Verdict
 {report.verdict.text if report.verdict else "None was given."}
 
-## How good
-On the test split of its dataset, {n:,} images, one view, the file as it is served:
+## Accuracy
+Measured on the test split of its dataset, {n:,} images, with the file as it is served:
 
 | | |
 |---|---|
@@ -39,97 +40,89 @@ On the test split of its dataset, {n:,} images, one view, the file as it is serv
 {_costliest(report.sensitivity)}
 {markdown(table(certificate, manifest.arithmetic))}
 
-## From what
+## Training
 Dataset fingerprint `{training["fingerprint"]}`; recipe `{training["recipe"]["name"]}`, seed {training["seed"]};
 activation ranges read from {quantity(len(training["calibration_indices"]), "training image")}; temperature, sets and
 abstention fitted on {quantity(manifest.calibration.n, "validation image")}{_promise(manifest.calibration)}.
-No test image was trained, calibrated
-or validated on: the table above and the bound on what quantization may lose were measured on them.\
+Test images were used
+for the tables above and for the certificate only, never for training, validation or calibration.\
 {_taught(training)}{_left_out(training)}
 
-## For what, and where it ends
-For pictures like those it was trained on. It always names one of its classes, also for a picture of none of them:
-read the probability, the set and "I don't know". Other cameras, sizes or compressions lower the accuracy; measure it on
-pictures of your own with `lince evaluate` before you rely on it.
-{_section(about)}"""
+## Use and limits
+It is meant for pictures like its training images. It always names one of its classes, also for a picture of none of
+them: read the probability, the set and "I don't know". Other cameras, sizes or compressions lower the accuracy. Measure
+it on your own pictures with `lince evaluate` before you rely on it.
+{about_section}"""
 
 
 def markdown(table: TextTable) -> str:
-    """A table of texts in Markdown; a bar inside a cell is escaped."""
+    """A text table in Markdown; a vertical bar inside a cell is escaped."""
     rule = ("---" if number in table.words else "---:" for number in range(len(table.header)))
     lines = (table.header, tuple(rule), *table.rows)
     cells = "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines)
     return f"**{table.title}**\n\n{cells}\n\n{table.caption}"
 
 
-def _section(about: str | None) -> str:
-    return f"\n## From its author\n{about.strip()}\n" if about else ""
-
-
 def _taught(training: dict[str, Any]) -> str:
     version = training["teacher"]
     learned = f" Besides labels, the network learned from the answers of the model of version {version}."
     knows = (
-        " Its teacher had learned from some of the validation images, on which temperature, sets and abstention were "
-        "fitted: they may promise a little too much. The table says what they held on test images."
+        " Its teacher was trained on some of the validation images, on which temperature, sets and abstention were "
+        "fitted. Their promises may therefore be too high; the table shows what they reached on test images."
     )
     return (learned if version else "") + (knows if training["teacher_knows_validation"] else "")
 
 
 def _left_out(training: dict[str, Any]) -> str:
     name = training["leave_out"]
-    return f" No image that `{name}` holds too (by class and file name) was trained or validated on." if name else ""
+    return f" Images that `{name}` also holds (by class and file name) were left out." if name else ""
 
 
 def _arithmetic(arithmetic: Arithmetic) -> str:
     if arithmetic.kind == "int8":
         return "Computes in int8 throughout."
     return (
-        f"Not int8 throughout: {arithmetic.description}. int8 throughout lost too much accuracy on validation images, "
-        "and --fallback was given."
+        f"Not int8 throughout: {arithmetic.description}. With int8 throughout, the loss on validation images was too "
+        "large, and --fallback was given."
     )
 
 
 def _costliest(sensitivity: Sensitivity | None) -> str:
-    """A row of the table, with its line end, or nothing."""
+    """A row of the table, with its line end, or an empty text."""
     if sensitivity is None or not sensitivity.layers:
         return ""
     worst = sensitivity.layers[0]
     return (
-        f"| costliest layer in int8 | `{worst.layer}` ({worst.operation}): alone in int8 it moves the logits by "
-        f"{percent(worst.divergence.logit_error)} and changes {percent(worst.divergence.disagreement)} of the answers "
+        f"| most sensitive layer | `{worst.layer}` ({worst.operation}): alone in int8, it changes the logits by "
+        f"{percent(worst.divergence.logit_error)} and {percent(worst.divergence.disagreement)} of the answers "
         f"({quantity(sensitivity.n, 'validation image')}) |\n"
     )
 
 
 def _sets(report: RunReport) -> str:
-    """What prediction sets do, or why there are none."""
-    sets = report.sets
+    """The coverage and size of the prediction sets, or why there are none."""
+    sets, before = report.sets, report.calibrated.float32.sets if report.calibrated else None
     if sets.coverage is None or sets.mean_size is None:
         return calibration.what_is_missing(report.calibration)
+    of_float = ""
+    if before and before.coverage and before.mean_size is not None:
+        of_float = f"; of the float network {percent(before.coverage.value)} and {before.mean_size:.2f}"
     return (
-        f"hold the true class for {percent(sets.coverage.value)} of images (promised {100 * sets.target_coverage:.4g} %)"
-        f", {sets.mean_size:.2f} classes on average{_before(report)}"
+        f"hold the true class for {percent(sets.coverage.value)} of images (promised "
+        f"{100 * sets.target_coverage:.4g} %), {sets.mean_size:.2f} classes on average{of_float}"
     )
-
-
-def _before(report: RunReport) -> str:
-    sets = report.calibrated.float32.sets if report.calibrated else None
-    if sets is None or sets.coverage is None or sets.mean_size is None:
-        return ""
-    return f"; of the float network {percent(sets.coverage.value)} and {sets.mean_size:.2f}"
 
 
 def _others(sets: SetReport, *, n: int) -> str:
-    """The accuracy of the images that are answered."""
+    """The accuracy on the images that are answered."""
     answered = n - round(n * sets.abstained)
-    return (
-        f"{percent(sets.accuracy_when_answering)} right on the other {answered:,}" if answered else "none was answered"
-    )
+    if not answered:
+        return "none was answered"
+    return f"{percent(sets.accuracy_when_answering)} right on the other {answered:,}"
 
 
 def _promise(fitted: Calibration) -> str:
-    """How exactly so many images promise the coverage; nothing when they promise none."""
+    """How exactly the coverage is promised; empty without sets."""
     if fitted.set_threshold is None:
         return ""
     return f", which promise the sets' coverage to within\n{calibration.coverage_spread_points(fitted):.1f} points"
