@@ -26,7 +26,7 @@ def few(trained_run, lince, tmp_path_factory):
 def test_publishing_says_why_there_are_none(few):
     """The sentence with its numbers, and dashes where sets would be measured."""
     folder, done = few
-    assert f"{SENTENCE} Add images, or promise less: lince quantize" in done.stderr
+    assert f"{SENTENCE} Add images, or lower the coverage: lince quantize" in done.stderr
     assert "no sets: too few" in done.stdout
     assert folder.read_report().sets.coverage is None
     assert folder.read_report().calibration.set_threshold is None
@@ -35,7 +35,7 @@ def test_publishing_says_why_there_are_none(few):
 def test_its_advice_brings_sets(few, lince, tmp_path):
     """The command that the sentence names, on a copy: the most that 15 images can promise."""
     folder, done = few
-    found = re.search(r"promise less: lince (quantize .*--set calibrate\.coverage=0\.93)", done.stderr)
+    found = re.search(r"lower the coverage: lince (quantize .*--set calibrate\.coverage=0\.93)", done.stderr)
     arguments = shlex.split(found[1])
     copy = tmp_path / "copy"
     shutil.copytree(folder.path, copy)

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from lince import calibration, metrics
-from lince.errors import LinceError
-from lince.quantization.comparison import compare, compare_calibrated
+from lince.quantization.comparison import compare, compare_calibrated, divergence
 from lince.types import Calibration, Interval, Split
 
 FITTED = Calibration(temperature=1.0, set_threshold=0.5, abstain_below=0.0, coverage=0.9, n=100)
@@ -99,7 +98,24 @@ class TestPaired:
         assert metrics.expected_calibration_error(doubled, labels) == found.int8_ece > found.float_ece
         assert metrics.expected_calibration_error(calibrated, labels) == found.calibrated_ece < found.int8_ece
 
-    def test_answers_to_other_images_are_refused(self, wrong_arrays):
-        """Pairs need the same images."""
-        with pytest.raises(LinceError, match=r"of shape \(5, 3\) and \(4, 3\)\. Expected both of shape \(5, 3\)"):
-            self.compare(self.LOGITS[:4])
+
+class TestDivergence:
+    """How far the logits of two networks are apart."""
+
+    def test_same(self):
+        """Equal logits, or logits shifted by a constant an image, do not diverge at all."""
+        logits = np.random.default_rng(0).normal(size=(9, 4)).astype(np.float32)
+        found = divergence(logits, logits + np.arange(9, dtype=np.float32)[:, None])
+        assert 0 == pytest.approx(found.kl, abs=1e-9)
+        assert (0, 0) == pytest.approx((found.logit_error, found.disagreement), abs=1e-6)
+
+    def test_by_hand(self):
+        """Half against a fifth: KL = ½·ln(½/0.2) + ½·ln(½/0.8)."""
+        exact, other = np.log([[0.5, 0.5]]).astype(np.float32), np.log([[0.2, 0.8]]).astype(np.float32)
+        assert 0.5 * np.log(2.5) + 0.5 * np.log(0.625) == pytest.approx(divergence(exact, other).kl, rel=1e-5)
+
+    def test_opposite(self):
+        """All signs changed: twice as far off as the logits spread, every answer changed."""
+        logits = np.array([[1, -1], [-2, 2]], np.float32)
+        found = divergence(logits, -logits)
+        assert (2, 1) == pytest.approx((found.logit_error, found.disagreement))

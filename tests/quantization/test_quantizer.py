@@ -12,7 +12,7 @@ from lince.inference.interpreter import logits as logits_of
 from lince.model_file.manifest import Arithmetic
 from lince.networks import models
 from lince.networks.vgg import Vgg
-from lince.quantization import divergence
+from lince.quantization.comparison import divergence
 from lince.quantization.quantizer import quantize, without_quantization
 from lince.types import ImageSpec
 from training_fixtures import quantized
@@ -96,6 +96,6 @@ class TestFloatLayers:
         assert not Network(flatbuffer).answers_in_int8
         exact = logits_of(without_quantization(network), images)
         whole = logits_of(quantize(network, ranges), images)
-        found = divergence.measure(exact, logits_of(flatbuffer, images))
+        found = divergence(exact, logits_of(flatbuffer, images))
         assert found.logit_error < 0.05
-        assert found.kl <= 1.5 * divergence.measure(exact, whole).kl
+        assert found.kl <= 1.5 * divergence(exact, whole).kl

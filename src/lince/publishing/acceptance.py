@@ -1,4 +1,4 @@
-"""What a quantized network is worth: certificate, refusals and verdict, from its answers and the float network's."""
+"""Accepts or refuses a quantized network: certificate, gate and verdict, from its answers and the float network's."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ from lince.types import Calibration, Interval, Prediction, Report
 
 @dataclass(frozen=True)
 class Answers:
-    """What both networks answer for the validation and the test images.
+    """The answers of both networks to the validation and the test images.
 
     Attributes:
         validation_float, validation_quantized: logits f32[N,K] of the validation images.
@@ -41,7 +41,7 @@ class Answers:
 
 @dataclass(frozen=True)
 class Judgement:
-    """Of a model that may be published; `test` is the report on its answers to the test images."""
+    """The judgement of a model that may be published; `test` is the report on its answers to the test images."""
 
     test: Report
     training_accuracy: Interval
@@ -61,19 +61,19 @@ def judge(
     force: bool,
     say: Callable[[str], None],
 ) -> Judgement:
-    """Passes or refuses a quantized network, and says what to make of it.
+    """Accepts or refuses a quantized network, and gives its certificate and verdict.
 
     Args:
         run: open.
         flatbuffer: the quantized network.
-        answers: its own, and those of the float network.
-        arithmetic: what it computes in.
-        is_fallback: `fallback.choose` has chosen that.
+        answers: of both networks.
+        arithmetic: of the quantized network.
+        is_fallback: `fallback.choose` has chosen the arithmetic.
         force: publish what would be refused; the verdict says so.
-        say: told what is being done.
+        say: receives a sentence about each step.
 
     Raises:
-        GateError: it lost too much, or is right no more often than one that always names the largest class.
+        GateError: it lost too much, or is no better than always naming the largest class.
     """
     test = accuracy.report_from(answers.prediction, run.test)
     learned = _training_accuracy(flatbuffer, run)
@@ -111,14 +111,14 @@ def judge(
 
 
 def require_chosen(attempts: tuple[Attempt, ...], run: Run) -> Arithmetic:
-    """What the chosen attempt of a fallback computes in.
+    """The arithmetic of the chosen attempt of a fallback.
 
     Args:
         attempts: from `fallback.choose`.
         run: open.
 
     Raises:
-        GateError: none was chosen, since each loses too much.
+        GateError: none was chosen, because all lose too much.
     """
     for attempt in attempts:
         if attempt.is_chosen:
@@ -138,7 +138,7 @@ def require_chosen(attempts: tuple[Attempt, ...], run: Run) -> Arithmetic:
 
 
 def _training_accuracy(flatbuffer: bytes, run: Run) -> Interval:
-    """On training images as they are: that of the history is on pictures that were made harder."""
+    """Measured on training images as they are; the history's accuracy is of augmented images."""
     images = run.train.take(sample(run.train, verdict.TRAINING_IMAGES, seed=run.record.seed))
     return _accuracy(interpreter.logits(flatbuffer, images.images), images.labels)
 

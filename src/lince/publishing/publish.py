@@ -1,4 +1,4 @@
-"""From a trained network to a model file: quantize, calibrate, certify, write."""
+"""From a trained network to a model file: quantize, calibrate, certify, write it."""
 
 import io
 import shlex
@@ -40,31 +40,29 @@ from lince.types import Calibration
 
 Say = Callable[[str], None]
 
-# Above which the user is told.
-_COVERAGE_SPREAD_POINTS = 2
+_COVERAGE_SPREAD_POINTS = 2  # a larger spread is reported to the user
 
 
-def publish(run: Run, asked: PublishOptions = PublishOptions(), *, say: Say) -> RunReport:
+def publish(run: Run, options: PublishOptions = PublishOptions(), *, say: Say) -> RunReport:
     """Quantizes the trained network, calibrates its answers, certifies it and writes the model file.
 
     Args:
         run: with a `model.keras`.
-        asked: how.
-        say: told what is being done.
+        options: how to publish it.
+        say: receives a sentence about each step.
 
     Raises:
-        QuantizationError: an operation is left in float, or (GateError) too much was lost, or the network is right no
-            more often than one that always names the largest class; no model is written then.
-        TrainingError: there is no trained network yet, or it does not answer as it did while it was trained.
+        QuantizationError: an operation is left in float. GateError: see `acceptance.judge`; no model is written.
+        TrainingError: there is no trained network, or its answers differ from those that it gave during training.
     """
     model, batch = trained_model(run.folder), models.images_at_once(run.recipe.spec)
-    predict, options, seed = float_predict(model), run.recipe.quantize, run.record.seed
+    predict = float_predict(model)
     validation_float = accuracy.logits(predict, run.validation, batch_size=batch)
     require_reproduced(run, validation_float)
     float_network = export(model)
-    chosen = sample(run.train, options.calibration_images, seed=seed)
+    chosen = sample(run.train, run.recipe.quantize.calibration_images, seed=run.record.seed)
     say(f"Quantizing to int8 with the activation ranges of {quantity(len(chosen), 'training image')} …")
-    quantized = _quantize(float_network, run, chosen, fallback=asked.fallback, say=say)
+    quantized = _quantize_by_recipe(float_network, run, chosen, fallback=options.fallback, say=say)
 
     say(f"Calibrating on {quantity(len(run.validation), 'validation image')} …")
     validation_logits = interpreter.logits(quantized.flatbuffer, run.validation.images)
@@ -83,12 +81,12 @@ def publish(run: Run, asked: PublishOptions = PublishOptions(), *, say: Say) -> 
         quantized.flatbuffer,
         answers,
         arithmetic=quantized.arithmetic,
-        is_fallback=asked.fallback,
-        force=asked.force,
+        is_fallback=options.fallback,
+        force=options.force,
         say=say,
     )
     manifest = artifact.describe(
-        name=asked.name or run.record.name,
+        name=options.name or run.record.name,
         flatbuffer=quantized.flatbuffer,
         created=datetime.now(UTC),
         classes=run.record.classes,
@@ -100,13 +98,13 @@ def publish(run: Run, asked: PublishOptions = PublishOptions(), *, say: Say) -> 
         training=_training_record(run, chosen),
     )
     report = _report(manifest, answers, quantized, run, float_fitted=float_fitted, judgement=judgement)
-    _write(run, manifest, quantized.flatbuffer, report, answers, about=asked.about)
+    _write(run, manifest, quantized.flatbuffer, report, answers, about=options.about)
     return report
 
 
 @dataclass(frozen=True)
-class _Quantized:
-    """The network to publish, and the measurements by which it was chosen."""
+class _QuantizedNetwork:
+    """The network to publish, and the measurements that led to it."""
 
     flatbuffer: bytes
     arithmetic: Arithmetic
@@ -114,8 +112,10 @@ class _Quantized:
     attempts: tuple[Attempt, ...]
 
 
-def _quantize(network: FloatNetwork, run: Run, chosen: np.ndarray, *, fallback: bool, say: Say) -> _Quantized:
-    options, seed = run.recipe.quantize, run.record.seed
+def _quantize_by_recipe(
+    network: FloatNetwork, run: Run, chosen: np.ndarray, *, fallback: bool, say: Say
+) -> _QuantizedNetwork:
+    seed = run.record.seed
     ranges = activation_ranges.measure(network, run.train.images[chosen])
     images = run.validation.images[sample(run.validation, layer_sensitivity.IMAGES, seed=seed)]
     shown = quantity(len(images), "validation image")
@@ -129,11 +129,11 @@ def _quantize(network: FloatNetwork, run: Run, chosen: np.ndarray, *, fallback: 
             ranges,
             sensitivity=sensitivity,
             images=run.validation.take(sample(run.validation, fallbacks.IMAGES, seed=seed)),
-            max_drop_points=options.max_drop_points,
+            max_drop_points=run.recipe.quantize.max_drop_points,
             say=say,
         )
         arithmetic = acceptance.require_chosen(attempts, run)
-    return _Quantized(quantize(network, ranges, arithmetic), arithmetic, sensitivity, attempts)
+    return _QuantizedNetwork(quantize(network, ranges, arithmetic), arithmetic, sensitivity, attempts)
 
 
 def _fit(logits: np.ndarray, run: Run) -> Calibration:
@@ -146,20 +146,20 @@ def _warn_of_few(fitted: Calibration, run: Run, say: Say) -> None:
     if fitted.set_threshold is None:
         most = 100 * fitted.n // (fitted.n + 1) / 100
         again = shlex.join(["lince", "quantize", str(run.folder.path), "--set", f"calibrate.coverage={most}"])
-        say(f"{missing} Add images, or promise less: {again}")
+        say(f"{missing} Add images, or lower the coverage: {again}")
         return
     if missing:
         say(missing)
     spread = calibration.coverage_spread_points(fitted)
     if spread > _COVERAGE_SPREAD_POINTS:
         few = quantity(fitted.n, "validation image")
-        say(f"With {few} the prediction sets keep their promise to within {spread:.0f} points only: add images.")
+        say(f"With {few}, the coverage of the prediction sets is only exact to {spread:.0f} points: add images.")
 
 
 def _report(
     manifest: Manifest,
     answers: Answers,
-    quantized: _Quantized,
+    quantized: _QuantizedNetwork,
     run: Run,
     *,
     float_fitted: Calibration,
@@ -193,7 +193,7 @@ def _report(
 
 
 def _training_record(run: Run, calibration_images: np.ndarray) -> dict[str, Any]:
-    """What the manifest says of how the model came to be; indices are into the source's training images."""
+    """The `training` part of the manifest; indices are into the source's training images."""
     record = run.record
     return {
         "recipe": recipes.to_table(run.recipe),
@@ -215,13 +215,13 @@ def _training_record(run: Run, calibration_images: np.ndarray) -> dict[str, Any]
 def _write(
     run: Run, manifest: Manifest, flatbuffer: bytes, report: RunReport, answers: Answers, *, about: str | None
 ) -> None:
-    """The model file last: while it is the old one, its report may be the new one, which names its version."""
+    """Writes the model file last: a new report beside an old model file names the version that it is of."""
     images = golden_images.draw_images(manifest.image, seed=0)
     model = Artifact(
         flatbuffer, manifest, Golden(images, Network(flatbuffer).run(images)), write_card(manifest, report, about=about)
     )
     encoded = artifact.encode(model)
-    artifact.decode(encoded)  # what a reader would refuse is refused here, with the old file still in its place
+    artifact.decode(encoded)  # raises what a reader would raise, before the old file is replaced
     arrays = io.BytesIO()
     np.savez_compressed(arrays, probabilities=answers.prediction.probabilities, labels=run.test.labels)
     write_atomically(run.folder.answers, arrays.getvalue())

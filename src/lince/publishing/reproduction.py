@@ -1,4 +1,4 @@
-"""Whether the network that is to be published answers as it did while it was trained."""
+"""Checks that the network to publish gives the answers that it gave during training."""
 
 import numpy as np
 from jaxtyping import Float32
@@ -13,31 +13,31 @@ from lince.training.checkpoint import Checkpoint
 from lince.training.loop import kept_record
 from lince.training.session import Run, build_for
 
-# Share of the validation images that folding may change: the bound on what int8 may lose. One image always may.
+# Share of the validation images that folding may change: the usual bound on the loss of int8. One image always may.
 _TOLERANCE = 0.005
 
-# Share by which bfloat16 may have answered better than float32 with the same weights. bfloat16 has 8 bits of mantissa,
-# which turn answers that are close; three images always may turn.
+# Share by which the accuracy in bfloat16 may exceed that in float32 with the same weights. The 8 bits of bfloat16's
+# mantissa change answers between close logits; three images may always change.
 _ROUNDED, _ROUNDED_IMAGES = 0.05, 3
 
 
 def require_reproduced(run: Run, logits: Float32[np.ndarray, "n k"]) -> None:
-    """Refuses a network whose answers to the validation images are not those of the epoch that was kept.
+    """Refuses a network whose validation accuracy is not that of the epoch whose weights were kept.
 
-    The network that is published has no batch norm: `models.fold` multiplies it into the convolutions, which is exact
-    as long as the numbers are of ordinary size. Where training diverged they are not. A run in bfloat16 is compared
-    with the network as it was trained, but in float32.
+    The published network has no batch norm: `models.fold` multiplies it into the convolutions. This is exact unless
+    training diverged and left numbers that are too large. A run in bfloat16 is compared with its own network before
+    folding, in float32.
 
     Args:
         run: open.
         logits: f32[N,K] of the folded network, on the validation images.
 
     Raises:
-        TrainingError: the accuracy differs by more than 0.5 points and one image; or the epoch's own, in bfloat16, is
-            higher by more than 5 points and three images. ResumeError: the checkpoint is damaged.
+        TrainingError: the accuracy differs by more than 0.5 points and one image, or is below the epoch's own in
+            bfloat16 by more than 5 points and three images. ResumeError: the checkpoint is damaged.
     """
     state = checkpoint.read(run.folder.checkpoint)
-    if state is None:  # the user has put the checkpoint away
+    if state is None:  # the user has removed the checkpoint
         return
     kept = kept_record(state.history, run.recipe.train)
     trained, found, count = kept.val_accuracy, _accuracy(logits, run), len(run.validation)
@@ -52,12 +52,12 @@ def require_reproduced(run: Run, logits: Float32[np.ndarray, "n k"]) -> None:
 
 
 def _is_beyond(difference: float, count: int, *, share: float, images: int) -> bool:
-    """Whether a difference of two shares is above both, in whole images of `count`: rounding decides nothing."""
+    """Whether a difference of two shares exceeds both bounds, counted in whole images against rounding."""
     return round(difference * count) > max(round(share * count, 9), images)
 
 
 def _unfolded(run: Run, state: Checkpoint) -> Float32[np.ndarray, "n k"]:
-    """What the network answers as it was trained, but in float32."""
+    """The logits of the network before folding, in float32."""
     model = build_for(run, precision="float32")
     model.set_weights(state.kept_weights)
     batch = models.images_at_once(run.recipe.spec)
@@ -72,6 +72,6 @@ def _error(run: Run, found: float, expected: float, source: str) -> TrainingErro
     anew = advice.steadier(run.recipe.train, precision=run.record.precision)
     return TrainingError(
         f"The trained network is right for {percent(found)} of {quantity(len(run.validation), 'validation image')}, "
-        f"where {source} {percent(expected)}. Expected the same share: its numbers are too large to compute with. "
+        f"where {source} {percent(expected)}. Expected the same share: numbers in the network are too large. "
         f"Nothing was published, and the weights are kept in {str(run.folder.path)!r}. Train anew {anew}."
     )

@@ -1,4 +1,4 @@
-"""The certificate: float against int8 on the same images, as a gate before publishing and as a table."""
+"""The certificate, float against int8 on the same images; the gate before publishing; the certificate as a table."""
 
 import numpy as np
 from jaxtyping import UInt8
@@ -13,9 +13,9 @@ from lince.system import machine
 from lince.text import quantity
 from lince.types import Interval, Report, TextTable
 
-# A drop of more than both is refused, whatever the interval: 5 points are ten times the bound that ships. Where five
-# answers differ, each as likely for the better as for the worse, a net loss of three comes up 16 times in 100, of more
-# than three 3 times.
+# A drop above both is refused, whatever its interval. 5 points are ten times the default bound. When five answers
+# change by chance, better or worse with equal probability, a net loss of three or more has a probability of 19 %, and
+# of more than three 3 %.
 _LARGE_DROP_POINTS, _FEW_IMAGES = 5, 3
 
 
@@ -34,11 +34,11 @@ def certify(
     Args:
         comparison: both networks' answers, paired.
         flatbuffer: the quantized network; its latency is measured here, on one thread.
-        image: what to measure the latency with; its content does not matter.
-        max_drop_points: the bound on what it may lose, percentage points; see `is_refused`.
-        force: publish all the same, and say so in the certificate.
-        advice: what to do when it is refused; see `advice.after_loss`.
-        arithmetic: what the network computes in; another than int8 was chosen because it passed on validation images.
+        image: the image to measure the latency with; its content does not matter.
+        max_drop_points: the bound on the loss, percentage points; see `is_refused`.
+        force: do not refuse; the certificate says so.
+        advice: the end of the error message; see `advice.after_loss`.
+        arithmetic: of the quantized network.
 
     Raises:
         GateError: too much was lost, and `force` is off.
@@ -64,12 +64,7 @@ def certify(
 
 
 def table(certificate: Certificate, arithmetic: Arithmetic = Arithmetic()) -> TextTable:
-    """The certificate as a table: float, int8 (or what a fallback computes in), their difference, and a remark.
-
-    Args:
-        certificate: of a published model.
-        arithmetic: of the same model.
-    """
+    """The certificate of a model as a table: float, quantized, their difference, and a remark."""
     found, kind = certificate.comparison, arithmetic.kind
     error = f"{points(100 * (found.int8_ece - found.float_ece))} points"
     rows = (
@@ -110,12 +105,12 @@ def table(certificate: Certificate, arithmetic: Arithmetic = Arithmetic()) -> Te
 
 
 def require_above_one_class(report: Report, *, force: bool, advice: str) -> None:
-    """Raises GateError when a model is right no more often than one that always names the largest class.
+    """Raises GateError when a model is no better than always naming the largest class; `force` turns this off.
 
     Args:
         report: of the model file on the test split.
-        force: publish all the same; the verdict says so.
-        advice: what to do when it is refused; see `advice.after_chance`.
+        force: do not refuse; the verdict says so.
+        advice: the end of the error message; see `advice.after_chance`.
     """
     if not force and not verdict.is_above_one_class(report):
         raise GateError(
@@ -124,12 +119,12 @@ def require_above_one_class(report: Report, *, force: bool, advice: str) -> None
 
 
 def is_refused(drop: Interval, *, n: int, max_drop_points: float) -> bool:
-    """Whether a network fails the gate: it is shown to lose more than the bound, or was seen to lose much more.
+    """Whether a network fails the gate: its loss is significantly above the bound, or much larger in these images.
 
-    What a few images cannot show either way is let through, and the certificate says that it is not shown.
+    When the images are too few to decide, the network passes, and the certificate says so.
 
     Args:
-        drop: by how much it answers worse than float, percentage points, with its paired interval.
+        drop: float minus quantized accuracy, percentage points, with its paired interval.
         n: images compared.
         max_drop_points: the bound.
     """
@@ -139,17 +134,17 @@ def is_refused(drop: Interval, *, n: int, max_drop_points: float) -> bool:
 
 
 def is_above(drop: Interval, n: int, points: float) -> bool:
-    """Whether the drop that was seen is more than so many points, counted in images: rounding decides nothing."""
+    """Whether the measured drop exceeds so many points, counted in whole images so that rounding is harmless."""
     return 100 * images_lost(drop, n) > points * n
 
 
 def images_lost(drop: Interval, n: int) -> int:
-    """How many images fewer were answered rightly, of n."""
+    """Right answers of the float network minus those of the quantized one, of `n` images."""
     return round(drop.value * n / 100)
 
 
 def expected(max_drop_points: float) -> str:
-    """What the gate asks for, as a sentence."""
+    """The condition of the gate, as a sentence."""
     large = max(_LARGE_DROP_POINTS, max_drop_points)
     return (
         f"Expected a drop that is not shown to exceed {max_drop_points} points, and that is at most {large:g} points "

@@ -14,8 +14,9 @@ from lince import metrics
 from lince.inference import interpreter
 from lince.inference.interpreter import Network
 from lince.model_file.manifest import Arithmetic, Attempt, Sensitivity
-from lince.quantization import certificate, divergence
+from lince.quantization import certificate
 from lince.quantization.activation_ranges import Ranges
+from lince.quantization.comparison import divergence
 from lince.quantization.export import FloatNetwork
 from lince.quantization.quantizer import quantize, without_quantization
 from lince.system import quiet
@@ -114,7 +115,7 @@ def _attempt(
         arithmetic=arithmetic,
         n=len(images),
         drop_points=drop,
-        divergence=divergence.measure(exact, logits),
+        divergence=divergence(exact, logits),
         accuracy=float(right.mean()),
         flatbuffer_bytes=len(flatbuffer),
         latency_us=1e6 * seconds / len(images),

@@ -5,8 +5,8 @@ from jaxtyping import UInt8
 
 from lince.inference.interpreter import logits
 from lince.model_file.manifest import LayerCost, Sensitivity
-from lince.quantization import divergence
 from lince.quantization.activation_ranges import Ranges
+from lince.quantization.comparison import divergence
 from lince.quantization.export import FloatNetwork
 from lince.quantization.quantizer import quantize, quantize_one_layer, without_quantization
 
@@ -28,10 +28,10 @@ def measure(network: FloatNetwork, ranges: Ranges, images: UInt8[np.ndarray, "n 
     exact = logits(without_quantization(network), images)
     costs = []
     for layer in network.layers:
-        found = divergence.measure(exact, logits(quantize_one_layer(network, ranges, layer.name), images))
+        found = divergence(exact, logits(quantize_one_layer(network, ranges, layer.name), images))
         costs.append(LayerCost(layer.name, layer.kind, layer.weights, found))
     return Sensitivity(
         n=len(images),
         layers=tuple(sorted(costs, key=lambda cost: -cost.divergence.kl)),
-        whole=divergence.measure(exact, logits(quantize(network, ranges), images)),
+        whole=divergence(exact, logits(quantize(network, ranges), images)),
     )
