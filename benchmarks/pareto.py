@@ -34,7 +34,7 @@ import numpy as np
 from pareto_chart import Limit, Point, draw
 
 from lince.errors import LinceError
-from lince.evaluation import evaluated_model
+from lince.evaluation import accuracy, evaluated_model
 from lince.inference import latency
 from lince.inference.interpreter import Network
 from lince.metrics import accuracy_interval
@@ -162,7 +162,7 @@ def counted(contestant: Contestant, source: str) -> Contestant:
         LinceError: it cannot be measured on this source.
     """
     found = evaluated_model.open_file(contestant.path)
-    report, _ = evaluated_model.measure(found, evaluated_model.images(found, source, "test"))
+    report, _ = accuracy.evaluate(found.predict, evaluated_model.images(found, source, "test"))
     return replace(contestant, accuracy=report.accuracy, n=report.n)
 
 

@@ -188,7 +188,7 @@ plots.loss_curves(history, patience=run.recipe.train.patience)
 
 # %%
 float_predict = pipeline.float_predict(pipeline.trained_model(run.folder))
-float_report = accuracy.evaluate(float_predict, run.test)
+float_report, _ = accuracy.evaluate(float_predict, run.test)
 tables.report_table(float_report, title="Float network, test images")
 
 # %% [markdown]

@@ -273,12 +273,13 @@ class TestReport:
         """report.json's figures are those of the published file on the test images, evaluated again."""
         report, classifier = run.read_report(), Classifier.load(run.model)
         assert classifier.manifest.version == report.version
-        assert accuracy.evaluate(classifier.logits, opened.test, fitted=report.calibration) == report.int8
+        found = accuracy.evaluate(classifier.logits, opened.test, fitted=report.calibration)
+        assert (report.int8, report.sets) == found
 
     def test_says_what_the_float_model_answers(self, run, opened, trained_model):
         """And those of model.keras."""
         predict = pipeline.float_predict(trained_model)
-        found = accuracy.evaluate(predict, opened.test, batch_size=500)
+        found, _ = accuracy.evaluate(predict, opened.test)
         assert found.confusion == run.read_report().float32.confusion
         assert found.nll == pytest.approx(run.read_report().float32.nll, rel=1e-5, abs=1e-6)
 

@@ -402,7 +402,7 @@ class TestEvaluate:
         shutil.copytree(images_folder / "test", tmp_path / "images" / "test")
         done = lince("evaluate", run.model, tmp_path / "images", "--split", "train")
         assert 1 == done.returncode
-        assert "has no image in its train split. Expected some: --split all measures on every" in one_sentence(
+        assert "has no image in its train split. Expected at least 1: --split all takes every" in one_sentence(
             done.stderr
         )
 

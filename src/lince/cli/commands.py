@@ -362,7 +362,7 @@ def evaluate(
     if not corruptions and not foreign:
         _refuse_without_effect(context, "seed", where="without --corruptions or --foreign: nothing is drawn")
     with run_commands.needs("Evaluating", "train"):
-        from lince.evaluation import evaluated_model, robustness
+        from lince.evaluation import accuracy, evaluated_model, robustness
 
         with quiet.captured_stderr():
             found = run_commands.open_model(model)
@@ -370,7 +370,9 @@ def evaluate(
     with progress_bar(stderr()) as progress:
         if labelled:
             images = evaluated_model.images(found, source, split, progress=progress)
-            result["report"], result["sets"] = evaluated_model.measure(found, images, progress=progress)
+            result["report"], result["sets"] = accuracy.evaluate(
+                found.predict, images, fitted=found.fitted, progress=progress
+            )
         if corruptions:
             result["corruptions"] = robustness.corruption_report(
                 found.predict, images, fitted=found.fitted, seed=seed, progress=progress

@@ -1,1 +1,1 @@
-"""How good the answers are: accuracy, corruptions, out-of-distribution images, and a verdict in words."""
+"""The quality of the answers: accuracy, corruptions, out-of-distribution images, and a verdict in words."""

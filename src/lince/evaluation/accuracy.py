@@ -1,4 +1,4 @@
-"""How good are the answers? The same code for a float model, an int8 model file and a running server."""
+"""Accuracy and the other measures of answers, by one code for a float model, a model file and a running server."""
 
 import numpy as np
 from jaxtyping import Float32, UInt8
@@ -6,36 +6,29 @@ from jaxtyping import Float32, UInt8
 from lince import calibration, metrics
 from lince.errors import LinceError
 from lince.progress import Progress, silent
-from lince.types import Calibration, Mistake, Predict, Prediction, Report, Split
+from lince.types import Calibration, Mistake, Predict, Prediction, Report, SetReport, Split
 
 
 def evaluate(
-    predict: Predict,
-    split: Split,
-    *,
-    fitted: Calibration = Calibration(),
-    batch_size: int = 256,
-    progress: Progress = silent,
-    worst: int = 20,
-) -> Report:
+    predict: Predict, split: Split, *, fitted: Calibration | None = None, progress: Progress = silent
+) -> tuple[Report, SetReport | None]:
     """Lets `predict` answer every image of a split once, and measures the answers.
 
     Args:
         predict: u8[n,H,W,3] → logits f32[n,K].
         split: labelled images, at least 1.
-        fitted: turns logits into probabilities; without one they are the softmax of the logits.
-        batch_size: images handed over at once. Memory beyond the split: one batch, and N×K logits.
-        progress: told of images answered.
-        worst: mistakes to name.
+        fitted: turns logits into probabilities. None: the softmax is taken, without sets and abstention.
+        progress: receives the number of images answered.
 
     Returns:
-        The report; the answer is the class with the highest logit, the lowest index on a tie.
+        The report, and the behaviour of prediction sets and abstention; None without a calibration.
 
     Raises:
-        LinceError: there are no images, or `predict` returns something other than logits.
+        LinceError: there are no images, `predict` returns something other than logits, or a server fails.
     """
-    found = logits(predict, split, batch_size=batch_size, progress=progress)
-    return report_from(calibration.apply(found, fitted), split, worst=worst)
+    prediction = calibration.apply(logits(predict, split, progress=progress), fitted or Calibration())
+    sets = calibration.set_report(prediction, split.labels, fitted) if fitted else None
+    return report_from(prediction, split), sets
 
 
 def logits(
@@ -43,18 +36,18 @@ def logits(
 ) -> Float32[np.ndarray, "n k"]:
     """Lets `predict` answer every image of a split once, in order.
 
-    Args: as of `evaluate`.
+    Args:
+        predict: u8[n,H,W,3] → logits f32[n,K].
+        split: labelled images.
+        batch_size: images given to `predict` at once. Memory beyond the split: one batch, and N×K logits.
+        progress: receives the number of images answered.
 
     Returns:
         f32[N,K], finite.
 
     Raises:
-        LinceError: there are no images, or `predict` returns something other than logits.
+        LinceError: `predict` returns something other than logits.
     """
-    if len(split) == 0:
-        raise LinceError("Received a split without images. Expected at least 1 to evaluate on.")
-    if batch_size < 1:
-        raise LinceError(f"Received batch_size={batch_size}. Expected at least 1 image a batch.")
     found = np.empty((len(split), len(split.classes)), np.float32)
     for start in range(0, len(split), batch_size):
         images = split.images[start : start + batch_size]
@@ -90,22 +83,14 @@ def checked_logits(
 
 
 def report_from(prediction: Prediction, split: Split, *, worst: int = 20) -> Report:
-    """Measures answers that were already given.
+    """Measures answers that were given before.
 
     Args:
         prediction: of the N images, in the order of the split.
         split: the labelled images, at least 1.
-        worst: mistakes to name.
-
-    Raises:
-        LinceError: the shape is not (images, classes) of the split.
+        worst: the number of mistakes to list.
     """
     probabilities, predicted = prediction.probabilities, prediction.indices
-    if probabilities.shape != (len(split), len(split.classes)):
-        raise LinceError(
-            f"Received answers of shape {probabilities.shape} for {len(split)} images and {len(split.classes)} "
-            "classes. Expected one row an image and one column a class."
-        )
     confusion = metrics.confusion_matrix(split.labels, predicted, len(split.classes))
     return Report(
         n=len(split),

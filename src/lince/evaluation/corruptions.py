@@ -1,9 +1,8 @@
 """Five corruptions of labelled images, in five strengths each, to measure the accuracy that is left.
 
-Source: the idea is that of Hendrycks and Dietterich 2019, ICLR, arXiv:1903.12261, whose CIFAR-10-C has fifteen ways.
-The strengths here are our own, in terms of what happens to light, lens and file, so that figures do not compare
-with those of CIFAR-10-C.
-Lengths are in pixels of a picture 32 high and grow with the picture: the same blur hides the same in a larger one.
+Source: Hendrycks and Dietterich 2019, ICLR, arXiv:1903.12261, whose CIFAR-10-C has fifteen corruptions. The strengths
+here are our own, so figures cannot be compared with those of CIFAR-10-C.
+Lengths are in pixels of a picture 32 pixels high, and are scaled to the height of the picture.
 """
 
 import io
@@ -19,23 +18,22 @@ from lince.errors import LinceError
 STRENGTHS = (1, 2, 3, 4, 5)
 
 AMOUNTS = {
-    # Standard deviation in grey levels of 255, each pixel and channel on its own: 34, 28, 25, 22 and 20 dB between
-    # signal and noise, a small sensor from daylight to a dim room. The strongest is that of CIFAR-10-C (0.10 of 1).
+    # Standard deviation in grey levels of 255, independent for each pixel and channel. The signal-to-noise ratios are
+    # 34 to 20 dB: a small sensor from daylight to a dim room. The strongest is that of CIFAR-10-C (0.10 of 1).
     "noise": (5.0, 10.0, 15.0, 20.0, 25.0),
-    # σ of a Gaussian, in pixels of a picture 32 high. Of a wave 4 pixels long, twice as long as the finest that pixels
-    # can hold, 92, 66, 45, 29 and 17 % are left; from the third on that is exp(−2π²σ²/16), as of a Gaussian that is not
-    # taken at whole pixels.
+    # σ of a Gaussian, in pixels of a picture 32 high. A wave of 4 pixels, twice the shortest possible, keeps 92, 66,
+    # 45, 29 and 17 % of its amplitude. From the third on this is exp(−2π²σ²/16), as for a continuous Gaussian.
     "blur": (0.4, 0.6, 0.8, 1.0, 1.2),
-    # Share of the contrast that is left, 0.7 to the power of the strength: light that has passed through so many equal
-    # layers of mist, which each take as much of what there is (Koschmieder's law).
+    # Share of the contrast that is left, 0.7 to the power of the strength: as after so many equal layers of mist
+    # (Koschmieder's law).
     "contrast": (0.7, 0.49, 0.343, 0.24, 0.168),
-    # Quality of a JPEG file with halved chroma. libjpeg's rounding steps grow 1.75 to 2 times from each to the next:
-    # 0.4, 0.7, 1.25, 2.5 and 5 times those of the standard's example tables. Quality 50 is left out: its steps are just
-    # twice those of 75, most programs' default, so that in files saved like that every other coefficient falls halfway
-    # between two steps (measured on such files, the model that ships: 74.6 % at 50, 77.1 % at 25).
+    # Quality of a JPEG file with halved chroma. libjpeg's quantization steps grow 1.75 to 2 times from one to the next:
+    # 0.4, 0.7, 1.25, 2.5 and 5 times those of the standard's example tables. Quality 50 is left out, because its steps
+    # are twice those of 75, most programs' default: every other coefficient of such files lies between two steps
+    # (measured on such files with the shipped model: 74.6 % at 50, 77.1 % at 25).
     "jpeg": (80.0, 65.0, 40.0, 20.0, 10.0),
-    # Rows of pixels that are left of 32: the picture taken from 1.14, 1.33, 1.6, 2 and 2.67 times as far away, and
-    # enlarged again in squares.
+    # Rows of pixels that are left of 32: as seen from 1.14, 1.33, 1.6, 2 and 2.67 times as far away, then enlarged to
+    # squares.
     "pixelate": (28.0, 24.0, 20.0, 16.0, 12.0),
 }
 
@@ -46,18 +44,18 @@ _Generators = Iterator[np.random.Generator]
 
 
 def corrupt(images: _Pixels, kind: str, *, strength: int, seed: int, first: int = 0) -> _Pixels:
-    """Makes images worse.
+    """Corrupts images.
 
     Args:
         images: u8[N,H,W,3], RGB 0..255.
         kind: a key of `AMOUNTS`.
-        strength: 1, hardly seen, to 5.
+        strength: 1, hardly visible, to 5.
         seed: of the noise; the other kinds are not random. The five strengths share one pattern of noise, scaled.
-        first: number of the first image within all of them: what an image gets depends on the seed and its number, not
-            on the batch that it comes in.
+        first: the number of the first image among all. The noise of an image depends on the seed and on its number,
+            not on its batch.
 
     Returns:
-        u8[N,H,W,3], new ones.
+        u8[N,H,W,3], a new array.
 
     Raises:
         LinceError: there is no such kind or strength.
@@ -70,7 +68,7 @@ def corrupt(images: _Pixels, kind: str, *, strength: int, seed: int, first: int 
 
 
 def _noise(images: _Pixels, amount: float, generators: _Generators) -> _Pixels:
-    """Sensor noise as it reaches the file: added, rounded, cut at black and white."""
+    """Gaussian sensor noise, added and then rounded and clipped to 0..255."""
     noise = [next(generators).standard_normal(image.shape, np.float32) for image in images]
     return _to_pixels(images + np.float32(amount) * np.array(noise).reshape(images.shape))
 
@@ -81,7 +79,7 @@ def _blur(images: _Pixels, amount: float, _: _Generators) -> _Pixels:
 
 
 def blurred(images: np.ndarray, sigmas: np.ndarray) -> np.ndarray:
-    """Gaussian blur; beyond its border a picture goes on as it ends.
+    """Gaussian blur; the pixels of the border are repeated beyond it.
 
     Args:
         images: u8 or f32[N,H,W,3].
@@ -103,12 +101,12 @@ def blurred(images: np.ndarray, sigmas: np.ndarray) -> np.ndarray:
 
 
 def _contrast(images: _Pixels, amount: float, _: _Generators) -> _Pixels:
-    """Mist of the picture's own mean colour."""
+    """Mist of the picture's mean colour."""
     return _to_pixels(faded(images, np.full(len(images), amount)))
 
 
 def faded(images: np.ndarray, shares: np.ndarray) -> np.ndarray:
-    """Contrast lowered, about the mean colour of each picture.
+    """Lowers the contrast about the mean colour of each picture.
 
     Args:
         images: u8 or f32[N,H,W,3].
@@ -123,18 +121,18 @@ def faded(images: np.ndarray, shares: np.ndarray) -> np.ndarray:
 
 
 def _jpeg(images: _Pixels, amount: float, _: _Generators) -> _Pixels:
-    """Saved as JPEG and read again. Pillow's libjpeg decides on the last bit."""
-    return _each(images, lambda image: Image.open(_jpeg_file(image, round(amount))))
+    """Saved as JPEG and read again. The last bits depend on Pillow's libjpeg."""
 
+    def saved(image: Image.Image) -> Image.Image:
+        file = io.BytesIO()
+        image.save(file, "JPEG", quality=round(amount), subsampling="4:2:0")
+        return Image.open(file)
 
-def _jpeg_file(image: Image.Image, quality: int) -> io.BytesIO:
-    file = io.BytesIO()
-    image.save(file, "JPEG", quality=quality, subsampling="4:2:0")
-    return file
+    return _each(images, saved)
 
 
 def _pixelate(images: _Pixels, amount: float, _: _Generators) -> _Pixels:
-    """Each pixel of the small picture is the mean of what it covers, and becomes a square."""
+    """Each pixel of the small picture is the mean of the pixels that it covers, and is enlarged to a square."""
     height, width = images.shape[1:3]
     small = (max(1, round(width * amount / _REFERENCE_HEIGHT)), max(1, round(height * amount / _REFERENCE_HEIGHT)))
     box, nearest = Image.Resampling.BOX, Image.Resampling.NEAREST
@@ -143,7 +141,7 @@ def _pixelate(images: _Pixels, amount: float, _: _Generators) -> _Pixels:
 
 def _each(images: _Pixels, change: Callable[[Image.Image], Image.Image]) -> _Pixels:
     changed = [np.asarray(change(Image.fromarray(image))) for image in images]
-    return np.array(changed, np.uint8).reshape(images.shape)  # the shape of no images is that of no images
+    return np.array(changed, np.uint8).reshape(images.shape)  # the shape also holds for 0 images
 
 
 def _to_pixels(values: np.ndarray) -> _Pixels:

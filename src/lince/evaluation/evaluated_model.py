@@ -1,21 +1,19 @@
-"""What is evaluated: a model file, a running server or a float model, as a `Predict`; and the images for it."""
+"""The model to evaluate (a model file, a running server or a float model) as a `Predict`, and its images."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from lince import calibration, client, data
+from lince import client, data
 from lince.data.class_names import composed
 from lince.errors import LinceError
-from lince.evaluation import accuracy
 from lince.inference.classifier import Classifier
 from lince.progress import Progress, silent
 from lince.runs.run_folder import RunFolder, RunRecord
 from lince.text import brief, listed
-from lince.types import Calibration, Dataset, ImageSpec, Predict, Report, SetReport, Split
+from lince.types import Calibration, Dataset, ImageSpec, Predict, Split
 
 # A batch of 16 images takes milliseconds; a server that is silent for half a minute does not work.
 _SERVER_TIMEOUT_S = 30.0
@@ -23,16 +21,16 @@ _SERVER_TIMEOUT_S = 30.0
 
 @dataclass(frozen=True)
 class EvaluatedModel:
-    """A model that answers, wherever it runs.
+    """A model that answers images, from a file or on a server.
 
     Attributes:
-        name: what the user called it: a path or an address.
+        name: the path or address that the user gave.
         predict: images u8[n,H,W,3] → logits f32[n,K].
         classes: K labels, in the order of the columns.
         spec: the images that it takes.
         fitted: its calibration; None for a float model, which has none.
-        seed, fingerprint: of the dataset that it was trained on; the fingerprint is None where it is not known.
-        run: the run folder that it is in, with its record; None elsewhere.
+        seed, fingerprint: of its dataset; the fingerprint is None where it is unknown.
+        run: the run folder that contains it, with its record; None without one.
     """
 
     name: str
@@ -50,13 +48,14 @@ def open_file(path: Path, *, name: str | None = None) -> EvaluatedModel:
 
     Args:
         path: of the file; see `artifact.locate`.
-        name: what the user called it; the path when None.
+        name: the name that the user gave; None takes the path.
 
     Raises:
         ModelFileError: it is no model file, or damaged. ResumeError: it is in a run folder whose record is damaged.
     """
     classifier = Classifier.load(path)
-    manifest, run = classifier.manifest, _run_around(path)
+    manifest, folder = classifier.manifest, RunFolder(path.parent)
+    run = (folder, folder.read_record()) if folder.record.exists() else None
     seed, fingerprint = _origin(manifest.training) if run is None else (run[1].seed, run[1].fingerprint)
     return EvaluatedModel(
         name=name or str(path),
@@ -87,16 +86,15 @@ def open_server(url: str) -> EvaluatedModel:
 def images(model: EvaluatedModel, source: str | None, split: str, *, progress: Progress = silent) -> Split:
     """The images to evaluate on.
 
-    The classes of DATA are matched with the model's by name: some may be missing, and their order may be another.
-
-    A source without a test tree has its test split drawn from its images when a model is trained. Only the run folder
-    or the model file tells which images were drawn; for any other source there is `all`.
+    The classes of DATA are matched with the model's by name: some may be missing, and their order may differ.
+    When a source has no test tree, training draws the test split from its images. Only the run folder or the model file
+    knows which images were drawn; for other sources there is `all`.
 
     Args:
-        model: what will answer.
-        source: what the user named as DATA; None for the source of the run that the model is in.
+        model: the model that will answer.
+        source: DATA as the user named it; None takes the source of the model's run.
         split: `test`, `validation`, `train` or `all`.
-        progress: told of images read.
+        progress: receives the number of images read.
 
     Raises:
         LinceError: the split is not known for this source or holds no image, or it has a class that the model lacks.
@@ -109,29 +107,9 @@ def images(model: EvaluatedModel, source: str | None, split: str, *, progress: P
     found = _split(model, _in_classes_of(model, dataset, source), split)
     if len(found) == 0:
         raise LinceError(
-            f"{source!r} has no image in its {split} split. Expected some: --split all measures on every image of DATA."
+            f"{source!r} has no image in its {split} split. Expected at least 1: --split all takes every image of DATA."
         )
     return found
-
-
-def measure(model: EvaluatedModel, images: Split, *, progress: Progress = silent) -> tuple[Report, SetReport | None]:
-    """Lets the model answer every image once, and measures the answers.
-
-    Args:
-        model: what answers.
-        images: labelled, at least 1.
-        progress: told of images answered.
-
-    Returns:
-        The report, and how its prediction sets and abstentions behaved; None for a model without a calibration.
-
-    Raises:
-        LinceError: the model returns something other than logits, or a server fails.
-    """
-    logits = accuracy.logits(model.predict, images, progress=progress)
-    prediction = calibration.apply(logits, model.fitted or Calibration())
-    sets = calibration.set_report(prediction, images.labels, model.fitted) if model.fitted else None
-    return accuracy.report_from(prediction, images), sets
 
 
 def _origin(training: dict[str, Any]) -> tuple[int, str | None]:
@@ -142,24 +120,19 @@ def _origin(training: dict[str, Any]) -> tuple[int, str | None]:
     return 0, None
 
 
-def _run_around(path: Path) -> tuple[RunFolder, RunRecord] | None:
-    folder = RunFolder(path.parent)
-    return (folder, folder.read_record()) if folder.record.exists() else None
-
-
 def _split(model: EvaluatedModel, dataset: Dataset, split: str) -> Split:
     is_its_own = dataset.fingerprint == model.fingerprint
     if split == "all":
         return data.join(dataset.train, dataset.test)
     if split == "validation" and (model.run is None or not is_its_own):
         raise LinceError(
-            "Only a run folder tells the validation split of its own images. Name RUN, and leave DATA out."
+            "The validation split is known only for a run folder and its own images. Name RUN, and leave DATA out."
         )
     if not is_its_own and dataset.test_indices:
         raise LinceError(
-            "DATA has no test tree, and it cannot be matched with what this model was trained on (images have changed, "
-            "or a server does not tell): a test split drawn now could hold images that it was trained on. Expected the "
-            "run folder and its own images, or --split all if the model was trained on none of them."
+            "DATA has no test tree, and it is not known to be the data that this model was trained on (images have "
+            "changed, or a server does not say). A test split drawn now could hold training images. Expected the run "
+            "folder and its own images, or --split all if the model was trained on none of them."
         )
     if split == "test":
         return dataset.test
@@ -173,7 +146,12 @@ def _in_classes_of(model: EvaluatedModel, dataset: Dataset, source: str) -> Data
     index_of = {composed(label): index for index, label in enumerate(model.classes)}
     theirs = dataset.train.classes
     if unknown := [label for label in theirs if composed(label) not in index_of]:
-        raise LinceError(_unknown_classes(model, unknown, source))
+        holds = "a class" if len(unknown) == 1 else f"{len(unknown):,} classes"
+        raise LinceError(
+            f"{source!r} holds {holds} that the model {model.name!r} does not know: {listed(unknown)}. Expected some "
+            f"of its {len(model.classes)} ({brief(model.classes)}): rename the folder, leave it out, or train a model "
+            "on this data."
+        )
     if theirs == model.classes:
         return dataset
     places = np.array([index_of[composed(label)] for label in theirs], np.int64)
@@ -181,13 +159,3 @@ def _in_classes_of(model: EvaluatedModel, dataset: Dataset, source: str) -> Data
         replace(one, labels=places[one.labels], classes=model.classes) for one in (dataset.train, dataset.test)
     )
     return replace(dataset, train=train, test=test)
-
-
-def _unknown_classes(model: EvaluatedModel, unknown: Sequence[str], source: str) -> str:
-    theirs = model.classes
-    holds = "a class" if len(unknown) == 1 else f"{len(unknown):,} classes"
-    return (
-        f"{source!r} holds {holds} that the model {model.name!r} does not know: {listed(unknown)}. Expected some of "
-        f"its {len(theirs)} ({brief(theirs)}): rename the folder, leave it out, or train a model on "
-        "this data."
-    )

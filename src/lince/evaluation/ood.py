@@ -1,9 +1,9 @@
-"""Pictures of none of a model's classes, drawn from a seed: noise, clouds, stripes, checks, gradients, flats, polygons.
+"""Out-of-distribution pictures, drawn from a seed: noise, clouds, stripes, checks, gradients, flat colours, polygons.
 
-They ask one question: does the model know when to say "I don't know"? Nothing in a softmax network makes it: it was
-trained to tell its classes apart, and its probabilities share out 1 among them whatever it sees. Far from the training
-images a ReLU network can even be surest. Abstention catches some of it, and this suite measures how much; a model that
-abstains on all of these may still be sure of a photograph of something else, for which there are folders of your own.
+They measure how often a model answers "I don't know" when a picture shows none of its classes. A softmax network gives
+its classes probabilities of sum 1 for every picture. Far from the training images, a ReLU network can even be most
+confident. Abstention catches some of these pictures. A model that abstains on all of them may still be confident of a
+photograph of something else, which only folders of such photographs can show.
 Source: Nguyen, Yosinski, Clune 2015, arXiv:1412.1897; Hendrycks, Gimpel 2017, arXiv:1610.02136; Hein, Andriushchenko,
 Bitterwolf 2019, arXiv:1812.05720.
 """
@@ -23,7 +23,7 @@ def draw(kind: str, index: int, *, spec: ImageSpec, seed: int) -> UInt8[np.ndarr
 
     Args:
         kind: one of `KINDS`.
-        index: which, from 0: as many as are wanted.
+        index: the number of the picture, from 0.
         spec: height and width, pixels.
         seed: of the drawing.
 
@@ -42,12 +42,12 @@ def draw(kind: str, index: int, *, spec: ImageSpec, seed: int) -> UInt8[np.ndarr
 
 
 def _noise(height: int, width: int, rng: np.random.Generator) -> np.ndarray:
-    """Every pixel and channel on its own: no picture of anything."""
+    """Every pixel and channel is independent."""
     return rng.uniform(0, 255, (height, width, 3))
 
 
 def _clouds(height: int, width: int, rng: np.random.Generator) -> np.ndarray:
-    """Smooth noise at several scales, each twice as fine and half as strong, as in Perlin's clouds and in nature."""
+    """Smooth noise at several scales, each twice as fine and half as strong as the one before (Perlin noise)."""
     plane = np.zeros((height, width))
     for octave in range(1, 5):  # grids of 2, 4, 8 and 16 cells: at 32 pixels the finest are 2 pixels wide
         grid = rng.normal(size=(2**octave, 2**octave)).astype(np.float32)
@@ -57,13 +57,13 @@ def _clouds(height: int, width: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def _stripes(height: int, width: int, rng: np.random.Generator) -> np.ndarray:
-    """2 to 10 waves across, at any angle, with soft edges or hard ones."""
+    """2 to 10 waves, at any angle, with soft or hard edges."""
     wave = np.sin(2 * np.pi * rng.uniform(2, 10) * _ramp(height, width, rng) + rng.uniform(0, 2 * np.pi))
     return _blend(np.clip(wave * rng.choice((1, 4)) / 2 + 0.5, 0, 1), rng)
 
 
 def _checks(height: int, width: int, rng: np.random.Generator) -> np.ndarray:
-    """A chessboard of 2 to 8 fields a side, upright: turned ones are met among stripes."""
+    """An upright chessboard of 2 to 8 fields a side."""
     y, x = _coordinates(height, width)
     fields = rng.uniform(2, 8)
     shift_x, shift_y = rng.uniform(0, 2, 2)
@@ -71,17 +71,17 @@ def _checks(height: int, width: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def _gradient(height: int, width: int, rng: np.random.Generator) -> np.ndarray:
-    """From one colour to another, at any angle."""
+    """A gradient from one colour to another, at any angle."""
     return _blend(_stretched(_ramp(height, width, rng)), rng)
 
 
 def _flat(height: int, width: int, rng: np.random.Generator) -> np.ndarray:
-    """One colour: a covered lens, a wall."""
+    """One colour, as of a covered lens or a wall."""
     return np.broadcast_to(rng.uniform(0, 255, 3), (height, width, 3))
 
 
 def _polygons(height: int, width: int, rng: np.random.Generator) -> np.ndarray:
-    """1 to 4 polygons of 3 to 6 corners on a ground, drawn four times as large so that their edges come out smooth."""
+    """1 to 4 polygons of 3 to 6 corners on a background, drawn at four times the size for smooth edges."""
     canvas = Image.new("RGB", (4 * width, 4 * height), _colour(rng))
     pen = ImageDraw.Draw(canvas)
     for _ in range(rng.integers(1, 5)):
@@ -96,14 +96,14 @@ def _colour(rng: np.random.Generator) -> tuple[int, int, int]:
 
 
 def _blend(mask: _Plane, rng: np.random.Generator) -> np.ndarray:
-    """Two random colours, mixed by a mask in 0..1."""
+    """Two random colours, mixed by a mask of 0..1."""
     first, second = rng.uniform(0, 255, (2, 3))
     mixed: np.ndarray = mask[..., None] * first + (1 - mask[..., None]) * second
     return mixed
 
 
 def _ramp(height: int, width: int, rng: np.random.Generator) -> _Plane:
-    """Rises by 1 over the longer side, at any angle."""
+    """A plane that rises by 1 over the longer side, at any angle."""
     y, x = _coordinates(height, width)
     angle = rng.uniform(0, 2 * np.pi)
     ramp: _Plane = x * np.cos(angle) + y * np.sin(angle)
@@ -116,7 +116,7 @@ def _coordinates(height: int, width: int) -> np.ndarray:
 
 
 def _stretched(plane: _Plane) -> _Plane:
-    """To 0..1; one pixel alone is 0."""
+    """Scaled to 0..1; a constant plane becomes 0."""
     stretched: _Plane = (plane - plane.min()) / max(np.ptp(plane), np.finfo(float).tiny)
     return stretched
 

@@ -1,4 +1,4 @@
-"""How a model answers corrupted images of its classes, and out-of-distribution pictures, which show none of them."""
+"""Robustness: the answers to corrupted images of the classes, and to out-of-distribution pictures of other things."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -6,7 +6,6 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import UInt8
 
 from lince import calibration
 from lince.data.sources.encoded_images import iter_images
@@ -20,7 +19,7 @@ from lince.types import Calibration, ImageSpec, Predict, Prediction, Split
 OOD_IMAGES = 500  # of each generated kind: the standard error of a share is then at most 2.2 points
 SURE = 0.9  # a probability that most people would act upon
 
-_BATCH = 256  # as `evaluate`: memory beyond the images themselves
+_BATCH = 256  # images, as in `accuracy.logits`
 
 _Change = Callable[..., np.ndarray]
 
@@ -31,7 +30,7 @@ class CorruptionScore:
 
     Attributes:
         kind, strength, amount: as in `corruptions.AMOUNTS`.
-        abstained: share of "I don't know"; None for a model without a threshold for it.
+        abstained: share of "I don't know"; None for a model without a calibration.
     """
 
     kind: str
@@ -46,7 +45,7 @@ class CorruptionReport:
     """Accuracy under all corruptions, on the same `n` images.
 
     Attributes:
-        clean_accuracy, clean_abstained: of the images as they are.
+        clean_accuracy, clean_abstained: of the images without corruption.
         mean_accuracy, mean_abstained: over all kinds and strengths.
         scores: kind by kind, the strengths in order.
     """
@@ -62,12 +61,12 @@ class CorruptionReport:
 
 @dataclass(frozen=True)
 class OodScore:
-    """Answers for pictures of none of the classes.
+    """Answers to out-of-distribution pictures of one kind.
 
     Attributes:
         name: a kind of `ood.KINDS`, or the folder.
         sure: share of answers with a probability above `SURE`.
-        abstained, mean_set_size: share of "I don't know", classes a set; None for a model without that threshold.
+        abstained, mean_set_size: share of "I don't know", and classes in a set; None without that threshold.
         unread: files that could not be read.
     """
 
@@ -81,12 +80,12 @@ class OodScore:
 
 @dataclass(frozen=True)
 class OodReport:
-    """What a model made of pictures of none of its classes.
+    """A model's answers to out-of-distribution pictures.
 
     Attributes:
         mean: over the generated kinds.
-        generated: kind by kind.
-        folders: the user's own.
+        generated: one score a kind.
+        folders: one score for each folder of the user.
     """
 
     seed: int
@@ -104,26 +103,25 @@ def corruption_report(
     seed: int = 0,
     progress: Progress = silent,
 ) -> CorruptionReport:
-    """Lets `predict` answer every image as it is, and once for every corruption and strength.
+    """Lets `predict` answer every image without corruption, and with every corruption at every strength.
 
     Args:
         predict: u8[n,H,W,3] → logits f32[n,K].
         split: labelled images, at least 1.
         fitted: the model's calibration; None for a float network, which has none.
         seed: of the noise.
-        progress: told of images answered.
+        progress: receives the number of images answered.
 
     Raises:
         LinceError: as `accuracy.evaluate`.
     """
     steps = [(kind, strength) for kind in corruptions.AMOUNTS for strength in corruptions.STRENGTHS]
-    changes: list[_Change] = [
-        partial(corruptions.corrupt, kind=kind, strength=strength, seed=seed) for kind, strength in steps
-    ]
+    changes: list[_Change] = [lambda images, first: images]
+    changes += (partial(corruptions.corrupt, kind=kind, strength=strength, seed=seed) for kind, strength in steps)
     found = []
-    for change in [_as_they_are, *changes]:
+    for change in changes:
         found.append(_accuracy_and_abstained(predict, split, change, fitted))
-        progress(len(found) * len(split), (1 + len(steps)) * len(split), "corrupting")
+        progress(len(found) * len(split), len(changes) * len(split), "corrupting")
     (clean_accuracy, clean_abstained), *shares = found
     scores = tuple(
         CorruptionScore(kind, strength, corruptions.AMOUNTS[kind][strength - 1], accuracy, abstained)
@@ -150,17 +148,17 @@ def ood_report(
     seed: int = 0,
     progress: Progress = silent,
 ) -> OodReport:
-    """Lets `predict` answer generated pictures of none of its classes, and those of folders.
+    """Lets `predict` answer generated pictures of none of its classes, and the pictures of folders.
 
     Args:
         predict: u8[n,H,W,3] → logits f32[n,K].
-        spec: the images it wants.
+        spec: the images that it takes.
         num_classes: K.
         fitted: the model's calibration; None for a float network, which has none.
-        folders: folders, .zip files and images that show none of the classes; what folders inside are called means
-            nothing. Read in constant memory.
+        folders: folders, .zip files and images that show none of the classes. Names of inner folders are ignored. They
+            are read in constant memory.
         seed: of the drawing.
-        progress: told of kinds and folders done.
+        progress: receives the number of kinds and folders that are finished.
 
     Raises:
         DataError: a folder holds no image that can be read.
@@ -177,15 +175,9 @@ def ood_report(
     return OodReport(seed, num_classes, _mean_score(generated), generated, own)
 
 
-def _as_they_are(images: UInt8[np.ndarray, "n h w 3"], *, first: int) -> UInt8[np.ndarray, "n h w 3"]:
-    return images
-
-
 def _accuracy_and_abstained(
     predict: Predict, split: Split, change: _Change, fitted: Calibration | None
 ) -> tuple[float, float | None]:
-    if len(split) == 0:
-        raise LinceError("Received a split without images. Expected at least 1 to evaluate on.")
     right, abstained = 0, 0
     for start in range(0, len(split), _BATCH):
         images, labels = split.images[start : start + _BATCH], split.labels[start : start + _BATCH]
@@ -242,7 +234,7 @@ def _ood_score(
 
 
 def _batches(pictures: Iterator[np.ndarray | LinceError], unread: list[LinceError]) -> Iterator[np.ndarray]:
-    """Pictures stacked; errors are put aside."""
+    """Batches of pictures; errors are appended to `unread`."""
     held: list[np.ndarray] = []
     for picture in pictures:
         if isinstance(picture, LinceError):

@@ -1,16 +1,16 @@
 """The verdict on a published model in plain words: findings from the measurements, the most important first.
 
 code                      means
-not_above_one_class       right no more often than one class alone would be; published with `--force`
+not_above_one_class       no better than always naming one class; published with `--force`
 not_shown_above_one_class too few test images to show that it is better than that
-quantization_loss         lost too much to quantization; published with `--force`
-test_images_in_training   images in both splits have raised its accuracy
-overfitted                right far more often about training images than about others
+quantization_loss         quantization lost too much; published with `--force`
+test_images_in_training   images in both splits raised the accuracy
+overfitted                far more accurate on training images than on others
 often_wrong               wrong more often than right
-class_missed              never right about a class
-few_test_images           too few to say how good it is
+class_missed              no image of a class was recognised
+few_test_images           too few test images for a useful interval
 good                      none of these
-some_test_images_in_training, leakage_not_searched    remarks, beside others
+some_test_images_in_training, leakage_not_searched    remarks, beside other findings
 """
 
 import math
@@ -23,39 +23,38 @@ from lince.number_formats import percent
 from lince.text import listed, quantity
 from lince.types import ClassScore, Interval, Report
 
-# Training images that tell whether a network has learned them by heart: their accuracy to within 3 points.
+# Training images to measure overfitting on: their accuracy is known to within 3 points.
 TRAINING_IMAGES = 1000
 
 _MOST_FINDINGS = 3
 
-# Accuracy on training images above that on validation images, at the lower end of the interval. Networks that have
-# learned CIFAR-10 as they should are up to 10 points apart (`fast`, JPEG files); 20 images a class leave 50 and more.
+# Training accuracy minus validation accuracy, at the lower end of the interval. Networks that were trained well on
+# CIFAR-10 have a gap of up to 10 points (`fast`, JPEG files); with 20 images a class it is 50 and more.
 _OVERFITTED_POINTS = 15
 
-# Width of the accuracy's interval: ±5 points, beyond which a good model and a poor one cannot be told apart.
+# Width of the accuracy's interval: beyond ±5 points, a good and a poor model cannot be distinguished.
 _WIDE_POINTS = 10
 
-# Points by which copies have raised the accuracy: as much as quantization may cost. The 85 among the 10,000 of CIFAR-10
-# cannot raise it by as much as twice that.
+# Points by which copies raised the accuracy: the default bound on the loss of quantization. CIFAR-10 has 85 copies in
+# 10,000 test images, which can raise it by 0.85 points at most.
 _RAISED_POINTS = 0.5
 
-# As many test images as there are, times so many: few users can add more than that.
-_MANY_TIMES = 10
+_MANY_TIMES = 10  # few users can multiply their test images by more
 
-# Of a class with as many test images and no right answer, fewer than half of all images are recognised: the upper end
-# of Wilson's interval is 49 %, and with three it is 56 %.
+# With so many test images of a class and no right answer, its recall is below one half: the upper end of Wilson's
+# interval is 49 %, and with three images 56 %.
 _ENOUGH_OF_A_CLASS = 4
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """What was measured of a model file, and, in the certificate, of its float network.
+    """The measurements of a model file; those of its float network are in the certificate.
 
     Attributes:
-        test: its answers to the test images.
-        training_accuracy: on training images as they are; a sample will do.
-        validation_accuracy: on images that it has not learned from.
-        leakage: None when it was not looked for.
+        test: of its answers to the test images.
+        training_accuracy: on a sample of the training images, without augmentation.
+        validation_accuracy: on the validation images.
+        leakage: None when it was not searched for.
     """
 
     test: Report
@@ -66,11 +65,7 @@ class Evidence:
 
 
 def judge(evidence: Evidence) -> Verdict:
-    """The most important findings, three at most.
-
-    Args:
-        evidence: of a model that is published.
-    """
+    """The most important findings about a model, three at most."""
     faults = list(_faults(evidence))
     remarks = list(_remarks(evidence))
     first = (faults or [_good(evidence.test)])[: _MOST_FINDINGS - len(remarks)]
@@ -78,28 +73,29 @@ def judge(evidence: Evidence) -> Verdict:
 
 
 def is_above_one_class(report: Report) -> bool:
-    """Whether a model is right more often than one that always names the largest class of the same images."""
+    """Whether a model is better than always naming the largest class of the same images."""
     return _right(report) > largest_class(report)[1]
 
 
 def largest_class(report: Report) -> tuple[str, int]:
-    """The class with the most images, and how many these are."""
+    """The class with the most images, and their number."""
     largest = max(report.per_class, key=lambda score: score.support)
     return largest.label, largest.support
 
 
 def against_one_class(report: Report) -> str:
-    """Both figures, as the beginning of a sentence."""
+    """The model's right answers beside those of always naming one class, as part of a sentence."""
     label, support = largest_class(report)
     return (
         f"right for {_right(report):,} of {quantity(report.n, 'test image')} "
-        f"({_share(report.accuracy.value, report.n)}, {_interval(report)}){_only_answer(report)}, and always naming "
+        f"({_share(report.accuracy.value, report.n)}, {_interval(report.accuracy, report.n)})"
+        f"{_only_answer(report)}, and always naming "
         f"{label!r} would be right for {support:,} ({_share(support / report.n, report.n)})"
     )
 
 
 def _only_answer(report: Report) -> str:
-    """Says so when all answers are one class."""
+    """A remark, when all answers are one class."""
     answered = [sum(column) for column in zip(*report.confusion, strict=True)]
     only = [score.label for score, count in zip(report.per_class, answered, strict=True) if count == report.n]
     return f", as it names {only[0]!r} for every image" if only else ""
@@ -112,7 +108,7 @@ def _faults(evidence: Evidence) -> Iterator[Finding]:
     if not is_above:
         yield Finding(
             "not_above_one_class",
-            f"Do not use it: it is {against_one_class(report)}; it was published with --force, to be looked into.",
+            f"Do not use it: it is {against_one_class(report)}; it was published with --force, for inspection.",
         )
     elif report.accuracy.low <= largest_class(report)[1] / report.n:
         yield _not_shown_above_one_class(report)
@@ -125,7 +121,8 @@ def _faults(evidence: Evidence) -> Iterator[Finding]:
         )
     if leakage and _has_raised(report, leakage):
         yield Finding("test_images_in_training", _leaked(report, leakage))
-    if metrics.points(_gap(evidence)).low > _OVERFITTED_POINTS:
+    gap = metrics.difference(evidence.training_accuracy, evidence.validation_accuracy)
+    if 100 * gap.low > _OVERFITTED_POINTS:
         yield Finding(
             "overfitted",
             f"Overfitted: it is right for {_share(evidence.training_accuracy.value)} of its training images, but for "
@@ -150,7 +147,7 @@ def _faults(evidence: Evidence) -> Iterator[Finding]:
 
 
 def _balanced(report: Report, missed: list[ClassScore]) -> str:
-    """A further remedy, where classes that are missed have fewer images than others."""
+    """A further repair, where the missed classes have fewer images than others."""
     is_rare = any(2 * score.support < largest_class(report)[1] for score in missed)
     return ", or with --set train.class_balance=1" if is_rare else ""
 
@@ -160,8 +157,8 @@ def _remarks(evidence: Evidence) -> Iterator[Finding]:
     if leakage is None:
         yield Finding(
             "leakage_not_searched",
-            "Whether test images are among the training images was not looked for, as there are many: "
-            "lince data check does.",
+            "The training images were not searched for test images, because there are too many: lince data check does "
+            "it.",
         )
     elif _leaked_images(leakage) and not _has_raised(report, leakage):
         yield Finding("some_test_images_in_training", _leaked(report, leakage))
@@ -171,7 +168,7 @@ def _good(report: Report) -> Finding:
     return Finding(
         "good",
         f"It is right for {_share(report.accuracy.value, report.n)} of {quantity(report.n, 'test image')} "
-        f"({_interval(report)}), and nothing that was measured stands against using it on pictures like these.",
+        f"({_interval(report.accuracy, report.n)}), and no measurement speaks against using it on pictures like these.",
     )
 
 
@@ -189,10 +186,10 @@ def _few_test_images(report: Report) -> Iterator[Finding]:
     if 100 * (report.accuracy.high - report.accuracy.low) > _WIDE_POINTS:
         yield Finding(
             "few_test_images",
-            f"Too few test images to say how good it is: {_right(report):,} right of {report.n:,} can be "
-            f"{_share(report.accuracy.low)} to {_share(report.accuracy.high)} of all such pictures; test "
-            f"about {math.ceil(_images_to_know(report.accuracy.value) / 10) * 10} to know it to within "
-            f"{_WIDE_POINTS // 2} points.",
+            f"Too few test images to say how good it is: {_right(report):,} right of {report.n:,} means that it is "
+            f"right for {_share(report.accuracy.low)} to {_share(report.accuracy.high)} of all such pictures; test "
+            f"about {math.ceil(_images_to_know(report.accuracy.value) / 10) * 10} to know it to within {_WIDE_POINTS // 2} "
+            "points.",
         )
 
 
@@ -202,10 +199,10 @@ def _leaked(report: Report, leakage: Leakage) -> str:
     what = "a training image" if _leaked_images(leakage) == 1 else "training images"
     without, others = leakage.accuracy_without, report.n - _leaked_images(leakage)
     rest = (
-        f"it is right for {_share(without.value, others)} of the {others:,} others ({_range(without, others)}), "
-        "which is what to expect of new pictures"
+        f"it is right for {_share(without.value, others)} of the {others:,} others ({_interval(without, others)}), "
+        "which is the accuracy to expect on new pictures"
         if without
-        else "nothing is known of new pictures"
+        else "the accuracy on new pictures is unknown"
     )
     return f"Of {quantity(report.n, 'test image')} {parts} {what} (lince data check lists them): {rest}."
 
@@ -215,7 +212,7 @@ def _leaked_images(leakage: Leakage) -> int:
 
 
 def _has_raised(report: Report, leakage: Leakage) -> bool:
-    """Whether the accuracy is shown to be higher for the images that are in another split, and by as much as counts."""
+    """Whether leaked images are answered better, with 95 % confidence, and raised the accuracy above the bound."""
     without, leaked = leakage.accuracy_without, _leaked_images(leakage)
     if without is None:
         return True
@@ -225,43 +222,32 @@ def _has_raised(report: Report, leakage: Leakage) -> bool:
     return is_shown and 100 * raised > _RAISED_POINTS
 
 
-def _gap(evidence: Evidence) -> Interval:
-    return metrics.difference(evidence.training_accuracy, evidence.validation_accuracy)
-
-
 def _right(report: Report) -> int:
     return sum(row[label] for label, row in enumerate(report.confusion))
 
 
 def _images_to_know(share: float) -> int:
-    """The fewest images with which an accuracy has an interval that is not wide."""
-    n = 1
-    while 100 * _width(share, n) > _WIDE_POINTS:  # at most 381, for one half
+    """The fewest images with which an accuracy has an interval that is not wide; at most 381, for one half."""
+    n, width = 0, math.inf
+    while 100 * width > _WIDE_POINTS:
         n += 1
+        interval = metrics.accuracy_interval(round(share * n), n)
+        width = interval.high - interval.low
     return n
 
 
-def _width(share: float, n: int) -> float:
-    interval = metrics.accuracy_interval(round(share * n), n)
-    return interval.high - interval.low
-
-
 def _images_to_show(share: float, other: float) -> int:
-    """The fewest images with which an interval around a share ends above another one, lower than it.
+    """The fewest images with which the interval around `share` lies above `other`.
 
     Source: Wilson's lower end is above `other` when n (share − other)² > z² other (1 − other).
     """
     return math.floor(metrics.Z95**2 * other * (1 - other) / (share - other) ** 2) + 1
 
 
-def _interval(report: Report) -> str:
-    return _range(report.accuracy, report.n)
-
-
-def _range(share: Interval, n: int) -> str:
+def _interval(share: Interval, n: int) -> str:
     return f"95 % interval {_share(share.low, n)} to {_share(share.high, n)}"
 
 
 def _share(share: float, n: int = 0) -> str:
-    """In per cent, with a digit more where there are a thousand images."""
+    """In per cent, with one more digit from 1,000 images on."""
     return percent(share, digits=int(n >= 1000))
