@@ -60,12 +60,6 @@ class TestCurves:
         (axes,) = plots.loss_curves(history[:1], patience=0).axes
         assert axes.lines[0].get_marker() == "o"
 
-    def test_refuse_an_empty_history(self):
-        """There is nothing to draw before the first epoch has ended."""
-        for draw in (plots.accuracy_curves, plots.loss_curves):
-            with pytest.raises(LinceError, match=r"Received a history without epochs\. Expected at least 1"):
-                draw((), patience=0)
-
 
 class TestConfusionFigure:
     def test_colours_rows_and_counts_images(self):

@@ -16,9 +16,9 @@ from lince.model_file.manifest import (
     Sensitivity,
 )
 from lince.quantization.certificate import table
-from lince.reporting import quantization, quantization_plots
+from lince.reporting import quantization
 from lince.reporting.page import ReportContent, html_report
-from lince.reporting.plots import svg_bytes
+from lince.reporting.plots import sensitivity_figure, svg_bytes
 from lince.reporting.tables import rich_table
 from lince.types import Interval, TextTable
 
@@ -63,7 +63,7 @@ class TestTables:
         found = quantization.sensitivity_table(sensitivity)
         assert ["a [b] <i>", "conv0"] == [row[0] for row in found.rows[:2]]
         assert ("all layers", "", "", "2.00e-03", "1.50 %", "1.00 %") == found.rows[-1]
-        assert found.caption.startswith("4 layers that cost less")
+        assert found.caption.startswith("4 less sensitive layers")
         assert "a [b] <i>" in text_of(found)
 
     def test_fallback(self, attempts):
@@ -91,7 +91,7 @@ class TestTables:
 class TestFigures:
     def test_sensitivity(self, sensitivity):
         """A bar a layer, names as they are."""
-        drawn = svg_bytes(quantization_plots.sensitivity_figure(sensitivity)).decode()
+        drawn = svg_bytes(sensitivity_figure(sensitivity)).decode()
         assert "a [b] &lt;i&gt;" in drawn
         assert all(f"conv{number}" in drawn for number in range(13))
 
@@ -113,7 +113,7 @@ class TestPage:
         assert "<i>" not in page
         assert "not int8 throughout" in page
         assert page.count("data:image/svg+xml") == 2
-        assert "What quantization costs" not in html_report(replace(content, quantization=()))
+        assert "Cost of quantization" not in html_report(replace(content, quantization=()))
 
     def test_certificate_says_what_it_is_of(self, certificate, attempts):
         """The certificate of a network with float layers does not say int8."""

@@ -184,12 +184,12 @@ def _not_shown_above_one_class(report: Report) -> Finding:
 
 def _few_test_images(report: Report) -> Iterator[Finding]:
     if 100 * (report.accuracy.high - report.accuracy.low) > _WIDE_POINTS:
+        needed = math.ceil(_images_to_know(report.accuracy.value) / 10) * 10
         yield Finding(
             "few_test_images",
             f"Too few test images to say how good it is: {_right(report):,} right of {report.n:,} means that it is "
             f"right for {_share(report.accuracy.low)} to {_share(report.accuracy.high)} of all such pictures; test "
-            f"about {math.ceil(_images_to_know(report.accuracy.value) / 10) * 10} to know it to within {_WIDE_POINTS // 2} "
-            "points.",
+            f"about {needed} to know it to within {_WIDE_POINTS // 2} points.",
         )
 
 

@@ -1,4 +1,4 @@
-"""What `lince data check` found, as rich tables for the terminal."""
+"""The findings of `lince data check`, as rich tables for the terminal."""
 
 from collections.abc import Iterable
 
@@ -6,16 +6,14 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from lince.data.aspect_ratios import Proportions
 from lince.data.audit import CheckReport, Copy, CopyPair
 from lince.text import quantity
 
-# Enough to see what is going on; --json lists all.
-_LISTED = 10
+_LISTED = 10  # examples of each finding; --json lists all
 
 
 def check_tables(report: CheckReport) -> list[Table]:
-    """Counts first, then every kind of finding that occurred, with its first examples."""
+    """The counts, then each kind of finding that occurred, with its first examples."""
     tables = [_counts(report), _findings(report)]
     examples = {
         "Worth a look": report.warnings,
@@ -58,7 +56,9 @@ def _findings(report: CheckReport) -> Table:
     if report.reading:
         table.add_row("read as", Text(report.reading))
     table.add_row("largest class over smallest", f"{report.imbalance:.2f}")
-    table.add_row("pictures that are not square", _proportions(report.proportions))
+    shapes = report.proportions
+    remark = f"{shapes.not_square:,} of {shapes.n:,}; {shapes.advice}" if shapes.not_square else "0"
+    table.add_row("pictures that are not square", remark)
     table.add_row("files that cannot be used", f"{len(report.rejected):,}")
     if report.empty:
         table.add_row("class folders without images", f"{len(report.empty):,}")
@@ -71,7 +71,7 @@ def _findings(report: CheckReport) -> Table:
 
 
 def _look_alike(report: CheckReport, size: str) -> str:
-    """How many pairs, and where none were searched for."""
+    """The number of pairs, and how many pictures were not searched."""
     if report.num_too_small == report.n:
         return "not searched for: all pictures are below 16 pixels a side"
     more = " or more" if report.near_copies_capped else ""
@@ -81,15 +81,10 @@ def _look_alike(report: CheckReport, size: str) -> str:
     return f"{found}; not searched for among {quantity(report.num_too_small, 'picture')} below 16 pixels a side"
 
 
-def _proportions(found: Proportions) -> str:
-    """How many, what a crop would cut off, and which `--fit` to think of."""
-    return f"{found.not_square:,} of {found.n:,}; {found.advice}" if found.not_square else "0"
-
-
 def _list(title: str, lines: Iterable[str]) -> Table:
     lines = list(lines)
     table = Table(title=f"{title} ({len(lines):,})", box=box.SIMPLE_HEAD, show_header=False, title_justify="left")
-    table.add_column(overflow="fold")  # a path that is cut cannot be found
+    table.add_column(overflow="fold")  # a shortened path cannot be found
     for line in lines[:_LISTED]:
         table.add_row(Text(line))
     if len(lines) > _LISTED:

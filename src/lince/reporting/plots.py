@@ -1,13 +1,14 @@
 """Pictures of a training run and of its answers, as matplotlib Figures.
 
-Figures are made by hand, without pyplot: no state is shared, and no window system is asked for. The colours are those
-of Okabe and Ito, told apart by colour-blind readers; line styles and markers repeat what they say, for print in grey.
+Figures are made without pyplot: they share no state and need no window system. The colours are those of Okabe and Ito,
+which colour-blind readers can distinguish. Line styles and markers repeat their meaning for print in grey.
 """
 
 import io
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 import matplotlib
 import numpy as np
@@ -18,7 +19,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from lince import metrics
-from lince.errors import LinceError
+from lince.model_file.manifest import Sensitivity
 from lince.number_formats import percent
 from lince.system.files import write_atomically
 from lince.text import quantity
@@ -29,6 +30,8 @@ _INK, _FAINT = "#333333", "#999999"
 _COUNTS_UP_TO = 20  # classes: with more, the numbers in the cells are too small to read
 _NAMES_UP_TO = 60  # classes: with more, the names run into each other
 _NAME_LENGTH = 22  # characters of a class name beside an axis
+_LAYERS_UP_TO = 30  # bars that fit a page: the most sensitive layers
+_LAYER_NAME_LENGTH = 30
 _PERCENT = PercentFormatter(xmax=1, decimals=0, symbol=" %")
 _DPI = 160  # sharp at twice the size of the page
 
@@ -38,10 +41,7 @@ def accuracy_curves(history: Sequence[EpochRecord], *, patience: int) -> Figure:
 
     Args:
         history: one record an epoch.
-        patience: the recipe's: with it the weights of the lowest validation loss are kept, with 0 the last.
-
-    Raises:
-        LinceError: when the history is empty.
+        patience: of the recipe. Above 0, the weights of the lowest validation loss were kept; at 0, the last.
     """
     figure, axes = _curves(history, ("accuracy", "val_accuracy"), patience=patience, kept_format="{:.1%}")
     axes.set(title="Accuracy by epoch", ylabel="accuracy")
@@ -52,13 +52,7 @@ def accuracy_curves(history: Sequence[EpochRecord], *, patience: int) -> Figure:
 
 
 def loss_curves(history: Sequence[EpochRecord], *, patience: int) -> Figure:
-    """Training and validation loss by epoch, marked as `accuracy_curves`.
-
-    Args: as of `accuracy_curves`.
-
-    Raises:
-        LinceError: when the history is empty.
-    """
+    """Training and validation loss by epoch; arguments and mark as of `accuracy_curves`."""
     figure, axes = _curves(history, ("loss", "val_loss"), patience=patience, kept_format="{:.3f}")
     axes.set(title="Loss by epoch", ylabel="cross-entropy (nats)")
     axes.legend(frameon=False)
@@ -68,7 +62,7 @@ def loss_curves(history: Sequence[EpochRecord], *, patience: int) -> Figure:
 def confusion_figure(report: Report, classes: tuple[str, ...]) -> Figure:
     """The confusion matrix: colour is the share of the true class, numbers (up to 20 classes) count images.
 
-    The colour scale follows the square root of the share, so that mistakes of a few per cent show.
+    The colour scale follows the square root of the share, so that mistakes of a few per cent are visible.
 
     Args:
         report: its `confusion` is drawn, row = true class.
@@ -93,19 +87,19 @@ def confusion_figure(report: Report, classes: tuple[str, ...]) -> Figure:
 
 
 def reliability_diagram(probabilities: Float32[np.ndarray, "n k"], labels: Int64[np.ndarray, " n"]) -> Figure:
-    """How often answers of a given probability are right, with 95 % intervals, over how many there are.
+    """Share of right answers by their probability, with 95 % intervals, above the number of such answers.
 
     Args:
         probabilities: f32[N,K], N at least 1.
         labels: i64[N].
 
     Raises:
-        LinceError: when there are no images, or the numbers of answers and labels differ.
+        LinceError: there are no images, or the numbers of answers and labels differ.
     """
     counts, confidence, accuracy = metrics.reliability_bins(probabilities, labels)
     figure = Figure(figsize=(5.2, 5.4), layout="constrained")
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))
-    above.plot([0, 1], [0, 1], color=_FAINT, linestyle="--", linewidth=1, label="as sure as right")
+    above.plot([0, 1], [0, 1], color=_FAINT, linestyle="--", linewidth=1, label="perfectly calibrated")
     _draw_reliability(above, counts, confidence, accuracy)
     error = metrics.expected_calibration_error(probabilities, labels)
     above.set(
@@ -124,30 +118,46 @@ def reliability_diagram(probabilities: Float32[np.ndarray, "n k"], labels: Int64
     return figure
 
 
+def sensitivity_figure(sensitivity: Sensitivity) -> Figure:
+    """One bar a layer: the divergence of the answers when it alone computes in int8; the line is int8 throughout."""
+    shown = sensitivity.layers[:_LAYERS_UP_TO]
+    figure = Figure(figsize=(6.5, 1.6 + 0.24 * len(shown)), layout="constrained")
+    axes = figure.subplots()
+    costs = [1000 * cost.divergence.kl for cost in shown]
+    names = [_shortened(cost.layer, _LAYER_NAME_LENGTH) for cost in shown]
+    axes.barh(range(len(shown)), costs, color=_TRAINING, height=0.7)
+    axes.set_yticks(range(len(shown)), names, fontsize=8, parse_math=False)
+    axes.invert_yaxis()
+    axes.axvline(
+        1000 * sensitivity.whole.kl, color=_VALIDATION, linestyle="--", linewidth=1.6, label="all layers in int8"
+    )
+    axes.set(
+        title=f"Layer sensitivity, {quantity(sensitivity.n, 'validation image')}",
+        xlabel="KL divergence from the float network's answers (millinats)",
+    )
+    axes.legend(facecolor="white", framealpha=1, edgecolor="none", loc="lower right")
+    _style(axes, grid="x")
+    return figure
+
+
 def png_bytes(figure: Figure) -> bytes:
     """The figure as a PNG file."""
     return _rendered(figure, "png")
 
 
 def svg_bytes(figure: Figure) -> bytes:
-    """The figure as an SVG file, its text as text; the same figure gives the same bytes."""
+    """The figure as an SVG file with selectable text; the same figure gives the same bytes."""
     return _rendered(figure, "svg")
 
 
 def save_png(figure: Figure, path: Path) -> None:
-    """Writes the figure as a PNG file, whole or not at all.
-
-    Raises:
-        OSError: when the folder is missing or not writable, or the disk is full.
-    """
+    """Writes the figure as a PNG file, whole or not at all; raises OSError when it cannot."""
     write_atomically(path, png_bytes(figure))
 
 
 def _curves(
     history: Sequence[EpochRecord], fields: tuple[str, str], *, patience: int, kept_format: str
 ) -> tuple[Figure, Axes]:
-    if not history:
-        raise LinceError("Received a history without epochs. Expected at least 1 finished epoch to draw curves of.")
     figure = Figure(figsize=(6, 4), layout="constrained")
     axes = figure.subplots()
     epochs = [record.epoch for record in history]
@@ -168,10 +178,14 @@ def _curves(
     return figure, axes
 
 
-def _style(axes: Axes) -> None:
+def _style(axes: Axes, *, grid: Literal["both", "x"] = "both") -> None:
     axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(True, color="#E5E5E5", linewidth=0.8)
+    axes.grid(True, axis=grid, color="#E5E5E5", linewidth=0.8)
     axes.set_axisbelow(True)
+
+
+def _shortened(name: str, length: int) -> str:
+    return name if len(name) <= length else f"{name[: length - 1]}…"
 
 
 def _draw_reliability(axes: Axes, counts: np.ndarray, confidence: np.ndarray, accuracy: np.ndarray) -> None:
@@ -196,10 +210,10 @@ def _draw_reliability(axes: Axes, counts: np.ndarray, confidence: np.ndarray, ac
 
 
 def _name_classes(axes: Axes, classes: tuple[str, ...]) -> None:
-    """Names beside both axes; `parse_math` is off because a $ in a folder's name is no formula."""
+    """Class names beside both axes; `parse_math` is off because a $ in a folder's name is not a formula."""
     if len(classes) > _NAMES_UP_TO:
         return
-    names = [name if len(name) <= _NAME_LENGTH else name[: _NAME_LENGTH - 1] + "…" for name in classes]
+    names = [_shortened(name, _NAME_LENGTH) for name in classes]
     size = 10 if len(classes) <= _COUNTS_UP_TO else 6
     positions = range(len(classes))
     axes.set_xticks(positions, names, fontsize=size, parse_math=False, rotation=45, ha="right", rotation_mode="anchor")
@@ -208,18 +222,18 @@ def _name_classes(axes: Axes, classes: tuple[str, ...]) -> None:
 
 
 def _write_counts(axes: Axes, counts: np.ndarray, shares: np.ndarray) -> None:
-    """The number of images in every cell that has some; empty cells stay empty, so that the others stand out."""
+    """The number of images in each cell; cells without images stay empty."""
     size = 9 if counts.max() < 10_000 else 7
     for row, column in np.argwhere(counts):
-        colour = "white" if shares[row, column] > 0.3 else _INK  # where the blue is as far from white as from ink
+        colour = "white" if shares[row, column] > 0.3 else _INK  # above it, white text is easier to read on the blue
         axes.text(column, row, str(counts[row, column]), ha="center", va="center", color=colour, fontsize=size)
 
 
 def _rendered(figure: Figure, kind: str) -> bytes:
     file = io.BytesIO()
-    # hashsalt and no date: ids and metadata depend on the figure alone
+    # the salt and the missing date make ids and metadata depend on the figure alone
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "lince"}), warnings.catch_warnings():
-        # A class may be named in a script that the built-in font lacks; the page still shows it, by the reader's fonts.
+        # The built-in font lacks some scripts. The page shows such class names in the reader's fonts.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font", category=UserWarning)
         metadata = {"Date": None} if kind == "svg" else None
         # "tight", because the constrained layout cuts off labels beside axes of a fixed aspect

@@ -5,24 +5,21 @@ from lince.number_formats import file_size, microseconds, percent, percent_range
 from lince.text import quantity
 from lince.types import TextTable
 
-# Layers in a table for the terminal and the page; the plot and report.json have all.
-_LAYERS_SHOWN = 10
+_LAYERS_SHOWN = 10  # in a table; report.json has all layers
 
 
 def cost_tables(report: RunReport) -> tuple[TextTable, ...]:
-    """Everything that a run knows of its quantization; what was not measured is left out."""
-    found = []
-    if report.sensitivity:
-        found.append(sensitivity_table(report.sensitivity))
-    if report.fallback:
-        found.append(fallback_table(report.fallback))
-    if report.calibrated:
-        found.append(calibrated_table(report.calibrated, n=report.int8.n))
-    return tuple(found)
+    """All tables on the quantization of a run; what was not measured is left out."""
+    tables = (
+        sensitivity_table(report.sensitivity) if report.sensitivity else None,
+        fallback_table(report.fallback) if report.fallback else None,
+        calibrated_table(report.calibrated, n=report.int8.n) if report.calibrated else None,
+    )
+    return tuple(filter(None, tables))
 
 
 def sensitivity_table(sensitivity: Sensitivity) -> TextTable:
-    """What each layer costs when it alone computes in int8."""
+    """The cost of each layer when it alone computes in int8."""
     rows = [
         (cost.layer, cost.operation, f"{cost.weights:,}", *_divergence(cost.divergence))
         for cost in sensitivity.layers[:_LAYERS_SHOWN]
@@ -31,15 +28,15 @@ def sensitivity_table(sensitivity: Sensitivity) -> TextTable:
     hidden = len(sensitivity.layers) - _LAYERS_SHOWN
     return TextTable(
         name="sensitivity",
-        title=f"What each layer costs: alone in int8, {quantity(sensitivity.n, 'validation image')}",
+        title=f"Layer sensitivity: each layer alone in int8, {quantity(sensitivity.n, 'validation image')}",
         header=("layer", "operation", "weights", "KL, nats", "logits off by", "different answers"),
         rows=tuple(rows),
-        caption=f"{hidden} layers that cost less are in report.json. " if hidden > 0 else "",
+        caption=f"{hidden} less sensitive layers are in report.json. " if hidden > 0 else "",
     )
 
 
 def fallback_table(attempts: tuple[Attempt, ...]) -> TextTable:
-    """The networks that the fallback tried, and what each lost."""
+    """The networks that the fallback tried, and the loss of each."""
     rows = tuple(
         (
             attempt.arithmetic.description,
@@ -86,7 +83,7 @@ def calibrated_table(calibrated: CalibrationComparison, *, n: int) -> TextTable:
 
 
 def _sets_rows(calibrated: CalibrationComparison) -> tuple[tuple[str, ...], ...]:
-    """Coverage and size of the sets; no rows when there are none."""
+    """Coverage and size of the sets; no rows without sets."""
     drop, growth = calibrated.coverage_drop_points, calibrated.set_size_growth
     if drop is None or growth is None:
         return ()

@@ -1,34 +1,26 @@
-"""The last stage: plots and HTML report of a run folder."""
+"""The plots and the HTML report of a run folder."""
 
 from pathlib import Path
 from typing import Any
 
 from lince.model_file import artifact
-from lince.reporting import page, plots, quantization, quantization_plots
+from lince.reporting import page, plots, quantization
 from lince.reporting.page import ReportContent
 from lince.runs.run_folder import RunFolder
+from lince.system.files import write_atomically
 from lince.text import quantity
 
 
 def write_run_report(folder: RunFolder) -> None:
-    """Writes `plots/*.png` and `report.html` from what the run folder holds.
+    """Writes `plots/*.png` and `report.html` from the other files of the run folder.
 
     Raises:
-        DataError, ModelFileError: the run was not published yet, or a file of it is damaged.
+        DataError, ModelFileError: the run was not published yet, or one of its files is damaged.
     """
     report, record, history = folder.read_report(), folder.read_record(), folder.read_history()
     probabilities, labels = folder.read_answers()
     splits = folder.read_splits()
     training = artifact.read(folder.model).manifest.training
-    patience = record.recipe["train"]["patience"]
-    folder.plots.mkdir(exist_ok=True)
-    if history:
-        plots.save_png(plots.accuracy_curves(history, patience=patience), folder.plots / "accuracy.png")
-        plots.save_png(plots.loss_curves(history, patience=patience), folder.plots / "loss.png")
-    plots.save_png(plots.confusion_figure(report.int8, report.classes), folder.plots / "confusion.png")
-    plots.save_png(plots.reliability_diagram(probabilities, labels), folder.plots / "reliability.png")
-    if report.sensitivity:
-        plots.save_png(quantization_plots.sensitivity_figure(report.sensitivity), folder.plots / "sensitivity.png")
     content = ReportContent(
         title=record.name,
         split="test",
@@ -37,7 +29,7 @@ def write_run_report(folder: RunFolder) -> None:
         probabilities=probabilities,
         labels=labels,
         history=history,
-        patience=patience,
+        patience=record.recipe["train"]["patience"],
         verdict=report.verdict,
         certificate=report.certificate,
         calibration=report.calibration,
@@ -49,7 +41,7 @@ def write_run_report(folder: RunFolder) -> None:
         versions=_versions(training),
         facts={
             "model": f"{report.name} {report.version}",
-            "begun": record.created,
+            "started": record.created,
             "data": f"{Path(record.source).name}, fingerprint {record.fingerprint[:12]}",
             "images": f"{len(splits['train']):,} to train, {len(splits['validation']):,} to validate",
             "unreadable": quantity(len(record.rejected), "file"),
@@ -60,11 +52,14 @@ def write_run_report(folder: RunFolder) -> None:
             "machine": record.environment["machine"],
         },
     )
-    page.write_html_report(folder.page, content)
+    folder.plots.mkdir(exist_ok=True)
+    for name, figure in page.figures(content):
+        plots.save_png(figure, folder.plots / f"{name}.png")
+    write_atomically(folder.page, page.html_report(content).encode())
 
 
 def _versions(training: dict[str, Any]) -> dict[str, str]:
-    """Of the packages that trained and published; where the two differ, both."""
+    """The versions of the packages that trained and published; both where they differ."""
     trained: dict[str, str] = training.get("versions", {})
     published: dict[str, str] = training.get("published_with", {})
     differing = {

@@ -1,4 +1,4 @@
-"""What was measured, as rich tables for the terminal."""
+"""Measurements as rich tables for the terminal."""
 
 from rich import box
 from rich.table import Table
@@ -7,14 +7,7 @@ from rich.text import Text
 from lince.evaluation.corruptions import AMOUNTS, STRENGTHS
 from lince.evaluation.robustness import CorruptionReport, OodReport, OodScore
 from lince.inference.latency import BATCHES, Bench
-from lince.number_formats import (
-    file_size,
-    microseconds,
-    percent,
-    percent_range,
-    probability,
-    sets_size,
-)
+from lince.number_formats import file_size, microseconds, percent, percent_range, probability, sets_size
 from lince.text import listed, quantity
 from lince.types import Mistake, Report, SetReport, TextTable
 
@@ -34,7 +27,7 @@ def evaluation_tables(
     corruptions: CorruptionReport | None,
     ood: OodReport | None,
 ) -> list[Table]:
-    """Everything that was measured; what is None was not."""
+    """All tables of an evaluation; what is None was not measured."""
     tables = [report_table(report), class_table(report), mistakes_table(report.mistakes)] if report else []
     tables += [sets_table(sets, n=report.n)] if report and sets else []
     tables += corruption_tables(corruptions) if corruptions else []
@@ -42,7 +35,7 @@ def evaluation_tables(
 
 
 def report_table(report: Report, *, title: str = "Evaluation") -> Table:
-    """The numbers that hold for the whole split."""
+    """The measures of the whole split."""
     table = _facts(f"{title}, {quantity(report.n, 'image')}")
     table.add_row("accuracy", percent(report.accuracy.value), f"95 % interval {percent_range(report.accuracy)}")
     table.add_row("balanced accuracy", percent(report.balanced_accuracy), "mean recall of the classes")
@@ -57,7 +50,7 @@ def class_table(report: Report) -> Table:
     table = Table(
         title="Classes", box=box.SIMPLE_HEAD, title_justify="left", title_style="bold", caption_justify="left"
     )
-    table.add_column("class", overflow="fold")  # a name that is cut is another name
+    table.add_column("class", overflow="fold")  # a shortened name is another name
     for name in ("precision", "recall", "F1", "images"):
         table.add_column(name, justify="right")
     absent = [score.label for score in report.per_class if score.support == 0]
@@ -72,7 +65,7 @@ def class_table(report: Report) -> Table:
 
 
 def mistakes_table(mistakes: tuple[Mistake, ...]) -> Table:
-    """The wrong answers that were given with the highest probability."""
+    """The wrong answers with the highest probability."""
     table = Table(title="Worst mistakes", box=box.SIMPLE_HEAD, title_justify="left", title_style="bold")
     table.add_column("image", overflow="fold")
     table.add_column("is", overflow="fold")
@@ -85,7 +78,7 @@ def mistakes_table(mistakes: tuple[Mistake, ...]) -> Table:
 
 
 def rich_table(table: TextTable) -> Table:
-    """A table of texts for the terminal; brackets in a text are no style."""
+    """A text table for the terminal; brackets in a text are not read as style."""
     found = Table(
         title=Text(table.title),
         caption=Text(table.caption) if table.caption else None,
@@ -108,7 +101,7 @@ def rich_table(table: TextTable) -> Table:
 
 
 def sets_table(sets: SetReport, *, n: int) -> Table:
-    """How prediction sets and abstentions behaved on `n` images."""
+    """The prediction sets and abstentions on `n` images."""
     table = _facts(f"Prediction sets and abstention, {quantity(n, 'image')}")
     if sets.coverage is None:
         table.add_row("coverage", "–", "no sets: too few validation images")
@@ -124,7 +117,7 @@ def sets_table(sets: SetReport, *, n: int) -> Table:
 
 
 def corruption_tables(report: CorruptionReport) -> tuple[Table, ...]:
-    """Accuracy by corruption and strength; and the abstentions, for a model that abstains."""
+    """Accuracy by corruption and strength, and the abstentions of a model that abstains."""
     shares = [score.accuracy for score in report.scores]
     accuracy = _grid(report, shares, clean=report.clean_accuracy, mean=report.mean_accuracy)
     accuracy.title = f"Accuracy on worse images, {quantity(report.n, 'image')}"
@@ -139,7 +132,7 @@ def corruption_tables(report: CorruptionReport) -> tuple[Table, ...]:
 
 
 def _grid(report: CorruptionReport, shares: list[float], *, clean: float, mean: float) -> Table:
-    """A line a corruption, a column a strength; `shares` in the order of the scores."""
+    """One row a corruption, one column a strength; `shares` in the order of the scores."""
     table = Table(box=box.SIMPLE_HEAD, title_justify="left", title_style="bold", caption_justify="left")
     table.add_column("strength")
     for name in (*map(str, STRENGTHS), "mean"):
@@ -155,8 +148,8 @@ def _grid(report: CorruptionReport, shares: list[float], *, clean: float, mean: 
 
 
 def ood_table(report: OodReport) -> Table:
-    """What the model made of pictures of none of its classes."""
-    title = "Pictures of none of the classes"
+    """The answers to out-of-distribution pictures."""
+    title = "Out-of-distribution pictures, which show none of the classes"
     table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", title_style="bold", caption_justify="left")
     table.add_column("", overflow="fold")
     for name in ("“I don't know”", "set size", "above 90 %", "images"):
@@ -168,8 +161,8 @@ def ood_table(report: OodReport) -> Table:
     for score in report.folders:
         table.add_row(*_ood_cells(score))
     table.caption = (
-        f"Set size of {report.num_classes} classes. A softmax network knows nothing of what it was not shown: it must "
-        "name a class, and may be sure of it. These shares are for these pictures, not for any others."
+        f"Set size of {report.num_classes} classes. A softmax network always names one of its classes, and may be "
+        "confident of it. These shares hold for these pictures, not for others."
     )
     return table
 
@@ -192,7 +185,7 @@ def bench_tables(bench: Bench) -> tuple[Table, ...]:
         about.add_row("memory", file_size(machine.memory_bytes), "usable")
     about.add_row("system", Text(machine.system), f"Python {machine.python}")
     if machine.has_avx2_alone:
-        about.caption = "AVX2 alone, without VNNI: int8 was hardly quicker than float on such a processor."
+        about.caption = "AVX2 without VNNI: on such a processor, int8 was hardly faster than float."
     title = f"One image at a time, and at best in batches of {', '.join(map(str, BATCHES))}"
     speed = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", title_style="bold")
     for name in ("threads", "median", "95 % within", "images/s", "at best", "in batches of"):
