@@ -164,7 +164,7 @@ class TestPredict:
         images = some_images(9)
         split = Split(images, np.arange(9) % 3, CLASSES, tuple(map(str, range(9))))
         with serve(FakeLince()) as url:
-            found = evaluate(server_predict(url, CLASSES, timeout_s=5), split, batch_size=4)
+            found = evaluate(server_predict(url, CLASSES, timeout_s=5), split)
         assert evaluate(answer_pixels, split) == found
 
 

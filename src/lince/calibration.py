@@ -1,27 +1,27 @@
-"""From logits to honest answers: temperature, prediction sets and "I don't know"; fitted once, applied everywhere.
+"""Probability calibration: temperature, prediction sets and "I don't know", fitted once and applied everywhere.
 
-Four numbers are fitted on held-out images through the network that is served:
+Four numbers are fitted on held-out images, with the network that is served:
 
 - **Temperature.** Logits are divided by it so that the true classes are most probable a posteriori. The answer does not
-  change, only how sure it is. Source: Guo et al. 2017, arXiv:1706.04599, who maximise the likelihood alone. A few
-  images that are all answered rightly have no maximum: it rises as the temperature falls to 0. So 1 / temperature has a
-  weakly informative prior, see `_PRIOR_WEIGHT`, which few images hardly move and thousands outweigh.
-- **Uniform share.** n images cannot show that a mistake is rarer than about one in n. So the probabilities are mixed
-  with the uniform distribution, image by image just as far as keeps each at (n + ½) / (n + 1) or below, and no class at
-  0: the rule of succession with half an image for either outcome. The order of the classes stays, and what claims less
-  is not changed. Source: Krichevsky and Trofimov 1981, IEEE Trans. Inf. Theory 27:199.
-- **Set threshold.** Split conformal prediction with the score 1 − p(true class): when the images it was fitted on and
-  new ones are exchangeable, the set {classes with probability >= threshold} holds the true class of a new image with
-  at least the stated probability. The top class is always added, so that a set is never empty; adding can only
-  raise coverage, so the guarantee stays. It is marginal, over images and classes, not for each class. Fewer images than
+  change, only its probability. Source: Guo et al. 2017, arXiv:1706.04599, who maximise the likelihood alone. When a
+  few images are all answered rightly, there is no maximum: the likelihood rises as the temperature falls to 0.
+  Therefore 1 / temperature has a weakly informative prior, see `_PRIOR_WEIGHT`; thousands of images outweigh it.
+- **Uniform share.** n images cannot show that a mistake is rarer than about one in n. Therefore the probabilities of
+  each image are mixed with the uniform distribution until none exceeds (n + ½) / (n + 1) and none is 0. This is the
+  rule of succession with half an image for either outcome. The order of the classes stays, and probabilities below the
+  bound do not change. Source: Krichevsky and Trofimov 1981, IEEE Trans. Inf. Theory 27:199.
+- **Set threshold.** Split conformal prediction with the score 1 − p(true class). It assumes that the fitted images and
+  new ones are exchangeable. Then the set {classes with probability >= threshold} holds the true class of a new image
+  with at least the stated probability. The top class is always added, so that a set is never empty; this can only
+  raise the coverage. The guarantee is marginal, over images and classes, not for each class. Fewer images than
   coverage / (1 − coverage), 19 for 95 %, can promise nothing: then there are no sets.
   Source: Sadinle, Lei, Wasserman 2019, J. Am. Stat. Assoc. 114:223, arXiv:1609.00451; Vovk, Gammerman, Shafer 2005,
   *Algorithmic Learning in a Random World*.
-- **Abstention threshold.** The answer is "I don't know" when the top probability is lower than it was for all but a
-  stated share of the held-out images; by the same argument a new image meets this with at most that probability.
+- **Abstention threshold.** The answer is "I don't know" when the top probability is below a quantile of the held-out
+  images' top probabilities. By the same argument, a new image is below it with at most that probability.
 
-One scalar, the temperature, is fitted on the same images as the thresholds, which exchangeability does not cover to
-the letter. It keeps the order of every image's classes; a test measures that coverage stays where it should.
+The temperature is fitted on the same images as the thresholds, which the assumption of exchangeability does not cover
+strictly. It keeps the order of every image's classes; a test measures that the coverage is as promised.
 """
 
 import math
@@ -38,18 +38,18 @@ from lince.schema import Share
 from lince.text import quantity
 from lince.types import Calibration, Prediction, SetReport
 
-# 1 / T has the gamma distribution of shape weight + 1 and rate weight. Its mode is T = 1, the probabilities that
-# training by cross-entropy aims at; 95 % of it are T from 0.28 to 3.2. Optima of our networks were 0.58 to 2.61.
+# 1 / T has the gamma distribution of shape weight + 1 and rate weight. Its mode is T = 1, the aim of training by
+# cross-entropy; 95 % of it are T from 0.28 to 3.2. Optima of our networks were 0.58 to 2.61.
 # Weights from 1 to 8, log-normal priors and smoothed targets were compared: docs/experiments.md, 2026-11-25. A gamma
 # density is log-concave in 1 / T, as the likelihood is, so that there is one mode.
 # Sources: Gelman, Jakulin, Pittau, Su 2008, Ann. Appl. Stat. 2:1360, arXiv:0901.4011: weakly informative priors where
 # classes are separated; Chung, Rabe-Hesketh, Dorie, Gelman, Liu 2013, Psychometrika 78:685: gamma priors that keep a
 # scale from its boundary.
 _PRIOR_WEIGHT = 2.0
-_TEMPERATURE_BOUNDS = (1e-3, 1e3)  # where the mode is looked for: 300 times narrower and wider than was ever measured
+_TEMPERATURE_BOUNDS = (1e-3, 1e3)  # of the search for the mode: 300 times beyond every measured value
 _HALVINGS = 50  # of a bracket 14 wide in log T: T to 13 digits, in 50 softmaxes
 
-# "I don't know" is no answer for a probability that is printed as that of the surest images is.
+# A probability that is printed like the highest one is never answered with "I don't know".
 _PRINTED_STEP = 0.001
 
 
@@ -79,18 +79,16 @@ def fit(
         logits: f32[N,K], finite, of images that the network was not trained on.
         labels: i64[N], their true classes.
         coverage: the probability, 0..1 exclusive, with which the set should hold the true class.
-        abstain: the share of images, 0..1 exclusive or 0, that may be answered with "I don't know".
+        abstain: the largest share of images, 0..1 exclusive or 0, that is answered with "I don't know".
 
     Returns:
         The calibration. When N is too small to promise the coverage (see `images_for_sets`), the set threshold is None:
         there are no sets. N < 1 / abstain − 1 never abstains.
 
     Raises:
-        LinceError: when shapes do not fit, logits are not finite, labels are not classes, or a share is out of range.
+        LinceError: the logits are not finite.
     """
-    _check_logits(logits)
-    _check_labels(labels, logits)
-    _check_shares(coverage, abstain)
+    _require_finite(logits)
     temperature = _fit_temperature(logits, labels)
     uniform_share = _uniform_share(*logits.shape)
     probabilities = _probabilities(logits, temperature, uniform_share)
@@ -106,20 +104,20 @@ def fit(
 
 
 def apply(logits: Float32[np.ndarray, "n k"], calibration: Calibration) -> Prediction:
-    """Turns the network's output into answers.
+    """Turns logits into answers.
 
     Args:
         logits: f32[N,K], finite; N may be 0.
-        calibration: what `fit` returned; `Calibration()` for a network that was never calibrated, which has no sets and
-            never abstains.
+        calibration: from `fit`; `Calibration()` for a network that was never calibrated: it has no sets and never
+            abstains.
 
     Returns:
-        The answers; `indices` are taken from the logits, so that no rounding of the softmax can make or break a tie.
+        The answers; `indices` are taken from the logits, where the softmax cannot round two classes to a tie.
 
     Raises:
-        LinceError: when the logits are not f32[N,K] or not finite.
+        LinceError: the logits are not finite.
     """
-    _check_logits(logits)
+    _require_finite(logits)
     probabilities = _probabilities(logits, calibration.temperature, calibration.uniform_share)
     indices = logits.argmax(axis=1)
     return Prediction(
@@ -148,16 +146,12 @@ def set_report(prediction: Prediction, labels: Int64[np.ndarray, " n"], calibrat
     Args:
         prediction: answers for N images, N at least 1.
         labels: i64[N], their true classes.
-        calibration: what the answers were made with; its coverage is the target.
+        calibration: of these answers; its coverage is the target.
 
     Returns:
         Coverage with its Wilson interval and mean size of the sets (classes), both None when there are none; share of
         abstentions, and accuracy of the other answers (0 when there are none).
-
-    Raises:
-        LinceError: when shapes do not fit or labels are not classes.
     """
-    _check_labels(labels, prediction.logits)
     sets = prediction.sets
     covered = None if sets is None else int(sets[np.arange(len(labels)), labels].sum())
     right = (prediction.indices == labels)[~prediction.abstain]
@@ -171,7 +165,7 @@ def set_report(prediction: Prediction, labels: Int64[np.ndarray, " n"], calibrat
 
 
 def coverage_spread_points(calibration: Calibration) -> float:
-    """Two standard deviations, percentage points, of the coverage that sets fitted on so many images come to have.
+    """Two standard deviations, percentage points, of the coverage of sets that are fitted on so many images.
 
     It follows a beta distribution (Vovk 2012, arXiv:1209.2673); 2 points need about 500 images at 95 %.
     """
@@ -185,7 +179,7 @@ def _why_no_sets(calibration: Calibration) -> str:
     if calibration.n == 0:
         return "No prediction sets: the model was never calibrated."
     coverage = calibration.coverage
-    # A file may name any share.
+    # a model file may state any share
     needed = f"{images_for_sets(coverage):,}" if 0 < coverage < 1 else "more than there are"
     return f"No prediction sets: {quantity(calibration.n, 'validation image')}, {100 * coverage:.4g} % needs {needed}."
 
@@ -194,8 +188,8 @@ def _fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
     """Finds the T where the slope of the negative log-posterior vanishes, by bisection in log T.
 
     Likelihood and prior are log-concave in 1/T, so that the slope by 1/T only rises with 1/T. It is the sum of
-    E_p[logit] − logit of the true class over the images, and weight · (1 − T). Halving a bracket needs nothing else,
-    and cannot diverge as Newton's step can on a flat stretch.
+    E_p[logit] − logit of the true class over the images, and weight · (1 − T). Bisection needs nothing else, and cannot
+    diverge as Newton's method can where the slope is flat.
     """
     centred = logits.astype(np.float64)
     centred -= centred.max(axis=1, keepdims=True)
@@ -216,12 +210,12 @@ def _fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
 
 
 def _uniform_share(n: int, k: int) -> float:
-    """How much of the uniform distribution brings a probability of 1 to (n + ½) / (n + 1); 0 for a single class."""
+    """The share of the uniform distribution that lowers a probability of 1 to (n + ½) / (n + 1); 0 for one class."""
     return k / (k - 1) / (2 * (n + 1)) if k > 1 else 0.0
 
 
 def _probabilities(logits: np.ndarray, temperature: float, uniform_share: float) -> Float32[np.ndarray, "n k"]:
-    """The softmax, mixed with the uniform distribution as far as gives each class a probability of share / K."""
+    """The softmax, mixed with the uniform distribution until each class has at least the probability share / K."""
     probabilities = metrics.softmax(logits, temperature)
     if uniform_share == 0:
         return probabilities
@@ -254,8 +248,8 @@ def _set_threshold(true_probabilities: Float32[np.ndarray, " n"], coverage: floa
 def _abstain_threshold(top_probabilities: Float32[np.ndarray, " n"], abstain: float) -> float:
     """The floor((n+1)·abstain)-th lowest top probability; 0, never, when that is none of them.
 
-    It stays one image in n + 1, and a step of what is printed, below the highest: n images that were all answered with
-    about the same probability do not show which answers to withhold, and rounding must not decide it.
+    It stays below the highest by one image in n + 1, and by one printed step. When all n images have about the same
+    probability, they do not show which answers to withhold, and rounding must not decide it.
     """
     n = len(top_probabilities)
     rank = _whole(math.floor, (n + 1) * abstain)
@@ -266,35 +260,14 @@ def _abstain_threshold(top_probabilities: Float32[np.ndarray, " n"], abstain: fl
 
 
 def _whole(rounding: Callable[[float], int], product: float) -> int:
-    """Rounds (n+1)·share without tripping over the share's binary form: 0.07 · 100 is 7.000000000000001."""
+    """Rounds (n+1)·share without the error of the share's binary form: 0.07 · 100 is 7.000000000000001."""
     return rounding(round(product, 9))
 
 
-def _check_logits(logits: np.ndarray) -> None:
-    if logits.ndim != 2 or logits.shape[1] == 0:
-        raise LinceError(f"Received logits of shape {logits.shape}. Expected (images, classes) with at least 1 class.")
+def _require_finite(logits: np.ndarray) -> None:
     if not np.isfinite(logits).all():
         count = int((~np.isfinite(logits)).any(axis=1).sum())
         raise LinceError(
             f"Received logits that are not finite for {count} of {len(logits)} images. Expected numbers: the network's "
             "weights are damaged, or its training diverged."
         )
-
-
-def _check_labels(labels: np.ndarray, logits: np.ndarray) -> None:
-    if labels.shape != logits.shape[:1]:
-        raise LinceError(
-            f"Received labels of shape {labels.shape} for {len(logits)} images. Expected one label an image."
-        )
-    if len(labels) == 0:
-        raise LinceError("Received 0 images. Expected at least 1 held-out image to calibrate or measure with.")
-    if labels.min() < 0 or labels.max() >= logits.shape[1]:
-        received = f"labels from {labels.min()} to {labels.max()}"
-        raise LinceError(f"Received {received}. Expected class indices 0..{logits.shape[1] - 1}.")
-
-
-def _check_shares(coverage: float, abstain: float) -> None:
-    if not 0 < coverage < 1:
-        raise LinceError(f"Received coverage={coverage!r}. Expected a share above 0 and below 1, such as 0.95.")
-    if not 0 <= abstain < 1:
-        raise LinceError(f"Received abstain={abstain!r}. Expected a share of at least 0 and below 1, such as 0.05.")
