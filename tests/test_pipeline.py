@@ -303,7 +303,7 @@ class TestStart:
     def test_folder_that_is_taken(self, run, images_folder, recipe):
         """A finished run is not trained over."""
         with pytest.raises(
-            TrainingError, match=r"tiny' holds a run already\. Go on by lince train --resume .*or delete it"
+            TrainingError, match=r"tiny' already holds a run\. Continue it with lince train --resume .*or delete it"
         ):
             start(images_folder, recipe, run.path)
 
@@ -447,7 +447,7 @@ class TestPublish:
     def test_run_without_a_model(self, copy):
         """Nothing was trained yet."""
         copy.keras_model.unlink()
-        with pytest.raises(TrainingError, match=r"model\.keras' cannot be read .*train it by lince train --resume"):
+        with pytest.raises(TrainingError, match=r"model\.keras' cannot be read .*train it with lince train --resume"):
             pipeline.publish(pipeline.resume(copy, progress=silent), say=quiet)
 
 

@@ -1,7 +1,7 @@
 """A running server as a `Predict`, so that the service is evaluated by the same code as the model file.
 
-Images travel as PNG, which loses nothing: the server sees the same pixels. A server's answers are not trusted: their
-bytes, their time, and every type and range are bounded, and the probability of each answer must follow from its logits.
+Images are sent as PNG, which is lossless: the server gets the same pixels. A server's answers are not trusted. Their
+size, time, types and ranges are bounded, and the probability of each answer must follow from its logits.
 """
 
 import io
@@ -22,10 +22,10 @@ from lince.system import http_exchange
 from lince.text import brief
 from lince.types import Calibration, ImageSpec, Predict, ResizeRule
 
-_PARTS_PER_REQUEST = 16  # keeps a request small, and the time to its answer short, whatever the server would take
+_PARTS_PER_REQUEST = 16  # a small request with a quick answer, even where the server takes more
 _MODEL_LIMIT_BYTES = 16 * 2**20  # twice a model file's largest manifest
 _ANSWER_LIMIT_BYTES = 32 * 2**20  # 16 answers with 10,000 logits at 100 bytes each, twice
-_TOLERANCE = 1e-4  # of a probability: another machine may round the last bits of a softmax otherwise
+_TOLERANCE = 1e-4  # of a probability: machines differ in the last bits of a softmax
 
 _Side = Annotated[int, Meta(ge=1, le=1024)]  # of a model file's images
 _Share = Annotated[float, Meta(ge=0, le=1)]
@@ -93,11 +93,11 @@ class _Answer:
 
 @dataclass(frozen=True)
 class ServedModel:
-    """What a server says it serves.
+    """The model of a server, as the server describes it.
 
     Attributes:
         max_parts: images it takes in one request.
-        calibration: what turns its logits into probabilities, prediction sets and "I don't know".
+        calibration: of its answers.
     """
 
     name: str
@@ -109,7 +109,7 @@ class ServedModel:
 
 
 def served_model(url: str, *, timeout_s: float) -> ServedModel:
-    """Reads from a server what it serves.
+    """Asks a server which model it serves.
 
     Args:
         url: address of the service, such as http://127.0.0.1:8000.

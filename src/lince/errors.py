@@ -1,7 +1,7 @@
 """Every error that Lince raises on purpose.
 
     LinceError                    one clear sentence: received, expected, how to repair it
-    ├── ImageError                bytes that are not an image that is read (has a `code`)
+    ├── ImageError                bytes that cannot be decoded into pixels (has a `code`)
     ├── DataError                 a dataset that cannot be used
     │   └── DownloadError         a download that failed, or is not the expected file
     ├── RecipeError               a recipe that is not valid
@@ -10,7 +10,7 @@
     ├── QuantizationError         a network that cannot be quantized as requested
     │   └── GateError             a model that is not good enough to be published
     ├── OutputError               results that could not be written to standard output
-    ├── ModelFileError            a model file that is broken, of another program or manipulated
+    ├── ModelFileError            a model file that is damaged, of another program or manipulated
     └── ServiceError              a server that cannot start, or does not answer as Lince does
 
 `cli/commands.py` turns a LinceError into exit code 1; the server's error table turns an ImageError into a 4xx.
@@ -72,7 +72,7 @@ class OutputError(LinceError):
 
 
 class ModelFileError(LinceError):
-    """A model file that is broken, of another program or manipulated."""
+    """A model file that is damaged, of another program or manipulated."""
 
 
 class ServiceError(LinceError):

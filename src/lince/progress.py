@@ -1,13 +1,13 @@
-"""How slow work tells its caller how far it is: reading data, evaluation and robustness share one protocol."""
+"""The protocol by which slow work (reading data, evaluation, robustness) reports its progress."""
 
 from typing import Protocol
 
 
 class Progress(Protocol):
-    """A callback that is called from the caller's own thread, now and then, while slow work goes on."""
+    """A callback that slow work calls from time to time, in the caller's own thread."""
 
     def __call__(self, done: int, total: int, what: str) -> None:
-        """Shows a step.
+        """Shows the progress.
 
         Args:
             done: units finished so far; at most `total` where that is known.

@@ -1,7 +1,7 @@
-"""Plain data into records: what a field takes, in words, and the first value that does not fit.
+"""Converts plain data to records, describes fields in words, and names the first value that does not fit.
 
-`msgspec` decides whether data fits. When it does not, its message is not read: the data is compared with the record's
-fields once more, and the sentence is made from the path, the value and the field's type.
+`msgspec` decides whether data fits. Its messages are not parsed: when data does not fit, it is compared with the
+record's fields again, and the sentence is made from the path, the value and the field's type.
 """
 
 import difflib
@@ -94,11 +94,11 @@ def _plain(data: bytes) -> Any:
 
 
 def takes(kind: inspect.Type, *, quote: str = "'", plural: bool = False) -> str:
-    """What a field takes, in words: `whole number of at least 1`.
+    """The values that a field takes, in words: `whole number of at least 1`.
 
     Args:
         kind: as `msgspec.inspect` describes it.
-        quote: put around words that can be chosen.
+        quote: the mark around the valid choices.
         plural: for the items of a list.
     """
     s = "s" if plural else ""
@@ -127,7 +127,7 @@ def takes(kind: inspect.Type, *, quote: str = "'", plural: bool = False) -> str:
 
 
 def expects(kind: Any) -> str:
-    """What a type takes, as it stands behind "Expected": `a whole number of at least 1`."""
+    """The values that a type takes, as they follow "Expected": `a whole number of at least 1`."""
     return _expected(inspect.type_info(kind))
 
 
@@ -190,7 +190,7 @@ def _misfit_fields(value: dict[str, Any], kind: _Table, path: str, root: inspect
 
 
 def _meant(value: Any, union: inspect.UnionType) -> list[inspect.Type]:
-    """The type of a union that was meant, first; none when its tables have tags and `value` has none of them."""
+    """The types of a union, the intended one first; empty when its tables have tags and `value` has none of them."""
     tagged = _tagged(union)
     if tagged and isinstance(value, dict):
         return [kind for kind in tagged if kind.tag == value.get(kind.tag_field)]
@@ -208,7 +208,7 @@ def _wrong_tag(value: dict[str, Any], tables: list[inspect.StructType], path: st
 
 
 def _fits(value: Any, kind: inspect.Type) -> bool:
-    """Whether a value itself is of a kind; the values inside it are not looked at."""
+    """Whether a value is of a kind, without the values inside it."""
     match kind:
         case inspect.BoolType():
             return isinstance(value, bool)
@@ -242,7 +242,7 @@ def _within(value: float, kind: _Number) -> bool:
 
 
 def _suggestion(unknown: str, table: str, own: Collection[str], root: inspect.Type) -> str:
-    """The key that was meant: of the same name in another table, or of a similar name, in this table before others."""
+    """The intended key: of the same name in another table, or of a similar name, in this table before others."""
     keys = sorted(_keys(root))
     if _joined(table, unknown) in keys:  # of another alternative of a union
         return " It belongs to another family: leave it out, or start from a recipe of that family."

@@ -1,4 +1,4 @@
-"""Frozen records that several packages share. Data only: no I/O, no computing.
+"""Frozen records that several packages share, without I/O and computation.
 
 Shapes are written in one shorthand: `u8[N,H,W,3]` is a uint8 array of N RGB images, `f32[N,K]` a float32
 array with a row per image and a column per class.
@@ -89,12 +89,12 @@ class Dataset:
         test: read by `lince evaluate` and the certificate only.
         fingerprint: SHA-256 (hex) over the source's content and how it was read.
         rejected: files that were left out.
-        test_indices: for a source without its own test split, the indices (into all its images sorted by name)
-            that were set aside, so that the run folder can write them down; empty otherwise.
-        left_out: indices into `train` of images that are neither trained nor validated on, because they are in the
-            source that will be tested on; see `leave_out` of `data.load`.
+        test_indices: of the images that were drawn as the test split, into all images sorted by name; empty for a
+            source with its own test split.
+        left_out: indices into `train` of images that are neither trained nor validated on; see `leave_out` of
+            `data.load`.
         reading: how the source's folders were read, one sentence; empty for a source without folders.
-        warnings: what may be a mistake in the source, one sentence each.
+        warnings: possible mistakes in the source, one sentence each.
     """
 
     train: Split
@@ -109,7 +109,7 @@ class Dataset:
 
 @dataclass(frozen=True)
 class Calibration:
-    """What turns logits into calibrated probabilities; fitted on validation images through the int8 model.
+    """The parameters that turn logits into calibrated probabilities, fitted on validation images with the int8 model.
 
     Attributes:
         temperature: logits are divided by it before the softmax.
@@ -118,8 +118,8 @@ class Calibration:
             there are no sets, because `n` images are too few to promise the coverage.
         abstain_below: the answer is "I don't know" when the top probability is below this.
         n: validation images that it was fitted on; 0 when it was never fitted (temperature 1).
-        uniform_share: the softmax of an image is mixed with the uniform distribution, at most with this share: until
-            its least probable class has the probability uniform_share / K.
+        uniform_share: the softmax is mixed with at most this share of the uniform distribution, until the least
+            probable class has the probability uniform_share / K.
     """
 
     temperature: float = 1.0
@@ -151,10 +151,10 @@ class Prediction:
 
 @dataclass(frozen=True)
 class TextTable:
-    """A table of texts, to be rendered for the terminal, for a report or for a model card.
+    """A table of texts, for the terminal, the report or the model card.
 
     Attributes:
-        name: tells it apart from the others of a page.
+        name: unique on a page.
         title: a line above it.
         header: a text for each column.
         rows: each as long as the header; the first text names the row.
@@ -202,7 +202,7 @@ class Mistake:
 
 @dataclass(frozen=True)
 class Report:
-    """What `evaluate` found on one split.
+    """The evaluation of a model on one split.
 
     Attributes:
         accuracy: share of right answers, with its Wilson interval.
@@ -225,7 +225,7 @@ class Report:
 
 @dataclass(frozen=True)
 class SetReport:
-    """How the prediction sets and abstentions of a model behaved on a split; coverage and size None without sets."""
+    """The prediction sets and abstentions of a model on a split; coverage and size are None without sets."""
 
     target_coverage: float
     coverage: Interval | None
@@ -256,8 +256,8 @@ class EpochRecord:
         learning_rate: of the first step since the validation before.
         images_per_second: while training; validation does not count.
         seconds: since the validation before: checkpoint, training and this validation.
-        peak_memory_bytes: the most memory that the process has held; 0 where the system does not tell.
-        progress: the share of the training that is done then, 0 to 1.
+        peak_memory_bytes: the most memory that the process has used; 0 where the system does not say.
+        progress: the share of the training that is finished, 0 to 1.
     """
 
     epoch: int

@@ -71,7 +71,7 @@ def test_options_that_contradict_each_other(options, message):
         ),
         ([".", "--set", "fit=contain"], r"fit = 'contain'\. Expected 'crop', 'pad' or 'stretch'\."),
         ([".", "--name", "a/b"], r"Received the run's name 'a/b'"),
-        ([".", "--runs", "{runs}", "--name", "done"], r"done' holds a run already"),
+        ([".", "--runs", "{runs}", "--name", "done"], r"done' already holds a run"),
         (
             [".", "--time-budget", "5m", "--set", "train.epoch=3"],
             r"train\.epoch is not known\. Did you mean 'train\.epochs'\?",

@@ -115,7 +115,7 @@ class TestNamesThatAreNotUtf8:
         assert 0 == lince("data", "check", source).returncode
         done = lince("train", source, "--recipe", recipe_file, "--runs", tmp_path / "runs")
         assert (1, "") == (done.returncode, done.stdout)
-        assert r"caf\udce9' holds bytes that are not UTF-8, which run.json cannot hold" in done.stderr
+        assert r"caf\udce9' has bytes that are not UTF-8, and run.json is UTF-8" in done.stderr
         assert "Traceback" not in done.stderr
 
     def test_model(self, lince, run, images_folder, tmp_path):

@@ -1,1 +1,1 @@
-"""A model file becomes answers, with LiteRT and NumPy alone."""
+"""Answers from a model file, with LiteRT and NumPy alone."""

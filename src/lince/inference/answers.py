@@ -1,4 +1,4 @@
-"""A prediction as the plain data that the command line and the service both answer with."""
+"""A prediction as plain data, in the one shape that the command line and the service return."""
 
 from typing import Any
 
@@ -12,9 +12,9 @@ def answer(
 
     Args:
         prediction: of a batch.
-        index: which image of it.
+        index: of the image in the batch.
         classes: K labels, in index order.
-        top: how many classes to list, most probable first, the lower index on a tie; at most K.
+        top: the number of classes to list, most probable first, the lower index on a tie; at most K.
         logits: add the network's raw output, in class order.
 
     Returns:

@@ -1,4 +1,4 @@
-"""A model file as a classifier: LiteRT and NumPy only; the training framework is never imported."""
+"""A model file as a classifier, with LiteRT and NumPy only."""
 
 import threading
 from pathlib import Path
@@ -16,10 +16,10 @@ from lince.types import ImageSpec, Prediction
 
 
 class Classifier:
-    """A quantized model that answers. Threads may share it: a lock lets them take turns.
+    """A quantized model that answers. Threads may share it: a lock lets one thread in at a time.
 
-    Images go through the network one at a time: a batch is not faster in LiteRT, and an answer cannot depend on the
-    other images of its batch.
+    Images go through the network one at a time: a batch is not faster in LiteRT, and so no answer depends on the other
+    images of a batch.
     """
 
     def __init__(self, model: artifact.Artifact, *, threads: int = 1):
@@ -46,7 +46,7 @@ class Classifier:
         Args:
             path: a `.tflite` file written by lince.
             threads: of the interpreter; 1 is best for small networks.
-            sha256: what the whole file must hash to, hex digits; see `artifact.read`.
+            sha256: the expected hash of the whole file, hex digits; see `artifact.read`.
 
         Raises:
             ModelFileError: the file is not one of ours, is damaged, or does not reproduce its golden images.
@@ -59,7 +59,7 @@ class Classifier:
 
         Args:
             model: read by `artifact.read`.
-            name: what an error calls the file.
+            name: of the file, for error messages.
             threads: of the interpreter.
 
         Raises:
@@ -104,5 +104,5 @@ class Classifier:
         if steps > TOLERANCE_STEPS:
             raise ModelFileError(
                 f"Model file {path!r}: its golden images give logits {steps:.4g} steps away from those recorded. "
-                f"Expected at most {TOLERANCE_STEPS}: the file was altered, or this machine computes wrongly."
+                f"Expected at most {TOLERANCE_STEPS}: the file was changed, or this machine computes wrongly."
             )

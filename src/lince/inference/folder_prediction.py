@@ -1,4 +1,4 @@
-"""Predictions for files, folders and archives, in constant memory."""
+"""Predictions for files, folders and zip files, in constant memory."""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""A LiteRT interpreter of one flatbuffer: pixels in, the network's raw output out."""
+"""A LiteRT interpreter of one flatbuffer: it takes pixels and returns the network's raw output."""
 
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
@@ -35,17 +35,17 @@ class Network:
             self._interpreter = Interpreter(model_content=flatbuffer, num_threads=threads)
             [self._input] = self._interpreter.get_input_details()
             [self._output] = self._interpreter.get_output_details()
-            self._require_ends()  # before memory is taken for whatever sizes the file names
+            self._require_ends()  # before memory is allocated for the sizes that the file states
             self._interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as error:
-            reason = " ".join(str(error).split())  # LiteRT's sentences come with line ends
+            reason = " ".join(str(error).split())  # LiteRT's messages have several lines
             raise ModelFileError(f"LiteRT cannot run this network ({reason}). Export the file again.") from error
 
     def _require_ends(self) -> None:
         ends = [(end["dtype"], len(end["shape"]), end["shape"][:1].tolist()) for end in (self._input, self._output)]
         if ends not in [[(np.uint8, 4, [1]), (answers, 2, [1])] for answers in (np.int8, np.float32)]:
             raise ModelFileError(
-                "The network's ends are not uint8[1,H,W,3] and int8[1,K] or float32[1,K]. Export it with lince."
+                "The network does not map uint8[1,H,W,3] to int8[1,K] or float32[1,K]. Export it with lince."
             )
 
     @property

@@ -1,4 +1,4 @@
-"""How fast a model file answers on this machine: one image at a time, and as many as it can."""
+"""Latency and throughput of a model file on this machine."""
 
 import time
 from collections.abc import Callable
@@ -16,11 +16,10 @@ from lince.types import Latency
 
 BATCHES = (1, 8, 32, 128)
 
-# Five repetitions of this many, idle, two Zen 5 cores, the model that ships: medians of 338.4 to 340.3 µs.
+# Five repetitions on two idle Zen 5 cores with the shipped model had medians of 338.4 to 340.3 µs.
 _RUNS = 300
 _WARM_UP_RUNS = 20  # the first runs pack weights and warm the caches
-# Each batch size gets this long: long enough for a thousand answers of the model that ships.
-_THROUGHPUT_S = 0.5
+_THROUGHPUT_S = 0.5  # for each batch size: a thousand answers of the shipped model
 
 
 @dataclass(frozen=True)
@@ -28,7 +27,7 @@ class Throughput:
     """Images a second through one interpreter, without decoding.
 
     Attributes:
-        batch: images handed over at once, the best of those tried.
+        batch: the fastest batch size.
         tried: images a second by batch size; sizes that the network does not take are left out.
     """
 
@@ -40,7 +39,7 @@ class Throughput:
 
 @dataclass(frozen=True)
 class Bench:
-    """Everything that `bench` measures, one latency and one throughput for each number of threads."""
+    """All measurements of `bench`: one latency and one throughput for each number of threads."""
 
     name: str
     version: str
@@ -51,11 +50,7 @@ class Bench:
 
 
 def bench(model: Artifact) -> Bench:
-    """Measures a model file on one thread, and on as many as this process may use.
-
-    Args:
-        model: read by `artifact.read`.
-    """
+    """Measures a model file on one thread, and on as many as this process may use."""
     threads = sorted({1, machine.cores()})
     return Bench(
         name=model.manifest.name,
@@ -68,12 +63,7 @@ def bench(model: Artifact) -> Bench:
 
 
 def measure(model: Artifact, *, threads: int) -> Latency:
-    """Times one image at a time through the network of a model file, without decoding.
-
-    Args:
-        model: read by `artifact.read`.
-        threads: of the interpreter.
-    """
+    """Times one image at a time through the network of a model file, without decoding."""
     return time_network(Network(model.flatbuffer, threads=threads), model.golden.images[:1], threads=threads)
 
 
@@ -90,18 +80,13 @@ def time_network(network: Network, image: UInt8[np.ndarray, "1 h w 3"], *, threa
     return Latency(threads, float(median), float(p95), images_per_second=_RUNS / float(times.sum()), runs=_RUNS)
 
 
-def throughput(model: Artifact, *, threads: int, batches: tuple[int, ...] = BATCHES) -> Throughput:
-    """Tries batch sizes and keeps the fastest.
+def throughput(model: Artifact, *, threads: int) -> Throughput:
+    """Tries the batch sizes, without decoding, and keeps the fastest.
 
-    `Classifier`, and so the service, hands over one image at a time whatever comes out here (decision 0002).
-
-    Args:
-        model: read by `artifact.read`.
-        threads: of the interpreter.
-        batches: sizes to try; 1 always is.
+    `Classifier`, and so the service, runs one image at a time whatever the result (decision 0002).
     """
     tried = {}
-    for batch in sorted({1, *batches}):
+    for batch in BATCHES:
         run = _batch_runner(model, batch, threads)
         if run is not None:
             tried[batch] = _images_per_second(run, batch)
@@ -125,7 +110,7 @@ def _batch_runner(model: Artifact, batch: int, threads: int) -> Callable[[], np.
         interpreter.resize_tensor_input(source["index"], images.shape)
         interpreter.allocate_tensors()
         return run if len(run()) == batch else None
-    except (ValueError, RuntimeError):  # a shape is written into the network
+    except (ValueError, RuntimeError):  # the network has a fixed batch size
         return None
 
 

@@ -1,4 +1,4 @@
-"""The float model of a run folder, `model.keras`: read and written whole."""
+"""Reads and writes the float model of a run folder, `model.keras`."""
 
 import keras
 
@@ -8,7 +8,7 @@ from lince.system.files import open_regular, reason_of, write_atomically
 
 
 def trained_model(folder: RunFolder) -> keras.Model:
-    """The float model of a run, with the weights that were kept.
+    """The float model of a run, with the weights that the recipe keeps.
 
     Raises:
         TrainingError: the run has none yet, or its file is damaged.
@@ -19,7 +19,7 @@ def trained_model(folder: RunFolder) -> keras.Model:
     except (OSError, ValueError) as error:
         raise TrainingError(
             f"{str(folder.keras_model)!r} cannot be read ({reason_of(error)}). Expected the model of a run that "
-            f"finished an epoch: train it by lince train --resume {folder.path}."
+            f"finished an epoch: train it with lince train --resume {folder.path}."
         ) from error
 
 

@@ -1,4 +1,4 @@
-"""The run folder: every file of a run, by name, and the record that says what the run is."""
+"""The run folder: the path of every file of a run, and the record that makes the run repeatable."""
 
 import csv
 import io
@@ -17,21 +17,21 @@ from lince.model_file.manifest import RunReport
 from lince.system.files import DAMAGED_NPZ, open_regular, read_bounded, reason_of, write_atomically
 from lince.types import ComputeDtype, EpochRecord, Rejected
 
-# One part of a path, so that a recipe from elsewhere cannot name a folder outside `runs`.
+# One part of a path, so that a recipe from another person cannot name a folder outside `runs`.
 _NAME = re.compile(r"\w[\w.\- ]*")
-FORMAT = 2  # of run.json; before it there was no number
-_MAX_JSON_BYTES = 2**28  # a record with a million rejected files; the bound is against a file that never ends
+FORMAT = 2  # of run.json
+_MAX_JSON_BYTES = 2**28  # enough for a record with a million rejected files; an endless file is not read to its end
 
 
 class Budget(Struct, frozen=True, kw_only=True):
-    """A time that a run was given, and how it was divided; see `training/time_budget/recipe_choice.py`.
+    """The time budget of a run, and its parts; see `training/time_budget/recipe_choice.py`.
 
     Attributes:
-        seconds: from the start of the program to the published model, as asked for.
-        training_seconds: of these, what the loop has; the rest is reading, measuring and publishing.
-        publishing_seconds: of these, what the last validation and publishing were expected to take.
-        step_seconds: what a step was found to take, in each phase of the recipe and at full size.
-        rejected: recipes for which the time was too short.
+        seconds: from the start of the program to the published model, as the user asked.
+        training_seconds: the training loop's part; the rest is reading, measuring and publishing.
+        publishing_seconds: the expected time of the last validation and of publishing.
+        step_seconds: the measured time of a step, in each phase of the recipe and at full size.
+        rejected: recipes that need more time.
     """
 
     seconds: float
@@ -42,21 +42,21 @@ class Budget(Struct, frozen=True, kw_only=True):
 
 
 class RunRecord(Struct, frozen=True, kw_only=True):
-    """`run.json`: what is needed to repeat the run, fixed before the first step.
+    """`run.json`: everything that repeats the run, written before the first step.
 
     Attributes:
         recipe: resolved, with every override.
-        source: what the user named as DATA; a path is made absolute.
+        source: DATA as the user named it; a path is made absolute.
         fingerprint: of the dataset's content.
-        precision: what the recipe's `precision` meant on this machine.
+        precision: the recipe's `precision`, resolved for this machine.
         environment: backend, machine, package versions.
-        reading: how the source's folders were read, a sentence; empty for one without folders.
-        warnings: what of the source may not be meant so, a sentence each.
-        teacher: the model file that the network learned from, besides the labels; the folder has a copy of it.
+        reading: how the source's folders were read, one sentence; empty for a source without folders.
+        warnings: possible mistakes in the source, one sentence each.
+        teacher: the model file of the teacher; the folder has a copy of it.
         teacher_version: of that model.
-        teacher_knows_validation: it has learned from images that the run validates with.
-        leave_out: what the user named by --leave-out: no image of it is trained or validated on; it may be tested on.
-        budget: the time that the run was given, or None.
+        teacher_knows_validation: the teacher was trained on some of the run's validation images.
+        leave_out: the source named by --leave-out; its images are neither trained nor validated on.
+        budget: the time budget of the run, or None.
     """
 
     name: str
@@ -86,7 +86,7 @@ class RunRecord(Struct, frozen=True, kw_only=True):
 
 
 class RunFolder:
-    """Where a run's files are."""
+    """The paths of a run's files, and how they are read and written."""
 
     def __init__(self, path: Path):
         self.path = path
@@ -104,19 +104,19 @@ class RunFolder:
         self.tensorboard = path / "tensorboard"
 
     def require_new(self) -> None:
-        """Raises RecipeError when its name is none, TrainingError when it holds a run already."""
+        """Raises RecipeError when its name is not allowed, TrainingError when it already holds a run."""
         check_name(self.path.name)
         if self.record.exists() or self.checkpoint.exists():
             raise TrainingError(
-                f"{str(self.path)!r} holds a run already. Go on by lince train --resume {self.path}, or when it "
-                f"is trained by lince quantize {self.path}; choose another --name, or delete it."
+                f"{str(self.path)!r} already holds a run. Continue it with lince train --resume {self.path}, or "
+                f"with lince quantize {self.path} when it is trained. Or choose another --name, or delete it."
             )
 
     def create(self, record: RunRecord, *, teacher: bytes | None = None, **splits: np.ndarray) -> None:
-        """Makes the folder and writes what the run is: the record, its teacher's model file, and index arrays by name.
+        """Makes the folder and writes the record, the teacher's model file, and index arrays by name.
 
         Raises:
-            TrainingError: the folder holds a run already, or cannot be made.
+            TrainingError: the folder already holds a run, or cannot be made.
         """
         self.require_new()
         try:
@@ -131,35 +131,36 @@ class RunFolder:
             raise TrainingError(f"The run folder {str(self.path)!r} cannot be written ({error.strerror}).") from error
         except UnicodeEncodeError as error:
             raise TrainingError(
-                f"{error.object!r} holds bytes that are not UTF-8, which {self.record.name} cannot hold. Expected "
-                "paths in UTF-8: rename the file or folder."
+                f"{error.object!r} has bytes that are not UTF-8, and {self.record.name} is UTF-8. Expected paths in "
+                "UTF-8: rename the file or folder."
             ) from error
 
     def read_record(self) -> RunRecord:
         """Raises ResumeError when the folder is not a run's, or its record is damaged or of another format."""
         try:
             data = read_bounded(self.record, _MAX_JSON_BYTES)
-            _require_format(self.record, schema.from_json(data, dict[str, Any]).get("format"))
+            received = schema.from_json(data, dict[str, Any]).get("format")
+            if received != FORMAT:
+                raise ResumeError(
+                    f"{str(self.record)!r} is of format {received!r}. Expected {FORMAT}: another version of lince "
+                    "wrote it. Train again with lince train DATA and another --name."
+                )
             record: RunRecord = schema.from_json(data, RunRecord)
             return record
         except FileNotFoundError as error:
-            message = (
+            raise ResumeError(
                 f"{str(self.path)!r} is not a run folder: it has no run.json. Expected a folder made by lince train."
-            )
-            raise ResumeError(message) from error
+            ) from error
         except OSError as error:
-            message = f"{str(self.record)!r} cannot be read ({error.strerror}). Expected a folder made by lince train."
-            raise ResumeError(message) from error
+            raise ResumeError(
+                f"{str(self.record)!r} cannot be read ({error.strerror}). Expected a folder made by lince train."
+            ) from error
         except schema.MisfitError as error:
             raise ResumeError(f"{str(self.record)!r} is damaged ({reason_of(error)}). Start the run anew.") from error
 
     def read_splits(self) -> dict[str, np.ndarray]:
-        """Indices i64 by name: `train` and `validation` into the source's training images; `test` of the set-aside."""
-        try:
-            with open_regular(self.splits) as file, np.load(file, allow_pickle=False) as arrays:
-                return dict(arrays)
-        except DAMAGED_NPZ as error:
-            raise DataError(f"{str(self.splits)!r} cannot be read ({reason_of(error)}). Start the run anew.") from error
+        """Indices i64: `train` and `validation` into the source's training images; `test` of a drawn test split."""
+        return _read_arrays(self.splits, repair="Start the run anew.")
 
     def write_history(self, history: tuple[EpochRecord, ...]) -> None:
         """`history.csv`: a header and one row for each validation."""
@@ -189,26 +190,22 @@ class RunFolder:
             return report
         except (OSError, schema.MisfitError) as error:
             raise DataError(
-                f"{str(self.report)!r} cannot be read ({reason_of(error)}). Write it by lince quantize {self.path}."
+                f"{str(self.report)!r} cannot be read ({reason_of(error)}). Write it with lince quantize {self.path}."
             ) from error
 
     def read_answers(self) -> tuple[np.ndarray, np.ndarray]:
         """Probabilities f32[N,K] of the model file on the test images, and their labels i64[N]."""
-        try:
-            with open_regular(self.answers) as file, np.load(file, allow_pickle=False) as arrays:
-                return arrays["probabilities"], arrays["labels"]
-        except (*DAMAGED_NPZ, KeyError) as error:
-            message = (
-                f"{str(self.answers)!r} cannot be read ({reason_of(error)}). Write it by lince quantize {self.path}."
-            )
-            raise DataError(message) from error
+        arrays = _read_arrays(
+            self.answers, "probabilities", "labels", repair=f"Write it with lince quantize {self.path}."
+        )
+        return arrays["probabilities"], arrays["labels"]
 
 
 def new_folder(runs: Path, name: str) -> RunFolder:
-    """The folder of a run to come, inside `runs`; nothing is made yet.
+    """The folder of a new run inside `runs`; nothing is made yet.
 
     Raises:
-        RecipeError: the name is none. TrainingError: it holds a run already.
+        RecipeError: the name is not allowed. TrainingError: the folder already holds a run.
     """
     check_name(name)
     folder = RunFolder(runs / name)
@@ -217,10 +214,10 @@ def new_folder(runs: Path, name: str) -> RunFolder:
 
 
 def check_name(name: str, *, of: str = "run") -> None:
-    """Refuses what is no name of a run or of a model.
+    """Refuses a name that is not allowed for a run or a model.
 
     Raises:
-        RecipeError: it has other signs than those of a name.
+        RecipeError: the name has characters that are not allowed.
     """
     if not _NAME.fullmatch(name):
         raise RecipeError(
@@ -228,16 +225,17 @@ def check_name(name: str, *, of: str = "run") -> None:
         )
 
 
-def _require_format(path: Path, received: object) -> None:
-    if received != FORMAT:
-        raise ResumeError(
-            f"{str(path)!r} is of format {received!r}. Expected {FORMAT}: another version of lince wrote it. Train "
-            "again by lince train DATA, with another --name."
-        )
+def _read_arrays(path: Path, *names: str, repair: str) -> dict[str, np.ndarray]:
+    """All arrays of an .npz file; DataError, with the repair, when it is damaged or lacks one of the names."""
+    try:
+        with open_regular(path) as file, np.load(file, allow_pickle=False) as arrays:
+            return {name: arrays[name] for name in {*arrays, *names}}
+    except (*DAMAGED_NPZ, KeyError) as error:
+        raise DataError(f"{str(path)!r} cannot be read ({reason_of(error)}). {repair}") from error
 
 
 def _numbers(row: dict[str, str]) -> dict[str, Any]:
-    """A row of CSV whose cells are numbers where they read as such."""
+    """A row of CSV, in which cells that are numbers become numbers."""
     return {column: _number(cell) for column, cell in row.items()}
 
 
