@@ -1,4 +1,4 @@
-"""Names in a sentence: a few of many, the telling ones first; probabilities that are no certainties."""
+"""Names and counts in a sentence: a few of many names, the telling ones first; names made printable."""
 
 import pytest
 
