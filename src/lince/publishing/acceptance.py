@@ -12,11 +12,11 @@ from lince.errors import GateError
 from lince.evaluation import accuracy, verdict
 from lince.inference import interpreter
 from lince.model_file.manifest import Arithmetic, Attempt, Certificate, Leakage, Verdict
+from lince.publishing import advice
 from lince.quantization import certificate as certify
 from lince.quantization import fallback
 from lince.quantization.comparison import compare
 from lince.text import quantity
-from lince.training import advice
 from lince.training.session import Run
 from lince.types import Calibration, Interval, Prediction, Report
 

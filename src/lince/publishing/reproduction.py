@@ -69,7 +69,7 @@ def _accuracy(logits: np.ndarray, run: Run) -> float:
 
 
 def _error(run: Run, found: float, expected: float, source: str) -> TrainingError:
-    anew = advice.steadier(run.recipe.train, precision=run.record.precision)
+    anew = advice.steadier_training(run.recipe.train, precision=run.record.precision)
     return TrainingError(
         f"The trained network is right for {percent(found)} of {quantity(len(run.validation), 'validation image')}, "
         f"where {source} {percent(expected)}. Expected the same share: numbers in the network are too large. "

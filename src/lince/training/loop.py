@@ -191,7 +191,7 @@ def _validate(model: keras.Model, split: Split) -> "_Mean":
 
 def _require_finite(loss: float, where: str, trainer: Trainer) -> None:
     if not math.isfinite(loss):
-        repair = advice.steadier(trainer.recipe, precision=losses.precision_of(trainer.model))
+        repair = advice.steadier_training(trainer.recipe, precision=losses.precision_of(trainer.model))
         raise TrainingError(f"The loss became {loss} in {where}. Expected a finite number: train anew {repair}.")
 
 

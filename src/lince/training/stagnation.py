@@ -42,7 +42,7 @@ class Stagnation:
         self._much = (1 + counts.max() / counts.sum()) / 2
         held_out = np.bincount(validation) / len(validation)
         self.accuracy, self._val_loss = float(held_out.max()), _entropy(held_out)
-        self._repair = f"Train anew {advice.steadier(recipe, precision=precision)}."
+        self._repair = f"Train anew {advice.steadier_training(recipe, precision=precision)}."
 
     def warning(self, history: tuple[EpochRecord, ...]) -> str | None:
         """What to tell the user after the last of at least one validation; None when there is nothing new."""

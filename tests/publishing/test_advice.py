@@ -1,4 +1,4 @@
-"""What a refusal advises can be done: the commands are taken out of the sentence and run."""
+"""What the message of a refusal advises works: each command in it is run."""
 
 import html
 import re
@@ -17,11 +17,10 @@ from lince.cli import commands as cli
 from lince.errors import GateError
 from lince.model_file import artifact
 from lince.progress import silent
-from lince.publishing import acceptance
+from lince.publishing import acceptance, advice
 from lince.quantization import fallback
 from lince.quantization.options import Quantize
 from lince.runs.run_folder import RunFolder
-from lince.training import advice
 
 
 def commands(sentence: str) -> list[list[str]]:
@@ -95,7 +94,7 @@ class TestAfterLoss:
             is_above_one_class=True,
         )  # fmt: skip
         assert told == (
-            "What was trained is kept: lince quantize 'runs/my run' --fallback --set=quantize.calibration_images=3000 "
+            "The network is kept: lince quantize 'runs/my run' --fallback --set=quantize.calibration_images=3000 "
             "reads the activation ranges from more training images, which may lose less; "
             "lince quantize 'runs/my run' --force publishes it, int8 throughout, whatever is lost."
         )
@@ -122,9 +121,9 @@ class TestAfterFallback:
         """A wider bound is advised unless the network is at chance, where the other gate would refuse it."""
         force = "lince quantize a --force publishes int8 throughout, whatever is lost."
         told = {good: advice.after_fallback(2.3, folder=Path("a"), is_above_one_class=good) for good in (True, False)}
-        assert f"What was trained is kept: {force}" == told[False]
+        assert f"The network is kept: {force}" == told[False]
         assert told[True] == (
-            "What was trained is kept: lince quantize a --fallback --set=quantize.max_drop_points=3 accepts the loss, "
+            "The network is kept: lince quantize a --fallback --set=quantize.max_drop_points=3 accepts the loss, "
             f"if test images lose no more; {force}"
         )
 
@@ -142,9 +141,9 @@ class TestAfterChance:
             r"for every image, and always naming '\w+' would be right for 15 \(33 %\)\. Expected", sentence
         )
         assert (
-            "It is right for 33 % of its training images, so it has not learned them well: train anew with" in sentence
+            "It is right for 33 % of its training images, so it has not learned them well. Train again with" in sentence
         )
-        assert "--set train.epochs=120 --set train.validate_every=10;" in sentence
+        assert "--set train.epochs=120 --set train.validate_every=10." in sentence
         assert before == {path.name: path.read_bytes() for path in copy.path.iterdir() if path.is_file()}
         [words] = commands(sentence.replace(" publishes", ";"))
         assert works(words, capsys)
@@ -162,13 +161,13 @@ class TestAfterChance:
         cli.app(again, standalone_mode=False)
         assert "Verdict: " in capsys.readouterr().out
 
-    def test_learned_by_heart(self, recipe):
-        """Then it is images that lack, and labels that may be wrong; the command it names is one."""
+    def test_memorized_images(self, recipe):
+        """The advice is to add images and to check the labels, with a command for this source."""
         told = advice.after_chance(
             recipe, folder=Path("a"), source="my images", training_accuracy=1.0, chance=0.5, loss=None,
             is_timed=False,
         )  # fmt: skip
-        assert "learned them by heart: add images, and look by lince data check 'my images' for labels" in told
+        assert "memorized them. Add images, and look for wrong labels with lince data check 'my images'." in told
 
     def test_test_images_of_one_class(self, recipe):
         """No network can have more than all, so that training longer is not advised."""
@@ -176,8 +175,8 @@ class TestAfterChance:
             recipe, folder=Path("a"), source="b", training_accuracy=1.0, chance=1.0, loss=None,
             is_timed=False,
         )  # fmt: skip
-        assert told.startswith("All test images are of one class, so that no network could have more: add test images")
-        assert "train anew" not in told
+        assert told.startswith("All test images are of one class, so no network can be better. Add test images")
+        assert "Train again" not in told
 
     def test_others(self, recipe):
         """A timed run takes no epochs, and what int8 lost is said to be int8's."""
@@ -188,7 +187,7 @@ class TestAfterChance:
                 recipe, folder=Path("a"), source="b", training_accuracy=0.3, chance=0.3, **defaults | options
             )
 
-        assert "train anew with a longer --time-budget;" in told(is_timed=True)
+        assert "Train again with a longer --time-budget." in told(is_timed=True)
         assert "The float network is better than that: int8 has lost it. Do this." in told(loss="Do this.")
 
 
