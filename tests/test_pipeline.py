@@ -457,7 +457,7 @@ class TestTrainModel:
         opened = pipeline.resume(copy, progress=silent)
         with (
             pipeline.watch(console_on(), opened, tensorboard=False) as display,
-            pytest.raises(TrainingError, match=r"has epochs that are trained already\. Expected resume=True"),
+            pytest.raises(TrainingError, match=r"has trained epochs\. Expected resume=True"),
         ):
             pipeline.train_model(opened, display)
 
@@ -483,18 +483,18 @@ class TestTrainModel:
         assert "epoch   1/12" in console.file.getvalue()
 
 
-class TestSettle:
+class TestWriteFloatModel:
     def test_damaged_checkpoint_beside_a_model(self, copy):
         """What can still be published is not to be trained anew."""
         opened = pipeline.resume(copy, progress=silent)
         copy.checkpoint.write_bytes(copy.checkpoint.read_bytes()[:1000])
         with pytest.raises(
-            ResumeError, match=r"is not a checkpoint .*since model\.keras is there, .*put the checkpoint away"
+            ResumeError, match=r"is not a checkpoint .* model\.keras exists\. To publish it, move the checkpoint"
         ):
-            pipeline.settle(opened)
+            pipeline.write_float_model(opened)
         copy.keras_model.unlink()
         with pytest.raises(ResumeError, match=r"is not a checkpoint .*Start the run anew"):
-            pipeline.settle(opened)
+            pipeline.write_float_model(opened)
 
 
 class TestWatch:

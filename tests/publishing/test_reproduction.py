@@ -40,7 +40,7 @@ def confuse(folder: RunFolder) -> None:
     for name in (f"kept_{kept - 2}", f"kept_{kept - 1}"):
         contents[name] = -contents[name]
     np.savez(folder.checkpoint, **contents)
-    pipeline.settle(pipeline.resume(folder, progress=silent))
+    pipeline.write_float_model(pipeline.resume(folder, progress=silent))
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])

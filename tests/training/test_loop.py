@@ -9,6 +9,7 @@ import keras
 import msgspec
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from lince.errors import RecipeError, TrainingError
 from lince.networks import models
@@ -19,6 +20,7 @@ from lince.training.checkpoint import Checkpoint
 from lince.training.loop import finished, kept_record
 from lince.training.recipe import Recipe, Train
 from lince.training.schedule import ByEpochs, BySeconds
+from lince.training.step import Trainer
 from lince.types import EpochRecord, Split
 
 
@@ -410,8 +412,8 @@ class TestMistakes:
         """A step of 3e38 ruins the network: one sentence says where and what to do; no checkpoint is left."""
         with pytest.raises(
             TrainingError,
-            match=r"The loss became nan in epoch 1, step \d\. Expected a finite number: "
-            r"train anew with a train\.learning_rate below 3e\+38\.$",
+            match=r"The loss became nan in epoch 1, step \d\. Expected a finite number\. "
+            r"Train again with a train\.learning_rate below 3e\+38\.$",
         ):
             fit(learning_rate=3e38)
         assert not (tmp_path / "checkpoint.npz").exists()
@@ -422,7 +424,32 @@ class TestMistakes:
             fit(learning_rate=3e38, batch_size=64)
         assert not (tmp_path / "checkpoint.npz").exists()
 
-    def test_unknown_optimiser(self, fit):
+    @pytest.mark.parametrize(
+        "error",
+        [
+            tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor"),
+            RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 8 bytes."),  # JAX's is a subclass of this
+            MemoryError("Unable to allocate 8 GiB"),
+        ],
+        ids=["TensorFlow", "JAX", "NumPy"],
+    )
+    def test_batch_that_does_not_fit_into_memory(self, fit, monkeypatch, error):
+        """The message names the batch, its image size, and a batch size to try."""
+        monkeypatch.setattr(Trainer, "step", lambda *_, **__: (_ for _ in ()).throw(error))
+        with pytest.raises(
+            TrainingError,
+            match=r"^Memory ran out in a step with 20 images of 32 × 32 pixels \(train\.batch_size=24\)\. Expected .*"
+            r"--set train\.batch_size=10, or a lower image_size\.$",
+        ):
+            fit(batch_size=24)
+
+    def test_other_errors_are_not_of_memory(self, fit, monkeypatch):
+        """They keep their type and their message."""
+        monkeypatch.setattr(Trainer, "step", lambda *_, **__: 1 // 0)
+        with pytest.raises(ZeroDivisionError):
+            fit()
+
+    def test_unknown_optimizer(self, fit):
         """One that Keras does not know is the recipe's mistake."""
         with pytest.raises(
             RecipeError, match=r"Keras does not know train\.optimizer='adamm'.*Expected 'muon' or a name such as 'adam'"

@@ -270,11 +270,13 @@ def publish_here(request: PublishRequest, *, opened: Run | None = None) -> None:
     prepare(run=Path(request.run))
     from lince import pipeline
 
-    if opened is not None:
-        pipeline.publish(opened, request.options, say=say)
-        return
-    with progress_bar(stderr()) as progress:
-        pipeline.publish_folder(request, progress=progress, say=say)
+    if opened is None:
+        with progress_bar(stderr()) as progress:
+            opened = pipeline.resume(
+                pipeline.RunFolder(Path(request.run)), overrides=request.overrides, progress=progress
+            )
+        pipeline.write_float_model(opened)
+    pipeline.publish(opened, request.options, say=say)
 
 
 def _command(request: PublishRequest, *, about: Path | None, as_json: bool) -> str:

@@ -1,18 +1,56 @@
-"""What training shows: a live line on a terminal, a line for each validation elsewhere, TensorBoard on request."""
+"""What training shows: a live line on a terminal, elsewhere a line for each validation, TensorBoard on request."""
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+from lince.training import checkpoint, schedule
+from lince.training.session import Run
+from lince.training.stagnation import Stagnation
 from lince.types import EpochRecord
 
-# The live line is redrawn this often; a redraw costs 0.1 ms, a step of `classic` 180 (two Zen 5 cores).
+# Seconds between two redraws of the live line. A redraw costs 0.1 ms, a step of `classic` 180 ms (two Zen 5 cores).
 _REDRAW_SECONDS = 0.2
+
+
+class Display(Protocol):
+    """Shows the progress of a training."""
+
+    def step(
+        self, *, epoch: int, step: int, steps: int, images: int, seconds: float, loss: float, accuracy: float
+    ) -> None:
+        """Called after each step.
+
+        Args:
+            epoch: from 1.
+            step, steps: steps since the last validation, from 1, and their number up to the next.
+            images, seconds: since the last validation.
+            loss, accuracy: running means since the last validation.
+        """
+
+    def epoch(self, record: EpochRecord, *, best: bool, warning: str | None = None) -> None:
+        """Called after each validation.
+
+        Args:
+            record: the results since the validation before.
+            best: with `patience`, whether the validation loss is the lowest so far, so that these weights are kept.
+            warning: a sign that the network learns nothing, or None.
+        """
+
+
+@contextmanager
+def watch(console: Console, run: Run, *, tensorboard: bool) -> Iterator[Display]:
+    """A display for this console: it redraws one line on a terminal, and prints lines elsewhere."""
+    kind = LiveDisplay if console.is_terminal else LineDisplay
+    with kind(console, epochs=schedule.of(run.recipe.train, run.record.budget).total()) as display:
+        yield TensorBoardDisplay(display, run.folder.tensorboard) if tensorboard else display
 
 
 class LineDisplay:
@@ -20,7 +58,7 @@ class LineDisplay:
 
     Args:
         console: where to print.
-        epochs: how many there will be, in words.
+        epochs: the total number of epochs, as text.
     """
 
     def __init__(self, console: Console, *, epochs: str):
@@ -39,14 +77,19 @@ class LineDisplay:
         """Prints nothing."""
 
     def epoch(self, record: EpochRecord, *, best: bool, warning: str | None = None) -> None:
-        """Prints the line of a validation, and the warning that follows from it."""
-        self._console.print(_epoch_line(record, epochs=self._epochs, best=best), soft_wrap=True)
+        """Prints the line of a validation, and the warning."""
+        line = (
+            f"epoch {record.epoch:>3}/{self._epochs}  loss {record.loss:.4f}  accuracy {record.accuracy:.2%}  "
+            f"val_loss {record.val_loss:.4f}  val_accuracy {record.val_accuracy:.2%}  "
+            f"{record.images_per_second:,.0f} images/s  {record.seconds:.1f} s{'  best' if best else ''}"
+        )
+        self._console.print(line, soft_wrap=True)
         if warning:
             self._console.print(f"Warning: {warning}", soft_wrap=True, markup=False, highlight=False)
 
 
 class LiveDisplay(LineDisplay):
-    """The same, and a line of the present step below, redrawn in place. Use as a context manager."""
+    """Adds a line with the current step, which is redrawn in place. Use it as a context manager."""
 
     def __init__(self, console: Console, *, epochs: str):
         super().__init__(console, epochs=epochs)
@@ -76,9 +119,9 @@ class LiveDisplay(LineDisplay):
 
 
 class TensorBoardDisplay:
-    """Passes everything on to another display, and every validation to TensorBoard."""
+    """Writes every validation to TensorBoard, and passes everything on to another display."""
 
-    def __init__(self, inner: LineDisplay, folder: Path):
+    def __init__(self, inner: Display, folder: Path):
         from tensorboard.summary import Writer
 
         self._inner = inner
@@ -94,9 +137,23 @@ class TensorBoardDisplay:
         self._inner.epoch(record, best=best, warning=warning)
 
 
-def _epoch_line(record: EpochRecord, *, epochs: str, best: bool) -> str:
-    return (
-        f"epoch {record.epoch:>3}/{epochs}  loss {record.loss:.4f}  accuracy {record.accuracy:.2%}  "
-        f"val_loss {record.val_loss:.4f}  val_accuracy {record.val_accuracy:.2%}  "
-        f"{record.images_per_second:,.0f} images/s  {record.seconds:.1f} s{'  best' if best else ''}"
-    )
+class RecordingDisplay:
+    """Writes `history.csv` after each validation, looks for stagnation, and passes everything on to another display."""
+
+    def __init__(self, inner: Display, run: Run):
+        self.step = inner.step
+        self._inner, self._folder = inner, run.folder
+        self._stagnation = Stagnation(
+            run.train.labels,
+            run.validation.labels,
+            num_classes=len(run.record.classes),
+            recipe=run.recipe.train,
+            precision=run.record.precision,
+        )
+        state = checkpoint.read(run.folder.checkpoint)
+        self._history = state.history if state else ()
+
+    def epoch(self, record: EpochRecord, *, best: bool, warning: str | None = None) -> None:
+        self._history = (*self._history, record)
+        self._folder.write_history(self._history)
+        self._inner.epoch(record, best=best, warning=warning or self._stagnation.warning(self._history))

@@ -1,14 +1,15 @@
-"""The training loop: one for every recipe.
+"""The training loop, one for every recipe.
 
-An epoch is one pass over the training images. After every `validate_every` epochs, and after the last, the validation
-loss is measured, a checkpoint is written and the history gets a record.
+An epoch is one pass over the training images. After every `validate_every` epochs, and after the last one, the loop
+measures the validation loss, writes a checkpoint and adds a record to the history.
 """
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import keras
 import numpy as np
@@ -20,30 +21,14 @@ from lince.training import advice, checkpoint, optimizers
 from lince.training import loss as losses
 from lince.training.augmentation.options import Augment
 from lince.training.checkpoint import Checkpoint
+from lince.training.display import Display
 from lince.training.distillation.teacher import Teacher
 from lince.training.recipe import Train
 from lince.training.schedule import ByEpochs, Schedule
 from lince.training.step import Trainer
 from lince.types import EpochRecord, ImageSpec, Split
 
-
-class Display(Protocol):
-    """Shows how training goes."""
-
-    def step(
-        self, *, epoch: int, step: int, steps: int, images: int, seconds: float, loss: float, accuracy: float
-    ) -> None:
-        """Called after each step.
-
-        Args:
-            epoch: from 1.
-            step, steps: since the last validation, from 1, and how many there are until the next.
-            images, seconds: since the last validation.
-            loss, accuracy: running means since the last validation.
-        """
-
-    def epoch(self, record: EpochRecord, *, best: bool) -> None:
-        """Called after each validation; `best` when its loss is the lowest so far and its weights are kept for that."""
+_RESOURCE_EXHAUSTED = 8  # the status code of gRPC that TensorFlow and JAX give to an allocation that failed
 
 
 def fit(
@@ -60,37 +45,37 @@ def fit(
     teacher: Teacher | None = None,
     resume: bool = False,
 ) -> Checkpoint:
-    """Trains until the schedule ends, or the validation loss has not improved for `patience` validations.
+    """Trains until the schedule ends, or until `patience` validations in a row have not improved the loss.
 
-    However training ends, the checkpoint returned or left on disk holds the weights to keep: with `patience` the best,
-    without it the last.
+    The checkpoint, returned or on disk, holds the weights to keep: with `patience` the best, without it the last.
 
     Args:
-        model: built by `models.build`; it is compiled here.
+        model: built by `models.build`. It is compiled here.
         train, validation: images u8[N,H,W,3] and labels.
-        recipe: the loop's hyper-parameters.
+        recipe: the hyper-parameters of the loop.
         augmentation: applied to training images.
-        seed: of order and augmentation, with the epoch's number.
-        checkpoint_path: where to write and, with `resume`, to read.
-        display: told of every step and validation.
-        schedule: says how much of the training is done; by the recipe's epochs when None.
+        seed: with the epoch's number, of the order of images and of augmentation.
+        checkpoint_path: where to write the checkpoint and, with `resume`, read it.
+        display: receives every step and validation.
+        schedule: how much of the training is done. None counts the recipe's epochs.
         teacher: a trained network to learn from, besides the labels.
-        resume: go on from the checkpoint; from the beginning when there is none yet.
+        resume: continue from the checkpoint. Without a checkpoint, training starts at the beginning.
 
     Raises:
-        TrainingError: the loss is not finite, or a checkpoint could not be written.
-        ResumeError: the checkpoint is damaged, or another network's.
-        RecipeError: Keras knows no such optimiser.
-        KeyboardInterrupt: passed on; what the last checkpoint holds is safe.
+        TrainingError: the loss is not finite, memory ran out, or a checkpoint could not be written.
+        ResumeError: the checkpoint is damaged, or of another network.
+        RecipeError: Keras knows no such optimizer.
+        KeyboardInterrupt: passed on. The last checkpoint is intact.
     """
     trainer = Trainer(model, train=train, recipe=recipe, augmentation=augmentation, seed=seed, teacher=teacher)
     has_checkpoint = resume and checkpoint_path.exists()  # a run may be killed before its first checkpoint
     state = checkpoint.restore(checkpoint_path, model) if has_checkpoint else Checkpoint((), ())
     clock, schedule = _clock(state.history), schedule or ByEpochs(recipe.epochs)
     while not finished(state.history, recipe):
-        record = _train_and_validate(
-            trainer, validation, state.history, schedule=schedule, clock=clock, display=display
-        )
+        with _explained_memory_error(trainer):
+            record = _train_and_validate(
+                trainer, validation, state.history, schedule=schedule, clock=clock, display=display
+            )
         history = (*state.history, record)
         keeps = kept_record(history, recipe) is record
         state = Checkpoint(history, tuple(model.get_weights()) if keeps else state.kept_weights)
@@ -113,17 +98,13 @@ def kept_record(history: tuple[EpochRecord, ...], recipe: Train) -> EpochRecord:
 
 
 def _clock(history: tuple[EpochRecord, ...]) -> Callable[[], float]:
-    """Seconds of training, those before it was resumed included."""
+    """Seconds of training, with those before a resumption."""
     began = time.perf_counter() - _seconds(history)
     return lambda: time.perf_counter() - began
 
 
 def _seconds(history: tuple[EpochRecord, ...]) -> float:
     return sum(record.seconds for record in history)
-
-
-def _epochs_done(history: tuple[EpochRecord, ...]) -> int:
-    return history[-1].epoch if history else 0
 
 
 def _train_and_validate(
@@ -135,9 +116,9 @@ def _train_and_validate(
     clock: Callable[[], float],
     display: Display,
 ) -> EpochRecord:
-    """Trains for the epochs up to the next validation, or to the end of the schedule, and validates."""
+    """Trains up to the next validation, or to the end of the schedule, and validates."""
     began, recipe, mean = clock(), trainer.recipe, _Mean()
-    epochs = _epochs_to_validation(_epochs_done(history), recipe)
+    epochs = _epochs_to_validation(history[-1].epoch if history else 0, recipe)
     steps = len(epochs) * trainer.steps_per_epoch
     progress = schedule.progress(epochs=epochs.start - 1, seconds=began)
     learning_rate = optimizers.learning_rate(recipe, progress=progress)
@@ -151,7 +132,7 @@ def _train_and_validate(
         )
         epochs_done = epochs.start - 1 + step / trainer.steps_per_epoch
         progress = schedule.progress(epochs=epochs_done, seconds=began + seconds)
-        if progress >= 1:  # by the clock, in the middle of an epoch
+        if progress >= 1:  # a time budget can end in the middle of an epoch
             break
     held_out = _validate(trainer.model, validation)
     _require_finite(held_out.loss, f"the validation of epoch {epoch}", trainer)
@@ -170,7 +151,7 @@ def _train_and_validate(
 
 
 def _epochs_to_validation(done: int, recipe: Train) -> range:
-    """The epochs (from 1) after `done` of them, up to the next that validation follows."""
+    """The numbers (from 1) of the epochs after the first `done`, up to the next validation."""
     last = (done // recipe.validate_every + 1) * recipe.validate_every
     if done < recipe.epochs < last:
         last = recipe.epochs
@@ -192,7 +173,26 @@ def _validate(model: keras.Model, split: Split) -> "_Mean":
 def _require_finite(loss: float, where: str, trainer: Trainer) -> None:
     if not math.isfinite(loss):
         repair = advice.steadier_training(trainer.recipe, precision=losses.precision_of(trainer.model))
-        raise TrainingError(f"The loss became {loss} in {where}. Expected a finite number: train anew {repair}.")
+        raise TrainingError(f"The loss became {loss} in {where}. Expected a finite number. Train again {repair}.")
+
+
+@contextmanager
+def _explained_memory_error(trainer: Trainer) -> Iterator[None]:
+    """Turns a failed allocation, of NumPy, TensorFlow or JAX, into one sentence that says what to lower."""
+    try:
+        yield
+    except Exception as error:
+        status = getattr(error, "error_code", None)  # TensorFlow's. JAX's error has the name of the code alone.
+        is_jax = str(error).startswith("RESOURCE_EXHAUSTED")
+        if not (isinstance(error, MemoryError) or status == _RESOURCE_EXHAUSTED or is_jax):
+            raise
+        count, height, width, _ = trainer.train.images.shape
+        batch = math.ceil(count / trainer.steps_per_epoch)
+        raise TrainingError(
+            f"Memory ran out in a step with {batch} images of {width} × {height} pixels (train.batch_size="
+            f"{trainer.recipe.batch_size}). Expected a batch that fits into memory. Train again with a lower "
+            f"train.batch_size, such as --set train.batch_size={max(1, batch // 2)}, or a lower image_size."
+        ) from error
 
 
 class _Mean:
