@@ -1,10 +1,10 @@
-"""What `lince train` makes of its options, before anything is read."""
+"""The options of `lince train` are checked before a dataset is read."""
 
 import pytest
 import typer
 from typer.testing import CliRunner
 
-from lince.cli import commands, run_commands
+from lince.cli import commands, options, run_commands
 from lince.errors import LinceError
 
 
@@ -15,17 +15,17 @@ class TestTimeBudget:
     )
     def test_durations(self, text, seconds):
         """Hours, minutes and seconds, or some of them."""
-        assert seconds == commands._seconds(text)
+        assert seconds == options.seconds(text)
 
     @pytest.mark.parametrize("text", ["", "20", "m", "-3m", "0s", "0h0m", "20 m", "30m1h", "1.2.3s", ".s", "soon"])
     def test_what_is_no_duration(self, text):
         """It is quoted, with what would be one."""
         with pytest.raises(typer.BadParameter, match=r"Received --time-budget '.*'\. Expected a time such as 90s, 20m"):
-            commands._seconds(text)
+            options.seconds(text)
 
 
 @pytest.mark.parametrize(
-    ("options", "message"),
+    ("arguments", "message"),
     [
         (["DATA", "--time-budget", "soon"], "such as 90s, 20m, 2h or 1h30m"),
         (["DATA", "--time-budget", "20m", "--deterministic"], "timed runs are not reproducible"),
@@ -41,15 +41,15 @@ class TestTimeBudget:
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_options_that_contradict_each_other(options, message):
+def test_options_that_contradict_each_other(arguments, message):
     """They are refused as a mistake of usage, and nothing is read."""
-    done = CliRunner().invoke(commands.app, ["train", *options], env={"COLUMNS": "300"})
+    done = CliRunner().invoke(commands.app, ["train", *arguments], env={"COLUMNS": "300"})
     assert 2 == done.exit_code
     assert message in " ".join(done.output.replace("│", " ").split())
 
 
 @pytest.mark.parametrize(
-    ("options", "message"),
+    ("arguments", "message"),
     [
         (["nowhere"], r"Cannot read 'nowhere' \(No such file or directory\)\."),
         ([".", "--leave-out", "nowhere"], r"Cannot read 'nowhere'"),
@@ -79,12 +79,12 @@ def test_options_that_contradict_each_other(options, message):
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_mistakes_are_told_at_once(options, message, monkeypatch, tmp_path):
+def test_mistakes_are_told_at_once(arguments, message, monkeypatch, tmp_path):
     """Before TensorFlow is imported, which takes seconds."""
     (tmp_path / "done").mkdir()
     (tmp_path / "done" / "run.json").write_text("{}")
     monkeypatch.setattr(run_commands, "prepare", lambda **_: pytest.fail("The pipeline was imported first."))
     with pytest.raises(LinceError, match=message):
         CliRunner().invoke(
-            commands.app, ["train", *(text.format(runs=tmp_path) for text in options)], catch_exceptions=False
+            commands.app, ["train", *(text.format(runs=tmp_path) for text in arguments)], catch_exceptions=False
         )

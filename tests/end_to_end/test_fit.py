@@ -38,10 +38,10 @@ def padded(
     options = ("--recipe", recipe_file, "--fit", "pad", "--runs", runs, "--set", "train.epochs=2")
     done = lince("train", wide_folder, *options, "--until", "train")
     assert done.returncode == 0, done.stderr
-    assert "as a whole, into the middle of a grey square of 32" in " ".join(done.stderr.split())
+    assert "to fit into the middle of a grey square of 32" in " ".join(done.stderr.split())
     resumed = lince("train", "--resume", runs / "tiny", "--force")
     assert resumed.returncode == 0, resumed.stderr
-    assert "as a whole, into the middle of a grey square of 32" in " ".join(resumed.stderr.split())
+    assert "to fit into the middle of a grey square of 32" in " ".join(resumed.stderr.split())
     return RunFolder(runs / "tiny")
 
 

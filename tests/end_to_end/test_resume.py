@@ -106,7 +106,7 @@ class TestInterrupt:
         status, stderr = signal_after_epochs([*command(tmp_path), *endless], 2, signal.SIGINT)
         run = RunFolder(tmp_path / "tiny")
         assert 130 == status, stderr
-        assert f"Stopped. Go on with: lince train --resume {run.path} --until=train\n" in stderr
+        assert f"Stopped. Continue with: lince train --resume {run.path} --until=train\n" in stderr
         assert "Traceback" not in stderr
         assert 2 <= len(run.read_history()) < 5000
         import keras

@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from lince.cli import publish_process, run_commands
+from lince.cli import publish_process, run_commands, run_summary
 from lince.errors import ResumeError
 from lince.progress import silent
 from lince.publishing.options import PublishOptions, PublishRequest
@@ -36,82 +36,84 @@ def changed(opened, *, budget: Budget | None = None, **train: object):
 class TestSayStart:
     def test_what_a_run_holds(self, opened, capsys):
         """Counts, classes, precision and what becomes of the images; nothing of steps, of which there are 96."""
-        run_commands.say_start(opened)
+        run_summary.say_start(opened)
         [line] = capsys.readouterr().err.splitlines()
         assert "60 images to train on, 15 to validate, 45 to test, 3 classes; float32." in line
         assert "Folders: 'train' to train on, 'test' to test on. Each image is " in line
-        assert "brought to 32 × 32" in line
+        assert "resized to 32 × 32" in line
 
     def test_what_may_not_be_meant_so(self, opened, capsys):
         """A line for each."""
         record = msgspec.structs.replace(opened.record, warnings=("The classes 'cat', 'Cat' differ only in case.",))
-        run_commands.say_start(replace(opened, record=record))
+        run_summary.say_start(replace(opened, record=record))
         assert "Warning: The classes 'cat', 'Cat' differ only in case." in capsys.readouterr().err.splitlines()
 
     @pytest.mark.parametrize(
         ("fit", "sentence"),
         [
-            ("crop", "Each image is cut to its centre square and brought to 32 × 32."),
-            ("pad", "Each image is scaled to fit, as a whole, into the middle of a grey square of 32 × 32."),
+            ("crop", "Each image is cut to its centre square and resized to 32 × 32."),
+            ("pad", "Each image is scaled to fit into the middle of a grey square of 32 × 32."),
             ("stretch", "Each image is stretched, as a whole, to 32 × 32."),
         ],
     )
     def test_how_pictures_become_squares(self, opened, capsys, fit, sentence):
         """The rule of the recipe."""
-        run_commands.say_start(replace(opened, recipe=msgspec.structs.replace(opened.recipe, fit=fit)))
+        run_summary.say_start(replace(opened, recipe=msgspec.structs.replace(opened.recipe, fit=fit)))
         assert sentence in " ".join(capsys.readouterr().err.split())
 
     def test_few_steps(self, opened, capsys):
         """A batch larger than the dataset makes one step an epoch: it says so, and what to do."""
-        run_commands.say_start(changed(opened, batch_size=1000))
+        run_summary.say_start(changed(opened, batch_size=1000))
         advised = (
             "try --time-budget 5m, or --set train.epochs=240 --set train.validate_every=20 --set train.batch_size=16."
         )
-        assert f"60 images for 12 steps of training in all, which is few: {advised}" in " ".join(
-            capsys.readouterr().err.split()
-        )
+        assert f"60 images give only 12 training steps: {advised}" in " ".join(capsys.readouterr().err.split())
 
     def test_enough_steps(self, opened, capsys):
         """Many epochs of one step each are as good."""
-        run_commands.say_start(changed(opened, batch_size=1000, epochs=120))
-        assert "which is few" not in capsys.readouterr().err
+        run_summary.say_start(changed(opened, batch_size=1000, epochs=120))
+        assert "give only" not in capsys.readouterr().err
 
     def test_uneven_classes(self, opened, capsys):
         """Once the largest class has more than twice the images of the smallest, unless the recipe weighs them."""
         labels = opened.train.labels
         uneven = np.sort(np.concatenate([np.flatnonzero(labels > 0), np.flatnonzero(labels == 0)[:3]]))
         run = replace(opened, train=opened.train.take(uneven))
-        run_commands.say_start(run)
+        run_summary.say_start(run)
         said = " ".join(capsys.readouterr().err.split())
         most = max(np.bincount(labels)[1:])
-        assert f"Classes are uneven, 3 to {most} images to train on, and each image counts alike" in said
-        run_commands.say_start(changed(run, class_balance=0.5))
+        assert f"Classes are uneven, 3 to {most} images to train on, and all images have the same weight." in said
+        run_summary.say_start(changed(run, class_balance=0.5))
         assert "uneven" not in capsys.readouterr().err
 
     def test_a_time_that_is_less_than_an_epoch(self, opened, capsys):
         """It does not promise that all images are seen."""
         budget = Budget(seconds=60, training_seconds=50, publishing_seconds=8, step_seconds=(0.1,), rejected=())
-        run_commands.say_start(changed(opened, budget=budget, epochs=1, batch_size=16))
-        assert "about once, as far as the time goes, through the images" in " ".join(capsys.readouterr().err.split())
+        run_summary.say_start(changed(opened, budget=budget, epochs=1, batch_size=16))
+        assert "about one epoch, as far as the time allows, in batches of 16" in " ".join(
+            capsys.readouterr().err.split()
+        )
 
     def test_time_budget(self, opened, capsys):
         """How the time is divided, and what was chosen for it."""
         budget = Budget(
             seconds=1200, training_seconds=1100, publishing_seconds=80, step_seconds=(0.1,), rejected=("default",)
         )
-        run_commands.say_start(changed(opened, budget=budget, epochs=1200, batch_size=16))
+        run_summary.say_start(changed(opened, budget=budget, epochs=1200, batch_size=16))
         said = " ".join(capsys.readouterr().err.split())
         assert "Time: 0:20:00 in all, 0:18:20 to train, 0:01:20 to publish." in said
-        assert "Recipe tiny, about 1,200 times through the images in batches of 16; too short for default." in said
+        assert "Recipe tiny, about 1,200 epochs in batches of 16; too short for default." in said
 
     def test_a_teacher_that_knows_too_much(self, opened, capsys):
         """What the validation images say is then not to be relied on."""
         record = msgspec.structs.replace(opened.record, teacher="a.tflite", teacher_version="abc123")
-        run_commands.say_start(replace(opened, record=record))
-        assert "validation images:" not in capsys.readouterr().err
-        run_commands.say_start(replace(opened, record=msgspec.structs.replace(record, teacher_knows_validation=True)))
+        run_summary.say_start(replace(opened, record=record))
+        assert "validation images, so" not in capsys.readouterr().err
+        run_summary.say_start(replace(opened, record=msgspec.structs.replace(record, teacher_knows_validation=True)))
         said = " ".join(capsys.readouterr().err.split())
-        assert "The teacher has learned from some of the validation images: judge this run by its test images." in said
+        assert (
+            "The teacher has learned from some of the validation images, so judge this run by its test images." in said
+        )
 
 
 class TestPrepare:
@@ -181,4 +183,4 @@ class TestPublish:
         with pytest.raises(SystemExit):
             run_commands.publish(request, as_json=True)
         expected = "lince quantize 'runs/a b' --set=calibrate.coverage=0.9 --name=it --fallback --json"
-        assert f"Stopped. Go on with: {expected}" in " ".join(capsys.readouterr().err.split())
+        assert f"Stopped. Continue with: {expected}" in " ".join(capsys.readouterr().err.split())

@@ -2,7 +2,7 @@
 
 import pytest
 
-from lince.cli import run_commands
+from lince.cli import evaluation
 from lince.errors import LinceError
 
 
@@ -11,4 +11,4 @@ def test_another_keras_file_of_a_run_is_refused(run):
     other = run.path / "other.keras"
 
     with pytest.raises(LinceError, match=r"other\.keras' is not the model of a run folder.*Expected RUN/model\.keras"):
-        run_commands.open_model(str(other))
+        evaluation.open_model(str(other))

@@ -1,4 +1,4 @@
-"""The stages of a run as the command line runs them: imported late, said aloud, interruptible."""
+"""What `lince train`, `quantize` and `report` do. Frameworks are imported late; the user can interrupt and continue."""
 
 from __future__ import annotations
 
@@ -6,71 +6,55 @@ import os
 import shlex
 import subprocess
 import sys
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from lince.cli.console import print_json, print_text, progress_bar, say, show, stderr
+from lince.cli.run_summary import say_start
 from lince.errors import LinceError, ResumeError
+from lince.publishing.options import PublishOptions, PublishRequest
 from lince.system import machine
 from lince.system.files import read_bounded
-from lince.text import quantity
 
 if TYPE_CHECKING:  # imported late, inside the functions: the command line starts in a fifth of a second
-    from lince.evaluation.evaluated_model import EvaluatedModel
-    from lince.publishing.options import PublishRequest
-    from lince.runs.run_folder import Budget, RunFolder
-    from lince.training.distillation.teacher import TeacherModel
-    from lince.training.recipe import Recipe
     from lince.training.session import Plan, Run
     from lince.training.time_budget.limits import Limit
 
-# Enough to see what is wrong; the run folder lists all.
-_REJECTED_SHOWN = 5
-
-# Half of what a model file may hold as its card, whose other half says how it was trained.
+# Half of the bytes that a model file may hold as its card. The other half describes the training.
 _MAX_CARD_BYTES = 2**19
-
-# Times the smallest class, above which the user is told: a network that always names the larger of two such classes is
-# right for two thirds of the images.
-_UNEVEN = 2
-
 
 DEFAULT_RECIPE = "default"
 
-_FITTED = {
-    "crop": "Each image is cut to its centre square and brought to",
-    "pad": "Each image is scaled to fit, as a whole, into the middle of a grey square of",
-    "stretch": "Each image is stretched, as a whole, to",
-}
-
 
 @dataclass(frozen=True)
-class TrainingRequest:
-    """A training to come, read before a framework is imported.
+class TrainFlags:
+    """The options of `lince train` that do not belong to the run, so that `--resume` takes them, too."""
 
-    Attributes:
-        source: what the user named as DATA.
-        recipe: the recipe, or, with a limit, one to read the images by.
-        folder: of the new run.
-        limit: the time that the run is given, or None.
-        teacher: opened, or None.
-    """
+    tensorboard: bool
+    trains_only: bool
+    fallback: bool
+    force: bool
+    as_json: bool
 
-    source: str
-    recipe: Recipe
-    folder: RunFolder
-    limit: Limit | None
-    teacher: TeacherModel | None
+    def arguments(self) -> list[str]:
+        """The options as the user writes them."""
+        flags = {
+            "--tensorboard": self.tensorboard,
+            "--until=train": self.trains_only,
+            "--fallback": self.fallback,
+            "--force": self.force,
+            "--json": self.as_json,
+        }
+        return [flag for flag, is_given in flags.items() if is_given]
 
 
-def request(
+def train(
     source: str,
     *,
     recipe: str | None,
@@ -81,20 +65,25 @@ def request(
     leave_out: str | None,
     seconds: float | None,
     began: float,
-) -> TrainingRequest:
-    """Reads what a training was asked for before a framework is imported, so that a mistake is told at once.
+    seed: int,
+    deterministic: bool,
+    strict: bool,
+    flags: TrainFlags,
+) -> None:
+    """Starts a run, trains and publishes it. Mistakes in the arguments are found before a framework is imported.
 
     Args:
-        source, leave_out: are opened, and not read.
-        recipe: name or path; None where the time decides.
+        source, leave_out: the user's DATA and OTHER.
+        recipe: name or path; None when the time budget picks one.
         overrides: `key=value` for the recipe.
-        runs, name: where the run is to be; the recipe's name when there is no other.
+        runs, name: the run's folder is `runs/name`; None names it after the recipe.
         teacher: a model file to learn from, or None.
-        seconds, began: the time it is given, from when on, or None.
+        seconds, began: the time budget and its beginning, a reading of `time.perf_counter()`; or None.
+        seed, deterministic, strict: see `session.start`.
+        flags: how to train and publish.
 
     Raises:
-        LinceError: nothing at a path, no archive, no model for these images, no such recipe, key or value, or a run of
-            that name.
+        LinceError: the data, teacher, recipe, key, value or name is not valid, or a stage failed.
     """
     from lince import data
     from lince.model_file import artifact
@@ -108,129 +97,119 @@ def request(
     folder = new_folder(runs, chosen.name if name is None else name)
     data.probe(source, leave_out=leave_out)
     opened = teachers.open_model(artifact.locate(teacher), chosen.spec) if teacher is not None else None
-    if seconds is not None:
-        say(f"Reading the images, then rehearsing what this machine can train in {seconds:.0f} s …")
-    return TrainingRequest(source, chosen, folder, limit, opened)
+    if limit is not None:
+        say(f"Reading the images, then measuring what this machine can train in {limit.seconds:.0f} s …")
+    prepare(deterministic=deterministic)
+    from lince import pipeline
+
+    with progress_bar(stderr()) as progress:
+        run = pipeline.start(
+            source,
+            chosen,
+            folder,
+            seed=seed,
+            deterministic=deterministic,
+            strict=strict,
+            progress=progress,
+            teacher=opened,
+            leave_out=leave_out,
+            plan=time_plan(limit) if limit else None,
+        )
+    _train_and_publish(run, flags, resume=False)
+
+
+def resume(path: Path, *, flags: TrainFlags) -> None:
+    """Continues the run of a folder from its checkpoint, and publishes it.
+
+    Raises:
+        LinceError: the folder is not a run's, its images have changed, or a stage failed.
+    """
+    prepare(run=path, trains=True)
+    from lince import pipeline
+
+    with progress_bar(stderr()) as progress:
+        run = pipeline.resume(pipeline.RunFolder(path), progress=progress)
+    _train_and_publish(run, flags, resume=True)
+
+
+def _train_and_publish(run: Run, flags: TrainFlags, *, resume: bool) -> None:
+    from lince import pipeline
+
+    say_start(run)
+    command = shlex.join(["lince", "train", "--resume", str(run.folder.path), *flags.arguments()])
+    with interruptible(command), pipeline.watch(stderr(), run, tensorboard=flags.tensorboard) as display:
+        pipeline.train_model(run, display, resume=resume)
+    if not flags.trains_only:
+        options = PublishOptions(force=flags.force, fallback=flags.fallback)
+        publish(PublishRequest(str(run.folder.path), options=options), as_json=flags.as_json, opened=run)
 
 
 def prepare(*, deterministic: bool = False, run: Path | None = None, trains: bool = False) -> None:
-    """Chooses the backend and imports it: afterwards `lince.pipeline` can be imported.
+    """Chooses the Keras backend and imports it. Afterwards `lince.pipeline` can be imported.
 
     Args:
-        deterministic: of a new run; that of an old one is in its record.
-        run: an old run's folder.
-        trains: that run is to be trained further, which only the backend that it began with can do.
+        deterministic: of a new run. An existing run has it in its record.
+        run: the folder of an existing run.
+        trains: that run is trained further, which needs the backend that it started with.
 
     Raises:
-        ResumeError: it is no run's folder; or it is to be trained, and the environment names another backend.
-        LinceError: a package of the extra is missing.
+        ResumeError: the folder is not a run's, or the environment names another backend for training.
+        LinceError: a package of the extra `train` is missing.
     """
     from lince.runs.run_folder import RunFolder
 
     if run is not None:
         record = RunFolder(run).read_record()
-        deterministic = record.deterministic
-        if trains:
-            _take_backend(record.environment["backend"])
+        deterministic, recorded = record.deterministic, record.environment["backend"]
+        if trains and (given := os.environ.setdefault("KERAS_BACKEND", recorded)) != recorded:
+            raise ResumeError(
+                f"Received KERAS_BACKEND={given} in the environment for a run that {recorded} trains. Expected the "
+                f"same: KERAS_BACKEND={recorded}, or none."
+            )
     with needs("Training", "train"):
         from lince.training import backend
 
         backend.prepare(deterministic=deterministic)
-        import lince.pipeline  # noqa: F401 (so that a missing package is told here)
-
-
-def _take_backend(recorded: str) -> None:
-    """Takes the backend of the run where the environment names none."""
-    given = os.environ.setdefault("KERAS_BACKEND", recorded)
-    if given != recorded:
-        raise ResumeError(
-            f"Received KERAS_BACKEND={given} in the environment for a run that {recorded} trains. Expected the same: "
-            f"KERAS_BACKEND={recorded}, or none."
-        )
+        import lince.pipeline  # noqa: F401 (a missing package is reported here)
 
 
 def time_plan(limit: Limit) -> Plan:
-    """What chooses the recipe and its length for a time; see `session.start`."""
-    from functools import partial
-
+    """A function that picks the recipe and its epochs for a time budget; see `session.start`."""
     from rich.console import Console
 
     from lince import pipeline
-    from lince.publishing.options import PublishOptions, PublishRequest
     from lince.reporting.run_report import write_run_report
     from lince.training.display import LineDisplay
     from lince.training.time_budget.recipe_choice import choose
 
     def publish_quietly(run: Run) -> None:
-        options = PublishOptions(force=True)
-        if os.environ.get("KERAS_BACKEND", "tensorflow") != "tensorflow":
-            _publish_elsewhere(PublishRequest(str(run.folder.path), options=options), is_quiet=True)
+        request = PublishRequest(str(run.folder.path), options=PublishOptions(force=True))
+        if _exports_here():
+            pipeline.publish(run, request.options, say=lambda _: None)
         else:
-            pipeline.publish(run, options, say=lambda _: None)
+            _publish_elsewhere(request, is_quiet=True)
         write_run_report(run.folder)
 
     quiet = LineDisplay(Console(quiet=True), epochs="")
     return partial(choose, limit, train=lambda run: pipeline.train_model(run, quiet), publish=publish_quietly)
 
 
-def open_model(name: str) -> EvaluatedModel:
-    """Opens what a user named for evaluation.
-
-    Args:
-        name: the path of a `.tflite` file or of a run's `model.keras`, a run folder (its model file), `cifar10`, or the
-            address of a server.
-
-    Raises:
-        LinceError: there is no such thing, or it does not work.
-    """
-    from lince.evaluation import evaluated_model
-    from lince.model_file import artifact
-
-    if name.startswith(("http://", "https://")):
-        return evaluated_model.open_server(name)
-    path = artifact.locate(name)
-    return _float_model(path) if path.suffix == ".keras" else evaluated_model.open_file(path, name=name)
-
-
-def _float_model(path: Path) -> EvaluatedModel:
-    from lince.evaluation.evaluated_model import EvaluatedModel
-    from lince.runs.run_folder import RunFolder
-
-    folder = RunFolder(path.parent)
-    if path != folder.keras_model or not folder.record.exists():
-        raise LinceError(
-            f"{str(path)!r} is not the model of a run folder, whose run.json would name its classes. "
-            "Expected RUN/model.keras, or a .tflite file, which carries them itself."
-        )
-    record = folder.read_record()
-    from lince.training import backend
-
-    backend.prepare()
-    from lince import pipeline
-    from lince.training import recipes
-
-    return EvaluatedModel(
-        name=str(path),
-        predict=pipeline.float_predict(pipeline.trained_model(folder)),
-        classes=record.classes,
-        spec=recipes.from_table(record.recipe, source=str(folder.record)).spec,
-        seed=record.seed,
-        fingerprint=record.fingerprint,
-        run=(folder, record),
-    )
+def _exports_here() -> bool:
+    """Whether this process can publish: only TensorFlow exports to LiteRT."""
+    return os.environ.get("KERAS_BACKEND", "tensorflow") == "tensorflow"
 
 
 def publish(request: PublishRequest, *, about: Path | None = None, as_json: bool, opened: Run | None = None) -> None:
-    """Publishes a run and reports; in another process where the backend is not TensorFlow, which alone exports.
+    """Publishes a run and prints its report. Without TensorFlow as the backend, another process publishes.
 
     Args:
-        request: which run, and how.
+        request: the run and how to publish it.
         about: a file for `PublishOptions.about`, or None.
         as_json: print the report as JSON instead of tables.
-        opened: the run, where it was just trained.
+        opened: the run, if it is open.
 
     Raises:
-        LinceError: it cannot be published, or the name or the file is not valid.
+        LinceError: the run cannot be published, or the name or the file is not valid.
     """
     from lince.runs.run_folder import RunFolder, check_name
 
@@ -240,10 +219,10 @@ def publish(request: PublishRequest, *, about: Path | None = None, as_json: bool
     again = _command(request, about=about, as_json=as_json)
     request = replace(request, options=replace(request.options, about=_text(about)))
     with interruptible(again):
-        if os.environ.get("KERAS_BACKEND", "tensorflow") != "tensorflow":
-            _publish_elsewhere(request)
-        else:
+        if _exports_here():
             publish_here(request, opened=opened)
+        else:
+            _publish_elsewhere(request)
     write_report(folder.path)
     say(f"Model: {folder.model}. Try: lince serve {folder.path}")
     published = folder.read_report()
@@ -264,8 +243,8 @@ def publish_here(request: PublishRequest, *, opened: Run | None = None) -> None:
     """Publishes in this process, whose backend is TensorFlow.
 
     Args:
-        request: which run, and how; its `overrides` are of no effect on a run that is open.
-        opened: the run, or None to read it.
+        request: the run and how to publish it. Its `overrides` have no effect on an open run.
+        opened: the run, or None to open its folder.
     """
     prepare(run=Path(request.run))
     from lince import pipeline
@@ -280,7 +259,7 @@ def publish_here(request: PublishRequest, *, opened: Run | None = None) -> None:
 
 
 def _command(request: PublishRequest, *, about: Path | None, as_json: bool) -> str:
-    """The command that publishes again, to be shown."""
+    """The command that publishes again, as text for the user."""
     options = request.options
     named = {"--name": options.name, "--about": about}
     flags = {"--force": options.force, "--fallback": options.fallback, "--json": as_json}
@@ -295,7 +274,7 @@ def _command(request: PublishRequest, *, about: Path | None, as_json: bool) -> s
 
 
 def _publish_elsewhere(request: PublishRequest, *, is_quiet: bool = False) -> None:
-    """Publishes in a process of its own; a quiet one shows only what it said before it failed."""
+    """Publishes in another process. A quiet one shows its messages only when it fails."""
     program = [sys.executable, "-m", "lince.cli.publish_process"]
     environment = os.environ | {"KERAS_BACKEND": "tensorflow"}
     encoded = msgspec.json.encode(request)
@@ -321,17 +300,17 @@ def _text(path: Path | None) -> str | None:
 
 @contextmanager
 def interruptible(command: str) -> Iterator[None]:
-    """Says how to go on when the user interrupts."""
+    """Names the command that continues when the user interrupts."""
     try:
         yield
     except KeyboardInterrupt:
-        say(f"Stopped. Go on with: {command}")
+        say(f"Stopped. Continue with: {command}")
         sys.exit(130)
 
 
 @contextmanager
 def needs(what: str, extra: str) -> Iterator[None]:
-    """Names the extra that brings a package which is missing."""
+    """Names the extra that installs a missing package."""
     try:
         yield
     except ModuleNotFoundError as error:
@@ -340,85 +319,15 @@ def needs(what: str, extra: str) -> Iterator[None]:
         ) from error
 
 
-def say_start(run: Run) -> None:
-    """Says what an open run holds, and which files were left out."""
-    from lince.data.aspect_ratios import Proportions, measure
-
-    reading = f"Folders: {run.record.reading} " if run.record.reading else ""
-    say(
-        f"{run.folder.path}: {len(run.train):,} images to train on, {len(run.validation):,} to validate, "
-        f"{len(run.test):,} to test, {len(run.record.classes)} classes; {run.record.precision}. "
-        f"{reading}{_FITTED[run.recipe.fit]} {run.recipe.image_size} × {run.recipe.image_size}."
-    )
-    shapes = measure(run.train.sizes) if run.train.sizes is not None else Proportions()
-    if run.recipe.fit == "crop" and shapes.suggested != "crop":
-        say(f"{shapes.not_square:,} of {quantity(shapes.n, 'picture')} are not square; {shapes.advice}.")
-    for warning in run.record.warnings:
-        say(f"Warning: {warning}")
-    if run.record.teacher:
-        say(f"Taught by {run.record.teacher}, version {run.record.teacher_version}.")
-    if run.record.teacher_knows_validation:
-        say(
-            "The teacher has learned from some of the validation images: judge this run by its test images. The same "
-            "--seed, --leave-out and train.validation_fraction as the teacher's would hold out the same ones."
-        )
-    from lince.training.advice import longer_training
-    from lince.training.time_budget.recipe_choice import LEAST_STEPS, suited
-
-    if run.record.budget is not None:
-        _say_budget(run.recipe, run.record.budget)
-    elif (steps := _steps(run)) < LEAST_STEPS:
-        longer = longer_training(run.recipe.train, times=20)
-        batch_size = suited(run.recipe, len(run.train)).train.batch_size
-        say(
-            f"{quantity(len(run.train), 'image')} for {quantity(steps, 'step')} of training in all, which is few: try "
-            f"--time-budget 5m, or {longer} --set train.batch_size={batch_size}."
-        )
-    fewest, most = _class_counts(run)
-    if most > _UNEVEN * fewest and run.recipe.train.class_balance == 0:
-        say(
-            f"Classes are uneven, {fewest:,} to {most:,} images to train on, and each image counts alike: a run with "
-            "--set train.class_balance=1 gives those of the rare ones more weight."
-        )
-    for rejected in run.record.rejected[:_REJECTED_SHOWN]:
-        say(f"Left out: {rejected.path}: {rejected.reason}")
-    if run.record.rejected:
-        say(f"Left out {quantity(len(run.record.rejected), 'file')} in all: see {run.folder.record}.")
-
-
-def _class_counts(run: Run) -> tuple[int, int]:
-    """Images of the smallest and of the largest class to train on."""
-    counts = Counter(run.train.labels.tolist())
-    per_class = [counts[label] for label in range(len(run.train.classes))]
-    return min(per_class), max(per_class)
-
-
-def _steps(run: Run) -> int:
-    options = run.recipe.train
-    return options.epochs * options.steps_per_epoch(len(run.train))
-
-
-def _say_budget(recipe: Recipe, budget: Budget) -> None:
-    times = {"in all": budget.seconds, "to train": budget.training_seconds, "to publish": budget.publishing_seconds}
-    parts = ", ".join(f"{timedelta(seconds=round(seconds))} {what}" for what, seconds in times.items())
-    short = f"; too short for {', '.join(budget.rejected)}" if budget.rejected else ""
-    epochs = recipe.train.epochs
-    often = f"about {epochs:,} times" if epochs > 1 else "about once, as far as the time goes,"
-    say(
-        f"Time: {parts}. Recipe {recipe.name}, {often} through the images in batches of "
-        f"{recipe.train.batch_size:,}{short}."
-    )
-
-
 def say_cost(seconds: float) -> None:
-    """Says how long the program ran, and the most memory that it held, or the child that published for it."""
+    """Prints the time that the command took, and the peak memory of this process or of the one that published."""
     peak = max(machine.peak_memory_bytes() or 0, machine.peak_memory_bytes(children=True) or 0)
     memory = f", peak memory {peak / 1e9:.1f} GB" if peak else ""
     say(f"Done in {seconds / 60:.1f} minutes{memory}.")
 
 
 def write_report(run: Path) -> None:
-    """Draws the plots and the HTML report of a published run."""
+    """Writes the plots and the HTML report of a published run."""
     with needs("A report", "train"):
         from lince.reporting.run_report import write_run_report
     from lince.runs.run_folder import RunFolder

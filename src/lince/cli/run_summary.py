@@ -1,0 +1,104 @@
+"""The lines that `lince train` prints about a run before it trains."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from lince.cli.console import say
+from lince.text import quantity
+
+if TYPE_CHECKING:  # imported late, inside the functions: the command line starts in a fifth of a second
+    from lince.runs.run_folder import Budget
+    from lince.training.recipe import Recipe
+    from lince.training.session import Run
+
+# Enough to see what is wrong. The run folder lists all.
+_REJECTED_SHOWN = 5
+
+# The user is told above this ratio of the largest class to the smallest. With two such classes, a network that always
+# names the larger one is right for two thirds of the images.
+_UNEVEN = 2
+
+_FITTED = {
+    "crop": "Each image is cut to its centre square and resized to",
+    "pad": "Each image is scaled to fit into the middle of a grey square of",
+    "stretch": "Each image is stretched, as a whole, to",
+}
+
+
+def say_start(run: Run) -> None:
+    """Prints what an open run holds, what may be wrong with it, and which files were left out."""
+    for line in (*_data(run), *_warnings(run), *_length(run), *_balance(run), *_rejected(run)):
+        say(line)
+
+
+def _data(run: Run) -> Iterator[str]:
+    from lince.data.aspect_ratios import Proportions, measure
+
+    record, recipe = run.record, run.recipe
+    reading = f"Folders: {record.reading} " if record.reading else ""
+    yield (
+        f"{run.folder.path}: {len(run.train):,} images to train on, {len(run.validation):,} to validate, "
+        f"{len(run.test):,} to test, {len(record.classes)} classes; {record.precision}. "
+        f"{reading}{_FITTED[recipe.fit]} {recipe.image_size} × {recipe.image_size}."
+    )
+    shapes = measure(run.train.sizes) if run.train.sizes is not None else Proportions()
+    if recipe.fit == "crop" and shapes.suggested != "crop":
+        yield f"{shapes.not_square:,} of {quantity(shapes.n, 'picture')} are not square; {shapes.advice}."
+
+
+def _warnings(run: Run) -> Iterator[str]:
+    yield from (f"Warning: {warning}" for warning in run.record.warnings)
+    if run.record.teacher:
+        yield f"Teacher: {run.record.teacher}, version {run.record.teacher_version}."
+    if run.record.teacher_knows_validation:
+        yield (
+            "The teacher has learned from some of the validation images, so judge this run by its test images. To hold "
+            "out the same images, use the teacher's --seed, --leave-out and train.validation_fraction."
+        )
+
+
+def _length(run: Run) -> Iterator[str]:
+    from lince.training.advice import longer_training
+    from lince.training.time_budget.recipe_choice import LEAST_STEPS, suited
+
+    options = run.recipe.train
+    steps = options.epochs * options.steps_per_epoch(len(run.train))
+    if run.record.budget is not None:
+        yield _budget(run.recipe, run.record.budget)
+    elif steps < LEAST_STEPS:
+        longer = longer_training(options, times=20)
+        batch_size = suited(run.recipe, len(run.train)).train.batch_size
+        yield (
+            f"{quantity(len(run.train), 'image')} give only {quantity(steps, 'training step')}: try --time-budget 5m, "
+            f"or {longer} --set train.batch_size={batch_size}."
+        )
+
+
+def _budget(recipe: Recipe, budget: Budget) -> str:
+    times = {"in all": budget.seconds, "to train": budget.training_seconds, "to publish": budget.publishing_seconds}
+    parts = ", ".join(f"{timedelta(seconds=round(seconds))} {what}" for what, seconds in times.items())
+    short = f"; too short for {', '.join(budget.rejected)}" if budget.rejected else ""
+    epochs = recipe.train.epochs
+    often = f"about {epochs:,} epochs" if epochs > 1 else "about one epoch, as far as the time allows,"
+    return f"Time: {parts}. Recipe {recipe.name}, {often} in batches of {recipe.train.batch_size:,}{short}."
+
+
+def _balance(run: Run) -> Iterator[str]:
+    counts = Counter(run.train.labels.tolist())
+    per_class = [counts[label] for label in range(len(run.train.classes))]
+    if max(per_class) > _UNEVEN * min(per_class) and run.recipe.train.class_balance == 0:
+        yield (
+            f"Classes are uneven, {min(per_class):,} to {max(per_class):,} images to train on, and all images have the "
+            "same weight. A run with --set train.class_balance=1 gives images of rare classes more weight."
+        )
+
+
+def _rejected(run: Run) -> Iterator[str]:
+    rejected = run.record.rejected
+    yield from (f"Left out: {one.path}: {one.reason}" for one in rejected[:_REJECTED_SHOWN])
+    if rejected:
+        yield f"Left out {quantity(len(rejected), 'file')} in all: see {run.folder.record}."
