@@ -493,7 +493,7 @@ class TestWriteFloatModel:
         ):
             pipeline.write_float_model(opened)
         copy.keras_model.unlink()
-        with pytest.raises(ResumeError, match=r"is not a checkpoint .*Start the run anew"):
+        with pytest.raises(ResumeError, match=r"is not a checkpoint .*Start a new run"):
             pipeline.write_float_model(opened)
 
 

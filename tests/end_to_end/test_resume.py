@@ -61,7 +61,7 @@ def killed(command: Callable, tmp_path_factory: pytest.TempPathFactory) -> RunFo
 
 @pytest.fixture
 def copy(killed: RunFolder, tmp_path: Path) -> RunFolder:
-    """The killed run, to go on with."""
+    """The killed run, to continue."""
     return RunFolder(Path(shutil.copytree(killed.path, tmp_path / "tiny")))
 
 
@@ -78,7 +78,7 @@ class TestKill:
         assert not killed.keras_model.exists()
 
     def test_resumed_run_is_the_uninterrupted_run(self, lince, copy, whole):
-        """Weights, optimiser, random state and best weights are equal bit for bit; the history, but for times."""
+        """Weights, optimizer, random state and best weights are equal bit for bit; the history, but for times."""
         done = lince("train", "--resume", copy.path, "--until", "train")
         assert 0 == done.returncode, done.stderr
         expected, found = checkpoint(whole), checkpoint(copy)

@@ -32,10 +32,10 @@ def small(request: pytest.FixtureRequest):
 
 
 def folded(recipe, model: keras.Model, spec: ImageSpec = ImageSpec()) -> keras.Model:
-    """Its folded twin, which began with other weights."""
-    twin = build(recipe, spec=spec, seed=1, folded=True)
-    models.fold(model, twin)
-    return twin
+    """Its folded copy, which began with other weights."""
+    copy = build(recipe, spec=spec, seed=1, folded=True)
+    models.fold(model, copy)
+    return copy
 
 
 def test_every_family_is_tested():

@@ -67,7 +67,7 @@ class TestRoundTrip:
         assert all(np.array_equal(*pair) for pair in zip(expected, restored.kept_weights, strict=True))
 
     def test_training_goes_on_to_the_bit(self, saved):
-        """Weights, optimiser and dropout's random state: the next steps are those of the network that was saved."""
+        """Weights, optimizer and dropout's random state: the next steps are those of the network that was saved."""
         path, model = saved
         other = small(seed=9)
         checkpoint.restore(path, other)
@@ -78,7 +78,7 @@ class TestRoundTrip:
             np.testing.assert_array_equal(np.asarray(expected), np.asarray(found))
 
     def test_moving_statistics_and_momentum_go_on_to_the_bit(self, tmp_path):
-        """The same of a network with batch norm: what is not trained, and what the optimiser holds, comes back too."""
+        """The same of a network with batch norm: what is not trained, and what the optimizer holds, comes back too."""
         path, model, other = tmp_path / "checkpoint.npz", normalised(), normalised(seed=9)
         step(model), step(model)
         checkpoint.save(path, Checkpoint(HISTORY, tuple(model.get_weights())), model)
@@ -111,7 +111,7 @@ class TestRoundTrip:
 
 class TestMistakes:
     def test_no_checkpoint(self, tmp_path):
-        """There is nothing to go on from, and no best weights."""
+        """There is no state to continue from, and no best weights."""
         path = tmp_path / "checkpoint.npz"
         with pytest.raises(ResumeError, match=r"checkpoint\.npz' does not exist: no epoch was finished"):
             checkpoint.restore(path, small())
@@ -122,13 +122,13 @@ class TestMistakes:
         other = small(width=16)
         before = other.get_weights()
         with pytest.raises(
-            ResumeError, match=r"holds another network than the run's recipe describes\. Start the run anew"
+            ResumeError, match=r"holds another network than the run's recipe describes\. Start a new run"
         ):
             checkpoint.restore(saved[0], other)
         assert all(np.array_equal(*pair) for pair in zip(before, other.get_weights(), strict=True))
 
     def test_another_optimizer(self, saved):
-        """The optimiser's variables belong to the checkpoint."""
+        """The optimizer's variables belong to the checkpoint."""
         other = small()
         other.compile("sgd", "categorical_crossentropy", jit_compile=False)
         with pytest.raises(ResumeError, match="holds another network"):
@@ -140,7 +140,7 @@ class TestMistakes:
         data = path.read_bytes()
         for length in (0, 10, len(data) // 2, len(data) - 1):
             path.write_bytes(data[:length])
-            with pytest.raises(ResumeError, match=r"checkpoint\.npz' is not a checkpoint \(.*Start the run anew"):
+            with pytest.raises(ResumeError, match=r"checkpoint\.npz' is not a checkpoint \(.*Start a new run"):
                 checkpoint.restore(path, small())
 
     def test_bits_flipped(self, saved):
@@ -198,7 +198,7 @@ class TestMistakes:
         assert "intact" not in str(caught.value)
 
     def test_one_before_is_intact(self, saved, monkeypatch):
-        """A later one says how to go on from the one before, which is read as before."""
+        """A later one says how to continue from the previous checkpoint, which is intact."""
         path, model = saved
         before = path.read_bytes()
         full = OSError(errno.ENOSPC, "No space left on device")

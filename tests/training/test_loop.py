@@ -356,7 +356,7 @@ class TestByTheClock:
         assert all(record.seconds > 0.5 for record in state.history[1:])
 
     def test_a_finished_run_is_left_alone(self, fit):
-        """There is no time left to go on with."""
+        """There is no time left to continue."""
         _, state = fit(by=seconds(0.5))
         watcher = Watcher()
         _, again = fit(watcher, by=seconds(0.5), resume=True)
@@ -394,7 +394,7 @@ class TestResume:
         assert same(whole.model.get_weights(), model.get_weights())
 
     def test_a_finished_run_is_left_alone(self, whole, fit_in):
-        """There is nothing to go on with; the state comes back."""
+        """There is nothing left to train; the state comes back."""
         watcher = Watcher()
         _, state = fit_in(whole.folder, watcher, resume=True, epochs=4)
         assert [] == watcher.steps

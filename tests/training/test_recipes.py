@@ -59,7 +59,7 @@ class TestShipped:
         assert re.search(rf"^#\s+command\s+lince train \S+.* --recipe {name}\b", header[0], re.MULTILINE)
 
     def test_classic_is_the_report_s_recipe(self):
-        """What the report prescribes: optimiser, patience, validation share, epochs, all three augmentations."""
+        """What the report prescribes: optimizer, patience, validation share, epochs, all three augmentations."""
         classic = recipes.load("classic")
         train = classic.train
         assert ("adam", 10, 0.2) == (train.optimizer, train.patience, train.validation_fraction)
@@ -259,12 +259,12 @@ class TestMistakes:
             ),
             (
                 "train.optimizer='Muon'",
-                "train.optimizer = 'Muon' with model.family = 'vgg'. Expected another optimiser such as 'adam': "
+                "train.optimizer = 'Muon' with model.family = 'vgg'. Expected another optimizer such as 'adam': "
                 "Muon rescales kernels, which only a batch norm undoes, and this family has none.",
             ),
             (
                 "train.optimizer='muon'",
-                "train.optimizer = 'muon' with model.family = 'vgg'. Expected another optimiser such as 'adam': "
+                "train.optimizer = 'muon' with model.family = 'vgg'. Expected another optimizer such as 'adam': "
                 "Muon rescales kernels, which only a batch norm undoes, and this family has none.",
             ),
             (

@@ -67,7 +67,7 @@ def test_says_how_many_epochs_it_lasted():
 def test_repairs_are_keys_of_a_recipe():
     """Both settings that the sentence names can be set, as it writes them."""
     sentence = stagnation().warning(tuple(record(n, loss=0.7) for n in (1, 2, 3)))
-    assert sentence.endswith("Train anew with a train.learning_rate below 0.1, or with --set train.precision=float32.")
+    assert sentence.endswith("Train again with a train.learning_rate below 0.1, or with --set train.precision=float32.")
     changed = recipes.load("fast", overrides=["train.learning_rate=0.05", "train.precision=float32"])
     assert (0.05, "float32") == (changed.train.learning_rate, changed.train.precision)
 
@@ -75,7 +75,7 @@ def test_repairs_are_keys_of_a_recipe():
 def test_float32_is_not_advised_to_those_who_have_it():
     """It would change nothing."""
     sentence = stagnation(precision="float32").warning(tuple(record(n, loss=0.7) for n in (1, 2, 3)))
-    assert sentence.endswith("nothing is learned. Train anew with a train.learning_rate below 0.1.")
+    assert sentence.endswith("nothing is learned. Train again with a train.learning_rate below 0.1.")
 
 
 @pytest.mark.parametrize(
@@ -95,9 +95,9 @@ def test_no_false_alarm(watch, epochs):
 
 
 def test_labels_may_be_the_cause():
-    """Noise is learned by heart: numbers that are too large are one of three causes."""
+    """Noise is memorized: large activations are only one of three causes."""
     history = tuple(record(n, loss=0.3, val_accuracy=0.6) for n in (1, 2, 3))
-    assert "their labels do not follow from what they show, or the network's numbers" in stagnation().warning(history)
+    assert "labels do not match the images, or the network's activations are too large" in stagnation().warning(history)
 
 
 @pytest.mark.parametrize(

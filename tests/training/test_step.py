@@ -55,8 +55,8 @@ class TestPrepared:
         """As it would without a thread."""
 
         def broken(*_: object, **__: object) -> None:
-            raise MemoryError("no room")
+            raise MemoryError("no memory")
 
         monkeypatch.setattr(trainer, "prepare", broken)
-        with pytest.raises(MemoryError, match="no room"):
+        with pytest.raises(MemoryError, match="no memory"):
             next(trainer.prepared([1]))

@@ -1,4 +1,4 @@
-"""The command line: verbs, and what they print."""
+"""The command line: commands, and what they print."""
 
 from lince.cli.commands import main
 

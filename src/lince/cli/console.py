@@ -1,7 +1,7 @@
 """What the command line writes: results to stdout, everything else to stderr.
 
-JSON and CSV are UTF-8 whatever the locale says. Text for people is in the locale's encoding; `streams` replaces what
-that lacks.
+JSON and CSV are UTF-8 in every locale. Text for people is in the locale's encoding; `streams` replaces characters that
+it lacks.
 """
 
 import csv
@@ -21,16 +21,16 @@ from lince.errors import LinceError
 from lince.number_formats import probability
 from lince.progress import Progress
 
-_LEAST_WIDTH = 80  # columns that the tables are made for; in fewer, words are cut, and in none nothing is printed
+_LEAST_WIDTH = 80  # columns that the tables need; with fewer, words are cut, and with 0 nothing is printed
 _CSV_COLUMNS = ("path", "label", "index", "probability", "abstain", "prediction_set", "error")
 
 Row = dict[str, Any]
-"""One image's answer, as `lince.inference.folder_prediction` yields it: with `error` when there is none."""
+"""One image's answer, as `lince.inference.folder_prediction` yields it; with `error` where there is no answer."""
 
 
 def stderr() -> Console:
     """A console on the error stream."""
-    return Console(stderr=True, emoji=False)  # `:cat:` in a name is no picture of a cat
+    return Console(stderr=True, emoji=False)  # `:cat:` in a name stays text
 
 
 def say(text: str) -> None:
@@ -44,14 +44,14 @@ def print_text(text: str) -> None:
 
 
 def fail(error: LinceError, *, code: int) -> NoReturn:
-    """Says an error and ends the program."""
+    """Prints an error and ends the program."""
     say(f"Error: {error}")
     sys.exit(code)
 
 
 @contextmanager
 def errors_as_exit_codes() -> Iterator[None]:
-    """Ends the program with one sentence and code 1 where its own errors or the system's arise."""
+    """Ends the program with one sentence and code 1 after an error of Lince or of the operating system."""
     try:
         try:
             yield
@@ -62,11 +62,11 @@ def errors_as_exit_codes() -> Iterator[None]:
     except OSError as error:
         what = repr(error.filename) if error.filename else "A file"
         message = f"{what} could not be read or written ({error.strerror}). Files from before are intact: "
-        fail(LinceError(message + "make room, or correct path and permissions, and try again."), code=1)
+        fail(LinceError(message + "free disk space, or correct path and permissions, and try again."), code=1)
 
 
 def harmless(text: str) -> str:
-    """Text without control characters: file names and foreign messages could control the terminal by them."""
+    """Text without control characters, with which file names or messages of libraries could control the terminal."""
     return "".join("\ufffd" if unicodedata.category(one) in ("Cc", "Cf") and one not in "\n\t" else one for one in text)
 
 

@@ -1,7 +1,7 @@
 """`python -m lince.cli.publish_process`: publishes the run of the `PublishRequest`, JSON, on stdin.
 
-Only TensorFlow exports to LiteRT: a process that trains with another backend starts this one, and reads the report
-from the run folder when it has ended. It exits as `lince` does.
+Only TensorFlow exports to LiteRT. A process that trains with another backend starts this one, waits, and reads the
+report from the run folder. The exit codes are those of `lince`.
 """
 
 import sys
@@ -19,7 +19,7 @@ def main() -> None:
     try:
         with errors_as_exit_codes():
             run_commands.publish_here(schema.from_json(sys.stdin.buffer.read(), PublishRequest))
-    except KeyboardInterrupt:  # the process that waits for this one says how to go on
+    except KeyboardInterrupt:  # the process that waits for this one tells the user how to continue
         sys.exit(130)
 
 

@@ -1,4 +1,4 @@
-"""Batch norm as one operation in the arithmetic of its input."""
+"""Batch norm as one operation in the data type of its input."""
 
 from typing import Any
 
@@ -49,14 +49,14 @@ class BatchNorm(keras.layers.Layer):
         return normalised
 
     def affine(self) -> tuple[Float32[np.ndarray, " c"], Float32[np.ndarray, " c"]]:
-        """Scale and shift, each f32[C], that it applies when it is not trained; for folding."""
+        """Scale and shift, each f32[C], that the layer applies after training; for folding."""
         bias, mean, scale = (ops.convert_to_numpy(v) for v in (self.bias, self.moving_mean, self._scale()))
         return scale, bias - mean * scale
 
     def _scale(self) -> Any:
         """f32[C], 0 for a channel that was constant in training, such as one after filters that never respond.
 
-        1/√ε would give its weights hundreds of times the size of all others, which int8 cannot represent together.
+        1/√ε would make its weights hundreds of times larger than all others. int8 cannot represent both together.
         """
         is_constant = self.moving_variance < _CONSTANT * self.epsilon
         return ops.where(is_constant, 0.0, ops.rsqrt(self.moving_variance + self.epsilon))
@@ -68,7 +68,7 @@ class BatchNorm(keras.layers.Layer):
 
 def _normalise_fused(inputs: Any, bias: Any, epsilon: float) -> tuple[Any, Any, Any]:
     """Normalised inputs, and f32[C] mean and unbiased variance of the batch, by TensorFlow's kernel."""
-    import tensorflow as tf  # here, since other backends do without it
+    import tensorflow as tf  # here, since other backends do not need it
 
     scale, offset = ops.ones_like(bias), ops.convert_to_tensor(bias)
     normalised, mean, variance = tf.compat.v1.nn.fused_batch_norm(inputs, scale, offset, epsilon=epsilon)
@@ -76,7 +76,7 @@ def _normalise_fused(inputs: Any, bias: Any, epsilon: float) -> tuple[Any, Any, 
 
 
 def _normalise(inputs: Any, bias: Any, epsilon: float) -> tuple[Any, Any, Any]:
-    """The same by operations that every backend has."""
+    """The same with operations that every backend has."""
     wide = ops.cast(inputs, "float32")
     mean, variance = ops.moments(wide, [0, 1, 2])
     normalised = (wide - mean) * ops.rsqrt(variance + epsilon) + bias

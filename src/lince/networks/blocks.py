@@ -1,4 +1,4 @@
-"""The layers that families are made of, in one precision, with batch norm or with batch norm folded away."""
+"""The layers of which families are built, in one precision, with batch norm or with batch norm folded."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ Tensor = Any
 class Blocks:
     """Makes the layers of one network.
 
-    Keras comes as an argument, so that families do not import it and a recipe can be read without it.
+    Keras is an argument: families do not import it, so a recipe can be read without it.
 
     Args:
         layers: the module `keras.layers`.
@@ -67,7 +67,7 @@ class Blocks:
         return self._layers.ReLU(dtype=self._dtype)(hidden)
 
     def add(self, shortcut: Tensor, hidden: Tensor, *, name: str) -> Tensor:
-        """A shortcut and the output of the layers that it goes around."""
+        """The sum of a shortcut and of the layers that it bypasses."""
         return self._layers.Add(name=name, dtype=self._dtype)([shortcut, hidden])
 
     def dropout(self, hidden: Tensor, rate: float, *, name: str) -> Tensor:
@@ -78,7 +78,7 @@ class Blocks:
         return self._layers.MaxPooling2D(dtype=self._dtype, name=name)(hidden)
 
     def global_max(self, hidden: Tensor) -> Tensor:
-        """The largest value of each channel; folded, as pooling of that size, since the quantizer has no REDUCE_MAX."""
+        """The largest value of each channel. Folded, it is max pooling: the quantizer has no REDUCE_MAX."""
         if not self._folded:
             return self._layers.GlobalMaxPooling2D(dtype=self._dtype)(hidden)
         return self.flatten(self._layers.MaxPooling2D(hidden.shape[1:3], dtype=self._dtype)(hidden))
@@ -92,5 +92,5 @@ class Blocks:
 
 
 def norm_name(convolution: str) -> str:
-    """The name of the batch norm that follows a convolution of a name."""
+    """The name of the batch norm that follows this convolution."""
     return f"{convolution}_norm"

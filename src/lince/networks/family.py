@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from lince.networks.blocks import Blocks, Tensor
 
-# (pixel − 128) / 128: with this scale the int8 network's input is exactly the pixel minus 128, nothing is rounded.
+# (pixel − 128) / 128. With this scale the int8 input is exactly the pixel minus 128, without rounding.
 PIXEL_SCALE, PIXEL_OFFSET = 1 / 128, -1.0
 
 
@@ -31,11 +31,11 @@ class Family(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_
 
     @property
     def smallest_image(self) -> int:
-        """The least height and width of an image, pixels, that leaves the last layer anything to read."""
+        """The smallest height and width of an image, pixels, for which the last layer has an input."""
         raise NotImplementedError
 
     def weights(self, image_size: int) -> list[int]:
-        """The number of weights in the kernel of each layer but the last, for images of a height and width, pixels."""
+        """The number of kernel weights of each layer but the last, for images of this height and width, pixels."""
         raise NotImplementedError
 
     def layers(self, hidden: Tensor, blocks: Blocks) -> Tensor:

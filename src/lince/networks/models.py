@@ -1,7 +1,7 @@
-"""Keras models of the network families: from a recipe's `[model]` table to a model, and to its folded twin.
+"""Keras models of the network families: from a recipe's `[model]` table to a model, and to its folded copy.
 
 Every model takes f32[N,H,W,3] pixels 0..255, normalises them itself (layer `normalise`), and ends in a dense layer
-`logits` and a softmax. So all are quantized, evaluated and served the same way.
+`logits` and a softmax. So all families are quantized, evaluated and served in the same way.
 """
 
 from typing import Any
@@ -37,8 +37,8 @@ def build(
         folded: leave out batch norm and give each convolution a bias instead; see `fold`.
 
     Returns:
-        Keras model, f32[N,H,W,3] pixels 0..255 → f32[N,K] probabilities. Families that pool globally take any height
-        and width while they are not folded.
+        Keras model, f32[N,H,W,3] pixels 0..255 → f32[N,K] probabilities. A family that pools globally takes
+        any height and width, unless it is folded.
     """
     keras.utils.set_random_seed(seed)
     dtype = {"float32": "float32", "bfloat16": "mixed_bfloat16"}[precision]
@@ -54,7 +54,7 @@ def build(
 
 
 def images_at_once(spec: ImageSpec) -> int:
-    """How many images a float network takes at once, so that memory stays bounded: at most 500."""
+    """The largest batch, up to 500 images, for which a float network needs a bounded amount of memory."""
     return max(1, min(_MOST_IMAGES, _MOST_PIXELS // (spec.height * spec.width)))
 
 
@@ -70,7 +70,7 @@ def normalised_to_logits(model: keras.Model) -> keras.Model:
 
 
 def fold(model: keras.Model, into: keras.Model) -> None:
-    """Copies a trained model's weights into its folded twin, each batch norm multiplied into its convolution.
+    """Copies a trained model's weights into its folded copy: each batch norm is multiplied into its convolution.
 
     With the moving mean µ and variance σ², (x ∗ w − µ) / √(σ² + ε) + β is x ∗ (w·s) + (β − µ·s), s = 1 / √(σ² + ε). As
     s is positive, max pooling between convolution and batch norm does not change this.
@@ -91,10 +91,10 @@ def fold(model: keras.Model, into: keras.Model) -> None:
 
 @keras.saving.register_keras_serializable("lince")
 class PassThrough(keras.initializers.Initializer):
-    """As many filters of a convolution as it has inputs pass one input each through; the others are noise.
+    """The first filters of a convolution, one for each input channel, pass that channel through. The others are noise.
 
-    A deep network then starts as a shallow one, through which gradients pass unchanged. Convolutions with fewer filters
-    than inputs, or of size 1, are all noise: uniform within ±1/√n, n the inputs of a filter, as PyTorch's are.
+    A deep network then starts like a shallow one, and gradients pass unchanged. A convolution of size 1, or with fewer
+    filters than inputs, gets only noise: uniform within ±1/√n with n inputs of a filter, as in PyTorch.
     Source: Jordan 2024, arXiv:2404.00498 (after Zagoruyko & Komodakis 2017, arXiv:1706.00388).
     """
 

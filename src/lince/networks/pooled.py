@@ -26,7 +26,7 @@ class Pooled(Family, frozen=True, kw_only=True):
         stem_floor: added to the variance of each direction before it is scaled, in units of the variance of a pixel's
             value. The smaller it is, the more the stem amplifies detail that the training images hardly have.
         stages: channels of each convolution, a list per stage. 2×2 max pooling follows the first convolution of each.
-        shortcut: add the output of a stage's first convolution to that of its last, where it has three or more.
+        shortcut: add the output of a stage's first convolution to that of its last, in stages of three or more.
     """
 
     # Jordan 2024 divides logits by 9: the largest values of each channel are far from 0.
@@ -47,7 +47,7 @@ class Pooled(Family, frozen=True, kw_only=True):
 
     @property
     def smallest_image(self) -> int:
-        """The pooling of each stage halves the image; the stem takes one pixel off."""
+        """The pooling of each stage halves the image. The stem removes one pixel."""
         return (1 << len(self.stages)) + 1
 
     def weights(self, image_size: int) -> list[int]:

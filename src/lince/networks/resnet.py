@@ -1,4 +1,4 @@
-"""Residual networks (He et al. 2015, arXiv:1512.03385), ResNet-8 of MLPerf Tiny among them."""
+"""Residual networks (He et al. 2015, arXiv:1512.03385), among them ResNet-8 of MLPerf Tiny."""
 
 from typing import Annotated
 
@@ -22,7 +22,7 @@ class ResNet(Family, frozen=True, kw_only=True):
 
     @property
     def smallest_image(self) -> int:
-        """Any image: its convolutions round half a pixel up."""
+        """Any size: convolutions with stride 2 round up."""
         return 1
 
     def weights(self, image_size: int) -> list[int]:

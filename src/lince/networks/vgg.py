@@ -12,7 +12,7 @@ from lince.text import quantity
 
 
 class Vgg(Family, frozen=True, kw_only=True):
-    """Blocks of 3×3 convolutions with ReLU, each closed by max pooling and dropout; then dense layers.
+    """Blocks of 3×3 convolutions with ReLU, each followed by max pooling and dropout; then dense layers.
 
     Attributes:
         blocks: channels of each convolution, a list per block.

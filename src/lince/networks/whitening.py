@@ -34,7 +34,7 @@ def filters(covariance: Float64[np.ndarray, "12 12"], *, count: int, floor: floa
 
     Grey pictures vary in four of twelve directions, as do binary ones. A filter for a direction without variance would
     respond to rounding errors. Batch norm would amplify them to signals, and the stem's biases would grow with every
-    step. So each such direction is replaced by a random mixture of the directions in which the images vary.
+    step. Therefore a random mixture of the directions in which the images vary replaces each such direction.
 
     Args:
         covariance: f64[12,12] of pixels 0..255 that the stem will see; see `patch_covariance`.

@@ -1,4 +1,4 @@
-"""The Keras backend: chosen before Keras is imported, described afterwards."""
+"""The Keras backend: chosen before Keras is imported, described for the record of a run."""
 
 import importlib
 import logging
@@ -25,15 +25,15 @@ _RECORDED = (
 
 
 def prepare(*, deterministic: bool = False) -> None:
-    """Imports Keras with its backend set up; call it before anything else imports Keras.
+    """Sets up the backend and imports Keras. Call it before anything else imports Keras.
 
-    TensorFlow gets a thread for each core that this process may use: by itself it heeds which cores those are, but not
-    how much of their time the container has. It also gets oneDNN's kernels, which on Linux it takes by itself where
-    there is VNNI, bf16 or AMX: with AVX2 alone they train 1.4 to 1.8 times as fast (docs/experiments.md). What the
-    environment says already is kept. JAX is left as it comes: on the processor it takes every core.
+    TensorFlow gets one thread for each core that this process may use. By itself it respects the affinity of the
+    process, but not the container's share of CPU time. It also gets oneDNN's kernels. On Linux it chooses them only
+    with VNNI, bf16 or AMX, but with AVX2 alone they train 1.4 to 1.8 times as fast (docs/experiments.md). Variables
+    that the environment sets are kept. JAX keeps its defaults: on a CPU it uses every core.
 
     Args:
-        deterministic: ask for operations that give the same bits on every run.
+        deterministic: use operations that give the same bits on every run.
     """
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -43,8 +43,8 @@ def prepare(*, deterministic: bool = False) -> None:
         os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     if deterministic:
         os.environ["TF_DETERMINISTIC_OPS"] = "1"
-    # TensorFlow logs what it exports, in a notebook even to stdout, where results belong; and it warns of every network
-    # that is compiled besides the first, which a time budget measures on purpose.
+    # TensorFlow logs each export, in a notebook even to stdout, where results belong. It also warns of every compiled
+    # network after the first, which a time budget makes on purpose.
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     with quiet.captured_stderr():
         importlib.import_module("keras")
@@ -53,8 +53,8 @@ def prepare(*, deterministic: bool = False) -> None:
 def resolve_precision(precision: Precision) -> ComputeDtype:
     """`float32` or `bfloat16`: what `auto` means on this machine.
 
-    bfloat16 is chosen only where the processor has instructions for it and TensorFlow uses them; elsewhere it
-    would be emulated.
+    It means bfloat16 only if the processor has instructions for it and TensorFlow uses them. Elsewhere bfloat16 would
+    be emulated.
     """
     if precision != "auto":
         return precision

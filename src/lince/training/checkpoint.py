@@ -1,4 +1,4 @@
-"""Checkpoints: everything that training needs to go on, in one file that is whole or not there."""
+"""Checkpoints: everything that training needs to continue, in one file that is complete or absent."""
 
 import io
 from dataclasses import dataclass
@@ -13,17 +13,17 @@ from lince.errors import ResumeError, TrainingError
 from lince.system.files import DAMAGED_NPZ, open_regular, reason_of, write_atomically
 from lince.types import EpochRecord
 
-# How many other arrays there are: a zip whose directory was altered may have lost some without a word.
+# Number of the other arrays. A zip file with a damaged directory can lose some without an error.
 _COUNT = "count"
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What a run knows after an epoch, besides the model's own variables.
+    """The state of a run after an epoch, besides the variables of the model.
 
     Attributes:
-        history: one record per finished epoch; schedule and early stopping follow from it.
-        kept_weights: of the best epoch, or of the last where the recipe has no patience; in the order of the model's.
+        history: one record for each validation. Schedule and early stopping follow from it.
+        kept_weights: of the best epoch, or of the last one in a recipe without patience; in the order of the model.
     """
 
     history: tuple[EpochRecord, ...]
@@ -31,10 +31,10 @@ class Checkpoint:
 
 
 def save(path: Path, checkpoint: Checkpoint, model: keras.Model) -> None:
-    """Writes weights, optimiser, random state, the weights to keep and history.
+    """Writes weights, optimizer state, random state, the weights to keep and the history.
 
     Raises:
-        TrainingError: the disk is full or the folder cannot be written; an earlier checkpoint is still there.
+        TrainingError: the disk is full or the folder cannot be written. An earlier checkpoint is intact.
     """
     arrays = {f"variable_{index}": keras.ops.convert_to_numpy(v) for index, v in enumerate(_variables(model))}
     arrays |= {f"kept_{index}": weights for index, weights in enumerate(checkpoint.kept_weights)}
@@ -46,18 +46,18 @@ def save(path: Path, checkpoint: Checkpoint, model: keras.Model) -> None:
         write_atomically(path, file.getvalue())
     except OSError as error:
         what = f"The checkpoint {str(path)!r} ({file.tell() / 1e6:.0f} MB) could not be written ({error.strerror})."
-        raise TrainingError(f"{what} {_way_on(path)}") from error
+        raise TrainingError(f"{what} {_next_step(path)}") from error
 
 
-def _way_on(path: Path) -> str:
+def _next_step(path: Path) -> str:
     command = f"lince train --resume {path.parent}"
     if path.exists():
-        return f"The one before it is intact: make room, then go on with {command}."
-    return f"It was the first of this run, so no epoch is kept: make room, then begin again by {command}."
+        return f"The previous checkpoint is intact: free disk space, then continue with {command}."
+    return f"It was the first of this run, so no epoch is kept: free disk space, then start again with {command}."
 
 
 def read(path: Path) -> Checkpoint | None:
-    """History and the weights to keep of a checkpoint; None when there is none yet.
+    """Reads history and the weights to keep; None when there is no checkpoint yet.
 
     Raises:
         ResumeError: the file is damaged.
@@ -67,17 +67,17 @@ def read(path: Path) -> Checkpoint | None:
 
 
 def restore(path: Path, model: keras.Model) -> Checkpoint:
-    """Puts a checkpoint's variables into a compiled model that was built from the same recipe.
+    """Loads a checkpoint's variables into a compiled model that was built from the same recipe.
 
     Raises:
-        ResumeError: there is no checkpoint, it is damaged, or it belongs to another network.
+        ResumeError: the checkpoint is missing, damaged, or of another network.
     """
     contents = _contents(path)
     if contents is None:
-        raise ResumeError(f"{str(path)!r} does not exist: no epoch was finished. Start the run anew.")
+        raise ResumeError(f"{str(path)!r} does not exist: no epoch was finished. Start a new run.")
     variables, saved = _variables(model), _numbered(contents, "variable")
     if [v.shape for v in variables] != [value.shape for value in saved]:
-        raise ResumeError(f"{str(path)!r} holds another network than the run's recipe describes. Start the run anew.")
+        raise ResumeError(f"{str(path)!r} holds another network than the run's recipe describes. Start a new run.")
     state = _checkpoint(contents, path)
     for variable, value in zip(variables, saved, strict=True):
         variable.assign(value)
@@ -86,7 +86,7 @@ def restore(path: Path, model: keras.Model) -> Checkpoint:
 
 def _contents(path: Path) -> dict[str, np.ndarray] | None:
     try:
-        # Opened here, since `np.load` leaves a damaged file open.
+        # Opened here, because `np.load` does not close a damaged file.
         with open_regular(path) as file, np.load(file, allow_pickle=False) as arrays:
             contents = dict(arrays)
     except FileNotFoundError:
@@ -112,11 +112,11 @@ def _numbered(contents: dict[str, np.ndarray], prefix: str) -> list[np.ndarray]:
 
 
 def _damaged(path: Path, reason: str) -> ResumeError:
-    return ResumeError(f"{str(path)!r} is not a checkpoint ({reason}). Start the run anew.")
+    return ResumeError(f"{str(path)!r} is not a checkpoint ({reason}). Start a new run.")
 
 
 def _variables(model: keras.Model) -> list[keras.Variable]:
-    """Weights, the random state of dropout, and the optimiser's variables, in a fixed order."""
+    """Weights, the random state of dropout, and the variables of the optimizer, in a fixed order."""
     model.optimizer.build(model.trainable_variables)
     seeds = [v for layer in model.layers for v in layer.variables if all(v is not w for w in layer.weights)]
     return [*model.weights, *seeds, *model.optimizer.variables]

@@ -1,4 +1,4 @@
-"""What training minimises, and what it shows of it."""
+"""The loss that training minimizes, and the accuracy that it shows."""
 
 from typing import Any
 
@@ -13,12 +13,12 @@ from lince.types import ComputeDtype
 
 
 def compile_model(model: keras.Model, recipe: Train) -> None:
-    """Gives a model the recipe's optimiser, the cross-entropy and accuracy; see `labelled` for what they read.
+    """Compiles a model with the recipe's optimizer, the cross-entropy and accuracy; see `labelled` for their input.
 
     Raises:
-        RecipeError: Keras knows no such optimiser.
+        RecipeError: Keras knows no such optimizer.
     """
-    # XLA is slow at convolutions on CPUs: 72 images/s with JAX against TensorFlow's 428. JAX has nothing else.
+    # On CPUs, XLA is slow at convolutions: 72 images/s with JAX, 428 with TensorFlow. JAX needs XLA.
     jit_compile = keras.backend.backend() == "jax"
     accuracy = keras.metrics.MeanMetricWrapper(_accuracy, name="accuracy")
     optimizer = optimizers.create(recipe, precision=precision_of(model))
@@ -26,12 +26,12 @@ def compile_model(model: keras.Model, recipe: Train) -> None:
 
 
 def precision_of(model: keras.Model) -> ComputeDtype:
-    """What a network computes in; some of its layers are in float32 always."""
+    """The data type in which a network computes. Some of its layers always use float32."""
     return "bfloat16" if any(layer.compute_dtype == "bfloat16" for layer in model.layers) else "float32"
 
 
 def labelled(labels: Int64[np.ndarray, " n"], targets: Float32[np.ndarray, "n k"]) -> Float32[np.ndarray, "n 1+k"]:
-    """Labels beside targets, f32[N,1+K]: the loss reads the targets, which a teacher may move, accuracy the labels.
+    """Labels beside targets, f32[N,1+K]. The loss reads the targets, which a teacher may change; accuracy the labels.
 
     Args:
         labels: i64[N].
@@ -41,8 +41,8 @@ def labelled(labels: Int64[np.ndarray, " n"], targets: Float32[np.ndarray, "n k"
 
 
 def _cross_entropy(rows: Any, probabilities: Any) -> Any:
-    # Keras takes the logits from before the softmax, and TensorFlow's gradient for them is that of targets which add up
-    # to 1: of others it is softmax - targets, where softmax x sum - targets would be right.
+    # Keras uses the logits before the softmax. TensorFlow's gradient for them is right only for targets with sum 1: it
+    # is softmax - targets, where sum x softmax - targets would be right. So targets are normalized here.
     targets = rows[:, 1:]
     weights = ops.sum(targets, axis=1)
     return weights * keras.losses.categorical_crossentropy(targets / weights[:, None], probabilities)

@@ -1,4 +1,4 @@
-"""The optimisers that recipes name: Keras's own, and Muon for convolutions."""
+"""The optimizers of recipes: those of Keras, and Muon for convolutions."""
 
 import difflib
 import math
@@ -15,9 +15,9 @@ from lince.types import ComputeDtype
 # 1.6 % of the matrix's norm upwards into 0.60 to 1.21 (found on a grid); those of 256 filters are 6 %, if equal.
 _QUINTIC = (3.4445, -4.7750, 2.0315)
 
-# Biases stand beside activations of variance 1: a step of 1, before the rate, is as far as one is ever to go. Their
-# gradients are sums over every pixel of a batch: below 0.1 for colour pictures; but where large areas have one colour,
-# such as the ground of digits or icons, rounding errors of bfloat16 add up to thousands where the true sum is 0.
+# Biases are added to activations of variance 1, so a step above 1, before the rate, is never useful. A bias's gradient
+# is a sum over every pixel of a batch. It is below 0.1 for colour pictures. Where large areas have one colour, such as
+# the background of digits or icons, rounding errors of bfloat16 add up to thousands although the true sum is 0.
 _MAX_BIAS_STEP = 1.0
 
 
@@ -25,11 +25,11 @@ _MAX_BIAS_STEP = 1.0
 class Muon(keras.optimizers.Optimizer):
     """Orthogonalised momentum for convolution kernels, SGD with Nesterov momentum for everything else.
 
-    A kernel is read as a matrix [height·width·in, out]. Its Nesterov momentum is replaced by about the nearest matrix
-    with orthonormal rows or columns, so that every direction learns at one rate. The kernel itself is brought to norm
-    √out before each step, the norm of a step with orthonormal columns: the learning rate is then the share of a kernel
-    that a step replaces, and batch norm, which must follow, undoes the scaling. Source: Jordan et al. 2024, "Muon: an
-    optimizer for hidden layers in neural networks".
+    A kernel is read as a matrix [height·width·in, out]. Approximately the nearest matrix with orthonormal rows or
+    columns replaces its Nesterov momentum, so that every direction learns at one rate. Before each step the kernel is
+    scaled to norm √out, the norm of a step with orthonormal columns. So the learning rate is the share of a kernel that
+    a step replaces. A batch norm must follow, which undoes the scaling.
+    Source: Jordan et al. 2024, "Muon: an optimizer for hidden layers in neural networks".
 
     Args:
         learning_rate: of convolution kernels; a number or a Keras schedule.
@@ -37,8 +37,8 @@ class Muon(keras.optimizers.Optimizer):
         dense_rate, bias_rate: step sizes of dense kernels and of all else, as multiples of `learning_rate`.
         other_momentum: of dense kernels and biases.
         steps: of the iteration that orthogonalises.
-        precision: of its matrix products, `float32` or `bfloat16`: what is wanted is a direction, so that the source
-            takes bfloat16; but where that is emulated it is slower.
+        precision: of the matrix products, `float32` or `bfloat16`. bfloat16 is precise enough for a direction, but
+            slower where it is emulated.
     """
 
     def __init__(
@@ -105,17 +105,17 @@ def orthogonalise(matrix: Any, *, steps: int, precision: ComputeDtype = "float32
 
 
 def create(recipe: Train, *, precision: ComputeDtype = "float32") -> keras.optimizers.Optimizer:
-    """The recipe's optimiser.
+    """The recipe's optimizer.
 
     Args:
         recipe: names it.
         precision: of the network's arithmetic.
 
     Raises:
-        RecipeError: Keras knows no such optimiser.
+        RecipeError: Keras knows no such optimizer.
     """
-    # Keras, too, ignores case in names. Its own Muon (3.15) gives every variable that is not a matrix to AdamW, so it
-    # never orthogonalises a convolution's kernel, which has four axes: hence the one above.
+    # Keras ignores case in names, too. Its own Muon (3.15) updates every variable that is not a matrix with AdamW. So
+    # it never orthogonalises the kernel of a convolution, which has four axes. The class above does.
     if recipe.optimizer.lower() == "muon":
         return Muon(recipe.learning_rate, precision=precision)
     try:
@@ -131,7 +131,7 @@ def create(recipe: Train, *, precision: ComputeDtype = "float32") -> keras.optim
 
 
 def learning_rate(recipe: Train, *, progress: float) -> float:
-    """The recipe's schedule.
+    """The learning rate of the recipe's schedule.
 
     Args:
         recipe: the `[train]` table.

@@ -1,7 +1,7 @@
 """A recipe: every hyper-parameter of an experiment, declared once. `recipes.py` reads it from a file.
 
-The tables of a recipe are declared beside the code that reads them: `[model]` in `networks/`, `[augment]` in
-`augmentation/`, `[quantize]` in `quantization/`, `[calibrate]` in `calibration.py`. `[train]` and the rules that hold
+Each table of a recipe is declared beside the code that reads it: `[model]` in `networks/`, `[augment]` in
+`augmentation/`, `[quantize]` in `quantization/`, `[calibrate]` in `calibration.py`. `[train]` and the rules
 between tables are here.
 """
 
@@ -19,12 +19,12 @@ from lince.types import ComputeDtype, ImageSpec, ResizeRule
 
 Precision = Literal["auto", ComputeDtype]
 
-# A step of so many pixels takes 0.8 GB before its first layer, with 64 channels 17 GB behind it. The recipes that ship
-# take 1.2 million pixels.
+# The most pixels of a step. They take 0.8 GB before the first layer, and 17 GB after one with 64 channels. Shipped
+# recipes have 1.2 million pixels in a step.
 _MOST_PIXELS = 2**26
 
-# Of a network. The float network is written as a flatbuffer, whose 32-bit offsets reach 2 GB: 2²⁹ weights in float32.
-# Keras built 402 layers of `resnet` in 7 s on two busy cores, so that 2,000 take about half a minute.
+# The largest network. A float network is exported to a flatbuffer, whose 32-bit offsets reach 2 GB: 2²⁹ weights.
+# Keras built 402 layers of `resnet` in 7 s on two busy cores, so 2,000 take about half a minute.
 _MOST_WEIGHTS, _MOST_LAYERS = 2**29, 2000
 
 
@@ -41,33 +41,33 @@ class Phase(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Train(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The loop.
+    """The training loop.
 
     Attributes:
         epochs: at most this many passes over the training images.
-        batch_size: images a step, about: an epoch is cut into equal parts.
-        validate_every: epochs from one validation to the next; a checkpoint and a row of the history follow each, and
-            the last epoch has one always. More for a few hundred images, where validation would cost more than the
-            steps.
-        optimizer: a Keras optimiser's name, or `muon`: orthogonalised steps for convolutions that batch norm follows
-            (Jordan et al. 2024).
-        learning_rate: its step size at the start.
+        batch_size: the most images in a step. An epoch is divided into steps of equal size.
+        validate_every: epochs from one validation to the next. A checkpoint and a row of the history follow each
+            validation, and the last epoch always has one. Raise it for a few hundred images, where validation would
+            cost more than the steps.
+        optimizer: the name of a Keras optimizer, or `muon`: orthogonalised steps for convolutions that batch norm
+            follows (Jordan et al. 2024).
+        learning_rate: the step size at the start.
         schedule: of the step size: `constant`, or falling to 0 at the last step, along a line (`linear`) or half a
             cosine wave (`cosine`).
         label_smoothing: the share of each target that is spread over all classes (Szegedy et al. 2016,
             arXiv:1512.00567).
         class_balance: an image of a class of n images has a weight proportional to n to the power of minus this, 1 on
             average and at most 10. With 0 every image counts the same, with 1 every class.
-        phases: parts of the training with smaller images, which cost less; after the last, images have `image_size`.
-        teacher_weight: with a teacher, the share of the target that is its answer; the rest is the label.
+        phases: parts of the training with smaller images, which cost less. After the last, images have `image_size`.
+        teacher_weight: with a teacher, the share of the target that is its answer. The rest is the label.
         teacher_temperature: the teacher's logits are divided by it (Hinton et al. 2015, arXiv:1503.02531).
-        teacher_cached: the teacher answers once for each training image, not in each step for the picture that is
-            shown. The target is the mean of its logits for the image, the image shifted a pixel down and right, and
-            shifted a pixel up and left; unless `horizontal_flip` is `none`, also for the mirror images of the three.
+        teacher_cached: the teacher answers once for each training image, instead of in each step for the picture that
+            the network sees. The target is the mean of its logits for three views: the image, and the image shifted by
+            one pixel each way. Unless `horizontal_flip` is `none`, their mirror images are used, too.
         validation_fraction: share of the training images held out, stratified.
-        patience: stop when `val_loss` has not improved for this many validations in a row, and keep the best weights; 0
-            goes on to the last epoch and keeps its weights, which suits a schedule that falls to 0.
-        precision: of the arithmetic; `auto` is bfloat16 on TensorFlow if the processor has instructions for it, else
+        patience: stop when `val_loss` has not improved for this many validations in a row, and keep the best weights. 0
+            trains to the last epoch and keeps its weights, which suits a schedule that falls to 0.
+        precision: of the arithmetic. `auto` is bfloat16 on TensorFlow if the processor has instructions for it, else
             float32.
     """
 
@@ -88,7 +88,7 @@ class Train(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     precision: Precision = "auto"
 
     def steps_per_epoch(self, images: int) -> int:
-        """Steps in a pass over so many images; batches differ by one image at most, none is above `batch_size`."""
+        """Steps in an epoch of this many images. Batches differ by one image at most; none exceeds `batch_size`."""
         return max(1, math.ceil(images / self.batch_size))
 
     def __post_init__(self) -> None:
@@ -124,14 +124,14 @@ class Recipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return ImageSpec(self.image_size, self.image_size, self.fit)
 
     def __post_init__(self) -> None:
-        """Raises ValueError where two values do not go together; the first sentence names the first value."""
+        """Raises ValueError where two values contradict each other. The message starts with the first key."""
         self._check_sizes()
         self._check_family()
         if self.train.teacher_cached and self.augment.teacher_translate:
             raise ValueError(
                 f"augment.teacher_translate = {self.augment.teacher_translate} with train.teacher_cached = true. "
                 "Expected one of them, since a cached teacher cannot answer for views that are drawn in each step: set "
-                "the first to 0 or the second to false"
+                "the first to 0, or the second to false"
             )
         for key in ("translate", "cutout", "teacher_translate"):
             pixels = getattr(self.augment, key)
@@ -174,6 +174,6 @@ class Recipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         if self.train.optimizer.lower() == "muon" and not self.model.has_batch_norm:
             raise ValueError(
                 f"train.optimizer = {self.train.optimizer!r} with model.family = {family!r}. Expected another "
-                "optimiser such as 'adam': Muon rescales kernels, which only a batch norm undoes, and this family has "
+                "optimizer such as 'adam': Muon rescales kernels, which only a batch norm undoes, and this family has "
                 "none"
             )

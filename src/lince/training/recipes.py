@@ -1,7 +1,7 @@
-"""Reads recipes: by name or path, with overrides, from TOML files and from the records of runs.
+"""Reads recipes by name or path, with overrides, from TOML files and from the records of runs.
 
-An override is `key=value` with a dotted key: `train.epochs=5`. Every error names the key, what it received and what was
-expected: `Recipe 'mine.toml': train.epochs = 0. Expected a whole number of at least 1.`
+An override is `key=value` with a dotted key: `train.epochs=5`. Every error names the key, the received and the expected
+value: `Recipe 'mine.toml': train.epochs = 0. Expected a whole number of at least 1.`
 """
 
 import difflib
@@ -25,7 +25,7 @@ _MAX_RECIPE_BYTES = 2**14  # shipped recipes have 2 kB; one long dotted key take
 
 
 def names() -> list[str]:
-    """The recipes that ship, sorted."""
+    """The names of the recipes that ship, sorted."""
     return sorted(entry.name.removesuffix(".toml") for entry in _shipped().iterdir() if entry.name.endswith(".toml"))
 
 
@@ -76,7 +76,7 @@ def override(recipe: Recipe, overrides: Sequence[str], *, tables: Sequence[str])
     Args:
         recipe: of a run that is trained.
         overrides: as for `load`.
-        tables: the only tables that they may change.
+        tables: the only tables that overrides may change.
 
     Raises:
         RecipeError: a key of another table, or a value that is not valid.
@@ -86,7 +86,7 @@ def override(recipe: Recipe, overrides: Sequence[str], *, tables: Sequence[str])
         if text.partition(".")[0] not in tables:
             raise RecipeError(
                 f"Received --set {text!r}. Expected a key of {' or '.join(tables)}: the others belong to the "
-                "training, so that they need a new run."
+                "training, so they need a new run."
             )
         _override(table, text)
     return from_table(table, source=recipe.name)
@@ -119,7 +119,7 @@ def _read(name_or_path: str | Path) -> str:
 
 
 def _override(table: dict[str, Any], override: str) -> None:
-    """Sets one dotted key. A word that is not TOML becomes a text, so that `train.optimizer=adam` works."""
+    """Sets one dotted key. A value that is not TOML becomes a string, so that `train.optimizer=adam` works."""
     key, equals, text = override.partition("=")
     if not equals or not key:
         raise RecipeError(f"Received --set {override!r}. Expected key=value, for example train.epochs=5.")
@@ -141,7 +141,7 @@ def _override(table: dict[str, Any], override: str) -> None:
 
 
 def _place(text: str) -> str:
-    """The first line of the statement that is not TOML: the line after the longest beginning that is TOML."""
+    """The line at which the text stops being TOML: the line after the longest start that is TOML."""
     lines = text.splitlines(keepends=True)[:_MAX_SEARCHED_LINES]
     for count in range(len(lines) - 1, -1, -1):
         if _is_toml("".join(lines[:count])):

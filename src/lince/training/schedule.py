@@ -12,18 +12,18 @@ from lince.training.recipe import Train
 
 
 class Schedule(Protocol):
-    """Says how much of a training is done: the learning rate, the phases and the end follow from it."""
+    """Says how much of a training is done. The learning rate, the phases and the end follow from it."""
 
     def progress(self, *, epochs: float, seconds: float) -> float:
-        """The share that is done, 0 to 1, after so many epochs (parts of one count) and seconds."""
+        """The share that is done, 0 to 1, after these epochs (with fractions) and seconds."""
 
     def total(self) -> str:
-        """How many epochs there will be, in words."""
+        """The total number of epochs, as text."""
 
 
 @dataclass(frozen=True)
 class ByEpochs:
-    """So many epochs, however long they take."""
+    """A fixed number of epochs."""
 
     epochs: int
 
@@ -35,14 +35,14 @@ class ByEpochs:
 
 
 class BySeconds:
-    """So many seconds: a machine that slows down takes fewer steps, and the learning rate falls to 0 all the same.
+    """A fixed number of seconds. A machine that slows down takes fewer steps, and the learning rate still falls to 0.
 
-    Phases are shares of the steps, so progress is faster through phases whose steps are quick. When the last steps took
-    longer than in the rehearsal, publishing is expected to do so too, and training ends earlier.
+    Phases are shares of the steps, so progress is faster in a phase with short steps. If recent steps took longer than
+    in the rehearsal, publishing is expected to take longer, too, and training ends earlier.
 
     Args:
-        budget: how the time was divided.
-        recipe: its phases; its epochs are about those that there will be.
+        budget: how the time is divided.
+        recipe: gives the phases, and the expected number of epochs.
     """
 
     def __init__(self, budget: Budget, recipe: Train):
@@ -64,17 +64,17 @@ class BySeconds:
         return f"~{self._epochs}"
 
     def _observe(self, seconds: float) -> None:
-        """Sums what steps should have taken and what they took, over about as long as publishing takes."""
+        """Updates running sums of expected and actual seconds; their window is about the duration of publishing."""
         expected = self._budget.step_seconds[np.searchsorted(self._ends[:-1], self._progress, side="right")]
         kept = math.exp(-expected / self._budget.publishing_seconds)
         self._expected, self._actual = kept * self._expected + expected, kept * self._actual + seconds
 
 
 def of(recipe: Train, budget: Budget | None) -> Schedule:
-    """The schedule of a run: by its recipe's epochs, or by the clock when it was given a time."""
+    """The schedule of a run: by the epochs of its recipe, or by seconds with a time budget."""
     return ByEpochs(recipe.epochs) if budget is None else BySeconds(budget, recipe)
 
 
 def spans(recipe: Train) -> Float64[np.ndarray, " p"]:
-    """For each phase, full size the last, its share of all steps; f64[P]."""
+    """The share of all steps of each phase, the phase at full size last; f64[P]."""
     return np.diff([0.0, *(phase.until for phase in recipe.phases), 1.0])

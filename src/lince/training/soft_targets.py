@@ -1,4 +1,4 @@
-"""What the network should answer for each training image: its label, softened, weighted or taught."""
+"""Training targets: labels, smoothed, weighted by class, mixed, or replaced in part by a teacher's answers."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from lince.training.distillation.cached_teacher import CachedTeacher
 from lince.training.distillation.teacher import Teacher
 from lince.training.recipe import Train
 
-# Times the mean: the only image of a class would otherwise decide every step that it is in.
+# The largest weight of an image, mean 1. Otherwise the only image of a class would dominate each of its steps.
 _HEAVIEST = 10
 
 
@@ -22,8 +22,8 @@ class Targets:
         labels: i64[N], of the training split.
         num_classes: K.
         recipe: smoothing, balance and the teacher's share.
-        teacher: asked about the pixels that the network sees (Beyer et al. 2022, arXiv:2106.05237) or another view of
-            them, before they are degraded, or None.
+        teacher: answers for the pixels that the network sees (Beyer et al. 2022, arXiv:2106.05237), or for another view
+            of them, before they are degraded. None for no teacher.
         cached: a teacher that answers for the training images themselves, or None.
     """
 
@@ -42,12 +42,12 @@ class Targets:
     def __call__(
         self, indices: Int64[np.ndarray, " n"], pixels: Any, mix: Mix | None = None
     ) -> Float32[np.ndarray, "n k"]:
-        """f32[N,K], rows that add up to the weight of their class, or classes; see `loss.labelled`.
+        """f32[N,K] targets. The sum of a row is the weight of its class, or mixed classes; see `loss.labelled`.
 
         Args:
             indices: i64[N], into the labels.
-            pixels: f32[N,H,W,3] 0..255, what the teacher is asked about: as augmented and not yet degraded.
-            mix: what the images are made of, where each is not one of the training images.
+            pixels: f32[N,H,W,3] 0..255, the teacher's input: augmented, not yet degraded.
+            mix: of which training images each image is made, or None without CutMix.
         """
         recipe, labels = self._recipe, self._labels[indices]
         rows: Float32[np.ndarray, "n k"] = self._one_hot[labels]
@@ -62,25 +62,25 @@ class Targets:
         return rows.astype(np.float32)
 
     def _taught(self, rows: np.ndarray, logits: np.ndarray) -> np.ndarray:
-        """The rows, with the teacher's share of each its answer; they add up to what they did."""
+        """The rows, of which the teacher's answers replace a share. The sum of each row stays the same."""
         share, answers = self._recipe.teacher_weight, softmax(logits, self._recipe.teacher_temperature)
         taught: np.ndarray = (1 - share) * rows + share * rows.sum(axis=1, keepdims=True) * answers
         return taught
 
 
 def class_weights(counts: Int64[np.ndarray, " k"], *, balance: float) -> Float32[np.ndarray, " k"]:
-    """The weight of an image of each class: its count to the power of −`balance`, 1 on average over the images.
+    """The weight of an image of each class: the count to the power of −`balance`, with mean 1 over the images.
 
     Args:
         counts: i64[K], images of each class.
-        balance: 0 weighs every image alike, 1 every class.
+        balance: 0 gives all images the same weight, 1 all classes.
 
     Returns:
         f32[K], at most 10.
     """
     weights = np.maximum(counts, 1).astype(np.float64) ** -balance
     heaviest = np.zeros(len(counts), bool)
-    while True:  # what is cut off is given to the others, which can make another too heavy: at most K times
+    while True:  # clipped weight goes to the other classes, which can make another too heavy: at most K rounds
         others = counts.sum() - _HEAVIEST * counts[heaviest].sum()
         scaled = np.where(heaviest, _HEAVIEST, weights * others / (weights * counts)[~heaviest].sum())
         if not (above := scaled > _HEAVIEST).any():

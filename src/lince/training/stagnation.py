@@ -1,4 +1,4 @@
-"""Signs, while it is trained, that a network learns nothing: what to tell the user after a validation."""
+"""Warnings, after a validation, that a network learns nothing."""
 
 import numpy as np
 from jaxtyping import Float64, Int64
@@ -9,21 +9,21 @@ from lince.training.recipe import Train
 from lince.training.soft_targets import class_weights
 from lince.types import ComputeDtype, EpochRecord
 
-# Validations after which the user is told: at a high learning rate the first ones may be at chance and learn later.
+# Validations before a warning. At a high learning rate the first ones may be at chance although the network learns.
 _PATIENCE = 3
-# Shares of the loss at chance: from which on nothing was learned, and below which something was.
+# Shares of the loss at chance: from the first upwards nothing was learned, below the second something was.
 _AT_CHANCE, _LEARNED = 0.99, 0.9
 
 
 class Stagnation:
-    """What answering every image alike would reach, and whether a run does better.
+    """Compares a run with the same answer for every image.
 
     Args:
         train: i64[N], labels to train on.
         validation: i64[M], labels of validation images.
         num_classes: K.
-        recipe: how targets are smoothed and weighed. A teacher's answers are taken to have the labels' mean.
-        precision: of the arithmetic.
+        recipe: smoothing and class weights. The mean of a teacher's answers is assumed to be that of the labels.
+        precision: the arithmetic in use.
     """
 
     def __init__(
@@ -38,14 +38,14 @@ class Stagnation:
         counts = np.bincount(train, minlength=num_classes)
         share = class_weights(counts, balance=recipe.class_balance) * counts / counts.sum()
         self.loss = _entropy((1 - recipe.label_smoothing) * share + recipe.label_smoothing / num_classes)
-        # Halfway from the largest class to all: targets that are much softened leave the loss near chance.
+        # Halfway between the largest class and all: strongly smoothed targets keep the loss near chance.
         self._much = (1 + counts.max() / counts.sum()) / 2
         held_out = np.bincount(validation) / len(validation)
         self.accuracy, self._val_loss = float(held_out.max()), _entropy(held_out)
-        self._repair = f"Train anew {advice.steadier_training(recipe, precision=precision)}."
+        self._repair = f"Train again {advice.steadier_training(recipe, precision=precision)}."
 
     def warning(self, history: tuple[EpochRecord, ...]) -> str | None:
-        """What to tell the user after the last of at least one validation; None when there is nothing new."""
+        """The warning after the last record of a history that is not empty; None when there is nothing new."""
         learned = [record.loss < _LEARNED * self.loss for record in history]
         at_chance = [record.loss >= _AT_CHANCE * self.loss and record.accuracy < self._much for record in history]
         only_training = [
@@ -60,14 +60,14 @@ class Stagnation:
         if _begins_to_last(only_training):
             return (
                 f"For {lasting} epochs no more than {percent(self.accuracy, 0)} of the validation images were right, "
-                "the largest class's share, though the training loss fell: there are too few training images, their "
-                "labels do not follow from what they show, or the network's numbers are too large. For the last: "
+                "the largest class's share, although the training loss fell. There are too few training images, the "
+                "labels do not match the images, or the network's activations are too large. In the last case: "
                 f"{self._repair[0].lower()}{self._repair[1:]}"
             )
         return None
 
     def _is_at_chance_in_validation(self, record: EpochRecord) -> bool:
-        """Where one class is nearly all, a network that learns is right no more often for long, but its loss falls."""
+        """Also compares the loss: where one class is nearly all, it falls long before accuracy rises."""
         return record.val_accuracy <= self.accuracy < 1 and record.val_loss >= _AT_CHANCE * self._val_loss
 
 
@@ -78,6 +78,6 @@ def _entropy(shares: Float64[np.ndarray, " k"]) -> float:
 
 
 def _begins_to_last(signs: list[bool]) -> bool:
-    """Whether a sign has been there for exactly `_PATIENCE` validations: the user is told once."""
+    """Whether a sign has lasted for exactly `_PATIENCE` validations, so that the warning comes once."""
     before, last = signs[:-_PATIENCE], signs[-_PATIENCE:]
     return len(last) == _PATIENCE and all(last) and not any(before[-1:])

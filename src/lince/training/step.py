@@ -22,18 +22,18 @@ from lince.training.recipe import Train
 from lince.training.soft_targets import Targets
 from lince.types import Split
 
-# Pixels from which a family may take weights: those of 5,000 images of 32 × 32, whose patches of 2 × 2 need 0.5 GB.
+# Pixels for weights that are computed from images: 5,000 images of 32 × 32, whose patches of 2 × 2 need 0.5 GB.
 _PIXELS_SEEN = 5000 * 32 * 32
 
 
 def initialise_from(train: Split, model: keras.Model, recipe: Model, *, seed: int) -> None:
-    """Sets the weights that a family takes from training images; see `Family.initialise_from`.
+    """Sets the weights that a family computes from training images; see `Family.initialise_from`.
 
     Args:
-        train: some of its images are drawn.
+        train: a sample of its images is used.
         model: with fresh weights.
         recipe: its `[model]` table.
-        seed: of the choice.
+        seed: of the sample.
     """
     height, width = train.images.shape[1:3]
     count = max(1, _PIXELS_SEEN // (height * width))
@@ -43,7 +43,7 @@ def initialise_from(train: Split, model: keras.Model, recipe: Model, *, seed: in
 
 @dataclass(frozen=True)
 class Batch:
-    """What a step trains on.
+    """The images and targets of one step.
 
     Attributes:
         epoch: from 1.
@@ -57,10 +57,10 @@ class Batch:
 
 
 class Trainer:
-    """A compiled model and everything that one step of it needs.
+    """A compiled model, and everything that a step needs.
 
     Args:
-        model: built by `models.build`; it is compiled here.
+        model: built by `models.build`. It is compiled here.
         train: images u8[N,H,W,3] and labels.
         recipe, augmentation, seed, teacher: as for `loop.fit`.
     """
@@ -90,8 +90,8 @@ class Trainer:
     def batches(self, epochs: Iterable[int]) -> Iterator[tuple[int, Int64[np.ndarray, " b"], np.random.Generator]]:
         """The batches of these epochs: the epoch's number (from 1), image indices i64[B], and its random generator.
 
-        Order and augmentation of an epoch follow from the seed and its number, so a resumed run repeats them exactly.
-        Batch sizes differ by one image at most: batch norm cannot work on a last batch of one image.
+        Order and augmentation of an epoch depend only on the seed and its number, so a resumed run repeats them.
+        Batch sizes differ by one image at most, because batch norm cannot normalise a last batch of one image.
         """
         for epoch in epochs:
             rng = np.random.default_rng([self.seed, epoch])
@@ -99,10 +99,10 @@ class Trainer:
                 yield epoch, indices, rng
 
     def prepared(self, epochs: Iterable[int]) -> Iterator[Batch]:
-        """The batches of these epochs, augmented; a thread prepares the next batch while the caller trains on this one.
+        """The augmented batches of these epochs. A thread prepares the next batch while the caller trains on this one.
 
-        A GPU takes less time for a step than a core takes to augment its images, so it would wait for them otherwise.
-        The thread draws random numbers in the order of the batches: the images are those that `prepare` alone gives.
+        A step on a GPU takes less time than its augmentation on a CPU core, so the GPU would wait without the thread.
+        The thread draws random numbers in the order of the batches, so the images are those of `prepare` alone.
         """
         batches = self.batches(epochs)
 
@@ -122,7 +122,7 @@ class Trainer:
 
         Args:
             indices: i64[B], the images.
-            epoch: from 1; it decides which images are mirrored.
+            epoch: from 1. It decides which images are mirrored.
             rng: the source of randomness for augmentation.
         """
         mirror = mirrored(indices, self._augmentation, epoch=epoch, seed=self.seed)
@@ -137,10 +137,10 @@ class Trainer:
 
         Args:
             batch: as `prepare` returns it.
-            progress: the share of the training that is done, 0 to 1; it decides the learning rate and the image size.
+            progress: the share of the training that is done, 0 to 1. It decides the learning rate and the image size.
         """
         self.model.optimizer.learning_rate = optimizers.learning_rate(self.recipe, progress=progress)
-        self.model.reset_metrics()  # some versions of Keras accumulate metrics over batches: here they are this batch's
+        self.model.reset_metrics()  # some versions of Keras accumulate metrics over batches
         result: dict[str, float] = self.model.train_on_batch(
             _resized(batch.pixels, self.recipe, progress), batch.rows, return_dict=True
         )

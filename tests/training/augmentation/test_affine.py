@@ -112,7 +112,7 @@ class TestAugment:
         run(images, EVERYTHING)
         np.testing.assert_array_equal(before, images)
 
-    def test_draws_anew_each_time(self, images):
+    def test_draws_each_time(self, images):
         """Going on with one generator gives new pictures: no epoch sees the last one's."""
         rng, mirror = np.random.default_rng(0), np.zeros(12, bool)
         first, second = (keras.ops.convert_to_numpy(augment(images, EVERYTHING, rng, mirror=mirror)) for _ in range(2))
@@ -289,7 +289,7 @@ class TestMirrored:
             np.testing.assert_array_equal(one, ~two)
             assert 450 < one.sum() < 550
 
-    def test_random_mirrors_half_anew_each_turn(self):
+    def test_random_mirrors_another_half_each_epoch(self):
         """What an image was in one epoch says nothing of the next."""
         epochs = [mirrored(self.indices, Augment(horizontal_flip="random"), epoch=epoch, seed=3) for epoch in (1, 2, 3)]
         for one, two in pairwise(epochs):

@@ -68,15 +68,17 @@ class TestReopen:
         np.testing.assert_array_equal(expected, teacher.reopen(folder, taught(), SPEC).predict(images))
 
     def test_another_file_than_the_run_began_with(self, folder):
-        """A run that goes on is taught by the same network, not by what was put in its place since."""
-        with pytest.raises(RecipeError, match=r"is of version \w+\. Expected the one that the run began with, abc123:"):
+        """A resumed run learns from the same network, not from a file that replaced it."""
+        with pytest.raises(
+            RecipeError, match=r"is of version \w+\. Expected the version with which .* started, abc123:"
+        ):
             teacher.reopen(folder, taught(teacher_version="abc123"), SPEC)
 
     def test_copy_that_is_gone(self, folder):
         """Nothing else takes its place."""
         folder.teacher.unlink()
         with pytest.raises(
-            ResumeError, match=r"has no copy of the run's teacher\. Expected .*teacher\.tflite: put the"
+            ResumeError, match=r"has no copy of the run's teacher\. Expected .*teacher\.tflite: copy the"
         ):
             teacher.reopen(folder, taught(), SPEC)
 

@@ -52,7 +52,7 @@ class TestLimit:
     @pytest.mark.parametrize("override", ["train.epochs=5", " train.validate_every = 3", "train.teacher_cached=true"])
     def test_what_follows_from_the_time(self, override):
         """It cannot be said twice: it would be passed over in silence."""
-        with pytest.raises(RecipeError, match=r"Received --set .*train\.\w+.* beside a time budget"):
+        with pytest.raises(RecipeError, match=r"Received --set .*train\.\w+.* with a time budget"):
             limits.limit(60, began=0, recipe=None, overrides=[override])
 
     def test_a_teacher_is_asked_in_each_step(self):

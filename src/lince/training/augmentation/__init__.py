@@ -1,1 +1,1 @@
-"""What the network sees instead of the image itself."""
+"""Augmentation: random changes of training images."""

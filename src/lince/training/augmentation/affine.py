@@ -1,9 +1,9 @@
-"""Augmentation: what the network sees instead of the picture itself, drawn anew for each batch.
+"""Augmentation: random changes of the training images, drawn for each batch.
 
-Rotation and zoom are one affine map: three Keras layers in a row resample the picture twice and cost 130 µs an image
-here; one map costs 23 µs and blurs once. Shifts, mirrors and cutout take whole pixels: all three together cost 9 µs.
-Blur, lost contrast and noise come last, so that a teacher can be asked about the picture as it was.
-What is drawn depends on generator, seed and epoch alone, so a resumed run sees the same pictures.
+Rotation and zoom are one affine map. Three Keras layers in a row resample the picture twice and take 130 µs an image;
+one map takes 23 µs and blurs once. Shifts, mirrors and cutout move whole pixels; all three together take 9 µs.
+Blur, fading and noise come last, so that a teacher can answer for the picture before them.
+The random choices depend only on generator, seed and epoch, so a resumed run sees the same pictures.
 """
 
 from typing import Any
@@ -15,11 +15,11 @@ from keras import ops
 from lince.evaluation.corruptions import blurred, faded
 from lince.training.augmentation.options import Augment
 
-_SHARPEST = 0.2  # σ of a blur, pixels, below which a Gaussian changes no pixel by a grey level
+_SHARPEST = 0.2  # σ of a Gaussian blur, pixels; below it no pixel changes by a grey level
 
 
 def augment(images: UInt8[np.ndarray, "n h w 3"], recipe: Augment, rng: np.random.Generator, *, mirror: Any) -> Any:
-    """Shifts, mirrors, paints, rotates and zooms; what comes in from outside is the picture mirrored at its edge.
+    """Shifts, mirrors, paints, rotates and zooms. Pixels from outside are those of the picture mirrored at its edge.
 
     Args:
         images: u8[N,H,W,3], larger than the recipe's `translate` and `cutout`.
@@ -42,7 +42,7 @@ def augment(images: UInt8[np.ndarray, "n h w 3"], recipe: Augment, rng: np.rando
 
 
 def another_view(pixels: Any, recipe: Augment, rng: np.random.Generator) -> Any:
-    """What a teacher is asked about: each picture shifted anew and, where the recipe mirrors, mirrored by lot.
+    """The views for which a teacher answers: each picture shifted again and, if the recipe mirrors, mirrored at random.
 
     Args:
         pixels: f32[N,H,W,3] 0..255, as `augment` returns them.
@@ -50,7 +50,7 @@ def another_view(pixels: Any, recipe: Augment, rng: np.random.Generator) -> Any:
         rng: the only source of randomness.
 
     Returns:
-        f32[N,H,W,3] 0..255: `pixels` itself where the recipe moves nothing.
+        f32[N,H,W,3] 0..255: `pixels` itself if the recipe moves nothing.
     """
     if not recipe.teacher_translate:
         return pixels
@@ -62,7 +62,7 @@ def another_view(pixels: Any, recipe: Augment, rng: np.random.Generator) -> Any:
 
 
 def degrade(pixels: Any, recipe: Augment, rng: np.random.Generator) -> Any:
-    """Blurs, fades and makes noisy, each of them a share of the images drawn on its own.
+    """Blurs, fades, and adds noise, each to its own random share of the images.
 
     Args:
         pixels: f32[N,H,W,3] 0..255, as `augment` returns them.
@@ -70,7 +70,7 @@ def degrade(pixels: Any, recipe: Augment, rng: np.random.Generator) -> Any:
         rng: the only source of randomness.
 
     Returns:
-        f32[N,H,W,3] 0..255: `pixels` itself where the recipe degrades nothing.
+        f32[N,H,W,3] 0..255: `pixels` itself if the recipe degrades nothing.
     """
     if not recipe.degraded * (recipe.blur + recipe.fade + recipe.noise):
         return pixels
@@ -94,7 +94,7 @@ def _some(n: int, recipe: Augment, rng: np.random.Generator) -> Int64[np.ndarray
 
 
 def mirrored(indices: Int64[np.ndarray, " n"], recipe: Augment, *, epoch: int, seed: int) -> Bool[np.ndarray, " n"]:
-    """Which images to mirror in an epoch; always the same for the same seed and epoch.
+    """Which images are mirrored in an epoch; the same for the same seed and epoch.
 
     Args:
         indices: i64[N], of the images in their split.
@@ -104,7 +104,7 @@ def mirrored(indices: Int64[np.ndarray, " n"], recipe: Augment, *, epoch: int, s
     """
     if recipe.horizontal_flip == "none":
         return np.zeros(len(indices), bool)
-    # One bit for each image, the parity of its hashed number: no table over all images, no order to keep.
+    # One bit for each image: the parity of its hashed index. It needs no table of all images.
     if recipe.horizontal_flip == "alternating":
         numbers = _hash(indices, seed) + np.uint64(epoch)
     else:
@@ -139,7 +139,7 @@ def draw_transforms(
 
 
 def _shifted(images: np.ndarray, reach: int, rng: np.random.Generator) -> np.ndarray:
-    """A copy with each image moved; one fancy index of windows takes a sixth of the time of one of pixels."""
+    """A copy with each image shifted. Indexing windows takes a sixth of the time of indexing pixels."""
     n, height, width = images.shape[:3]
     padded = np.pad(images, ((0, 0), (reach, reach), (reach, reach), (0, 0)), mode="reflect")
     windows = np.lib.stride_tricks.sliding_window_view(padded, (height, width), axis=(1, 2))
@@ -151,14 +151,14 @@ def _shifted(images: np.ndarray, reach: int, rng: np.random.Generator) -> np.nda
 def _paint(images: np.ndarray, side: int, rng: np.random.Generator) -> None:
     """Paints a square into each image, wholly inside it, in the image's mean colour.
 
-    It is to hide what is there and to be nothing itself. In a picture of little contrast, such as a depth map or a dark
-    one, any other colour would be the strongest signal of all, and batch norm would leave nothing of the others.
+    The square hides what is there and must not be a signal itself. In a picture of low contrast, such as a depth map,
+    any other colour would be the strongest signal, and batch norm would suppress the rest.
     """
     n, height, width = images.shape[:3]
     top, left = rng.integers(0, height - side + 1, (n, 1)), rng.integers(0, width - side + 1, (n, 1))
     rows, columns = np.arange(height), np.arange(width)
     in_rows, in_columns = (rows >= top) & (rows < top + side), (columns >= left) & (columns < left + side)
-    # One axis after the other: both at once take 24 times as long.
+    # One axis after the other: both in one call take 24 times as long.
     colours = images.mean(axis=1, dtype=np.float32).mean(axis=1).round().astype(np.uint8)
     np.copyto(images, colours[:, None, None], where=(in_rows[:, :, None] & in_columns[:, None, :])[..., None])
 

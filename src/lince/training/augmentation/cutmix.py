@@ -1,4 +1,4 @@
-"""CutMix: a rectangle of an image is that of another one, and as much of its target.
+"""CutMix: a rectangle of an image comes from another image, and the same share of its target.
 
 Source: Yun et al. 2019, "CutMix: regularization strategy to train strong classifiers", arXiv:1905.04899.
 """
@@ -12,35 +12,35 @@ from jaxtyping import Bool, Float32, Int64
 
 @dataclass(frozen=True)
 class Mix:
-    """What each image of a batch is made of.
+    """Of which images each image of a batch is made.
 
     Attributes:
-        others: i64[N], the image of the batch that the rectangle is from.
-        shares: f32[N], how much of the picture is still its own, 0..1.
+        others: i64[N], the image of the batch from which the rectangle comes.
+        shares: f32[N], the share of the picture that is its own, 0..1.
     """
 
     others: Int64[np.ndarray, " n"]
     shares: Float32[np.ndarray, " n"]
 
     def of(self, rows: Float32[np.ndarray, "n ..."]) -> Float32[np.ndarray, "n ..."]:
-        """What belongs to the images, mixed as they are."""
+        """Values of the images, such as targets, mixed by the same shares."""
         shares = self.shares.reshape(-1, *(1,) * (rows.ndim - 1))
         mixed: Float32[np.ndarray, "n ..."] = shares * rows + (1 - shares) * rows[self.others]
         return mixed
 
 
 def cutmix(pixels: Any, probability: float, rng: np.random.Generator) -> tuple[Any, Mix | None]:
-    """Puts a rectangle of another image of the batch into some of the images, at its own place.
+    """Copies a rectangle of another image of the batch into some of the images, at the same place.
 
-    Its area is uniform over 0 to all of the picture, its centre over all pixels; what would lie outside is cut off.
+    Its area is uniform from 0 to the whole picture, its centre uniform over all pixels. It is cut at the edge.
 
     Args:
         pixels: f32[N,H,W,3].
         probability: of each image to be mixed.
-        rng: the only source of randomness; nothing is drawn where the probability is 0.
+        rng: the only source of randomness. Nothing is drawn if the probability is 0.
 
     Returns:
-        f32[N,H,W,3], and of what the images are made, None where none can be mixed.
+        f32[N,H,W,3], and how the images are mixed; None if the probability is 0.
     """
     if probability == 0:
         return pixels, None
@@ -54,7 +54,7 @@ def cutmix(pixels: Any, probability: float, rng: np.random.Generator) -> tuple[A
 
 def _rectangles(shape: tuple[int, int, int], rng: np.random.Generator) -> Bool[np.ndarray, "n h w"]:
     n, height, width = shape
-    side = np.sqrt(rng.random((n, 1)))  # of the rectangle, in units of the picture's
+    side = np.sqrt(rng.random((n, 1)))  # of the rectangle, in units of the picture's side
     inside = []
     for length in (height, width):
         centre, pixel = rng.integers(0, length, (n, 1)), np.arange(length)

@@ -1,1 +1,1 @@
-"""Learning from a trained model, the teacher."""
+"""Distillation: learning from a trained model, the teacher."""

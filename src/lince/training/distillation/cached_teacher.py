@@ -1,7 +1,7 @@
-"""A teacher whose answers for the training images are kept: offline distillation, with test-time augmentation.
+"""Offline distillation: a teacher's answers for the training images are computed once, with test-time augmentation.
 
-In long trainings a teacher that answers in each step, for the augmented picture itself, usually teaches better (Beyer
-et al. 2022, arXiv:2106.05237). A teacher whose answers are kept costs nothing after the first epoch.
+In long trainings a teacher that answers in each step, for the augmented picture, usually teaches better (Beyer et al.
+2022, arXiv:2106.05237). Cached answers cost nothing after the first epoch.
 """
 
 import numpy as np
@@ -12,14 +12,14 @@ from lince.types import Split
 
 
 class CachedTeacher:
-    """The mean of a teacher's logits over fixed views of an image, computed when the image is first needed.
+    """The mean of a teacher's logits over fixed views of an image, computed when the image is first used.
 
     Nothing is random: a resumed run computes the same logits again. The cache takes 4 bytes for each image and class.
 
     Args:
         teacher: images u8[N,H,W,3] → logits f32[N,K].
         train: the images u8[N,H,W,3] and their K classes.
-        mirror: whether the views are mirrored, too.
+        mirror: whether mirrored views are used, too.
     """
 
     def __init__(self, teacher: Teacher, train: Split, *, mirror: bool):
@@ -29,7 +29,7 @@ class CachedTeacher:
 
     def __call__(self, indices: Int64[np.ndarray, " n"]) -> Float32[np.ndarray, "n k"]:
         """f32[N,K] logits of the images with these indices."""
-        new = np.sort(indices[~self._is_known[indices]])  # in the order of the file that they may be read from
+        new = np.sort(indices[~self._is_known[indices]])  # sorted, since they may be read from a file
         if len(new):
             answers = [self._teacher(view) for view in fixed_views(self._images[new], mirror=self._mirror)]
             self._logits[new], self._is_known[new] = np.mean(answers, axis=0), True
@@ -41,7 +41,7 @@ def fixed_views(images: UInt8[np.ndarray, "n h w 3"], *, mirror: bool) -> list[U
     """The images; a pixel down and to the right; a pixel up and to the left; with `mirror`, the mirror image of each.
 
     Args:
-        images: u8[N,H,W,3]; what comes in from outside is the picture mirrored at its edge.
+        images: u8[N,H,W,3]. Pixels from outside are those of the picture mirrored at its edge.
         mirror: six views instead of three.
     """
     height, width = images.shape[1:3]

@@ -24,12 +24,12 @@ Teacher = Predict
 
 @dataclass(frozen=True)
 class TeacherModel:
-    """A model file that was opened to teach: read once, with its golden images checked.
+    """An open model file that teaches. It was read once, and its golden images were checked.
 
     Attributes:
         path: of the file, absolute.
-        model: its content.
-        predict: its network in int8 on all cores, as it is served; it takes a third of the float network's time.
+        model: content of the file.
+        predict: the int8 network on all cores, as it is served. It takes a third of the float network's time.
     """
 
     path: Path
@@ -43,11 +43,11 @@ class TeacherModel:
 
 @dataclass(frozen=True)
 class HeldOut:
-    """What decides which images of a dataset a run does not train on.
+    """The settings that decide on which images of a dataset a run does not train.
 
     Attributes:
         seed: of the run.
-        leave_out: name of what `--leave-out` names, without its folder; or None.
+        leave_out: the name given by `--leave-out`, without its folder; or None.
         validation_fraction: of the recipe.
     """
 
@@ -57,15 +57,15 @@ class HeldOut:
 
 
 def open_model(path: Path, spec: ImageSpec) -> TeacherModel:
-    """Opens a model file that is to teach on images of this size.
+    """Opens a model file as the teacher for images of this size.
 
     Args:
         path: of the file; see `artifact.locate`.
         spec: the run's images.
 
     Raises:
-        RecipeError: it is for images of another size. ModelFileError: it is no model file, or does not reproduce its
-            golden images: then its other answers would be wrong too.
+        RecipeError: the model is for images of another size. ModelFileError: it is not a model file, or it does not
+            reproduce its golden images, so that its other answers would be wrong, too.
     """
     model = artifact.read(path)
     with quiet.captured_stderr():
@@ -74,42 +74,42 @@ def open_model(path: Path, spec: ImageSpec) -> TeacherModel:
     if theirs != spec:
         raise RecipeError(
             f"The teacher {str(path)!r} was trained for {_size(theirs)}. Expected those of the run, {_size(spec)}: "
-            "train a teacher by a recipe of that size and fit, or name another."
+            "train a teacher with a recipe of that size and fit, or name another."
         )
     return TeacherModel(path.resolve(), model, _Parallel(model.flatbuffer, workers=machine.cores()))
 
 
 def reopen(folder: RunFolder, record: RunRecord, spec: ImageSpec) -> TeacherModel:
-    """Opens the copy of its teacher that a run keeps, for a run that is resumed.
+    """Opens the run folder's copy of the teacher, for a resumed run.
 
     Args:
         folder, record: of the run, which has a teacher.
         spec: the run's images.
 
     Raises:
-        ResumeError: the copy is missing. RecipeError: it is not the teacher that the run began with. ModelFileError: it
-            is damaged.
+        ResumeError: the copy is missing. RecipeError: it is not the teacher with which the run started.
+        ModelFileError: it is damaged.
     """
     if not folder.teacher.exists():
         raise ResumeError(
-            f"{str(folder.path)!r} has no copy of the run's teacher. Expected {folder.teacher}: put the model file of "
-            f"version {record.teacher_version} there, once {record.teacher}."
+            f"{str(folder.path)!r} has no copy of the run's teacher. Expected {folder.teacher}: copy the model file of "
+            f"version {record.teacher_version} there (it was {record.teacher})."
         )
     found = open_model(folder.teacher, spec)
     if found.version != record.teacher_version:
         raise RecipeError(
-            f"The teacher {str(folder.teacher)!r} is of version {found.version}. Expected the one that the "
-            f"run began with, {record.teacher_version}: put it back, or start a new run."
+            f"The teacher {str(folder.teacher)!r} is of version {found.version}. Expected the version with "
+            f"which the run started, {record.teacher_version}: restore it, or start a new run."
         )
     return found
 
 
 def check(teacher: TeacherModel, dataset: Dataset, held_out: HeldOut) -> None:
-    """Refuses a teacher of other classes, and one that has learned from images which the run is judged by.
+    """Refuses a teacher of other classes, and one that has learned from the run's test images.
 
     Args:
         teacher: opened.
-        dataset: the run's; its test split is drawn by the seed where it has `test_indices`.
+        dataset: the run's. With `test_indices`, the seed has drawn its test split.
         held_out: of the run.
 
     Raises:
@@ -124,11 +124,11 @@ def check(teacher: TeacherModel, dataset: Dataset, held_out: HeldOut) -> None:
             f"{len(classes)} ({brief(classes, unlike=known)}): train a teacher on this data, or name another."
         )
     if theirs.get("fingerprint") != dataset.fingerprint:
-        return  # of other data, or of this and more: what it has learned from cannot be told
+        return  # of other data, or of more: from which images it has learned is unknown
     if dataset.test_indices and "seed" not in theirs:
         raise RecipeError(
             f"{name} does not say with which --seed it was trained: it may have learned from images of the run's test "
-            "split. Name one that lince train wrote, or give the data a test split of its own."
+            "split. Name a model of lince train, or add a test split to the data."
         )
     if dataset.test_indices and theirs["seed"] != held_out.seed:
         raise RecipeError(
@@ -137,15 +137,15 @@ def check(teacher: TeacherModel, dataset: Dataset, held_out: HeldOut) -> None:
         )
     if held_out.leave_out and theirs.get("leave_out") != held_out.leave_out:
         raise RecipeError(
-            f"{name} was trained without --leave-out {held_out.leave_out}, which the run leaves out: it would pass "
-            "on what it has learned from those images. Train it with the same --leave-out, or name another."
+            f"{name} was trained without --leave-out {held_out.leave_out}, which the run leaves out: it would "
+            "teach what it has learned from those images. Train it with the same --leave-out, or name another."
         )
 
 
 def knows_validation(teacher: TeacherModel, dataset: Dataset, held_out: HeldOut) -> bool:
-    """Whether a teacher has learned from images of the run's validation split, as far as its manifest tells.
+    """Whether a teacher has learned from images of the run's validation split, according to its manifest.
 
-    It has when both were trained on the same dataset and did not hold out the same images of it.
+    It has if both use the same dataset and do not hold out the same images.
 
     Args: as of `check`.
     """
@@ -158,7 +158,7 @@ def knows_validation(teacher: TeacherModel, dataset: Dataset, held_out: HeldOut)
 
 
 def _at(table: Any, *keys: str) -> Any:
-    """The value at these keys of a manifest's free-form part; None where it has another form."""
+    """The value at these keys of a manifest's free-form part; None if it has another structure."""
     for key in keys:
         table = table.get(key) if isinstance(table, dict) else None
     return table
@@ -169,7 +169,7 @@ def _size(image: ImageSpec) -> str:
 
 
 class _Parallel:
-    """A network on several threads, with a copy for each: a copy takes one image at a time."""
+    """A network on several threads. Each thread has a copy, which takes one image at a time."""
 
     def __init__(self, flatbuffer: bytes, *, workers: int):
         with quiet.captured_stderr():

@@ -1,1 +1,1 @@
-"""A time instead of a number of epochs: which recipe, and how much of it."""
+"""Training within a time budget: which recipe, and how many epochs of it."""

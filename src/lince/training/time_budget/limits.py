@@ -1,4 +1,4 @@
-"""A time that a training is given, and the recipes it may be spent on; `recipe_choice.py` chooses."""
+"""A time budget and the recipes that it may use. `recipe_choice.py` chooses one."""
 
 import time
 from collections.abc import Sequence
@@ -8,20 +8,20 @@ from lince.errors import RecipeError
 from lince.training import recipes
 from lince.training.recipe import Recipe
 
-# Recipes, the cheapest first, each with the epochs from which on it does better than the one before. All have one image
-# size and one validation share, so that the images are read and split once.
+# Recipes, the cheapest first, each with the number of epochs from which it is better than the one before. They share
+# image size and validation share, so that the images are read and split once.
 CANDIDATES = (("fast", 0), ("default", 16))
 
-# What follows from the time; and a teacher's cache, which would take a share of it that cannot be predicted.
+# Keys that the time budget decides, and a teacher's cache, whose time cannot be predicted.
 _GIVEN_BY_THE_TIME = ("train.epochs", "train.validate_every", "train.teacher_cached")
 
 
 @dataclass(frozen=True)
 class Limit:
-    """A time in seconds since `began`, a reading of `time.perf_counter()`, and what it may be spent on.
+    """A time budget: `seconds` since `began`, a reading of `time.perf_counter()`, and its recipes.
 
     Attributes:
-        candidates: recipes, the cheapest first, each with the least epochs that it is worth taking for.
+        candidates: recipes, the cheapest first, each with the smallest number of epochs for which it is worth using.
         keeps_batches: the user has named the recipe or the batch size.
     """
 
@@ -35,16 +35,16 @@ class Limit:
 
 
 def limit(seconds: float, *, began: float, recipe: str | None, overrides: Sequence[str] = ()) -> Limit:
-    """A time for a recipe (name or path), or for any of `CANDIDATES` when None, each with the overrides `key=value`.
+    """A time budget for a recipe (name or path), or for any of `CANDIDATES` if None, with overrides `key=value`.
 
     Raises:
-        RecipeError: see `recipes.load`; or an override says what follows from the time.
+        RecipeError: see `recipes.load`; or an override sets what the time budget decides.
     """
     changed = {override.partition("=")[0].strip(): override for override in overrides}
     for key in _GIVEN_BY_THE_TIME:
         if key in changed:
             raise RecipeError(
-                f"Received --set {changed[key]} beside a time budget, from which it follows. Expected one of them: "
+                f"Received --set {changed[key]} with a time budget, which decides it. Expected one of them: "
                 "leave out --set, or --time-budget."
             )
     candidates, options = ((recipe, 0),) if recipe else CANDIDATES, (*overrides, "train.teacher_cached=false")
