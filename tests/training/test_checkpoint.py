@@ -203,6 +203,6 @@ class TestMistakes:
         before = path.read_bytes()
         full = OSError(errno.ENOSPC, "No space left on device")
         monkeypatch.setattr(os, "fsync", lambda _: (_ for _ in ()).throw(full))
-        with pytest.raises(TrainingError, match=r"No space left.*The one before it is intact.*--resume"):
+        with pytest.raises(TrainingError, match=r"No space left.*The previous checkpoint is intact.*--resume"):
             checkpoint.save(path, Checkpoint(HISTORY, ()), model)
         assert before == path.read_bytes()

@@ -1,7 +1,7 @@
 """The commands of `lince`: their options, and which of them go together. `run_commands.py` does the work.
 
-Exit codes: 0 done, 1 a LinceError (one sentence, no traceback), 2 usage, 3 a service that could not start,
-130 interrupted, 141 the reader of stdout closed it. Results go to stdout, everything else to stderr.
+Exit codes: 0 done; 1 a LinceError (one sentence, no traceback); 2 usage; 3 a service that could not start;
+130 interrupted; 141 the reader of stdout closed it. Results go to stdout, everything else to stderr.
 Stages are imported inside the commands, so that each command needs only its own packages.
 """
 
@@ -119,13 +119,10 @@ def train(
     overrides = _with_fit(overrides or [], fit)
     seconds = None if time_budget is None else options.seconds(time_budget)
     picks_recipe = seconds is not None and not options.is_given(context, "recipe")
-    flags = run_commands.TrainFlags(
-        tensorboard=tensorboard, trains_only=until == "train", fallback=fallback, force=force, as_json=as_json
-    )
     if resume is not None:
-        run_commands.resume(resume, flags=flags)
+        run = run_commands.resume(resume, trains=True)
     elif source is not None:
-        run_commands.train(
+        run = run_commands.start(
             source,
             recipe=None if picks_recipe else recipe,
             overrides=overrides,
@@ -138,8 +135,9 @@ def train(
             seed=seed,
             deterministic=deterministic,
             strict=strict,
-            flags=flags,
         )
+    publish_options = PublishOptions(force=force, fallback=fallback) if until == "report" else None
+    run_commands.train(run, publish_options, resumes=resume is not None, tensorboard=tensorboard, as_json=as_json)
     run_commands.say_cost(time.perf_counter() - began)
 
 

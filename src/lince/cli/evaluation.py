@@ -25,16 +25,12 @@ def evaluate(
     foreign_images: Sequence[Path],
     seed: int,
 ) -> dict[str, Any]:
-    """Measures a model; see `lince evaluate --help`.
+    """Measures a model.
 
     Args:
         model: see `open_model`.
-        source: the user's DATA; None for the run's own.
+        source, corruptions, foreign, foreign_images, seed: see `lince evaluate --help`.
         split: of the labelled images; None reads none.
-        corruptions: measure on degraded images, too.
-        foreign: measure on pictures that belong to no class, too.
-        foreign_images: folders and .zip files of such pictures, besides generated ones.
-        seed: of degraded and generated images.
 
     Returns:
         `report`, `sets`, `corruptions` and `ood`, each None where it was not measured.

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -32,29 +32,7 @@ _MAX_CARD_BYTES = 2**19
 DEFAULT_RECIPE = "default"
 
 
-@dataclass(frozen=True)
-class TrainFlags:
-    """The options of `lince train` that do not belong to the run, so that `--resume` takes them, too."""
-
-    tensorboard: bool
-    trains_only: bool
-    fallback: bool
-    force: bool
-    as_json: bool
-
-    def arguments(self) -> list[str]:
-        """The options as the user writes them."""
-        flags = {
-            "--tensorboard": self.tensorboard,
-            "--until=train": self.trains_only,
-            "--fallback": self.fallback,
-            "--force": self.force,
-            "--json": self.as_json,
-        }
-        return [flag for flag, is_given in flags.items() if is_given]
-
-
-def train(
+def start(
     source: str,
     *,
     recipe: str | None,
@@ -68,9 +46,8 @@ def train(
     seed: int,
     deterministic: bool,
     strict: bool,
-    flags: TrainFlags,
-) -> None:
-    """Starts a run, trains and publishes it. Mistakes in the arguments are found before a framework is imported.
+) -> Run:
+    """Starts a run. Mistakes in the arguments are found before a framework is imported.
 
     Args:
         source, leave_out: the user's DATA and OTHER.
@@ -78,12 +55,11 @@ def train(
         overrides: `key=value` for the recipe.
         runs, name: the run's folder is `runs/name`; None names it after the recipe.
         teacher: a model file to learn from, or None.
-        seconds, began: the time budget and its beginning, a reading of `time.perf_counter()`; or None.
+        seconds, began: the time budget, or None, and its beginning, a reading of `time.perf_counter()`.
         seed, deterministic, strict: see `session.start`.
-        flags: how to train and publish.
 
     Raises:
-        LinceError: the data, teacher, recipe, key, value or name is not valid, or a stage failed.
+        LinceError: the data, teacher, recipe, key, value or name is not valid, or the images cannot be used.
     """
     from lince import data
     from lince.model_file import artifact
@@ -103,7 +79,7 @@ def train(
     from lince import pipeline
 
     with progress_bar(stderr()) as progress:
-        run = pipeline.start(
+        return pipeline.start(
             source,
             chosen,
             folder,
@@ -115,33 +91,46 @@ def train(
             leave_out=leave_out,
             plan=time_plan(limit) if limit else None,
         )
-    _train_and_publish(run, flags, resume=False)
 
 
-def resume(path: Path, *, flags: TrainFlags) -> None:
-    """Continues the run of a folder from its checkpoint, and publishes it.
-
-    Raises:
-        LinceError: the folder is not a run's, its images have changed, or a stage failed.
-    """
-    prepare(run=path, trains=True)
+def resume(path: Path, *, overrides: Sequence[str] = (), trains: bool = False) -> Run:
+    """Opens the run of a folder; see `prepare` and `session.resume`."""
+    prepare(run=path, trains=trains)
     from lince import pipeline
 
     with progress_bar(stderr()) as progress:
-        run = pipeline.resume(pipeline.RunFolder(path), progress=progress)
-    _train_and_publish(run, flags, resume=True)
+        return pipeline.resume(pipeline.RunFolder(path), overrides=overrides, progress=progress)
 
 
-def _train_and_publish(run: Run, flags: TrainFlags, *, resume: bool) -> None:
+def train(run: Run, options: PublishOptions | None, *, resumes: bool, tensorboard: bool, as_json: bool) -> None:
+    """Trains an open run, and publishes it.
+
+    Args:
+        run: new, or with a checkpoint.
+        options: how to publish; None only trains.
+        resumes: continue from the checkpoint.
+        tensorboard: write logs for TensorBoard, too.
+        as_json: print the report as JSON instead of tables.
+
+    Raises:
+        LinceError: a stage failed.
+    """
     from lince import pipeline
 
     say_start(run)
-    command = shlex.join(["lince", "train", "--resume", str(run.folder.path), *flags.arguments()])
-    with interruptible(command), pipeline.watch(stderr(), run, tensorboard=flags.tensorboard) as display:
-        pipeline.train_model(run, display, resume=resume)
-    if not flags.trains_only:
-        options = PublishOptions(force=flags.force, fallback=flags.fallback)
-        publish(PublishRequest(str(run.folder.path), options=options), as_json=flags.as_json, opened=run)
+    flags = {
+        "--tensorboard": tensorboard,
+        "--until=train": options is None,
+        "--fallback": options is not None and options.fallback,
+        "--force": options is not None and options.force,
+        "--json": as_json,
+    }
+    given = [flag for flag, is_given in flags.items() if is_given]
+    again = shlex.join(["lince", "train", "--resume", str(run.folder.path), *given])
+    with interruptible(again), pipeline.watch(stderr(), run, tensorboard=tensorboard) as display:
+        pipeline.train_model(run, display, resume=resumes)
+    if options is not None:
+        publish(PublishRequest(str(run.folder.path), options=options), as_json=as_json, opened=run)
 
 
 def prepare(*, deterministic: bool = False, run: Path | None = None, trains: bool = False) -> None:
@@ -246,16 +235,12 @@ def publish_here(request: PublishRequest, *, opened: Run | None = None) -> None:
         request: the run and how to publish it. Its `overrides` have no effect on an open run.
         opened: the run, or None to open its folder.
     """
-    prepare(run=Path(request.run))
+    run = opened or resume(Path(request.run), overrides=request.overrides)
     from lince import pipeline
 
     if opened is None:
-        with progress_bar(stderr()) as progress:
-            opened = pipeline.resume(
-                pipeline.RunFolder(Path(request.run)), overrides=request.overrides, progress=progress
-            )
-        pipeline.write_float_model(opened)
-    pipeline.publish(opened, request.options, say=say)
+        pipeline.write_float_model(run)
+    pipeline.publish(run, request.options, say=say)
 
 
 def _command(request: PublishRequest, *, about: Path | None, as_json: bool) -> str:

@@ -16,8 +16,8 @@ from lince.types import ComputeDtype
 _QUINTIC = (3.4445, -4.7750, 2.0315)
 
 # Biases are added to activations of variance 1, so a step above 1, before the rate, is never useful. A bias's gradient
-# is a sum over every pixel of a batch. It is below 0.1 for colour pictures. Where large areas have one colour, such as
-# the background of digits or icons, rounding errors of bfloat16 add up to thousands although the true sum is 0.
+# is a sum over every pixel of a batch. It is below 0.1 for colour pictures. Digits and icons have large areas of one
+# colour. There rounding errors of bfloat16 add up to thousands although the true sum is 0.
 _MAX_BIAS_STEP = 1.0
 
 

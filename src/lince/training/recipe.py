@@ -56,8 +56,8 @@ class Train(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             cosine wave (`cosine`).
         label_smoothing: the share of each target that is spread over all classes (Szegedy et al. 2016,
             arXiv:1512.00567).
-        class_balance: an image of a class of n images has a weight proportional to n to the power of minus this, 1 on
-            average and at most 10. With 0 every image counts the same, with 1 every class.
+        class_balance: an image of a class of n images has a weight proportional to n to the power of minus this. The
+            mean weight is 1, the largest 10. With 0 every image has the same weight, with 1 every class.
         phases: parts of the training with smaller images, which cost less. After the last, images have `image_size`.
         teacher_weight: with a teacher, the share of the target that is its answer. The rest is the label.
         teacher_temperature: the teacher's logits are divided by it (Hinton et al. 2015, arXiv:1503.02531).

@@ -152,7 +152,7 @@ def _paint(images: np.ndarray, side: int, rng: np.random.Generator) -> None:
     """Paints a square into each image, wholly inside it, in the image's mean colour.
 
     The square hides what is there and must not be a signal itself. In a picture of low contrast, such as a depth map,
-    any other colour would be the strongest signal, and batch norm would suppress the rest.
+    another colour would be the strongest signal. Batch norm would suppress the rest.
     """
     n, height, width = images.shape[:3]
     top, left = rng.integers(0, height - side + 1, (n, 1)), rng.integers(0, width - side + 1, (n, 1))
