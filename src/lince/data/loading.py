@@ -21,7 +21,7 @@ from lince.data.class_requirements import learnable, require_trainable, warnings
 from lince.data.dataset import Collection, EmptyClass, Reading
 from lince.data.overlap import shared_by_name
 from lince.data.sources import cifar10, image_folder
-from lince.data.sources.encoded_images import open_source
+from lince.data.sources.image_files import open_source
 from lince.data.splits import hold_out
 from lince.errors import DataError
 from lince.progress import Progress, silent

@@ -13,7 +13,7 @@ from jaxtyping import Bool
 from lince.data.class_names import composed
 from lince.data.duplicates import first_copies, is_too_small, near_pairs
 from lince.data.sources.class_folders import arrange
-from lince.data.sources.encoded_images import open_source
+from lince.data.sources.image_files import open_source
 from lince.data.splits import join
 from lince.errors import DataError
 from lince.text import listed, printable

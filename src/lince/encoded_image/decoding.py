@@ -7,7 +7,7 @@ import io
 
 from PIL import AvifImagePlugin, Image, features
 
-from lince.encoded_image import formats, signatures
+from lince.encoded_image import formats, unread_formats
 from lince.encoded_image.image_spec import ImageLimits, ImageSpec, ResizeRule
 from lince.encoded_image.structure import Structure
 from lince.errors import ImageError
@@ -106,9 +106,9 @@ def _open(data: bytes, limits: ImageLimits, structure: Structure | None) -> tupl
 def _no_picture(data: bytes) -> ImageError:
     """The error for bytes of no format that is read; it names another format where the first bytes are known."""
     expected = f"Expected {', '.join(formats.FORMATS)}."
-    if kind := signatures.describe(data):
+    if kind := unread_formats.describe(data):
         return ImageError("unsupported_format", f"This is {kind[0]}: {kind[1]}. {expected}")
-    text = ", but text" if signatures.is_text(data) else ""
+    text = ", but text" if unread_formats.is_text(data) else ""
     message = f"Received {len(data):,} bytes that are not an image we read{text}. {expected}"
     return ImageError("unsupported_format", message)
 

@@ -3,6 +3,9 @@
 A file of a few kilobytes can keep its decoder busy for minutes: a thousand scans, a hundred thousand comments.
 `inspect` counts such parts at the speed of `bytes.find`, and refuses what no camera or program writes. Metadata is
 only counted and never reaches a decoder, so that broken metadata costs neither the pixels nor time.
+
+A new format needs a module like `gif.py`, its first bytes and its reader here, its suffixes in `images.EXTENSIONS`, and
+its type in the page's `accept`. `unread_formats.py` names the formats that are refused.
 """
 
 import struct

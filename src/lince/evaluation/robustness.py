@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from lince import calibration
-from lince.data.sources.encoded_images import iter_images
+from lince.data.sources.image_files import iter_images
 from lince.errors import DataError, LinceError
 from lince.evaluation import corruptions, ood
 from lince.evaluation.accuracy import checked_logits

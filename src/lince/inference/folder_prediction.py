@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from lince.data.sources.encoded_images import iter_images
+from lince.data.sources.image_files import iter_images
 from lince.errors import LinceError
 from lince.images import decode
 from lince.inference.answers import answer

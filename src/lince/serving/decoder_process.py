@@ -1,6 +1,6 @@
 """The service's side of the process that decodes large and unusual pictures. It starts when needed, ends when stuck.
 
-The process itself runs `decoder.py`.
+The process itself runs `decoder_program.py`.
 """
 
 import json
@@ -19,7 +19,7 @@ from jaxtyping import UInt8
 
 from lince.encoded_image.image_spec import ImageLimits, ImageSpec
 from lince.errors import ImageError
-from lince.serving import decoder
+from lince.serving import decoder_program
 from lince.serving.errors import STOPPING, RequestError
 
 # For machines without CPU timers, and for a process that gets no core in all this time.
@@ -89,10 +89,10 @@ class DecoderProcess:
     ) -> tuple[UInt8[np.ndarray, "h w 3"] | ImageError, float]:
         options = json.dumps(self._options | {"cpu_s": cpu_s}).encode()
         requests, _ = _pipes(process)
-        requests.write(decoder.REQUEST.pack(len(options), len(data)) + options)
+        requests.write(decoder_program.REQUEST.pack(len(options), len(data)) + options)
         requests.write(data)
         requests.flush()
-        whole, seconds, size = decoder.ANSWER.unpack(_read(process, decoder.ANSWER.size))
+        whole, seconds, size = decoder_program.ANSWER.unpack(_read(process, decoder_program.ANSWER.size))
         content = _read(process, size)
         if whole:
             return np.frombuffer(content, np.uint8).reshape(self._shape), seconds
@@ -128,7 +128,7 @@ def _start(memory_bytes: int) -> subprocess.Popen[bytes]:
     # A process group of its own: Ctrl-C in the terminal reaches only the service, which ends this process in time.
     group = 0 if os.name == "posix" else None
     # -P: a module in the current folder must not replace one of ours.
-    command = [sys.executable, "-P", "-m", decoder.__name__, str(memory_bytes)]
+    command = [sys.executable, "-P", "-m", decoder_program.__name__, str(memory_bytes)]
     return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, process_group=group)
 
 

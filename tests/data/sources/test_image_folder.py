@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lince.data.dataset import in_memory
-from lince.data.sources.encoded_images import open_source
+from lince.data.sources.image_files import open_source
 from lince.data.sources.image_folder import FolderReading
 from lince.data.sources.zip_file import Archive
 from lince.types import ImageSpec

@@ -1,4 +1,4 @@
-"""The program that decodes large and unusual pictures for the service: `python -m lince.serving.decoder BYTES`.
+"""The program that decodes large and unusual pictures for the service: `python -m lince.serving.decoder_program BYTES`.
 
 `decoder_process.py` starts it and talks to it. It reads requests from stdin and writes answers to stdout, one after the
 other, until stdin ends.

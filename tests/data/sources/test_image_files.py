@@ -11,7 +11,7 @@ import zlib
 import pytest
 
 from lince.data.sources.base import Entry
-from lince.data.sources.encoded_images import iter_images, open_source
+from lince.data.sources.image_files import iter_images, open_source
 from lince.errors import DataError, ImageError
 
 
