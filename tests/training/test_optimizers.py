@@ -140,19 +140,3 @@ class TestCreate:
             RecipeError, match=r"Keras does not know train\.optimizer='adamm'.*Expected 'muon' or a name such as 'adam'"
         ):
             optimizers.create(options(optimizer="adamm"))
-
-
-class TestLearningRate:
-    @pytest.mark.parametrize(
-        ("schedule", "expected"),
-        [
-            ("constant", [0.1, 0.1, 0.1, 0.1, 0.1]),
-            ("linear", [0.1, 0.075, 0.05, 0.025, 0]),
-            ("cosine", [0.1, 0.085355, 0.05, 0.014645, 0]),
-        ],
-    )
-    def test_schedules(self, schedule, expected):
-        """At the beginning, after each quarter, and at the end."""
-        recipe = options(schedule=schedule)
-        found = [optimizers.learning_rate(recipe, progress=quarter / 4) for quarter in range(5)]
-        np.testing.assert_allclose(expected, found, atol=1e-6)

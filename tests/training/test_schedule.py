@@ -94,3 +94,19 @@ class TestOf:
     def test_says_how_many_epochs(self):
         """By the clock it is about so many."""
         assert ["9", "~9"] == [ByEpochs(9).total(), by_seconds(60).total()]
+
+
+class TestLearningRate:
+    @pytest.mark.parametrize(
+        ("shape", "expected"),
+        [
+            ("constant", [0.1, 0.1, 0.1, 0.1, 0.1]),
+            ("linear", [0.1, 0.075, 0.05, 0.025, 0]),
+            ("cosine", [0.1, 0.085355, 0.05, 0.014645, 0]),
+        ],
+    )
+    def test_shapes(self, shape, expected):
+        """At the beginning, after each quarter, and at the end."""
+        recipe = Train(epochs=1, batch_size=1, learning_rate=0.1, schedule=shape)
+        found = [schedule.learning_rate(recipe, progress=quarter / 4) for quarter in range(5)]
+        np.testing.assert_allclose(expected, found, atol=1e-6)

@@ -17,14 +17,14 @@ import numpy as np
 from lince.errors import TrainingError
 from lince.networks import models
 from lince.system import machine
-from lince.training import advice, checkpoint, optimizers
+from lince.training import advice, checkpoint
 from lince.training import loss as losses
 from lince.training.augmentation.options import Augment
 from lince.training.checkpoint import Checkpoint
 from lince.training.display import Display
 from lince.training.distillation.teacher import Teacher
 from lince.training.recipe import Train
-from lince.training.schedule import ByEpochs, Schedule
+from lince.training.schedule import ByEpochs, Schedule, learning_rate
 from lince.training.step import Trainer
 from lince.types import EpochRecord, ImageSpec, Split
 
@@ -121,7 +121,7 @@ def _train_and_validate(
     epochs = _epochs_to_validation(history[-1].epoch if history else 0, recipe)
     steps = len(epochs) * trainer.steps_per_epoch
     progress = schedule.progress(epochs=epochs.start - 1, seconds=began)
-    learning_rate = optimizers.learning_rate(recipe, progress=progress)
+    rate = learning_rate(recipe, progress=progress)
     for step, batch in enumerate(trainer.prepared(epochs), 1):
         result, epoch = trainer.step(batch, progress=progress), batch.epoch
         _require_finite(result["loss"], f"epoch {epoch}, step {step}", trainer)
@@ -142,7 +142,7 @@ def _train_and_validate(
         accuracy=mean.accuracy,
         val_loss=held_out.loss,
         val_accuracy=held_out.accuracy,
-        learning_rate=learning_rate,
+        learning_rate=rate,
         images_per_second=mean.n / seconds,
         seconds=clock() - _seconds(history),
         peak_memory_bytes=machine.peak_memory_bytes() or 0,

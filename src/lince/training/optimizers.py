@@ -128,17 +128,3 @@ def create(recipe: Train, *, precision: ComputeDtype = "float32") -> keras.optim
             f"Recipe: Keras does not know train.optimizer={recipe.optimizer!r}.{meant} "
             "Expected 'muon' or a name such as 'adam' or 'rmsprop'."
         ) from error
-
-
-def learning_rate(recipe: Train, *, progress: float) -> float:
-    """The learning rate of the recipe's schedule.
-
-    Args:
-        recipe: the `[train]` table.
-        progress: the share of the training that is done, 0 to 1.
-
-    Returns:
-        The learning rate: constant, or falling to 0.
-    """
-    shape = {"constant": 1.0, "linear": 1 - progress, "cosine": 0.5 * (1 + math.cos(math.pi * progress))}
-    return recipe.learning_rate * shape[recipe.schedule]

@@ -1,4 +1,4 @@
-"""How much of a training is done, from 0 to 1, by epochs or by the clock."""
+"""How much of a training is done, from 0 to 1, by epochs or by the clock, and the learning rate that follows."""
 
 import math
 from dataclasses import dataclass
@@ -73,6 +73,20 @@ class BySeconds:
 def of(recipe: Train, budget: Budget | None) -> Schedule:
     """The schedule of a run: by the epochs of its recipe, or by seconds with a time budget."""
     return ByEpochs(recipe.epochs) if budget is None else BySeconds(budget, recipe)
+
+
+def learning_rate(recipe: Train, *, progress: float) -> float:
+    """The learning rate of the recipe's schedule.
+
+    Args:
+        recipe: the `[train]` table.
+        progress: the share of the training that is done, 0 to 1.
+
+    Returns:
+        The learning rate: constant, or falling to 0.
+    """
+    shape = {"constant": 1.0, "linear": 1 - progress, "cosine": 0.5 * (1 + math.cos(math.pi * progress))}
+    return recipe.learning_rate * shape[recipe.schedule]
 
 
 def spans(recipe: Train) -> Float64[np.ndarray, " p"]:

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float32, Int64
 
 from lince.networks.families import Model
-from lince.training import optimizers
+from lince.training import schedule
 from lince.training.augmentation.affine import another_view, augment, degrade, mirrored
 from lince.training.augmentation.cutmix import cutmix
 from lince.training.augmentation.options import Augment
@@ -139,7 +139,7 @@ class Trainer:
             batch: as `prepare` returns it.
             progress: the share of the training that is done, 0 to 1. It decides the learning rate and the image size.
         """
-        self.model.optimizer.learning_rate = optimizers.learning_rate(self.recipe, progress=progress)
+        self.model.optimizer.learning_rate = schedule.learning_rate(self.recipe, progress=progress)
         self.model.reset_metrics()  # some versions of Keras accumulate metrics over batches
         result: dict[str, float] = self.model.train_on_batch(
             _resized(batch.pixels, self.recipe, progress), batch.rows, return_dict=True
