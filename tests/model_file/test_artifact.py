@@ -444,3 +444,23 @@ class TestReadRefusesGoldenImages:
 def test_manifest_survives_json(good):
     """The manifest is plain data: JSON and back gives the same record."""
     assert good.manifest == msgspec.json.decode(msgspec.json.encode(good.manifest), type=Manifest)
+
+
+class TestLocate:
+    @pytest.mark.parametrize("name", ["cifar10", "cifar10-best"])
+    def test_models_that_ship_have_names(self, name):
+        """The name is that of the manifest, and the card says what the model was trained on."""
+        found = artifact.read(artifact.locate(name))
+        assert name == found.manifest.name
+        assert "Licence of the data" in found.card
+
+    def test_a_path_comes_before_a_name(self, tmp_path, monkeypatch):
+        """A file of the user's that is called as a model that ships is the user's."""
+        monkeypatch.chdir(tmp_path)
+        (tmp_path / "cifar10").write_bytes(b"")
+        assert Path("cifar10") == artifact.locate("cifar10")
+
+    def test_a_folder_without_a_model(self, tmp_path):
+        """The sentence names the models that ship."""
+        with pytest.raises(ModelFileError, match=r"or a model that ships: 'cifar10', 'cifar10-best'\."):
+            artifact.locate(str(tmp_path))

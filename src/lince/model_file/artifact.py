@@ -27,10 +27,11 @@ from lince.model_file import golden_images, network
 from lince.model_file.golden_images import Golden
 from lince.model_file.manifest import Arithmetic, Certificate, Manifest, Verdict
 from lince.system.files import read_bounded
+from lince.text import listed
 from lince.types import Calibration, ImageSpec
 
 FORMAT = 2  # of the manifest; 2: the certificate contains a comparison
-SHIPPED = "cifar10"
+SHIPPED = "cifar10"  # of the models that ship, the one that is served when none is named
 MEMBERS = ("manifest.json", "labels.txt", "golden.npz", "CARD.md")
 
 # Our models have a few megabytes; the limit is for hostile files.
@@ -53,21 +54,23 @@ class Artifact:
 
 
 def locate(name: str) -> Path:
-    """The path of a model file, from what a user typed: a path, a run folder, or `cifar10`, the model that ships.
+    """The path of a model file, from what a user typed: a path, a run folder, or the name of a model that ships.
 
     Raises:
         ModelFileError: a folder without a model.
     """
     path = Path(name)
-    if name == SHIPPED and not path.exists():
-        return Path(str(resources.files("lince") / "models" / f"{SHIPPED}.tflite"))
+    shipped = {one.stem: one for one in Path(str(resources.files("lince") / "models")).glob("*.tflite")}
+    if name in shipped and not path.exists():
+        return shipped[name]
     if not path.is_dir():
         return path
     model = path / "model.tflite"
     if not model.exists():
         raise ModelFileError(
             f"{name!r} holds no model.tflite. Expected a model file, a run folder that was published "
-            f"(lince train --resume {name}; lince quantize {name} once it is trained), or {SHIPPED!r}, which ships."
+            f"(lince train --resume {name}; lince quantize {name} once it is trained), or a model that ships: "
+            f"{listed(sorted(shipped))}."
         )
     return model
 
