@@ -133,6 +133,6 @@ class TestChoose:
         assert not any(one.is_chosen for one in attempts)
         with pytest.raises(
             GateError,
-            match=r"on 15 validation images: int8 throughout: \+26\.67 .* in float: \+26\.67 .*What was trained is",
+            match=r"on 15 validation images: int8 throughout: \+26\.67 .* in float: \+26\.67 .*The network is kept",
         ):
             acceptance.require_chosen(attempts, opened)
