@@ -51,7 +51,7 @@ DATA_HELP = (
     "cifar10, a folder with a folder of images per class, or a .zip of one. JPEG, PNG, WebP, BMP, GIF, TIFF and AVIF "
     "are read."
 )
-MODEL_HELP = "A model file (.tflite), a run folder, or cifar10, the model that ships."
+MODEL_HELP = "A model file (.tflite), a run folder, or a model that ships: cifar10, cifar10-best."
 
 # Arguments
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, for example runs/classic.")]
@@ -64,7 +64,7 @@ EvaluatedModel = Annotated[
     str,
     typer.Argument(
         metavar="MODEL",
-        help="A model file (.tflite), a run folder, cifar10 (the model that ships), a run's model.keras, or the "
+        help="A model file (.tflite), a run folder, a model that ships, a run's model.keras, or the "
         "address of a running server.",
     ),
 ]
