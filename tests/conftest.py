@@ -23,6 +23,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "waits: for the clock or for another process; left out by --unit.")
     if config.getoption("--unit"):
         unit_tests.block_frameworks()
 
@@ -30,6 +31,14 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     """With --unit, files of the other tests are not even imported."""
     return True if config.getoption("--unit") and not unit_tests.is_unit(collection_path) else None
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """With --unit, tests that wait are left out: they would take longer than all others together."""
+    if config.getoption("--unit"):
+        waiting = [item for item in items if item.get_closest_marker("waits")]
+        config.hook.pytest_deselected(items=waiting)
+        items[:] = [item for item in items if not item.get_closest_marker("waits")]
 
 
 @pytest.fixture

@@ -27,6 +27,12 @@ def same(images: np.ndarray) -> np.ndarray:
     return np.tile(np.log(np.array([0.4, 0.35, 0.25], np.float32)), (len(images), 1))
 
 
+@pytest.fixture
+def few_ood_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    """50 generated images of each kind instead of 500."""
+    monkeypatch.setattr(robustness, "OOD_IMAGES", 50)
+
+
 @pytest.fixture(scope="module")
 def split() -> Split:
     """300 pictures of 8 × 8, more than a batch, whose colour tells their class, if faintly."""
@@ -76,6 +82,7 @@ class TestCorruptionReport:
         assert found.mean_accuracy <= found.clean_accuracy + 0.1
 
 
+@pytest.mark.usefixtures("few_ood_images")
 class TestOodReport:
     def test_measures_every_kind(self):
         """Each generated kind in order, and their mean; a network that is never sure abstains on all of them."""
@@ -139,5 +146,5 @@ class TestOodReport:
 
     def test_answers_of_another_shape_are_refused(self):
         """A network of other classes than was said."""
-        with pytest.raises(LinceError, match=r"Received answers of shape \(256, 3\).*Expected logits f32\[256,4\]"):
+        with pytest.raises(LinceError, match=r"Received answers of shape \(50, 3\).*Expected logits f32\[50,4\]"):
             robustness.ood_report(brightest, SPEC, num_classes=4)

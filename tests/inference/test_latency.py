@@ -3,11 +3,14 @@
 import time
 
 import numpy as np
+import pytest
 
 from lince.inference import latency
 from lince.inference.interpreter import Network
 from lince.model_file import artifact
 from lince.system import machine
+
+pytestmark = pytest.mark.waits
 
 
 def test_median_is_the_time_of_one_run(run):

@@ -3,8 +3,11 @@
 import asyncio
 from collections.abc import AsyncIterator
 
+import pytest
 from app_client import RAW, AppClient, MakeClient, Png
 from hostile_requests import black_png
+
+pytestmark = pytest.mark.waits
 
 
 def test_full_line_answers_503_with_retry_after(make_client: MakeClient, png: Png):

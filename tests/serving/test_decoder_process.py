@@ -18,6 +18,8 @@ from lince.serving.decoder_process import DecoderProcess
 from lince.serving.errors import RequestError
 from lince.types import ImageLimits, ImageSpec
 
+pytestmark = pytest.mark.waits
+
 SPEC = ImageSpec(24, 40)
 LIMITS = ImageLimits()
 

@@ -11,6 +11,8 @@ import pytest
 from hostile_requests import black_png, encoded
 from server_process import ServerProcess, running_server
 
+pytestmark = pytest.mark.waits
+
 RECEIVE_TIMEOUT_S = 1.0
 HEAD = b"POST /predict HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: image/png\r\n"
 

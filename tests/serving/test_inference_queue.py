@@ -10,6 +10,8 @@ from hostile_requests import black_png
 from lince.serving import inference_queue
 from lince.serving.decoder_process import DecoderProcess
 
+pytestmark = pytest.mark.waits
+
 
 def test_small_pictures_are_answered_while_a_large_one_is_decoded(client: AppClient, png: Png):
     """A large picture that never ends holds up neither a small one nor the event loop."""

@@ -6,6 +6,8 @@ import time
 
 import pytest
 
+pytestmark = pytest.mark.waits
+
 # A thread that never ends, in a library's code that Python cannot interrupt and waits for at its end.
 _STUCK = """
 import ctypes, threading, sys

@@ -203,6 +203,7 @@ WRONG = {
 }
 
 
+@pytest.mark.waits
 class TestTransport:
     @pytest.mark.parametrize("talk", ENDLESS.values(), ids=ENDLESS.keys())
     def test_time(self, talk):
