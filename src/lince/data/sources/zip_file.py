@@ -8,7 +8,6 @@ import threading
 import zipfile
 import zlib
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import cast
 
@@ -118,13 +117,15 @@ def _name(info: zipfile.ZipInfo) -> bytes:
 
 
 def _unicode_path(extra: bytes, raw: bytes) -> bytes:
-    """The name in UTF-8 from its extra field, if there is one for this name; else the name."""
+    """The name from its extra field, if there is one for this name; else the name.
+
+    From Python 3.12 on, `zipfile` refuses an archive whose field is not in UTF-8, as it should be.
+    """
     while len(extra) >= 4:
         tag, size = struct.unpack_from("<HH", extra)
         field, extra = extra[4 : 4 + size], extra[4 + size :]
         if tag == _UNICODE_PATH and len(field) > 5 and field[:5] == struct.pack("<BL", 1, zlib.crc32(raw)):
-            with suppress(UnicodeDecodeError):
-                return field[5:].decode().encode()
+            return field[5:]
     return raw
 
 
