@@ -1,6 +1,7 @@
 """The program inside the tests' process: what `lince ARGUMENTS` prints and returns, without the start of Python."""
 
 import contextlib
+import logging
 import os
 import subprocess
 import sys
@@ -26,6 +27,7 @@ def lince(*arguments: object, cwd: Path | None = None, errors: str = "strict") -
         patch = restored.enter_context(pytest.MonkeyPatch.context())
         restored.enter_context(warnings.catch_warnings())
         restored.enter_context(_environment())
+        restored.enter_context(_logging())
         patch.setattr(sys, "argv", command)
         if cwd:
             patch.chdir(cwd)
@@ -57,6 +59,19 @@ def _environment() -> Iterator[None]:
     finally:
         os.environ.clear()
         os.environ.update(before)
+
+
+@contextlib.contextmanager
+def _logging() -> Iterator[None]:
+    """Loggers that the program configures write to its standard error, which ends with it."""
+    loggers = [logger for logger in logging.root.manager.loggerDict.values() if isinstance(logger, logging.Logger)]
+    before = [(logger, logger.handlers, logger.propagate, logger.level) for logger in loggers]
+    try:
+        yield
+    finally:
+        for logger, handlers, propagate, level in before:
+            logger.handlers, logger.propagate = handlers, propagate
+            logger.setLevel(level)
 
 
 @contextlib.contextmanager
