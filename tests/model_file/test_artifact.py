@@ -464,3 +464,8 @@ class TestLocate:
         """The sentence names the models that ship."""
         with pytest.raises(ModelFileError, match=r"or a model that ships: 'cifar10', 'cifar10-best'\."):
             artifact.locate(str(tmp_path))
+
+    def test_a_wrong_name(self):
+        """The sentence names the models that ship."""
+        with pytest.raises(ModelFileError, match=r"'cifar10-bets'.*a model that ships: 'cifar10', 'cifar10-best'\."):
+            artifact.read(artifact.locate("cifar10-bets"))

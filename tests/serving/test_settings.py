@@ -1,10 +1,12 @@
 """Settings: from options, then `LINCE_…`, then defaults."""
 
 import os
+from pathlib import Path
 
 import pytest
 
 from lince.errors import ServiceError
+from lince.model_file import artifact
 from lince.serving.settings import ServeSettings
 
 
@@ -14,6 +16,13 @@ def test_options_win_over_the_environment(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("LINCE_HOST", "0.0.0.0")
     settings = ServeSettings.read(port=9001, host=None)
     assert (settings.port, settings.host) == (9001, "0.0.0.0")
+
+
+def test_the_default_is_the_model_that_ships(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A folder of the user's with the model's name, such as that of the images, is not served instead."""
+    (tmp_path / "cifar10").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert "cifar10" == artifact.read(ServeSettings().model).manifest.name
 
 
 def test_workers_read_what_was_exported(monkeypatch: pytest.MonkeyPatch):

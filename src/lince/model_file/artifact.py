@@ -59,8 +59,7 @@ def locate(name: str) -> Path:
     Raises:
         ModelFileError: a folder without a model.
     """
-    path = Path(name)
-    shipped = {one.stem: one for one in Path(str(resources.files("lince") / "models")).glob("*.tflite")}
+    path, shipped = Path(name), shipped_models()
     if name in shipped and not path.exists():
         return shipped[name]
     if not path.is_dir():
@@ -70,9 +69,15 @@ def locate(name: str) -> Path:
         raise ModelFileError(
             f"{name!r} holds no model.tflite. Expected a model file, a run folder that was published "
             f"(lince train --resume {name}; lince quantize {name} once it is trained), or a model that ships: "
-            f"{listed(sorted(shipped))}."
+            f"{listed(list(shipped))}."
         )
     return model
+
+
+def shipped_models() -> dict[str, Path]:
+    """The model files inside the package, by name, sorted."""
+    found = Path(str(resources.files("lince") / "models")).glob("*.tflite")
+    return {path.stem: path for path in sorted(found, key=lambda path: path.stem)}
 
 
 def describe(
@@ -172,7 +177,8 @@ def _bytes(path: Path, *, sha256: str | None) -> bytes:
         data = read_bounded(path, _MAX_FILE_BYTES)
     except OSError as error:
         raise ModelFileError(
-            f"cannot be read ({error.strerror}). Expected a .tflite file, a run folder or 'cifar10'."
+            f"cannot be read ({error.strerror}). Expected a .tflite file, a run folder, or a model that ships: "
+            f"{listed(list(shipped_models()))}."
         ) from error
     if sha256 is not None and (digest := hashlib.sha256(data).hexdigest()) != sha256.lower():
         raise ModelFileError(
