@@ -367,6 +367,13 @@ class TestResume:
         with pytest.raises(ResumeError, match=r"run\.json' is damaged"):
             pipeline.resume(copy, progress=silent)
 
+    def test_a_record_of_other_classes(self, copy):
+        """Images are as they were, and run.json was altered: a network of other classes is not built."""
+        altered = msgspec.structs.replace(copy.read_record(), classes=("disc", "square"))
+        copy.record.write_bytes(msgspec.json.encode(altered))
+        with pytest.raises(ResumeError, match=r"run\.json' names other classes than .* has"):
+            pipeline.resume(copy, progress=silent)
+
     def test_damaged_splits(self, copy):
         """Without its splits a run cannot tell what it may train on."""
         data = copy.splits.read_bytes()

@@ -19,7 +19,7 @@ Count = Annotated[int, Meta(ge=1)]
 Counts = Annotated[tuple[Count, ...], Meta(min_length=1)]
 Share = Annotated[float, Meta(ge=0, lt=1)]
 
-_Table = inspect.StructType | inspect.DataclassType
+_Table = inspect.StructType | inspect.DataclassType | inspect.TypedDictType
 _List = inspect.VarTupleType | inspect.ListType
 _Number = inspect.IntType | inspect.FloatType
 _WITH_ARTICLE = ("whole number", "number", "list", "non-empty list", "table")
@@ -121,7 +121,7 @@ def takes(kind: inspect.Type, *, quote: str = "'", plural: bool = False) -> str:
             return f"text{s}"
         case inspect.NoneType():
             return "nothing"
-        case inspect.StructType() | inspect.DataclassType() | inspect.DictType():
+        case inspect.StructType() | inspect.DataclassType() | inspect.TypedDictType() | inspect.DictType():
             return f"table{s}"
     return "a value"
 
@@ -222,7 +222,7 @@ def _fits(value: Any, kind: inspect.Type) -> bool:
             return value is None
         case inspect.LiteralType():
             return isinstance(value, str | int) and value in kind.values
-        case inspect.StructType() | inspect.DataclassType() | inspect.DictType():
+        case inspect.StructType() | inspect.DataclassType() | inspect.TypedDictType() | inspect.DictType():
             return isinstance(value, dict)
         case inspect.VarTupleType() | inspect.ListType():
             return isinstance(value, list | tuple) and len(value) >= (kind.min_length or 0)

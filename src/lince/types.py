@@ -6,7 +6,7 @@ array with a row per image and a column per class.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, TypedDict
 
 import numpy as np
 from jaxtyping import Bool, Float32, Int64, UInt8, UInt16
@@ -16,6 +16,17 @@ from lince.encoded_image.image_spec import ImageSpec as ImageSpec
 from lince.encoded_image.image_spec import ResizeRule as ResizeRule
 
 ComputeDtype = Literal["bfloat16", "float32"]
+Backend = Literal["tensorflow", "jax"]
+"""The engine with which Keras trains."""
+
+
+class Environment(TypedDict):
+    """Where a network was trained: backend, a description of the machine, package versions."""
+
+    backend: Backend
+    machine: str
+    versions: dict[str, str]
+
 
 Predict = Callable[[UInt8[np.ndarray, "n h w 3"]], Float32[np.ndarray, "n k"]]
 """Pixels in, logits out: what a float Keras model, an int8 model file and a running server have in common.

@@ -10,7 +10,8 @@ from lince.runs.run_folder import RunFolder, RunRecord
 
 RECORD = RunRecord(
     name="tiny", recipe={}, seed=0, source="images.zip", fingerprint="abc", classes=("cat", "dog"),
-    precision="float32", deterministic=False, created="2026-11-26", environment={},
+    precision="float32", deterministic=False, created="2026-11-26",
+    environment={"backend": "jax", "machine": "2 cores", "versions": {}},
 )  # fmt: skip
 
 
@@ -31,4 +32,22 @@ class TestReadRecord:
         with pytest.raises(
             ResumeError, match=rf"run\.json' is of format {received!r}\. Expected 2: .*lince train DATA"
         ):
+            folder.read_record()
+
+    @pytest.mark.parametrize(
+        ("changes", "words"),
+        [
+            ({"environment": {}}, r"environment\.backend is missing\. Expected 'jax' or 'tensorflow'"),
+            ({"environment": {"backend": "jax", "machine": 3, "versions": {}}}, r"environment\.machine = 3"),
+            ({"environment": {"backend": "torch", "machine": "", "versions": {}}}, r"environment\.backend = 'torch'"),
+            ({"seed": -1}, r"seed = -1\. Expected a whole number from 0 to"),
+            ({"seed": 2**32}, r"seed = 4294967296\. Expected"),
+        ],
+    )
+    def test_a_value_that_no_run_has(self, tmp_path, changes, words):
+        """The value is named here, before a stage that would fail on it."""
+        folder = RunFolder(tmp_path / "run")
+        folder.create(RECORD)
+        folder.record.write_text(json.dumps(json.loads(msgspec.json.encode(RECORD)) | changes))
+        with pytest.raises(ResumeError, match=rf"run\.json' is damaged \({words}"):
             folder.read_record()

@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from lince.errors import TrainingError
 from lince.system import machine
 from lince.training import backend
 
@@ -34,6 +35,18 @@ class TestPrepare:
         """KERAS_BACKEND decides; nothing forces another one."""
         program = "from lince.training import backend; backend.prepare(); import keras; print(keras.backend.backend())"
         assert "jax" == python(program, KERAS_BACKEND="jax", JAX_PLATFORMS="cpu")
+
+    @pytest.mark.parametrize("chosen", ["numpy", "TensorFlow", "nonsense"])
+    def test_a_backend_that_does_not_train(self, monkeypatch, chosen):
+        """It is named before Keras is imported, together with those that train."""
+        monkeypatch.setenv("KERAS_BACKEND", chosen)
+        with pytest.raises(TrainingError, match=f"KERAS_BACKEND={chosen} .*Expected tensorflow or jax, or none"):
+            backend.prepare()
+
+    def test_an_empty_variable_is_none(self):
+        """A shell that sets KERAS_BACKEND to nothing has chosen nothing."""
+        program = "from lince.training import backend; backend.prepare(); print(backend.describe()['backend'])"
+        assert "tensorflow" == python(program, KERAS_BACKEND="")
 
     @pytest.mark.skipif(platform.machine() not in {"x86_64", "AMD64"}, reason="oneDNN's kernels are asked for on x86")
     @pytest.mark.parametrize(("own", "expected"), [({}, "True 1"), ({"TF_ENABLE_ONEDNN_OPTS": "0"}, "False 0")])

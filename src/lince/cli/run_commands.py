@@ -150,11 +150,13 @@ def prepare(*, deterministic: bool = False, run: Path | None = None, trains: boo
     if run is not None:
         record = RunFolder(run).read_record()
         deterministic, recorded = record.deterministic, record.environment["backend"]
-        if trains and (given := os.environ.setdefault("KERAS_BACKEND", recorded)) != recorded:
+        if trains and (given := os.environ.get("KERAS_BACKEND") or recorded) != recorded:
             raise ResumeError(
                 f"Received KERAS_BACKEND={given} in the environment for a run that {recorded} trains. Expected the "
                 f"same: KERAS_BACKEND={recorded}, or none."
             )
+        if trains:
+            os.environ["KERAS_BACKEND"] = recorded
     with needs("Training", "train"):
         from lince.training import backend
 
@@ -185,7 +187,7 @@ def time_plan(limit: Limit) -> Plan:
 
 def _exports_here() -> bool:
     """Whether this process can publish: only TensorFlow exports to LiteRT."""
-    return os.environ.get("KERAS_BACKEND", "tensorflow") == "tensorflow"
+    return (os.environ.get("KERAS_BACKEND") or "tensorflow") == "tensorflow"
 
 
 def publish(request: PublishRequest, *, about: Path | None = None, as_json: bool, opened: Run | None = None) -> None:

@@ -5,17 +5,17 @@ import io
 import re
 from dataclasses import astuple
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 import numpy as np
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from lince import schema
 from lince.errors import DataError, RecipeError, ResumeError, TrainingError
 from lince.model_file.manifest import RunReport
 from lince.system.files import DAMAGED_NPZ, open_regular, read_bounded, reason_of, write_atomically
-from lince.types import ComputeDtype, EpochRecord, Rejected
+from lince.types import ComputeDtype, Environment, EpochRecord, Rejected
 
 # One part of a path, so that a recipe from another person cannot name a folder outside `runs`.
 _NAME = re.compile(r"\w[\w.\- ]*")
@@ -61,14 +61,14 @@ class RunRecord(Struct, frozen=True, kw_only=True):
 
     name: str
     recipe: dict[str, Any]
-    seed: int
+    seed: Annotated[int, Meta(ge=0, le=2**32 - 1)]
     source: str
     fingerprint: str
     classes: tuple[str, ...]
     precision: ComputeDtype
     deterministic: bool
     created: str
-    environment: dict[str, Any]
+    environment: Environment
     rejected: tuple[Rejected, ...] = ()
     reading: str = ""
     warnings: tuple[str, ...] = ()

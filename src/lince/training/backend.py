@@ -5,11 +5,12 @@ import logging
 import os
 import platform
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
+from typing import get_args
 
+from lince.errors import TrainingError
 from lince.system import machine, quiet
 from lince.training.recipe import Precision
-from lince.types import ComputeDtype
+from lince.types import Backend, ComputeDtype, Environment
 
 _RECORDED = (
     "lince",
@@ -34,8 +35,11 @@ def prepare(*, deterministic: bool = False) -> None:
 
     Args:
         deterministic: use operations that give the same bits on every run.
+
+    Raises:
+        TrainingError: KERAS_BACKEND names another backend than those that train here.
     """
-    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    os.environ["KERAS_BACKEND"] = _chosen()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     for kind in ("INTRAOP", "INTEROP"):
         os.environ.setdefault(f"TF_NUM_{kind}_THREADS", str(machine.cores()))
@@ -58,13 +62,25 @@ def resolve_precision(precision: Precision) -> ComputeDtype:
     """
     if precision != "auto":
         return precision
-    on_tensorflow = os.environ.get("KERAS_BACKEND", "tensorflow") == "tensorflow"
-    return "bfloat16" if on_tensorflow and machine.processor_flags() & {"avx512_bf16", "amx_bf16"} else "float32"
+    return (
+        "bfloat16"
+        if _chosen() == "tensorflow" and machine.processor_flags() & {"avx512_bf16", "amx_bf16"}
+        else "float32"
+    )
 
 
-def describe() -> dict[str, Any]:
+def describe() -> Environment:
     """Backend, package versions and machine, for the run folder and the manifest."""
-    return {"backend": os.environ.get("KERAS_BACKEND"), "machine": machine.describe(), "versions": _versions()}
+    return {"backend": _chosen(), "machine": machine.describe(), "versions": _versions()}
+
+
+def _chosen() -> Backend:
+    match os.environ.get("KERAS_BACKEND") or "tensorflow":
+        case "tensorflow" | "jax" as known:
+            return known
+        case unknown:
+            expected = " or ".join(get_args(Backend))
+            raise TrainingError(f"Received KERAS_BACKEND={unknown} in the environment. Expected {expected}, or none.")
 
 
 def _versions() -> dict[str, str]:

@@ -142,6 +142,11 @@ def resume(folder: RunFolder, *, overrides: Sequence[str] = (), progress: Progre
             f"{record.fingerprint[:12]}). Expected the same files, read by the same versions of lince and Pillow "
             f"({folder.record} names them). Restore them, or start a new run."
         )
+    if record.classes != dataset.train.classes:
+        raise ResumeError(
+            f"{str(folder.record)!r} names other classes than {record.source!r} has. Expected the record as it was "
+            "written: restore it, or start a new run."
+        )
     return _run(folder, record, recipe, dataset, splits)
 
 
