@@ -25,7 +25,9 @@ _Number = inspect.IntType | inspect.FloatType
 _WITH_ARTICLE = ("whole number", "number", "list", "non-empty list", "table")
 _MAX_CHARACTERS = 100
 _MOST = 2**63  # of TOML's whole numbers
-_SIMILARITY = 0.65  # of `difflib`: lets through one or two wrong letters of six
+# Of `difflib`. In the same table it lets through two wrong letters of six, in another table one: a similar name there
+# is seldom the intended one.
+_SIMILARITY, _SIMILARITY_ELSEWHERE = 0.65, 0.8
 
 
 class MisfitError(ValueError):
@@ -248,13 +250,14 @@ def _suggestion(unknown: str, table: str, own: Collection[str], root: inspect.Ty
         return " It belongs to another family: leave it out, or start from a recipe of that family."
     by_name = {key.rpartition(".")[2]: key for key in reversed(keys)}
     here = {name: _joined(table, name) for name in own}
-    near = by_name.get(unknown) or _nearest(unknown, here) or _nearest(unknown, by_name)
+    near = by_name.get(unknown) or _nearest(unknown, here, cutoff=_SIMILARITY)
+    near = near or _nearest(unknown, by_name, cutoff=_SIMILARITY_ELSEWHERE)
     return f" Did you mean {near!r}?" if near else f" Expected one of {', '.join(sorted(own))}."
 
 
-def _nearest(unknown: str, keys: dict[str, str]) -> str | None:
+def _nearest(unknown: str, keys: dict[str, str], *, cutoff: float) -> str | None:
     """The key whose name is most similar to an unknown one; case and hyphens do not count."""
-    names = difflib.get_close_matches(unknown.strip().lower().replace("-", "_"), keys, 1, cutoff=_SIMILARITY)
+    names = difflib.get_close_matches(unknown.strip().lower().replace("-", "_"), keys, 1, cutoff=cutoff)
     return keys[names[0]] if names else None
 
 

@@ -210,6 +210,10 @@ class TestMistakes:
             ("train.class_balance=1.5", "train.class_balance = 1.5. Expected a number from 0 to 1."),
             ("train.epoch=3", "train.epoch is not known. Did you mean 'train.epochs'?"),
             ("epochs=3", "epochs is not known. Did you mean 'train.epochs'?"),
+            (
+                "quantize.ranges=mse",
+                "quantize.ranges is not known. Expected one of calibration_images, max_drop_points.",
+            ),
             ("model.blocs=[]", "model.blocs is not known. Did you mean 'model.blocks'?"),
             (
                 "model.stem=8",
