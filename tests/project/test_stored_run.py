@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 import make_stored_run
-from lince.model_file import artifact
+from lince.model_file import artifact, manifest
 from lince.runs.run_folder import RunFolder
 
 STORED = RunFolder(make_stored_run.STORED_RUN)
@@ -21,7 +21,7 @@ def lines_of(record: object) -> bytes:
 
 def test_format_is_that_of_today():
     """The stored model file has the format that this version writes."""
-    assert artifact.FORMAT == artifact.read(STORED.model).manifest.format, COMMAND
+    assert manifest.FORMAT == artifact.read(STORED.model).manifest.format, COMMAND
 
 
 def test_model_file_written_again_is_the_same():

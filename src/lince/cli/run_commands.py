@@ -226,8 +226,7 @@ def publish(request: PublishRequest, *, about: Path | None = None, as_json: bool
     show(tables.report_table(published.int8), tables.sets_table(published.sets, n=published.int8.n))
     show(tables.rich_table(certificate.table(published.certificate, published.arithmetic)))
     show(*map(tables.rich_table, quantization.cost_tables(published)))
-    if published.verdict:
-        print_text(f"Verdict: {published.verdict.text}")
+    print_text(f"Verdict: {published.verdict.text}")
 
 
 def publish_here(request: PublishRequest, *, opened: Run | None = None) -> None:

@@ -25,12 +25,11 @@ from lince.errors import ModelFileError
 from lince.model_file import archive as zips
 from lince.model_file import golden_images, network
 from lince.model_file.golden_images import Golden
-from lince.model_file.manifest import Arithmetic, Certificate, Manifest, Verdict
+from lince.model_file.manifest import FORMAT, Arithmetic, Certificate, Manifest, Verdict
 from lince.system.files import read_bounded
 from lince.text import listed
 from lince.types import Calibration, ImageSpec
 
-FORMAT = 2  # of the manifest; 2: the certificate contains a comparison
 SHIPPED = "cifar10"  # of the models that ship, the one that is served when none is named
 MEMBERS = ("manifest.json", "labels.txt", "golden.npz", "CARD.md")
 
@@ -108,7 +107,6 @@ def describe(
         arithmetic=arithmetic,
         verdict=verdict,
         training=training,
-        format=FORMAT,
     )
 
 

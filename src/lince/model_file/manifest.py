@@ -9,6 +9,8 @@ from typing import Any, Literal
 from lince.text import quantity
 from lince.types import Calibration, ImageSpec, Interval, Report, SetReport
 
+FORMAT = 2  # of manifest.json; 2: the certificate contains a comparison
+
 
 @dataclass(frozen=True)
 class Comparison:
@@ -248,13 +250,13 @@ class RunReport:
     validation_accuracy: Interval
     calibration: Calibration
     certificate: Certificate
-    arithmetic: Arithmetic = Arithmetic()
-    sensitivity: Sensitivity | None = None
-    calibrated: CalibrationComparison | None = None
-    fallback: tuple[Attempt, ...] = ()
-    training_accuracy: Interval | None = None
-    leakage: Leakage | None = None
-    verdict: Verdict | None = None
+    arithmetic: Arithmetic
+    sensitivity: Sensitivity
+    calibrated: CalibrationComparison
+    fallback: tuple[Attempt, ...]
+    training_accuracy: Interval
+    leakage: Leakage | None
+    verdict: Verdict
 
 
 @dataclass(frozen=True)
@@ -266,7 +268,7 @@ class Manifest:
         flatbuffer_sha256, flatbuffer_bytes: of the network that precedes the archive.
         created: UTC, ISO 8601.
         arithmetic: what the network computes in; int8 unless a fallback was asked for.
-        verdict: what to make of the model; None in files that were written before there was one.
+        certificate, verdict: None for a network that was not measured.
         training: recipe, seed, dataset fingerprint, calibration indices, package versions, backend. Free-form JSON.
     """
 
@@ -282,4 +284,4 @@ class Manifest:
     arithmetic: Arithmetic = Arithmetic()
     verdict: Verdict | None = None
     training: dict[str, Any] = field(default_factory=dict)
-    format: int = 2
+    format: int = FORMAT

@@ -27,7 +27,7 @@ Classifies an image into one of {len(manifest.classes)} classes: {", ".join(mani
 The network has {certificate.flatbuffer_bytes:,} bytes; it takes pixels and returns logits; written {manifest.created}.
 
 ## Verdict
-{report.verdict.text if report.verdict else "None was given."}
+{report.verdict.text}
 
 ## Accuracy
 Measured on the test split of its dataset, {n:,} images, with the file as it is served:
@@ -38,6 +38,7 @@ Measured on the test split of its dataset, {n:,} images, with the file as it is 
 | prediction sets | {_sets(report)} |
 | "I don't know" | {percent(sets.abstained)} of images; {_others(sets, n=n)} |
 {_costliest(report.sensitivity)}
+
 {markdown(table(certificate, manifest.arithmetic))}
 
 ## Training
@@ -87,25 +88,23 @@ def _arithmetic(arithmetic: Arithmetic) -> str:
     )
 
 
-def _costliest(sensitivity: Sensitivity | None) -> str:
-    """A row of the table, with its line end, or an empty text."""
-    if sensitivity is None or not sensitivity.layers:
-        return ""
+def _costliest(sensitivity: Sensitivity) -> str:
+    """A row of the table."""
     worst = sensitivity.layers[0]
     return (
         f"| most sensitive layer | `{worst.layer}` ({worst.operation}): alone in int8, it changes the logits by "
         f"{percent(worst.divergence.logit_error)} and {percent(worst.divergence.disagreement)} of the answers "
-        f"({quantity(sensitivity.n, 'validation image')}) |\n"
+        f"({quantity(sensitivity.n, 'validation image')}) |"
     )
 
 
 def _sets(report: RunReport) -> str:
     """The coverage and size of the prediction sets, or why there are none."""
-    sets, before = report.sets, report.calibrated.float32.sets if report.calibrated else None
+    sets, before = report.sets, report.calibrated.float32.sets
     if sets.coverage is None or sets.mean_size is None:
         return calibration.what_is_missing(report.calibration)
     of_float = ""
-    if before and before.coverage and before.mean_size is not None:
+    if before.coverage and before.mean_size is not None:
         of_float = f"; of the float network {percent(before.coverage.value)} and {before.mean_size:.2f}"
     return (
         f"hold the true class for {percent(sets.coverage.value)} of images (promised "

@@ -9,13 +9,9 @@ _LAYERS_SHOWN = 10  # in a table; report.json has all layers
 
 
 def cost_tables(report: RunReport) -> tuple[TextTable, ...]:
-    """All tables on the quantization of a run; what was not measured is left out."""
-    tables = (
-        sensitivity_table(report.sensitivity) if report.sensitivity else None,
-        fallback_table(report.fallback) if report.fallback else None,
-        calibrated_table(report.calibrated, n=report.int8.n) if report.calibrated else None,
-    )
-    return tuple(filter(None, tables))
+    """All tables on the quantization of a run; that of the fallback only if it was tried."""
+    tried = (fallback_table(report.fallback),) if report.fallback else ()
+    return sensitivity_table(report.sensitivity), *tried, calibrated_table(report.calibrated, n=report.int8.n)
 
 
 def sensitivity_table(sensitivity: Sensitivity) -> TextTable:

@@ -85,7 +85,7 @@ class ModelAnswer:
     """What is served.
 
     Attributes:
-        verdict: what to make of the model, in plain words; null in files that were written before there was one.
+        certificate, verdict: null for a network that was not measured.
     """
 
     name: str
