@@ -3,9 +3,10 @@
 import json
 
 import msgspec
+import numpy as np
 import pytest
 
-from lince.errors import ResumeError
+from lince.errors import DataError, ResumeError, TrainingError
 from lince.runs.run_folder import RunFolder, RunRecord
 
 RECORD = RunRecord(
@@ -51,3 +52,28 @@ class TestReadRecord:
         folder.record.write_text(json.dumps(json.loads(msgspec.json.encode(RECORD)) | changes))
         with pytest.raises(ResumeError, match=rf"run\.json' is damaged \({words}"):
             folder.read_record()
+
+
+class TestSplits:
+    def test_round_trip(self, tmp_path):
+        """The index arrays are read back by their names."""
+        folder = RunFolder(tmp_path / "run")
+        splits = {"train": np.array([2, 0]), "validation": np.array([1]), "test": np.empty(0, np.int64)}
+        folder.create(RECORD, **splits)
+        assert {name: rows.tolist() for name, rows in splits.items()} == {
+            name: rows.tolist() for name, rows in folder.read_splits().items()
+        }
+
+    def test_lacks_one(self, tmp_path):
+        """A file without one of the splits is refused with a sentence, and does not end the program elsewhere."""
+        folder = RunFolder(tmp_path / "run")
+        folder.create(RECORD, train=np.array([0]), validation=np.array([1]))
+        with pytest.raises(DataError, match=r"splits\.npz' cannot be read \(.*\)\. Start the run anew\."):
+            folder.read_splits()
+
+
+def test_folder_that_cannot_be_made(tmp_path):
+    """The error says what is in the way, and how to go on."""
+    (tmp_path / "runs").write_bytes(b"")
+    with pytest.raises(TrainingError, match=r"runs/tiny' cannot be written \(Not a directory\)\. Expected .* --runs"):
+        RunFolder(tmp_path / "runs" / "tiny").create(RECORD)

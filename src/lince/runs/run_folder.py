@@ -128,7 +128,10 @@ class RunFolder:
                 write_atomically(self.teacher, teacher)
             write_atomically(self.record, msgspec.json.format(msgspec.json.encode(record), indent=2))
         except OSError as error:
-            raise TrainingError(f"The run folder {str(self.path)!r} cannot be written ({error.strerror}).") from error
+            raise TrainingError(
+                f"The run folder {str(self.path)!r} cannot be written ({error.strerror}). Expected a folder with room "
+                "for a run: free disk space, or choose another one by --runs."
+            ) from error
         except UnicodeEncodeError as error:
             raise TrainingError(
                 f"{error.object!r} has bytes that are not UTF-8, and {self.record.name} is UTF-8. Expected paths in "
@@ -160,7 +163,7 @@ class RunFolder:
 
     def read_splits(self) -> dict[str, np.ndarray]:
         """Indices i64: `train` and `validation` into the source's training images; `test` of a drawn test split."""
-        return _read_arrays(self.splits, repair="Start the run anew.")
+        return _read_arrays(self.splits, "train", "validation", "test", repair="Start the run anew.")
 
     def write_history(self, history: tuple[EpochRecord, ...]) -> None:
         """`history.csv`: a header and one row for each validation."""
@@ -226,10 +229,10 @@ def check_name(name: str, *, of: str = "run") -> None:
 
 
 def _read_arrays(path: Path, *names: str, repair: str) -> dict[str, np.ndarray]:
-    """All arrays of an .npz file; DataError, with the repair, when it is damaged or lacks one of the names."""
+    """The named arrays of an .npz file; DataError, with the repair, when it is damaged or lacks one of them."""
     try:
         with open_regular(path) as file, np.load(file, allow_pickle=False) as arrays:
-            return {name: arrays[name] for name in {*arrays, *names}}
+            return {name: arrays[name] for name in names}
     except (*DAMAGED_NPZ, KeyError) as error:
         raise DataError(f"{str(path)!r} cannot be read ({reason_of(error)}). {repair}") from error
 
