@@ -10,7 +10,7 @@ def test_shares_are_per_cent():
     """With a space, and as many digits as asked for."""
     assert formats.percent(0.81344) == "81.34 %"
     assert formats.percent(1, digits=0) == "100 %"
-    assert formats.percent_range(Interval(0.5, 0.4, 0.625), digits=1) == "40.0–62.5 %"
+    assert formats.percent_range(Interval(0.5, 0.4, 0.625)) == "40.00–62.50 %"
 
 
 @pytest.mark.parametrize(

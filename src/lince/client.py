@@ -202,9 +202,8 @@ def _post_images(url: str, images: np.ndarray, *, timeout_s: float) -> _Answer:
 
 def _png(image: np.ndarray) -> bytes:
     file = io.BytesIO()
-    Image.fromarray(image).save(
-        file, "PNG", compress_level=1
-    )  # levels above 1 save few bytes and cost most of the time
+    # Levels above 1 save few bytes and cost most of the time.
+    Image.fromarray(image).save(file, "PNG", compress_level=1)
     return file.getvalue()
 
 

@@ -18,9 +18,9 @@ def sets_size(classes: float | None, digits: int = 2) -> str:
     return "–" if classes is None else f"{classes:.{digits}f}"
 
 
-def percent_range(interval: Interval, digits: int = 2) -> str:
+def percent_range(interval: Interval) -> str:
     """The bounds of a share as `80.57–82.09 %`."""
-    return f"{100 * interval.low:.{digits}f}–{100 * interval.high:.{digits}f} %"
+    return f"{100 * interval.low:.2f}–{100 * interval.high:.2f} %"
 
 
 def points(value: float, digits: int = 2) -> str:
@@ -29,9 +29,9 @@ def points(value: float, digits: int = 2) -> str:
     return text[1:] if float(f"{value:.{digits}f}") == 0 else text
 
 
-def points_range(interval: Interval, digits: int = 2) -> str:
+def points_range(interval: Interval) -> str:
     """The bounds of a difference in percentage points, as `−0.05 to +0.29`."""
-    return f"{points(interval.low, digits)} to {points(interval.high, digits)}"
+    return f"{points(interval.low)} to {points(interval.high)}"
 
 
 def file_size(count: int) -> str:

@@ -165,10 +165,13 @@ class TestProgram:
         [
             (["train", "x", "--seed", "abc"], "Received 'abc'. Expected a whole number from 0 to 4294967295."),
             (["train", "x", "--seed", "-1"], "Received '-1'. Expected a whole number from 0 to 4294967295."),
-            (["train", "x", "--fit", "squeeze"], "'squeeze' is not one of 'crop', 'pad', 'stretch'."),
-            (["train", "x", "--until", "noon"], "'--until': 'noon' is not one of 'train', 'report'."),
+            (["train", "x", "--fit", "squeeze"], "Received 'squeeze'. Expected one of 'crop', 'pad', 'stretch'."),
+            (["train", "x", "--until", "noon"], "'--until': Received 'noon'. Expected one of 'train', 'report'."),
             (["predict", "x", "y", "--top", "1.5"], "Received '1.5'. Expected a whole number of at least 1."),
-            (["evaluate", "x", "--split", "tset"], "'tset' is not one of 'test', 'validation', 'train', 'all'."),
+            (
+                ["evaluate", "x", "--split", "tset"],
+                "'tset'. Expected one of 'test', 'validation', 'train', 'all'.",
+            ),
             (["serve", "--port", "http"], "Received 'http'. Expected a whole number."),
             (["train", "x", "--time-budget", "9999999999999h"], "or 1h30m, at most 1,000 hours."),
             (["help"], "Received 'help'. Expected one of train, quantize,"),

@@ -36,7 +36,7 @@ class TestTimeBudget:
         (["--resume", "runs/x", "--teacher", "cifar10"], "--teacher cannot be combined with --resume"),
         (["--resume", "runs/x", "--fit", "pad"], "--fit cannot be combined with --resume"),
         (["DATA", "--fit", "pad", "--set", "fit=crop"], "received --fit pad and --set fit=crop"),
-        (["DATA", "--fit", "contain"], "is not one of 'crop', 'pad', 'stretch'"),
+        (["DATA", "--fit", "contain"], "Expected one of 'crop', 'pad', 'stretch'"),
         (["--resume", "runs/x", "--set", "train.epochs=3"], "--set cannot be combined with --resume"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",

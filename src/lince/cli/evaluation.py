@@ -71,8 +71,8 @@ def open_model(name: str) -> EvaluatedModel:
     """Opens the model that a user named for evaluation.
 
     Args:
-        name: the path of a `.tflite` file or of a run's `model.keras`, a run folder (its model file), `cifar10`, or the
-            address of a server.
+        name: the path of a `.tflite` file or of a run's `model.keras`, a run folder (its model file), a model that
+            ships, or the address of a server.
 
     Raises:
         LinceError: the model does not exist, is damaged, or does not answer.

@@ -37,7 +37,7 @@ def _choice(*words: str, help: str) -> OptionInfo:
 
     def parse(text: str) -> str:
         if text not in words:
-            raise typer.BadParameter(f"{text!r} is not one of {', '.join(map(repr, words))}.")
+            raise typer.BadParameter(f"Received {text!r}. Expected one of {', '.join(map(repr, words))}.")
         return text
 
     def complete() -> list[str]:

@@ -98,7 +98,7 @@ def check(
     seed: int = 0,
     test_fraction: float = 0.2,
     cache: Path | None = None,
-    progress: Progress | None = None,
+    progress: Progress = silent,
     limits: ImageLimits = ImageLimits(),
 ) -> CheckReport:
     """Audits a labelled source: rejected files, imbalance, copies, and copies across train and test.
@@ -111,7 +111,7 @@ def check(
     Raises:
         DataError: when the source cannot be used at all.
     """
-    name, progress = printable(str(source)), progress or silent
+    name = printable(str(source))
     collection, identity = collect(source, spec, cache=cache, progress=progress, limits=limits)
     if source != cifar10.NAME:
         require_trainable(collection, name=name)

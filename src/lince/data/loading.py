@@ -41,7 +41,7 @@ def load(
     strict: bool = False,
     leave_out: str | Path | None = None,
     cache: Path | None = None,
-    progress: Progress | None = None,
+    progress: Progress = silent,
     limits: ImageLimits = ImageLimits(),
     trains: bool = True,
 ) -> Dataset:
@@ -69,11 +69,11 @@ def load(
         Both splits. The fingerprint depends on the content alone (see `dataset.fingerprint`), not on the test split.
 
     Raises:
-        DataError: when the source cannot be used, the disk cannot hold a large one, `strict` and a file was rejected,
-            or `leave_out` has nothing in common with the source.
+        DataError: when the source cannot be used, or the disk cannot hold a large one. With `strict`, when a file was
+            rejected. With `leave_out`, when it has nothing in common with the source.
     """
     _require_names(source, leave_out)
-    collection, identity = collect(source, spec, cache=cache, progress=progress or silent, limits=limits)
+    collection, identity = collect(source, spec, cache=cache, progress=progress, limits=limits)
     name = printable(str(source))
     if strict and (collection.rejected or collection.empty):
         raise DataError(_rejections(str(source), collection))

@@ -43,7 +43,7 @@ def leaked(test: Split, *, train: Split, validation: Split) -> LeakedImages | No
     Returns:
         The copies; None, without a search, when there are more than 100,000 images: it would take minutes.
     """
-    if not is_searched(len(test) + len(train) + len(validation)):
+    if len(test) + len(train) + len(validation) > _MAX_SEARCHED:
         return None
     split = join(train, join(validation, test))
     first = first_copies(split.images)
@@ -58,11 +58,6 @@ def leaked(test: Split, *, train: Split, validation: Split) -> LeakedImages | No
         looks_like_theirs[other[is_theirs[one]]] = True
     identical = is_theirs[ours]
     return LeakedImages(identical, looks_like_theirs[ours] & ~identical)
-
-
-def is_searched(images: int) -> bool:
-    """Whether `leaked` searches so many images."""
-    return images <= _MAX_SEARCHED
 
 
 def shared_by_name(train: Split, other: Path, *, source: str) -> tuple[int, ...]:

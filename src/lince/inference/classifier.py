@@ -31,7 +31,10 @@ class Classifier:
         expected = (*model.manifest.image.shape, len(model.manifest.classes))
         received = (*self._network.input_shape, self._network.num_classes)
         if received != expected:
-            raise ModelFileError(f"The network maps {received}, the manifest says {expected} (height, width, 3, K).")
+            raise ModelFileError(
+                f"The network maps {received} (height, width, 3, K), where the manifest says {expected}. Expected the "
+                "same in both: export the file again."
+            )
         kind = model.manifest.arithmetic.kind
         if (kind == "int8") != self._network.answers_in_int8:
             raise ModelFileError(

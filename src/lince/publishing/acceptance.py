@@ -7,7 +7,6 @@ import numpy as np
 from jaxtyping import Float32
 
 from lince import data, metrics
-from lince.data.splits import sample
 from lince.errors import GateError
 from lince.evaluation import accuracy, verdict
 from lince.inference import interpreter
@@ -139,7 +138,7 @@ def require_chosen(attempts: tuple[Attempt, ...], run: Run) -> Arithmetic:
 
 def _training_accuracy(flatbuffer: bytes, run: Run) -> Interval:
     """Measured on training images as they are; the history's accuracy is of augmented images."""
-    images = run.train.take(sample(run.train, verdict.TRAINING_IMAGES, seed=run.record.seed))
+    images = run.train.take(data.sample(run.train, verdict.TRAINING_IMAGES, seed=run.record.seed))
     return _accuracy(interpreter.logits(flatbuffer, images.images), images.labels)
 
 

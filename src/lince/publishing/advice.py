@@ -1,5 +1,6 @@
-"""What a user can do after publishing was refused. Every command that is named can work for this run, or the sentence
-names the condition.
+"""What a user can do after publishing was refused.
+
+Every command that is named can work for this run, or the sentence names the condition.
 """
 
 import math

@@ -10,8 +10,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from lince import calibration
-from lince.data.splits import sample
+from lince import calibration, data
 from lince.evaluation import accuracy
 from lince.inference import interpreter
 from lince.inference.interpreter import Network
@@ -60,7 +59,7 @@ def publish(run: Run, options: PublishOptions = PublishOptions(), *, say: Say) -
     validation_float = accuracy.logits(predict, run.validation, batch_size=batch)
     require_reproduced(run, validation_float)
     float_network = export(model)
-    chosen = sample(run.train, run.recipe.quantize.calibration_images, seed=run.record.seed)
+    chosen = data.sample(run.train, run.recipe.quantize.calibration_images, seed=run.record.seed)
     say(f"Quantizing to int8 with the activation ranges of {quantity(len(chosen), 'training image')} …")
     quantized = _quantize_by_recipe(float_network, run, chosen, fallback=options.fallback, say=say)
 
@@ -117,7 +116,7 @@ def _quantize_by_recipe(
 ) -> _QuantizedNetwork:
     seed = run.record.seed
     ranges = activation_ranges.measure(network, run.train.images[chosen])
-    images = run.validation.images[sample(run.validation, layer_sensitivity.IMAGES, seed=seed)]
+    images = run.validation.images[data.sample(run.validation, layer_sensitivity.IMAGES, seed=seed)]
     shown = quantity(len(images), "validation image")
     say(f"Measuring what each of {len(network.layers)} layers costs in int8, on {shown} …")
     sensitivity = layer_sensitivity.measure(network, ranges, images)
@@ -128,7 +127,7 @@ def _quantize_by_recipe(
             network,
             ranges,
             sensitivity=sensitivity,
-            images=run.validation.take(sample(run.validation, fallbacks.IMAGES, seed=seed)),
+            images=run.validation.take(data.sample(run.validation, fallbacks.IMAGES, seed=seed)),
             max_drop_points=run.recipe.quantize.max_drop_points,
             say=say,
         )

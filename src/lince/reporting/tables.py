@@ -34,9 +34,9 @@ def evaluation_tables(
     return tables + ([ood_table(ood)] if ood else [])
 
 
-def report_table(report: Report, *, title: str = "Evaluation") -> Table:
+def report_table(report: Report) -> Table:
     """The measures of the whole split."""
-    table = _facts(f"{title}, {quantity(report.n, 'image')}")
+    table = _facts(f"Evaluation, {quantity(report.n, 'image')}")
     table.add_row("accuracy", percent(report.accuracy.value), f"95 % interval {percent_range(report.accuracy)}")
     table.add_row("balanced accuracy", percent(report.balanced_accuracy), "mean recall of the classes")
     table.add_row("macro F1", percent(report.macro_f1), "mean F1 of the classes")
@@ -47,9 +47,7 @@ def report_table(report: Report, *, title: str = "Evaluation") -> Table:
 
 def class_table(report: Report) -> Table:
     """Precision, recall and F1 of every class that has images."""
-    table = Table(
-        title="Classes", box=box.SIMPLE_HEAD, title_justify="left", title_style="bold", caption_justify="left"
-    )
+    table = _columns("Classes")
     table.add_column("class", overflow="fold")  # a shortened name is another name
     for name in ("precision", "recall", "F1", "images"):
         table.add_column(name, justify="right")
@@ -66,7 +64,7 @@ def class_table(report: Report) -> Table:
 
 def mistakes_table(mistakes: tuple[Mistake, ...]) -> Table:
     """The wrong answers with the highest probability."""
-    table = Table(title="Worst mistakes", box=box.SIMPLE_HEAD, title_justify="left", title_style="bold")
+    table = _columns("Worst mistakes")
     table.add_column("image", overflow="fold")
     table.add_column("is", overflow="fold")
     table.add_column("answered", overflow="fold")
@@ -79,22 +77,12 @@ def mistakes_table(mistakes: tuple[Mistake, ...]) -> Table:
 
 def rich_table(table: TextTable) -> Table:
     """A text table for the terminal; brackets in a text are not read as style."""
-    found = Table(
-        title=Text(table.title),
-        caption=Text(table.caption) if table.caption else None,
-        box=box.SIMPLE_HEAD,
-        title_justify="left",
-        title_style="bold",
-        caption_justify="left",
-    )
+    found = _columns(Text(table.title))
+    found.caption = Text(table.caption) if table.caption else None
     for number, name in enumerate(table.header):
-        is_remark = number > 0 and number in table.words
-        found.add_column(
-            name,
-            justify="left" if number in table.words else "right",
-            style="dim" if is_remark else None,
-            overflow="fold",
-        )
+        is_words = number in table.words
+        style = "dim" if is_words and number > 0 else None  # a remark
+        found.add_column(name, justify="left" if is_words else "right", style=style, overflow="fold")
     for row in table.rows:
         found.add_row(*map(Text, row))
     return found
@@ -119,21 +107,18 @@ def sets_table(sets: SetReport, *, n: int) -> Table:
 def corruption_tables(report: CorruptionReport) -> tuple[Table, ...]:
     """Accuracy by corruption and strength, and the abstentions of a model that abstains."""
     shares = [score.accuracy for score in report.scores]
-    accuracy = _grid(report, shares, clean=report.clean_accuracy, mean=report.mean_accuracy)
-    accuracy.title = f"Accuracy on worse images, {quantity(report.n, 'image')}"
+    accuracy = _grid("Accuracy", report, shares, clean=report.clean_accuracy, mean=report.mean_accuracy)
     amounts = {kind: ", ".join(f"{amount:g}" for amount in AMOUNTS[kind]) for kind in AMOUNTS}
     accuracy.caption = "; ".join(f"{kind} {_UNITS[kind].format(numbers)}" for kind, numbers in amounts.items())
     if report.clean_abstained is None or report.mean_abstained is None:
         return (accuracy,)
     shares = [score.abstained or 0.0 for score in report.scores]
-    abstained = _grid(report, shares, clean=report.clean_abstained, mean=report.mean_abstained)
-    abstained.title = f"“I don't know” on worse images, {quantity(report.n, 'image')}"
-    return accuracy, abstained
+    return accuracy, _grid("“I don't know”", report, shares, clean=report.clean_abstained, mean=report.mean_abstained)
 
 
-def _grid(report: CorruptionReport, shares: list[float], *, clean: float, mean: float) -> Table:
+def _grid(what: str, report: CorruptionReport, shares: list[float], *, clean: float, mean: float) -> Table:
     """One row a corruption, one column a strength; `shares` in the order of the scores."""
-    table = Table(box=box.SIMPLE_HEAD, title_justify="left", title_style="bold", caption_justify="left")
+    table = _columns(f"{what} on worse images, {quantity(report.n, 'image')}")
     table.add_column("strength")
     for name in (*map(str, STRENGTHS), "mean"):
         table.add_column(name, justify="right", no_wrap=True)
@@ -149,8 +134,7 @@ def _grid(report: CorruptionReport, shares: list[float], *, clean: float, mean: 
 
 def ood_table(report: OodReport) -> Table:
     """The answers to out-of-distribution pictures."""
-    title = "Out-of-distribution pictures, which show none of the classes"
-    table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", title_style="bold", caption_justify="left")
+    table = _columns("Out-of-distribution pictures, which show none of the classes")
     table.add_column("", overflow="fold")
     for name in ("“I don't know”", "set size", "above 90 %", "images"):
         table.add_column(name, justify="right")
@@ -169,9 +153,9 @@ def ood_table(report: OodReport) -> Table:
 
 def _ood_cells(score: OodScore) -> tuple[Text | str, ...]:
     abstained = "–" if score.abstained is None else percent(score.abstained, 1)
-    size = sets_size(score.mean_set_size)
     unread = f" ({quantity(score.unread, 'file')} could not be read)" if score.unread else ""
-    return Text(f"{score.name}{unread}"), abstained, size, percent(score.sure, 1), f"{score.n:,}"
+    name, size = Text(f"{score.name}{unread}"), sets_size(score.mean_set_size)
+    return name, abstained, size, percent(score.sure, 1), f"{score.n:,}"
 
 
 def bench_tables(bench: Bench) -> tuple[Table, ...]:
@@ -186,8 +170,7 @@ def bench_tables(bench: Bench) -> tuple[Table, ...]:
     about.add_row("system", Text(machine.system), f"Python {machine.python}")
     if machine.has_avx2_alone:
         about.caption = "AVX2 without VNNI: on such a processor, int8 was hardly faster than float."
-    title = f"One image at a time, and at best in batches of {', '.join(map(str, BATCHES))}"
-    speed = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", title_style="bold")
+    speed = _columns(f"One image at a time, and at best in batches of {', '.join(map(str, BATCHES))}")
     for name in ("threads", "median", "95 % within", "images/s", "at best", "in batches of"):
         speed.add_column(name, justify="right")
     for latency, throughput in zip(bench.latencies, bench.throughputs, strict=True):
@@ -195,6 +178,11 @@ def bench_tables(bench: Bench) -> tuple[Table, ...]:
         rates = (f"{rate:,.0f}" for rate in (latency.images_per_second, throughput.images_per_second))
         speed.add_row(str(latency.threads), *times, *rates, str(throughput.batch))
     return about, speed
+
+
+def _columns(title: str | Text) -> Table:
+    """A table with a header, without columns yet."""
+    return Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", title_style="bold", caption_justify="left")
 
 
 def _facts(title: str | Text) -> Table:

@@ -87,7 +87,8 @@ def _boundary(request: Request) -> bytes | None:
     """The boundary of a form; None for the raw bytes of one image."""
     received = request.headers.get("content-type", "")
     if received.count(";") > _MAX_PARAMETERS:
-        raise RequestError("unsupported_media_type", f"The Content-Type has more than {_MAX_PARAMETERS} parameters.")
+        message = f"The Content-Type has more than {_MAX_PARAMETERS} parameters. {_HOW}"
+        raise RequestError("unsupported_media_type", message)
     media_type, options = parse_options_header(received)
     if request.headers.get("content-encoding", "identity") != "identity":
         received = f"content-encoding {request.headers['content-encoding']}"
@@ -100,7 +101,7 @@ def _boundary(request: Request) -> bytes | None:
             raise RequestError("malformed_form", message)
         if boundary:
             return boundary
-        raise RequestError("malformed_form", f"The Content-Type {received[:100]!r} names no boundary.")
+        raise RequestError("malformed_form", f"The Content-Type {received[:100]!r} names no boundary. {_HOW}")
     raise RequestError("unsupported_media_type", f"Received {received[:100] or 'no type'!r}. {_HOW}")
 
 
@@ -135,7 +136,7 @@ async def _read_form(chunks: AsyncIterator[bytes], boundary: bytes, *, max_parts
     except FormParserError as error:
         raise RequestError("malformed_form", f"The form is malformed: {error}. {_HOW}") from error
     if not form.complete:
-        raise RequestError("malformed_form", "The form ends without its closing boundary: it is cut short.")
+        raise RequestError("malformed_form", "The form lacks its closing boundary: it is cut short. Send it whole.")
     if not form.images:
         raise RequestError("no_image", f"The form holds no part. Expected 1 to {max_parts} named {FIELD!r}.")
     return form.images

@@ -136,7 +136,9 @@ def _override(table: dict[str, Any], override: str) -> None:
     for parent in parents:
         table = table.setdefault(parent, {})
         if not isinstance(table, dict):
-            raise RecipeError(f"Received --set {override!r}, but {parent!r} is a value, not a table.")
+            raise RecipeError(
+                f"Received --set {override!r}, but {parent!r} is a value, not a table. Expected a table's key."
+            )
     table[leaf] = value
 
 

@@ -11,7 +11,6 @@ import numpy as np
 
 from lince import data
 from lince.data.sources import cifar10
-from lince.data.splits import hold_out
 from lince.errors import ResumeError, TrainingError
 from lince.model_file import artifact
 from lince.networks import models
@@ -176,7 +175,7 @@ def _absolute(source: str) -> str:
 def _hold_out(dataset: Dataset, recipe: Recipe, *, seed: int) -> Splits:
     """Indices i64: `train` and `validation` into the training images, `test` of the set-aside images."""
     everything = dataset.train
-    kept, held_out = hold_out(
+    kept, held_out = data.hold_out(
         everything.images,
         everything.labels,
         fraction=recipe.train.validation_fraction,
