@@ -1,13 +1,28 @@
 """One small evaluated model for the tests of the reports."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from lince import calibration, metrics
 from lince.evaluation.accuracy import report_from
-from lince.model_file.manifest import Certificate, Comparison
+from lince.model_file.manifest import (
+    Arithmetic,
+    CalibratedAnswers,
+    CalibrationComparison,
+    Certificate,
+    Comparison,
+    Divergence,
+    Finding,
+    LayerCost,
+    RunReport,
+    Sensitivity,
+    Verdict,
+)
 from lince.types import Calibration, EpochRecord, Interval, Report, SetReport, Split
 
+COST = Divergence(kl=2e-3, logit_error=0.015, disagreement=0.01)
 CLASSES = ("cat", "dog [brown]", "fox & <b>cub</b>")
 
 
@@ -75,4 +90,44 @@ def certificate() -> Certificate:
 def sets() -> SetReport:
     return SetReport(
         0.95, Interval(0.9537, 0.9494, 0.9576), mean_size=1.82, abstained=0.049, accuracy_when_answering=0.83
+    )
+
+
+@pytest.fixture
+def sensitivity() -> Sensitivity:
+    """Fourteen layers, one of them with a name that rich and HTML would both misread."""
+    names = ["a [b] <i>", *(f"conv{number}" for number in range(13))]
+    costs = tuple(
+        LayerCost(name, "CONV_2D", 1000, replace(COST, kl=1e-3 / (1 + place))) for place, name in enumerate(names)
+    )
+    return Sensitivity(256, costs, COST)
+
+
+@pytest.fixture
+def calibrated(sets) -> CalibrationComparison:
+    """Hardly different."""
+    before = CalibratedAnswers(1.4, 0.49, 0.0175, sets)
+    after = replace(before, ece=0.0151, sets=replace(sets, mean_size=1.9))
+    return CalibrationComparison(before, after, Interval(0.02, -0.1, 0.14), 0.08)
+
+
+@pytest.fixture
+def published(report, certificate, sets, sensitivity, calibrated) -> RunReport:
+    return RunReport(
+        name="parts",
+        version="0123456789ab",
+        classes=CLASSES,
+        float32=report,
+        int8=report,
+        sets=sets,
+        validation_accuracy=report.accuracy,
+        calibration=Calibration(temperature=1.2345, set_threshold=0.0625, abstain_below=0.5, n=9600),
+        certificate=certificate,
+        arithmetic=Arithmetic(),
+        sensitivity=sensitivity,
+        calibrated=calibrated,
+        fallback=(),
+        training_accuracy=report.accuracy,
+        leakage=None,
+        verdict=Verdict((Finding("good", "It is good."),)),
     )

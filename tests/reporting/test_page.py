@@ -51,24 +51,24 @@ class Reader(HTMLParser):
 
 
 @pytest.fixture
-def content(report, answers, history, certificate, sets) -> ReportContent:
+def content(published, answers, history) -> ReportContent:
     probabilities, labels = answers
     return ReportContent(
         title="run <script>alert(1)</script>",
-        split="test",
-        classes=tuple(score.label for score in report.per_class),
-        report=report,
+        published=published,
         probabilities=probabilities,
         labels=labels,
         history=history,
         patience=2,
-        certificate=certificate,
-        calibration=Calibration(temperature=1.2345, set_threshold=0.0625, abstain_below=0.5, n=9600),
-        sets=sets,
         recipe={"name": "classic", "model": {"widths": [32, 64], "dropout": 0.2}, "flip": True},
         versions={"keras": "3.12.0"},
         facts={"seed": "0"},
     )
+
+
+def page_with(content: ReportContent, **changed: object) -> str:
+    """The page of the content, with other measurements."""
+    return html_report(replace(content, published=replace(content.published, **changed)))
 
 
 def test_shows_everything(content, report):
@@ -90,14 +90,15 @@ def test_shows_everything(content, report):
         "seed 0",
     ):
         assert expected in page.words
-    assert {"certificate", "sets", "classes", "mistakes", "recipe", "versions"} == page.ids
+    shown = {"verdict", "certificate", "sensitivity", "calibrated", "sets", "classes", "mistakes", "recipe", "versions"}
+    assert shown == page.ids
 
 
 @pytest.mark.parametrize(("code", "colour"), [("good", "judgement"), ("overfitted", "judgement bad")])
 def test_verdict_is_above_everything(content, code, colour):
     """Its sentences come before the first figure; a fault is marked."""
     verdict = Verdict((Finding(code, "It is <so>."), Finding("remark", "And so.")))
-    html = html_report(replace(content, verdict=verdict))
+    html = page_with(content, verdict=verdict)
     page = Reader(html)
     assert "verdict" in page.ids
     assert page.words.index("It is <so>. And so.") < page.words.index("Accuracy, test split")
@@ -107,25 +108,25 @@ def test_verdict_is_above_everything(content, code, colour):
 def test_a_threshold_of_nothing_is_no_threshold(content):
     """No probability is below 0.0000: "I don't know" is never answered. One image has no plural."""
     few = Calibration(temperature=1.2, set_threshold=0.0625, abstain_below=0.0, n=1, uniform_share=0.4)
-    words = Reader(html_report(replace(content, calibration=few))).words
+    words = Reader(page_with(content, calibration=few)).words
     assert "Fitted on 1 validation image: logits are divided" in words
     assert "The model never answers “I don't know”." in words
-    assert "0.0000" not in words
+    assert "below 0.0000" not in words
     assert "the highest that 1 image can support" in words
 
 
 def test_no_recall_fell(content):
     """Then no class is the worst."""
-    comparison = replace(content.certificate.comparison, worst_class_drop_points=0.0)
-    even = replace(content, certificate=replace(content.certificate, comparison=comparison))
-    assert "worst class 0.00 points no recall fell" in Reader(html_report(even)).words
+    certificate = content.published.certificate
+    even = replace(certificate, comparison=replace(certificate.comparison, worst_class_drop_points=0.0))
+    assert "worst class 0.00 points no recall fell" in Reader(page_with(content, certificate=even)).words
 
 
 def test_loads_nothing(content):
     """Every picture is inside, as SVG; no link, no script, no style sheet, and a policy that forbids them."""
     html = html_report(content)
     page = Reader(html)
-    assert len(page.sources) == 4
+    assert len(page.sources) == 5
     for source in page.sources:
         kind, data = source.split(",", 1)
         assert kind == "data:image/svg+xml;base64"
@@ -151,18 +152,14 @@ def test_escapes_names(content):
 
 
 def test_leaves_out_what_there_is_none_of(content):
-    """A report alone makes a page: numbers, classes, confusion matrix, mistakes."""
-    least = ReportContent(title="least", split="validation", classes=content.classes, report=content.report)
+    """Without a history there are no curves; without mistakes, no list of them; without sets, no coverage."""
+    right, sets = replace(content.published.int8, mistakes=()), content.published.sets
+    without = replace(sets, coverage=None, mean_size=None)
+    least = replace(content, history=(), published=replace(content.published, int8=right, sets=without))
     page = Reader(html_report(least))
-    assert {"classes", "mistakes"} == page.ids
-    assert len(page.sources) == 1
-    assert "Accuracy, validation split" in page.words
-
-
-def test_says_when_never_calibrated(content):
-    """The default calibration is none."""
-    plain = ReportContent("plain", "test", content.classes, content.report, calibration=Calibration())
-    assert "This model was never calibrated" in Reader(html_report(plain)).words
+    assert "mistakes" not in page.ids
+    assert 3 == len(page.sources)
+    assert "Sets that hold the true class" not in page.words
 
 
 def test_same_content_gives_same_page(content):

@@ -9,11 +9,7 @@ from rich.console import Console
 from lince.model_file.manifest import (
     Arithmetic,
     Attempt,
-    CalibratedAnswers,
-    CalibrationComparison,
     Divergence,
-    LayerCost,
-    Sensitivity,
 )
 from lince.quantization.certificate import table
 from lince.reporting import quantization
@@ -26,29 +22,11 @@ COST = Divergence(kl=2e-3, logit_error=0.015, disagreement=0.01)
 
 
 @pytest.fixture
-def sensitivity() -> Sensitivity:
-    """Fourteen layers, one of them with a name that rich and HTML would both misread."""
-    names = ["a [b] <i>", *(f"conv{number}" for number in range(13))]
-    costs = tuple(
-        LayerCost(name, "CONV_2D", 1000, replace(COST, kl=1e-3 / (1 + place))) for place, name in enumerate(names)
-    )
-    return Sensitivity(256, costs, COST)
-
-
-@pytest.fixture
 def attempts() -> tuple[Attempt, ...]:
     """int8 refused, one layer in float chosen."""
     first = Attempt(Arithmetic(), 400, Interval(3.0, 2.0, 4.0), COST, 0.8, 90_000, 80.0, is_chosen=False)
     mixed = Arithmetic(("conv1",))
     return first, replace(first, arithmetic=mixed, drop_points=Interval(0.25, -0.1, 0.6), is_chosen=True)
-
-
-@pytest.fixture
-def calibrated(sets) -> CalibrationComparison:
-    """Hardly different."""
-    before = CalibratedAnswers(1.4, 0.49, 0.0175, sets)
-    after = replace(before, ece=0.0151, sets=replace(sets, mean_size=1.9))
-    return CalibrationComparison(before, after, Interval(0.02, -0.1, 0.14), 0.08)
 
 
 def text_of(found: TextTable) -> str:
@@ -97,23 +75,20 @@ class TestFigures:
 
 
 class TestPage:
-    def test_shows_what_it_is_given(self, report, sensitivity, attempts, calibrated):
-        """All three tables, escaped, both charts, and a plain word when the file is not int8 throughout."""
-        tables = (
-            quantization.sensitivity_table(sensitivity),
-            quantization.fallback_table(attempts),
-            quantization.calibrated_table(calibrated, n=300),
+    def test_shows_all_tables(self, published, answers, attempts):
+        """All three, escaped, with the chart of the layers, and a plain word when the file is not int8 throughout."""
+        probabilities, labels = answers
+        fallen_back = replace(published, fallback=attempts, arithmetic=attempts[-1].arithmetic)
+        content = ReportContent(
+            "run", fallen_back, probabilities, labels, history=(), patience=0, recipe={}, versions={}, facts={}
         )
-        classes = tuple(score.label for score in report.per_class)
-        content = ReportContent("run", "test", classes, report, arithmetic=attempts[-1].arithmetic, quantization=tables)
-        page = html_report(replace(content, sensitivity=sensitivity))
+        page = html_report(content)
         for name in ("sensitivity", "fallback", "calibrated"):
             assert f'id="{name}"' in page
         assert "a [b] &lt;i&gt;" in page
         assert "<i>" not in page
         assert "not int8 throughout" in page
-        assert page.count("data:image/svg+xml") == 2
-        assert "Cost of quantization" not in html_report(replace(content, quantization=()))
+        assert "not int8 throughout" not in html_report(replace(content, published=published))
 
     def test_certificate_says_what_it_is_of(self, certificate, attempts):
         """The certificate of a network with float layers does not say int8."""

@@ -3,7 +3,7 @@
 import base64
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -13,61 +13,53 @@ from jaxtyping import Float32, Int64
 from matplotlib.figure import Figure
 
 from lince import calibration, number_formats
-from lince.model_file.manifest import Arithmetic, Certificate, Sensitivity, Verdict
+from lince.model_file.manifest import RunReport
 from lince.quantization import certificate
-from lince.reporting import plots
+from lince.reporting import plots, quantization
 from lince.text import quantity
-from lince.types import Calibration, EpochRecord, Report, SetReport, TextTable
+from lince.types import EpochRecord
 
 
 @dataclass(frozen=True)
 class ReportContent:
-    """The contents of the page; parts that are empty or None are left out.
+    """The contents of the page.
 
     Attributes:
         title: heading, such as the run's name.
-        split: the split of `report` and of the answers, such as "test".
-        classes: K names, in index order.
-        report: of the model file.
-        probabilities, labels: f32[N,K] and i64[N] behind the report, for the reliability diagram.
-        history: one record an epoch.
+        published: everything measured about the model file.
+        probabilities, labels: f32[N,K] and i64[N] behind `published.int8`, for the reliability diagram.
+        history: one record a validation; without one, there are no curves.
         patience: of the recipe; it decides which epoch's weights were kept.
-        verdict: on the model; shown first.
-        sets: measured on the same images.
-        arithmetic: of the model file.
-        quantization: tables of its cost; a chart of `sensitivity` is drawn below its table.
         recipe: hyper-parameters; nested tables of JSON values.
         versions: packages, backend, machine.
         facts: further lines under the heading: date, data, fingerprint, seed.
     """
 
     title: str
-    split: str
-    classes: tuple[str, ...]
-    report: Report
-    probabilities: Float32[np.ndarray, "n k"] | None = None
-    labels: Int64[np.ndarray, " n"] | None = None
-    history: tuple[EpochRecord, ...] = ()
-    patience: int = 0
-    verdict: Verdict | None = None
-    certificate: Certificate | None = None
-    calibration: Calibration | None = None
-    sets: SetReport | None = None
-    arithmetic: Arithmetic = field(default_factory=Arithmetic)
-    quantization: tuple[TextTable, ...] = ()
-    sensitivity: Sensitivity | None = None
-    recipe: Mapping[str, Any] = field(default_factory=dict)
-    versions: Mapping[str, str] = field(default_factory=dict)
-    facts: Mapping[str, str] = field(default_factory=dict)
+    published: RunReport
+    probabilities: Float32[np.ndarray, "n k"]
+    labels: Int64[np.ndarray, " n"]
+    history: tuple[EpochRecord, ...]
+    patience: int
+    recipe: Mapping[str, Any]
+    versions: Mapping[str, str]
+    facts: Mapping[str, str]
 
 
 def html_report(content: ReportContent) -> str:
     """Renders the page as a self-contained HTML document; every name in it is escaped."""
-    template = _environment().get_template("report.html")
-    uris = {name: _data_uri(figure) for name, figure in figures(content)}
-    certified = certificate.table(content.certificate, content.arithmetic) if content.certificate else None
-    return template.render(
-        content=content, figures=uris, recipe=tuple(_flat(content.recipe)), certificate_table=certified
+    published = content.published
+    return (
+        _environment()
+        .get_template("report.html")
+        .render(
+            content=content,
+            published=published,
+            figures={name: _data_uri(figure) for name, figure in figures(content)},
+            certificate_table=certificate.table(published.certificate, published.arithmetic),
+            cost_tables=quantization.cost_tables(published),
+            recipe=tuple(_flat(content.recipe)),
+        )
     )
 
 
@@ -88,14 +80,13 @@ def _environment() -> jinja2.Environment:
 
 def figures(content: ReportContent) -> Iterator[tuple[str, Figure]]:
     """The charts of the page, by name."""
-    yield "confusion", plots.confusion_figure(content.report, content.classes)
+    published = content.published
+    yield "confusion", plots.confusion_figure(published.int8, published.classes)
     if content.history:
         yield "accuracy", plots.accuracy_curves(content.history, patience=content.patience)
         yield "loss", plots.loss_curves(content.history, patience=content.patience)
-    if content.probabilities is not None and content.labels is not None:
-        yield "reliability", plots.reliability_diagram(content.probabilities, content.labels)
-    if content.sensitivity:
-        yield "sensitivity", plots.sensitivity_figure(content.sensitivity)
+    yield "reliability", plots.reliability_diagram(content.probabilities, content.labels)
+    yield "sensitivity", plots.sensitivity_figure(published.sensitivity)
 
 
 def _data_uri(figure: Figure) -> str:

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from lince.model_file import artifact
-from lince.reporting import page, plots, quantization
+from lince.reporting import page, plots
 from lince.reporting.page import ReportContent
 from lince.runs.run_folder import RunFolder
 from lince.system.files import write_atomically
@@ -23,20 +23,11 @@ def write_run_report(folder: RunFolder) -> None:
     training = artifact.read(folder.model).manifest.training
     content = ReportContent(
         title=record.name,
-        split="test",
-        classes=report.classes,
-        report=report.int8,
+        published=report,
         probabilities=probabilities,
         labels=labels,
         history=history,
         patience=record.recipe["train"]["patience"],
-        verdict=report.verdict,
-        certificate=report.certificate,
-        calibration=report.calibration,
-        sets=report.sets,
-        arithmetic=report.arithmetic,
-        quantization=quantization.cost_tables(report),
-        sensitivity=report.sensitivity,
         recipe=training["recipe"],
         versions=_versions(training),
         facts={
