@@ -28,7 +28,6 @@ _ANSWER_LIMIT_BYTES = 32 * 2**20  # 16 answers with 10,000 logits at 100 bytes e
 _TOLERANCE = 1e-4  # of a probability: machines differ in the last bits of a softmax
 
 _Side = Annotated[int, Meta(ge=1, le=1024)]  # of a model file's images
-_Share = Annotated[float, Meta(ge=0, le=1)]
 _Logit = Annotated[float, Meta(ge=-1e38, le=1e38)]  # within float32
 _Name = Annotated[str, Meta(min_length=1, max_length=1000)]
 
@@ -46,18 +45,6 @@ class _Limits:
 
 
 @dataclass(frozen=True)
-class _Calibration:
-    """`types.Calibration`, with ranges."""
-
-    temperature: Annotated[float, Meta(gt=0, lt=1e6)]
-    coverage: _Share
-    set_threshold: _Share | None
-    abstain_below: _Share
-    n: Annotated[int, Meta(ge=0, le=2**62)]
-    uniform_share: _Share = 0.0
-
-
-@dataclass(frozen=True)
 class _Model:
     """The part of `GET /model` that is read."""
 
@@ -66,7 +53,7 @@ class _Model:
     classes: Annotated[tuple[_Name, ...], Meta(min_length=2, max_length=2**16)]
     image: _Image
     limits: _Limits
-    calibration: _Calibration
+    calibration: Calibration
 
 
 @dataclass(frozen=True)
@@ -128,7 +115,7 @@ def served_model(url: str, *, timeout_s: float) -> ServedModel:
         classes=model.classes,
         image=ImageSpec(model.image.height, model.image.width, model.image.resize),
         max_parts=model.limits.max_parts,
-        calibration=Calibration(**vars(model.calibration)),
+        calibration=model.calibration,
     )
 
 

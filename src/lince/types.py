@@ -6,14 +6,17 @@ array with a row per image and a column per class.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, TypedDict
+from typing import Annotated, Any, Literal, Protocol, TypedDict
 
 import numpy as np
 from jaxtyping import Bool, Float32, Int64, UInt8, UInt16
+from msgspec import Meta
 
 from lince.encoded_image.image_spec import ImageLimits as ImageLimits
 from lince.encoded_image.image_spec import ImageSpec as ImageSpec
 from lince.encoded_image.image_spec import ResizeRule as ResizeRule
+
+_Share = Annotated[float, Meta(ge=0, le=1)]
 
 ComputeDtype = Literal["bfloat16", "float32"]
 Backend = Literal["tensorflow", "jax"]
@@ -133,12 +136,12 @@ class Calibration:
             probable class has the probability uniform_share / K.
     """
 
-    temperature: float = 1.0
-    coverage: float = 0.95
-    set_threshold: float | None = None
-    abstain_below: float = 0.0
-    n: int = 0
-    uniform_share: float = 0.0
+    temperature: Annotated[float, Meta(gt=0, lt=1e6)] = 1.0
+    coverage: _Share = 0.95
+    set_threshold: _Share | None = None
+    abstain_below: _Share = 0.0
+    n: Annotated[int, Meta(ge=0, le=2**62)] = 0
+    uniform_share: _Share = 0.0
 
 
 @dataclass(frozen=True)

@@ -232,18 +232,14 @@ def _deeper(value: Any, depth: int) -> bool:
 
 
 def _check(manifest: Manifest) -> None:
-    """Checks ranges, and relations between fields, which the types do not express."""
-    image, calibration = manifest.image, manifest.calibration
+    """Checks what the types do not express."""
+    image = manifest.image
     if len(manifest.classes) < 2 or len(set(manifest.classes)) < len(manifest.classes):
         raise ModelFileError(f"classes {manifest.classes!r}. Expected two or more, all different.")
     if any(len(label.splitlines()) != 1 for label in manifest.classes):
         raise ModelFileError(f"classes {manifest.classes!r}. Expected labels of one line, none empty.")
     if not (1 <= image.height <= 1024 and 1 <= image.width <= 1024):
         raise ModelFileError(f"images of {image.width} × {image.height}. Expected 1 to 1024 pixels a side.")
-    shares = [calibration.coverage, calibration.set_threshold or 0.0, calibration.abstain_below]
-    shares.append(calibration.uniform_share)
-    if not (0 < calibration.temperature < 1e6 and all(0 <= share <= 1 for share in shares)):
-        raise ModelFileError(f"{calibration!r}. Expected a positive temperature and shares between 0 and 1.")
 
 
 def _golden(data: bytes, manifest: Manifest) -> Golden:
