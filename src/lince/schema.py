@@ -1,7 +1,7 @@
 """Converts plain data to records, describes fields in words, and names the first value that does not fit.
 
-`msgspec` decides whether data fits. Its messages are not parsed: when data does not fit, it is compared with the
-record's fields again, and the sentence is made from the path, the value and the field's type.
+`msgspec` decides whether data fits. Its messages are not parsed. Data that does not fit is compared with the record's
+fields again. The sentence is made from the path, the value and the field's type.
 """
 
 import difflib

@@ -1,6 +1,6 @@
 """Decoded collections on disk: the second start decodes nothing, and a large source needs no memory for its pixels.
 
-A cache file holds the pixels of all images one after another, then the `.npy` blocks of a header (JSON as bytes),
+A cache file holds the pixels of all images one after another. Then come `.npy` blocks: a header (JSON as bytes),
 labels, names (UTF-8 lines), sizes and digests. Its last 16 bytes say where the blocks begin. The header comes after the
 pixels because it is only known when all images are decoded. A file is used only when it has the expected key, and its
 content has the fingerprint in its header. It can be deleted at any time.

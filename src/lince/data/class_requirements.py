@@ -17,8 +17,8 @@ def require_trainable(catalogue: Catalogue, *, name: str) -> None:
     A class whose folder holds no usable image is not refused: it is left out, and listed.
 
     Raises:
-        DataError: fewer than two classes have images to train on, no class has images to test on, or one of the
-            source's own splits has no folder for a class of the other.
+        DataError: fewer than two classes have images to train on, or no class has images to test on. Also when one of
+            the source's own splits has no folder for a class of the other.
     """
     if catalogue.num_train is not None:
         _require_comparable(catalogue, name=name)

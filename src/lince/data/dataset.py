@@ -129,7 +129,7 @@ def fingerprint(catalogue: Catalogue, *, image_shape: tuple[int, int, int], dige
     """Identifies the content: pixels (and so size and resize rule), labels, names, classes, splits, rejected files.
 
     The reasons of rejections do not count: libraries may change their wording. The same images as a folder and as a
-    .zip have the same fingerprint, with or without folders around all images, and in any Unicode form of the names.
+    .zip have the same fingerprint. Folders around all images do not count, nor does the Unicode form of names.
     Pixels count by their digests, so that a million stored images are identified without being read.
 
     Returns:

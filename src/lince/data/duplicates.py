@@ -20,8 +20,8 @@ from lince.types import Images
 _MARGIN = 2.0
 _MAX_BITS = 7
 # Between copies, no cell of 1/64 of the picture differs by more than 0.3 standard deviations of the picture. A detail
-# that only one of them has differs by about one deviation where it covers the cell, and by half of one where it covers
-# half the cell. docs/data.md has the results on photographs, icons, emoji and digits.
+# that only one of them has differs by about one deviation where it covers the cell. Where it covers half the cell, it
+# differs by half of one. docs/data.md has the results on photographs, icons, emoji and digits.
 _MAX_DISTANCE = 0.3
 
 # Pixels. Smaller pictures, such as 8 × 8 digits, have too little detail to tell two of one kind apart.

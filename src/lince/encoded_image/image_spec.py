@@ -35,7 +35,7 @@ class ImageLimits:
         max_pixels: width × height as the header declares them. 50 MP decode to 200 MB in Pillow.
         max_side: pixels of the width, and of the height. Pillow keeps a pointer for each row.
         max_decoder_bytes: the decoder's highest memory use, the picture included. A WebP needs 16 bytes a pixel, an
-            AVIF 13 (22 with transparency), a progressive JPEG up to 12, all others 1 to 5, and a compressed TIFF one
+            AVIF 13 (22 with transparency), a progressive JPEG up to 12, all others 1 to 5. A compressed TIFF needs one
             strip more. The default is enough for a WebP of 37 MP, an AVIF of 46, and most other pictures of 50 MP.
     """
 

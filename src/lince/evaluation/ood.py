@@ -3,7 +3,7 @@
 They measure how often a model answers "I don't know" when a picture shows none of its classes. A softmax network gives
 its classes probabilities of sum 1 for every picture. Far from the training images, a ReLU network can even be most
 confident. Abstention catches some of these pictures. A model that abstains on all of them may still be confident of a
-photograph of something else, which only folders of such photographs can show.
+photograph of something else. Only folders of such photographs can show that.
 Source: Nguyen, Yosinski, Clune 2015, arXiv:1412.1897; Hendrycks, Gimpel 2017, arXiv:1610.02136; Hein, Andriushchenko,
 Bitterwolf 2019, arXiv:1812.05720.
 """

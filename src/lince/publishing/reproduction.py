@@ -33,8 +33,8 @@ def require_reproduced(run: Run, logits: Float32[np.ndarray, "n k"]) -> None:
         logits: f32[N,K] of the folded network, on the validation images.
 
     Raises:
-        TrainingError: the accuracy differs by more than 0.5 points and one image, or is below the epoch's own in
-            bfloat16 by more than 5 points and three images. ResumeError: the checkpoint is damaged.
+        TrainingError: the accuracy differs by more than 0.5 points and one image. In bfloat16 also when it is below the
+            epoch's own by more than 5 points and three images. ResumeError: the checkpoint is damaged.
     """
     state = checkpoint.read(run.folder.checkpoint)
     if state is None:  # the user has removed the checkpoint

@@ -13,9 +13,9 @@ from lince.system import machine
 from lince.text import quantity
 from lince.types import Interval, Report, TextTable
 
-# A drop above both is refused, whatever its interval. 5 points are ten times the default bound. When five answers
-# change by chance, better or worse with equal probability, a net loss of three or more has a probability of 19 %, and
-# of more than three 3 %.
+# A drop above both is refused, whatever its interval. 5 points are ten times the default bound. Suppose that five
+# answers change by chance, better or worse with equal probability. Then a net loss of three or more has a probability
+# of 19 %, and of more than three 3 %.
 _LARGE_DROP_POINTS, _FEW_IMAGES = 5, 3
 
 

@@ -33,8 +33,8 @@ from lince.serving.middleware import OVERLOADED
 _MAX_HEADERS = 100  # as Apache; each takes 200 bytes of Python objects, however short it is
 _MAX_ADDRESS_BYTES = 2**11  # 4 bytes of a query become 100 in Starlette, and take 1 µs
 _MAX_PIPELINED = 16
-# After a 503 we read nothing for as long as Retry-After says, and up to this factor longer, so that the clients do not
-# all return at once. Some clients ignore Retry-After: 200 of them cut 3,459 good answers in 4 s to 642 for 400 others.
+# After a 503 we read nothing for as long as Retry-After says, and up to this factor longer: then the clients do not all
+# return at once. Some clients ignore Retry-After: 200 of them cut 3,459 good answers in 4 s to 642 for 400 others.
 # A connection that is refused again is paused for twice as long, as its next Retry-After says.
 _SPREAD = 1.2
 _LONGEST_PAUSE_S = 8

@@ -1,7 +1,7 @@
 """A bounded queue in front of the model, from encoded images to answers. The event loop never waits for it.
 
 A few threads decode small ordinary pictures. Large and unusual pictures, and forms of many, are decoded in a separate
-process, one picture at a time, with a limit of CPU time and memory (`decoder_process.py`).
+process, one at a time. The process has a limit of CPU time and memory (`decoder_process.py`).
 """
 
 import asyncio

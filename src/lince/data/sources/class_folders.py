@@ -54,8 +54,8 @@ def arrange(entries: Iterable[Entry], *, name: str) -> Layout:
     Files are sorted by their names in composed form, so that the order does not depend on the system that wrote them.
 
     Raises:
-        DataError: when there are no images in class folders, the folders could be read in two ways (see
-            `folder_structure`), or the name of a class is not one line of text.
+        DataError: when there are no images in class folders, or the name of a class is not one line of text. Also when
+            the folders could be read in two ways (see `folder_structure`).
     """
     entries = sorted(entries, key=lambda entry: ([composed(part) for part in entry.parts], entry.path))
     shape = find_shape(_folders(entry for entry in entries if entry.is_image), _folders(entries), name=name)

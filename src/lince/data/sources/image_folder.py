@@ -21,8 +21,8 @@ from lince.progress import Progress, silent
 from lince.system import machine
 from lince.types import ImageLimits, ImageSpec, Rejected
 
-# Images that a thread decodes at a time: enough (5 ms of 32 × 32 JPEGs) that scheduling costs nothing, few enough for a
-# smooth progress bar, and at most 4 MiB, so that all blocks in progress take at most 128 MiB.
+# Images that a thread decodes at a time: enough (5 ms of 32 × 32 JPEGs) that scheduling costs nothing, and few enough
+# for a smooth progress bar. They have at most 4 MiB, so that all blocks in progress take at most 128 MiB.
 _BLOCK, _BLOCK_BYTES = 64, 2**22
 # Threads help with large images, which Pillow decodes outside the GIL. Each may hold an image of 50 megapixels, 150 MB.
 _MAX_THREADS = 8

@@ -16,8 +16,8 @@ from lince.errors import DataError, ImageError
 from lince.system.files import open_regular
 from lince.text import printable
 
-# By the ZIP specification (PKWARE APPNOTE 6.3.10, sections 4.3.14 to 4.3.16) the file ends with, in this order, the
-# central directory, a zip64 record and its locator (both optional), and a record of 22 bytes and a comment.
+# The file ends with the central directory, then an optional zip64 record and its locator, then a record of 22 bytes and
+# a comment. Source: PKWARE APPNOTE 6.3.10, sections 4.3.14 to 4.3.16.
 _END, _END_BYTES, _MAX_COMMENT_BYTES = b"PK\x05\x06", 22, 65_535
 _LOCATOR, _LOCATOR_BYTES = b"PK\x06\x07", 20
 _RECORD64, _RECORD64_BYTES = b"PK\x06\x06", 56
