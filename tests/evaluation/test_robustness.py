@@ -140,7 +140,7 @@ class TestOodReport:
         """Nothing at the path, or nothing in it."""
         (tmp_path / "empty").mkdir()
         with pytest.raises(
-            DataError, match=rf"{name}' has no picture that can be read\. The first: .*(No such file|holds no images)"
+            DataError, match=rf"{name}' has no picture that can be read: .*(No such file|holds no images)"
         ):
             robustness.ood_report(brightest, SPEC, num_classes=3, folders=[Path(tmp_path / name)])
 

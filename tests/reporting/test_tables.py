@@ -24,8 +24,8 @@ def text_of(table) -> list[str]:
 
 def test_report_leads_with_accuracy_and_interval(report):
     """The headline, and the four numbers beside it."""
-    lines = text_of(tables.report_table(report))
-    assert lines[0] == "Evaluation, 300 images"
+    lines = text_of(tables.report_table(report, title="Evaluation of the test split"))
+    assert lines[0] == "Evaluation of the test split, 300 images"
     low, high = 100 * report.accuracy.low, 100 * report.accuracy.high
     expected = f"accuracy {100 * report.accuracy.value:.2f} % 95 % interval {low:.2f}–{high:.2f} %"
     assert expected == lines[1]

@@ -221,7 +221,7 @@ def _ood_score(
         abstained += int(found.abstain.sum())
         members += 0 if found.sets is None else int(found.sets.sum())
     if count == 0:
-        raise DataError(f"{name!r} has no picture that can be read. The first: {unread[0]}") from unread[0]
+        raise DataError(f"{name!r} has no picture that can be read: {unread[0]}") from unread[0]
     has_sets = fitted is not None and fitted.set_threshold is not None
     return OodScore(
         name=name,

@@ -34,9 +34,9 @@ def evaluation_tables(
     return tables + ([ood_table(ood)] if ood else [])
 
 
-def report_table(report: Report) -> Table:
+def report_table(report: Report, *, title: str = "Evaluation") -> Table:
     """The measures of the whole split."""
-    table = _facts(f"Evaluation, {quantity(report.n, 'image')}")
+    table = _facts(f"{title}, {quantity(report.n, 'image')}")
     table.add_row("accuracy", percent(report.accuracy.value), f"95 % interval {percent_range(report.accuracy)}")
     table.add_row("balanced accuracy", percent(report.balanced_accuracy), "mean recall of the classes")
     table.add_row("macro F1", percent(report.macro_f1), "mean F1 of the classes")
