@@ -30,9 +30,9 @@ class Blocks:
         )
         return convolution(hidden)
 
-    def fixed_conv_relu(self, hidden: Tensor, filters: int, *, name: str, size: int) -> Tensor:
-        """Convolution without padding, and ReLU; its bias is trained, its kernel is not."""
-        convolution = self._layers.Conv2D(filters, size, activation="relu", dtype=self._dtype, name=name)
+    def fixed_conv_relu(self, hidden: Tensor, filters: int, *, name: str) -> Tensor:
+        """2×2 convolution without padding, and ReLU; its bias is trained, its kernel is not."""
+        convolution = self._layers.Conv2D(filters, 2, activation="relu", dtype=self._dtype, name=name)
         hidden = convolution(hidden)
         convolution.kernel.trainable = False
         return hidden

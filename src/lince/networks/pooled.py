@@ -55,7 +55,7 @@ class Pooled(Family, frozen=True, kw_only=True):
         return [2 * 2 * 3 * self.stem, *(3 * 3 * count for count in products(channels))]
 
     def layers(self, hidden: Tensor, blocks: Blocks) -> Tensor:
-        hidden = blocks.fixed_conv_relu(hidden, self.stem, name=STEM, size=2)
+        hidden = blocks.fixed_conv_relu(hidden, self.stem, name=STEM)
         for stage, channels in enumerate(self.stages, 1):
             first = None
             for number, filters in enumerate(channels, 1):
