@@ -52,8 +52,8 @@ def convert(data: Any, kind: type[_Record]) -> _Record:
         raise MisfitError(_sentence(error, data, kind)) from error
 
 
-def from_json(data: bytes, kind: Any) -> Any:
-    """Converts the bytes of a JSON file to a record.
+def from_json(data: bytes, kind: type[_Record]) -> _Record:
+    """Converts the bytes of a JSON file to a record; see `convert`.
 
     Raises:
         MisfitError: the bytes are not JSON, or the data does not fit.

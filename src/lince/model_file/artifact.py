@@ -214,7 +214,7 @@ def _manifest(data: bytes) -> Manifest:
         version = schema.from_json(data, dict[str, Any]).get("format")
         if version != FORMAT:
             raise ModelFileError(f"format {version!r}. Expected {FORMAT}: update lince, or export the file again.")
-        manifest: Manifest = schema.from_json(data, Manifest)
+        manifest = schema.from_json(data, Manifest)
     except schema.MisfitError as error:
         raise ModelFileError(f"its manifest is not valid. {error} Export the file again.") from error
     _check(manifest)

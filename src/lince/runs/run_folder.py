@@ -148,8 +148,7 @@ class RunFolder:
                     f"{str(self.record)!r} is of format {received!r}. Expected {FORMAT}: another version of lince "
                     "wrote it. Train again with lince train DATA and another --name."
                 )
-            record: RunRecord = schema.from_json(data, RunRecord)
-            return record
+            return schema.from_json(data, RunRecord)
         except FileNotFoundError as error:
             raise ResumeError(
                 f"{str(self.path)!r} is not a run folder: it has no run.json. Expected a folder made by lince train."
@@ -189,8 +188,7 @@ class RunFolder:
     def read_report(self) -> RunReport:
         """Raises DataError when the run was not published, or its report is damaged."""
         try:
-            report: RunReport = schema.from_json(read_bounded(self.report, _MAX_JSON_BYTES), RunReport)
-            return report
+            return schema.from_json(read_bounded(self.report, _MAX_JSON_BYTES), RunReport)
         except (OSError, schema.MisfitError) as error:
             raise DataError(
                 f"{str(self.report)!r} cannot be read ({reason_of(error)}). Write it with lince quantize {self.path}."

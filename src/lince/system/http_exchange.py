@@ -76,8 +76,7 @@ def decode(url: str, path: str, content: bytes, kind: type[_Decoded]) -> _Decode
         ServiceError: it does not fit the dataclass.
     """
     try:
-        decoded: _Decoded = schema.from_json(content, kind)
-        return decoded
+        return schema.from_json(content, kind)
     except schema.MisfitError as error:
         raise foreign(url, path, f"status 200, {str(error).rstrip('.')}") from error
 
