@@ -148,7 +148,8 @@ class Answers:
     def __call__(self, seed: int) -> None:
         self._rng = np.random.default_rng((2, seed))
         with suppress(LinceError):
-            client.server_predict(self._url, _CLASSES, timeout_s=5)(self._images)
+            served = client.served_model(self._url, timeout_s=5)
+            client.server_predict(self._url, served, timeout_s=5)(self._images)
 
     def _serve(self) -> None:
         with suppress(OSError):

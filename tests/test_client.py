@@ -19,8 +19,9 @@ from lince import calibration
 from lince.client import ServedModel, served_model, server_predict
 from lince.errors import ServiceError
 from lince.evaluation.accuracy import evaluate
+from lince.evaluation.evaluated_model import open_server
 from lince.inference.answers import answer
-from lince.types import Calibration, ImageSpec, Split
+from lince.types import Calibration, ImageSpec, Predict, Split
 
 CLASSES = ("cat", "dog", "fox")
 MODEL = {
@@ -107,6 +108,10 @@ def some_images(n: int) -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (n, 4, 6, 3), np.uint8)
 
 
+def predict_of(url: str) -> Predict:
+    return server_predict(url, served_model(url, timeout_s=5), timeout_s=5)
+
+
 class TestServedModel:
     def test_reads_what_is_served(self):
         """Name, version, classes, size and limit come from GET /model."""
@@ -135,7 +140,7 @@ class TestPredict:
         """PNG loses no pixel and JSON no bit of a float32; a request carries no more parts than the server takes."""
         images, fake = some_images(12), FakeLince()
         with serve(fake) as url:
-            found = server_predict(url, CLASSES, timeout_s=5)(images)
+            found = predict_of(url)(images)
         np.testing.assert_array_equal(answer_pixels(images), found)
         assert np.float32 == found.dtype
         assert ([5, 5, 2], {"file"}) == (fake.parts, fake.names)
@@ -144,34 +149,36 @@ class TestPredict:
         """A server that would take more is not asked to."""
         fake = FakeLince(model=MODEL | {"limits": {"max_parts": 1000}})
         with serve(fake) as url:
-            server_predict(url, CLASSES, timeout_s=5)(some_images(20))
+            predict_of(url)(some_images(20))
         assert fake.parts == [16, 4]
 
-    def test_puts_columns_in_the_order_asked_for(self):
-        """The server's order of classes need not be the data's."""
-        images = some_images(3)
-        with serve(FakeLince()) as url:
-            found = server_predict(url, ("fox", "cat", "dog"), timeout_s=5)(images)
-        np.testing.assert_array_equal(answer_pixels(images)[:, [2, 0, 1]], found)
+    def test_evaluation_asks_once_what_is_served(self):
+        """The model that is described is the one that answers."""
+        fake, asked = FakeLince(), []
+        get = fake.get
+        fake.get = lambda path: (asked.append(path), get(path))[1]
+        with serve(fake) as url:
+            assert CLASSES == open_server(url).classes
+        assert ["/model"] == asked
 
     def test_works_below_a_path(self):
         """A service behind a proxy may live below a path, with or without a slash at its end."""
         with serve(FakeLince(prefix="/pets")) as url:
-            assert server_predict(url + "/", CLASSES, timeout_s=5)(some_images(1)).shape == (1, 3)
+            assert predict_of(url + "/")(some_images(1)).shape == (1, 3)
 
     def test_is_a_predict_for_evaluate(self):
         """The same code evaluates a server and a function, with the same report."""
         images = some_images(9)
         split = Split(images, np.arange(9) % 3, CLASSES, tuple(map(str, range(9))))
         with serve(FakeLince()) as url:
-            found = evaluate(server_predict(url, CLASSES, timeout_s=5), split)
+            found = evaluate(predict_of(url), split)
         assert evaluate(answer_pixels, split) == found
 
 
 class TestErrors:
     def predict_fails(self, message: str, fake: FakeLince, images: np.ndarray | None = None):
         with serve(fake) as url:
-            predict = server_predict(url, CLASSES, timeout_s=5)
+            predict = predict_of(url)
             with pytest.raises(ServiceError, match=message):
                 predict(some_images(2) if images is None else images)
 
@@ -231,12 +238,6 @@ class TestErrors:
         message = r"/model does not answer as Lince does \(status 422\)"
         with serve(FakeLince(raw=b'{"detail": "no"}', status=422)) as url, pytest.raises(ServiceError, match=message):
             served_model(url, timeout_s=5)
-
-    def test_other_classes_are_refused(self):
-        """What differs comes first on both sides."""
-        message = r"model for 3 classes \(fox, .*\)\. Expected those of the data, 3 \(cow, .*\): serve a model that"
-        with serve(FakeLince()) as url, pytest.raises(ServiceError, match=message):
-            server_predict(url, ("cat", "cow", "dog"), timeout_s=5)
 
     def test_images_of_another_size_are_refused(self):
         """The server would resize them, and the answers would not be for the same pixels."""

@@ -19,7 +19,6 @@ from PIL import Image
 from lince import calibration
 from lince.errors import ServiceError
 from lince.system import http_exchange
-from lince.text import brief
 from lince.types import Calibration, ImageSpec, Predict, ResizeRule
 
 _PARTS_PER_REQUEST = 16  # a small request with a quick answer, even where the server takes more
@@ -119,48 +118,33 @@ def served_model(url: str, *, timeout_s: float) -> ServedModel:
     )
 
 
-def server_predict(url: str, classes: tuple[str, ...], *, timeout_s: float) -> Predict:
+def server_predict(url: str, served: ServedModel, *, timeout_s: float) -> Predict:
     """Makes the address of a running server a `Predict`, by `POST /predict?logits=true`.
 
     Args:
         url: address of the service, such as http://127.0.0.1:8000.
-        classes: K names, in the order wanted for the columns; the server must serve just these, in any order.
+        served: its model, from `served_model`. Columns are in the order of its classes.
         timeout_s: seconds to wait for it to connect, and for each whole answer.
 
     Returns:
         A function u8[n,H,W,3] → logits f32[n,K], with H and W of the served model: nothing is resized on the way.
-        It keeps no connection open, and raises ServiceError as this function does.
-
-    Raises:
-        ServiceError: when nothing answers there, or not as Lince does, or other classes are served.
+        It keeps no connection open. It raises ServiceError when nothing answers there, or not as Lince does.
     """
-    served = served_model(url, timeout_s=timeout_s)
-    _check_classes(url, served.classes, classes)
-    place = {label: index for index, label in enumerate(served.classes)}
-    columns = [place[label] for label in classes]
-    step = max(1, min(_PARTS_PER_REQUEST, served.max_parts))
+    step = min(_PARTS_PER_REQUEST, served.max_parts)
 
     def predict(images: UInt8[np.ndarray, "n h w 3"]) -> Float32[np.ndarray, "n k"]:
         _check_size(url, served.image, images)
-        logits = np.zeros((len(images), len(classes)), np.float32)
+        logits = np.zeros((len(images), len(served.classes)), np.float32)
         for start in range(0, len(images), step):
             batch = images[start : start + step]
             answer = _post_images(url, batch, timeout_s=timeout_s)
             try:
-                logits[start : start + step] = _logits(answer, served, len(batch))[:, columns]
+                logits[start : start + step] = _logits(answer, served, len(batch))
             except ValueError as error:
                 raise http_exchange.foreign(url, "/predict", str(error)) from error
         return logits
 
     return predict
-
-
-def _check_classes(url: str, served: tuple[str, ...], wanted: tuple[str, ...]) -> None:
-    if sorted(served) != sorted(wanted):
-        raise ServiceError(
-            f"{url} serves a model for {len(served)} classes ({brief(served, unlike=wanted)}). Expected those of the "
-            f"data, {len(wanted)} ({brief(wanted, unlike=served)}): serve a model that was trained on this data."
-        )
 
 
 def _check_size(url: str, image: ImageSpec, images: np.ndarray) -> None:

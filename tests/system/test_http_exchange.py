@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 import msgspec
 import numpy as np
 import pytest
-from tests.test_client import CLASSES, MODEL
+from tests.test_client import MODEL
 
 from lince import calibration
 from lince.client import served_model, server_predict
@@ -267,7 +267,7 @@ class TestAnswers:
         """Each answer has one finite logit for each class, and the label and probability that follow from them."""
         images = np.zeros((1, 4, 6, 3), np.uint8)
         with lying_server(says_json(MODEL), says_json(answer)) as url:
-            predict = server_predict(url, CLASSES, timeout_s=20)
+            predict = server_predict(url, served_model(url, timeout_s=20), timeout_s=20)
             with pytest.raises(ServiceError, match=r"/predict.* does not answer as Lince") as caught:
                 predict(images)
         assert len(str(caught.value)) < 1000
@@ -275,5 +275,5 @@ class TestAnswers:
     def test_a_good_one(self):
         """The server of these tests can tell the truth, too."""
         with lying_server(says_json(MODEL), says_json({"predictions": [GOOD]})) as url:
-            found = server_predict(url, CLASSES, timeout_s=20)(np.zeros((1, 4, 6, 3), np.uint8))
+            found = server_predict(url, served_model(url, timeout_s=20), timeout_s=20)(np.zeros((1, 4, 6, 3), np.uint8))
         assert [GOOD["logits"]] == found.tolist()

@@ -79,7 +79,7 @@ def open_server(url: str) -> EvaluatedModel:
         ServiceError: nothing answers there, or not as Lince does.
     """
     served = client.served_model(url, timeout_s=_SERVER_TIMEOUT_S)
-    predict = client.server_predict(url, served.classes, timeout_s=_SERVER_TIMEOUT_S)
+    predict = client.server_predict(url, served, timeout_s=_SERVER_TIMEOUT_S)
     return EvaluatedModel(url, predict, served.classes, served.image, served.calibration)
 
 
