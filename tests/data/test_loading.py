@@ -46,13 +46,13 @@ class TestSplits:
         assert dataset.test.names == tuple(sorted(files)[index] for index in dataset.test_indices)
         assert sorted(files) == sorted(dataset.train.names + dataset.test.names)
 
-    def test_split_depends_on_seed_and_fraction_and_the_content_does_not(self, make_tree, two_classes):
+    def test_split_depends_on_the_seed_and_the_content_does_not(self, make_tree, two_classes):
         """Another draw of the same images has the same fingerprint."""
         root = make_tree(two_classes(10))
-        first, again, other = load(root), load(root), load(root, seed=1, test_fraction=0.5)
+        first, again, other = load(root), load(root), load(root, seed=1)
         assert first.test_indices == again.test_indices
         assert first.test_indices != other.test_indices
-        assert 10 == len(other.test)
+        assert 4 == len(first.test) == len(other.test)
         assert first.fingerprint == other.fingerprint
 
     def test_folder_and_zip_are_the_same_data(self, make_tree, make_zip, trees):

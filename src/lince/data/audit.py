@@ -11,7 +11,7 @@ from lince.data.aspect_ratios import Proportions, measure
 from lince.data.class_requirements import require_trainable, warnings
 from lince.data.dataset import Collection, EmptyClass
 from lince.data.duplicates import exact_groups, is_too_small, near_pairs
-from lince.data.loading import collect
+from lince.data.loading import TEST_FRACTION, collect
 from lince.data.sources import cifar10
 from lince.data.splits import hold_out
 from lince.progress import Progress, silent
@@ -96,27 +96,25 @@ def check(
     spec: ImageSpec = ImageSpec(),
     *,
     seed: int = 0,
-    test_fraction: float = 0.2,
     cache: Path | None = None,
     progress: Progress = silent,
-    limits: ImageLimits = ImageLimits(),
 ) -> CheckReport:
     """Audits a labelled source: rejected files, imbalance, copies, and copies across train and test.
 
     Args:
-        source, cache, progress, limits: as for `load`.
+        source, cache, progress: as for `load`.
         spec: the size at which images are compared.
-        seed, test_fraction: as for `load`, which draws the same test split.
+        seed: as for `load`, which draws the same test split.
 
     Raises:
         DataError: when the source cannot be used at all.
     """
     name = printable(str(source))
-    collection, identity = collect(source, spec, cache=cache, progress=progress, limits=limits)
+    collection, identity = collect(source, spec, cache=cache, progress=progress, limits=ImageLimits())
     if source != cifar10.NAME:
         require_trainable(collection, name=name)
     if is_drawn := collection.num_train is None:
-        _, test_indices = hold_out(collection.images, collection.labels, fraction=test_fraction, seed=seed)
+        _, test_indices = hold_out(collection.images, collection.labels, fraction=TEST_FRACTION, seed=seed)
     else:
         test_indices = np.arange(len(collection.labels))[collection.splits["test"]]
     counts = _counts(collection)

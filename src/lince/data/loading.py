@@ -31,13 +31,15 @@ from lince.types import Dataset, ImageLimits, ImageSpec, Rejected, Split
 # Part of every cache key. Raise it when the same bytes give other pixels, names or labels than before.
 _READER_VERSION = 4
 
+TEST_FRACTION = 0.2
+"""The share of each class that is drawn as the test split, where the source has none."""
+
 
 def load(
     source: str | Path,
     spec: ImageSpec,
     *,
     seed: int,
-    test_fraction: float = 0.2,
     strict: bool = False,
     leave_out: str | Path | None = None,
     cache: Path | None = None,
@@ -54,7 +56,6 @@ def load(
         source: the word `cifar10`, or a folder or .zip with `train/CLASS/…` and `test/CLASS/…`, or `CLASS/…` alone.
         spec: the size to decode to, and how.
         seed: draws the test split where the source has none; not used otherwise.
-        test_fraction: the share to draw, 0..1, ends excluded.
         strict: whether a single rejected file, or class folder without a usable image, is an error.
         leave_out: a class-per-folder source to test on. `source` may hold the same images as other files: those whose
             CLASS/NAME is in both, suffixes apart, are listed in `Dataset.left_out`. Not for `cifar10`, which has no
@@ -80,7 +81,7 @@ def load(
     trains_on_folders = trains and source != cifar10.NAME
     if trains_on_folders:
         require_trainable(collection, name=name)
-    train, test, test_indices = _splits(collection, fraction=test_fraction, seed=seed)
+    train, test, test_indices = _splits(collection, seed=seed)
     if trains and len(test) == 0:
         raise DataError(
             f"{name!r} has no image to spare for a test split: each is the only one of its class, or a copy of one "
@@ -152,12 +153,12 @@ def _require_names(source: str | Path, leave_out: str | Path | None) -> None:
         )
 
 
-def _splits(collection: Collection, *, fraction: float, seed: int) -> tuple[Split, Split, tuple[int, ...]]:
+def _splits(collection: Collection, *, seed: int) -> tuple[Split, Split, tuple[int, ...]]:
     """The source's own splits, or splits drawn from all of its images, with the indices of the drawn test split."""
     if collection.num_train is not None:
         train, test = (collection.split(where) for where in collection.splits.values())
         return train, test, ()
-    kept, held = hold_out(collection.images, collection.labels, fraction=fraction, seed=seed)
+    kept, held = hold_out(collection.images, collection.labels, fraction=TEST_FRACTION, seed=seed)
     everything = collection.split(slice(None))
     return everything.take(kept), everything.take(held), tuple(held.tolist())
 
