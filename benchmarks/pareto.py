@@ -86,8 +86,8 @@ def main() -> int:
         contestants = [counted(one, options.data) if one.accuracy is None else one for one in contestants]
         points = measure(contestants, rounds=options.rounds, yardsticks=yardsticks)
     figure = draw(points, limits=LIMITS if options.limits else ())
-    render = plots.svg_bytes if options.output.suffix == ".svg" else plots.png_bytes
-    write_atomically(options.output, render(figure))
+    kind = "svg" if options.output.suffix == ".svg" else "png"
+    write_atomically(options.output, plots.rendered(figure, kind))
     result = {
         "points": [asdict(point) for point in points],
         "data": options.data,

@@ -14,7 +14,7 @@ from lince.model_file.manifest import (
 from lince.quantization.certificate import table
 from lince.reporting import quantization
 from lince.reporting.page import ReportContent, html_report
-from lince.reporting.plots import sensitivity_figure, svg_bytes
+from lince.reporting.plots import rendered, sensitivity_figure
 from lince.reporting.tables import rich_table
 from lince.types import Interval, TextTable
 
@@ -69,7 +69,7 @@ class TestTables:
 class TestFigures:
     def test_sensitivity(self, sensitivity):
         """A bar a layer, names as they are."""
-        drawn = svg_bytes(sensitivity_figure(sensitivity)).decode()
+        drawn = rendered(sensitivity_figure(sensitivity), "svg").decode()
         assert "a [b] &lt;i&gt;" in drawn
         assert all(f"conv{number}" in drawn for number in range(13))
 

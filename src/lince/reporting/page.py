@@ -90,7 +90,7 @@ def figures(content: ReportContent) -> Iterator[tuple[str, Figure]]:
 
 
 def _data_uri(figure: Figure) -> str:
-    return "data:image/svg+xml;base64," + base64.b64encode(plots.svg_bytes(figure)).decode()
+    return "data:image/svg+xml;base64," + base64.b64encode(plots.rendered(figure, "svg")).decode()
 
 
 def _flat(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:

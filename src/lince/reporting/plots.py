@@ -7,7 +7,6 @@ which colour-blind readers can distinguish. Line styles and markers repeat their
 import io
 import warnings
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Literal
 
 import matplotlib
@@ -21,7 +20,6 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from lince import metrics
 from lince.model_file.manifest import Sensitivity
 from lince.number_formats import percent
-from lince.system.files import write_atomically
 from lince.text import quantity
 from lince.types import EpochRecord, Report
 
@@ -140,19 +138,17 @@ def sensitivity_figure(sensitivity: Sensitivity) -> Figure:
     return figure
 
 
-def png_bytes(figure: Figure) -> bytes:
-    """The figure as a PNG file."""
-    return _rendered(figure, "png")
-
-
-def svg_bytes(figure: Figure) -> bytes:
-    """The figure as an SVG file with selectable text; the same figure gives the same bytes."""
-    return _rendered(figure, "svg")
-
-
-def save_png(figure: Figure, path: Path) -> None:
-    """Writes the figure as a PNG file, whole or not at all; raises OSError when it cannot."""
-    write_atomically(path, png_bytes(figure))
+def rendered(figure: Figure, kind: Literal["png", "svg"]) -> bytes:
+    """The figure as a file, in SVG with selectable text; the same figure gives the same bytes."""
+    file = io.BytesIO()
+    # the salt and the missing date make ids and metadata depend on the figure alone
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "lince"}), warnings.catch_warnings():
+        # The built-in font lacks some scripts. The page shows such class names in the reader's fonts.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font", category=UserWarning)
+        metadata = {"Date": None} if kind == "svg" else None
+        # "tight", because the constrained layout cuts off labels beside axes of a fixed aspect
+        figure.savefig(file, format=kind, dpi=_DPI, metadata=metadata, bbox_inches="tight", pad_inches=0.1)
+    return file.getvalue()
 
 
 def _curves(
@@ -227,15 +223,3 @@ def _write_counts(axes: Axes, counts: np.ndarray, shares: np.ndarray) -> None:
     for row, column in np.argwhere(counts):
         colour = "white" if shares[row, column] > 0.3 else _INK  # above it, white text is easier to read on the blue
         axes.text(column, row, str(counts[row, column]), ha="center", va="center", color=colour, fontsize=size)
-
-
-def _rendered(figure: Figure, kind: str) -> bytes:
-    file = io.BytesIO()
-    # the salt and the missing date make ids and metadata depend on the figure alone
-    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "lince"}), warnings.catch_warnings():
-        # The built-in font lacks some scripts. The page shows such class names in the reader's fonts.
-        warnings.filterwarnings("ignore", message="Glyph .* missing from font", category=UserWarning)
-        metadata = {"Date": None} if kind == "svg" else None
-        # "tight", because the constrained layout cuts off labels beside axes of a fixed aspect
-        figure.savefig(file, format=kind, dpi=_DPI, metadata=metadata, bbox_inches="tight", pad_inches=0.1)
-    return file.getvalue()

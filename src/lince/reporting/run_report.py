@@ -45,7 +45,7 @@ def write_run_report(folder: RunFolder) -> None:
     )
     folder.plots.mkdir(exist_ok=True)
     for name, figure in page.figures(content):
-        plots.save_png(figure, folder.plots / f"{name}.png")
+        write_atomically(folder.plots / f"{name}.png", plots.rendered(figure, "png"))
     write_atomically(folder.page, page.html_report(content).encode())
 
 
