@@ -60,7 +60,7 @@ def test_options_that_contradict_each_other(arguments, message):
             r"Received recipe 'classical'\. Did you mean 'classic'\? Expected one of best, classic",
         ),
         ([".", "--set", "train.epoch=3"], r"train\.epoch is not known\. Did you mean 'train\.epochs'\?"),
-        ([".", "--teacher", "nowhere"], r"'nowhere'.*Expected a .*, or a model that ships: 'cifar10', 'cifar10-best'"),
+        ([".", "--teacher", "nowhere"], r"'nowhere'.*Expected a \.tflite file, a run folder, or a model .*'cifar10'"),
         (
             [".", "--teacher", "cifar10", "--recipe", "photos"],
             r"trained for images of 32 .* of the run, images of 96",
