@@ -190,7 +190,8 @@ class TestProgram:
     def test_host_that_is_none(self, lince, host):
         """A name that cannot be looked up is a sentence, to serve and to measure."""
         served = lince("serve", "--host", host, "--port", "0")
-        assert (3, f"Error: Setting 'host' received {host!r}. Expected an address or a name of this machine.") == (
+        expected = "Expected an address or a name of this machine. Correct --host or LINCE_HOST."
+        assert (3, f"Error: Setting 'host' received {host!r}. {expected}") == (
             served.returncode,
             one_sentence(served.stderr),
         )

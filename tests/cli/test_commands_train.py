@@ -88,3 +88,15 @@ def test_mistakes_are_told_at_once(arguments, message, monkeypatch, tmp_path):
         CliRunner().invoke(
             commands.app, ["train", *(text.format(runs=tmp_path) for text in arguments)], catch_exceptions=False
         )
+
+
+@pytest.mark.parametrize(
+    ("package", "repair"), [("keras", r"'\.\[train\]', or make train\.$"), ("jax", r"'\.\[train,gpu\]'\.$")]
+)
+def test_package_that_is_missing(package, repair):
+    """The error names the extra that has the package: JAX is in another one than Keras."""
+    with (
+        pytest.raises(LinceError, match=f"Training needs '{package}', which is not installed: pip install {repair}"),
+        run_commands.needs("Training", "train"),
+    ):
+        raise ModuleNotFoundError(name=package)

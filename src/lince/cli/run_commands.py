@@ -300,9 +300,8 @@ def needs(what: str, extra: str) -> Iterator[None]:
     try:
         yield
     except ModuleNotFoundError as error:
-        raise LinceError(
-            f"{what} needs {error.name!r}, which is not installed: pip install '.[{extra}]', or make {extra}."
-        ) from error
+        how = f"pip install '.[{extra}]', or make {extra}" if error.name != "jax" else f"pip install '.[{extra},gpu]'"
+        raise LinceError(f"{what} needs {error.name!r}, which is not installed: {how}.") from error
 
 
 def say_cost(seconds: float) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import ctypes
+import os
 import selectors
 import socket
 import struct
@@ -41,14 +42,16 @@ def listen(settings: ServeSettings) -> socket.socket:
     try:
         [family, _, _, _, address], *_ = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)
         return socket.create_server(address[:2], family=family, backlog=BACKLOG)
-    except UnicodeError as error:  # the host cannot be encoded for a name service
+    except (UnicodeError, socket.gaierror) as error:  # UnicodeError: it cannot be encoded for a name service
         raise ServiceError(
-            f"Setting 'host' received {settings.host!r}. Expected an address or a name of this machine."
+            f"Setting 'host' received {settings.host!r}. Expected an address or a name of this machine. "
+            "Correct --host or LINCE_HOST."
         ) from error
     except OSError as error:
+        reason = os.strerror(error.errno or 0)  # the error's own text may name the address again
         raise ServiceError(
-            f"Cannot listen on {settings.host}:{settings.port}: {error.strerror}. "
-            "Expected a free port of this machine: choose another with --port, or stop the program that holds it."
+            f"Cannot listen on {settings.host}:{settings.port}: {reason}. Expected an address of this machine and a "
+            "free port: correct --host, choose another port with --port, or stop the program that holds it."
         ) from error
 
 
