@@ -115,7 +115,7 @@ TimeBudget = Annotated[
     str | None,
     typer.Option(
         metavar="DURATION",
-        help="Train and publish within this time (90s, 20m, 2h): picks the recipe and how long to train; with "
+        help="Train and publish within about this time (90s, 20m, 2h): picks the recipe and how long to train; with "
         "--recipe, only how long.",
     ),
 ]
