@@ -22,6 +22,9 @@ ImageErrorCode = Literal[
     "empty_image", "unsupported_format", "corrupt_image", "image_too_large", "image_too_complex", "decode_timeout"
 ]
 
+WRITE_AGAIN = "Write the file again with lince quantize RUN, or fetch it again."
+"""How to repair a model file: the end of many a ModelFileError."""
+
 
 class LinceError(Exception):
     """Base of all errors that a user can repair. `str(error)` is the sentence to show."""

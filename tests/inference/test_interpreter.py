@@ -11,7 +11,9 @@ from lince.model_file import artifact
 class TestNetwork:
     def test_refuses_what_is_no_network(self):
         """Bytes that LiteRT cannot run; its reason comes on one line with ours."""
-        with pytest.raises(ModelFileError, match=r"LiteRT cannot run this network \(.*Export the file again"):
+        with pytest.raises(
+            ModelFileError, match=r"LiteRT cannot run this network \(.*Write the file again with lince quantize RUN"
+        ):
             Network(b"\x1c\x00\x00\x00TFL3" + bytes(100))
 
     def test_dequantize(self, run):

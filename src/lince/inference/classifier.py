@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 
 from lince import calibration
-from lince.errors import LinceError, ModelFileError
+from lince.errors import WRITE_AGAIN, LinceError, ModelFileError
 from lince.inference.interpreter import Network
 from lince.model_file import artifact
 from lince.model_file.golden_images import TOLERANCE_STEPS, Golden, deviation_steps
@@ -33,13 +33,13 @@ class Classifier:
         if received != expected:
             raise ModelFileError(
                 f"The network maps {received} (height, width, 3, K), where the manifest says {expected}. Expected the "
-                "same in both: export the file again."
+                f"same in both. {WRITE_AGAIN}"
             )
         kind = model.manifest.arithmetic.kind
         if (kind == "int8") != self._network.answers_in_int8:
             raise ModelFileError(
                 f"The manifest says {kind!r}, which the network's output does not fit. Expected int8 logits without "
-                "float layers, and float32 logits with them: export the file again."
+                f"float layers, and float32 logits with them. {WRITE_AGAIN}"
             )
 
     @classmethod

@@ -4,7 +4,7 @@ import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 from jaxtyping import Float32, Int8
 
-from lince.errors import ModelFileError
+from lince.errors import WRITE_AGAIN, ModelFileError
 from lince.system import machine, quiet
 from lince.types import Images
 
@@ -39,7 +39,7 @@ class Network:
             self._interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as error:
             reason = " ".join(str(error).split())  # LiteRT's messages have several lines
-            raise ModelFileError(f"LiteRT cannot run this network ({reason}). Export the file again.") from error
+            raise ModelFileError(f"LiteRT cannot run this network ({reason}). {WRITE_AGAIN}") from error
 
     def _require_ends(self) -> None:
         ends = [(end["dtype"], len(end["shape"]), end["shape"][:1].tolist()) for end in (self._input, self._output)]

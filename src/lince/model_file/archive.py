@@ -5,7 +5,7 @@ import zipfile
 import numpy as np
 from numpy.lib import format as npy
 
-from lince.errors import ModelFileError
+from lince.errors import WRITE_AGAIN, ModelFileError
 
 # Sizes in the zip format (PKWARE APPNOTE 6.3.10, sections 4.3.7, 4.3.12 and 4.3.16): of a member's header, of its line
 # in the directory, and of the record at the end. Names, extra fields and comments are not counted.
@@ -35,7 +35,7 @@ def require_no_holes(entries: list[zipfile.ZipInfo], size: int) -> None:
     if size != needed:
         raise ModelFileError(
             f"its archive has {size:,} bytes, its members need {needed:,}. Expected nothing between or behind them: "
-            "the file was altered, export it again."
+            f"the file was altered. {WRITE_AGAIN}"
         )
 
 

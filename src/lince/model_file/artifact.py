@@ -21,7 +21,7 @@ import msgspec
 import numpy as np
 
 from lince import schema
-from lince.errors import ModelFileError
+from lince.errors import WRITE_AGAIN, ModelFileError
 from lince.model_file import archive as zips
 from lince.model_file import golden_images, network
 from lince.model_file.golden_images import Golden
@@ -154,18 +154,18 @@ def decode(data: bytes) -> Artifact:
     if manifest.flatbuffer_bytes != archive_start:
         raise ModelFileError(
             f"the archive begins at byte {archive_start:,}, the manifest says {manifest.flatbuffer_bytes:,}. "
-            "Expected no gap between network and archive: the file was altered, export it again."
+            f"Expected no gap between network and archive: the file was altered. {WRITE_AGAIN}"
         )
     flatbuffer = data[:archive_start]
     digest = hashlib.sha256(flatbuffer).hexdigest()
     if digest != manifest.flatbuffer_sha256 or manifest.version != digest[:12]:
         raise ModelFileError(
             f"the network's SHA-256 is {digest[:12]}…, the manifest says {manifest.flatbuffer_sha256[:12]}…. "
-            "The file is damaged or was altered: export it again."
+            f"The file is damaged or was altered. {WRITE_AGAIN}"
         )
     network.verify(flatbuffer)
     if members["labels.txt"].decode("utf-8", "replace").splitlines() != list(manifest.classes):
-        raise ModelFileError("labels.txt and the manifest name different classes. Export the file again.")
+        raise ModelFileError(f"labels.txt and the manifest name different classes. {WRITE_AGAIN}")
     golden = _golden(members["golden.npz"], manifest)
     return Artifact(flatbuffer, manifest, golden, members["CARD.md"].decode("utf-8", "replace"))
 
@@ -213,13 +213,13 @@ def _manifest(data: bytes) -> Manifest:
     try:
         version = schema.from_json(data, dict[str, Any]).get("format")
         if version != FORMAT:
-            raise ModelFileError(f"format {version!r}. Expected {FORMAT}: update lince, or export the file again.")
+            raise ModelFileError(f"format {version!r}. Expected {FORMAT}: update lince, or use lince quantize RUN.")
         manifest = schema.from_json(data, Manifest)
     except schema.MisfitError as error:
-        raise ModelFileError(f"its manifest is not valid. {error} Export the file again.") from error
+        raise ModelFileError(f"its manifest is not valid. {error} {WRITE_AGAIN}") from error
     _check(manifest)
     if _deeper(manifest.training, _MAX_DEPTH):
-        raise ModelFileError(f"its manifest is nested more than {_MAX_DEPTH} deep. Export the file again.")
+        raise ModelFileError(f"its manifest is nested more than {_MAX_DEPTH} deep. {WRITE_AGAIN}")
     return manifest
 
 
@@ -256,5 +256,5 @@ def _golden(data: bytes, manifest: Manifest) -> Golden:
             if not np.isfinite(logits).all():
                 raise ValueError("its logits are not all finite")
     except Exception as error:  # zipfile, zlib and NumPy's header parser raise many types on hostile bytes
-        raise ModelFileError(f"golden.npz cannot be read ({error}). Export the file again.") from error
+        raise ModelFileError(f"golden.npz cannot be read ({error}). {WRITE_AGAIN}") from error
     return Golden(images, logits)

@@ -200,7 +200,7 @@ def test_one_thing_altered_is_refused(change: Callable[[Any], None], match: str)
     """A flatbuffer that is sound as a flatbuffer; the sentence says what is wrong with it, and what to do."""
     model = parsed()
     change(model)
-    with pytest.raises(ModelFileError, match=rf"its network cannot be trusted: .*{match}.*export the file again"):
+    with pytest.raises(ModelFileError, match=rf"its network cannot be trusted: .*{match}.*Write the file again"):
         network.verify(written(model))
 
 

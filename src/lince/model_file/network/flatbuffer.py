@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from lince.errors import ModelFileError
+from lince.errors import WRITE_AGAIN, ModelFileError
 
 Slots = Mapping[str, tuple[int, str]]
 """The fields that a table may have, by name: their number in the schema and `struct`'s letter for their type."""
@@ -25,7 +25,7 @@ _MAX_VTABLE_BYTES = 4 + 2 * 32  # the largest table of LiteRT's schema, `Operato
 def refusal(reason: str) -> ModelFileError:
     """The error of a network that is refused, with what is wrong with it."""
     return ModelFileError(
-        f"its network cannot be trusted: {reason}. Expected a network as Lince writes it: export the file again."
+        f"its network cannot be trusted: {reason}. Expected a network as Lince writes it. {WRITE_AGAIN}"
     )
 
 
