@@ -1,7 +1,7 @@
-# make demo       serve the model that ships, on http://127.0.0.1:$(PORT), from an environment of its own (no TensorFlow)
+# make demo       serve the model that ships on http://127.0.0.1:8000 (PORT=9000 for another port), without TensorFlow
 # make unit       set up an environment without a training framework, and run the tests that need none
 # make test       set up what all tests need; linters, types and all tests, with the coverage of lines and branches;
-#                 make test ARGS="tests/test_metrics.py -k ece" runs a part
+#                 make test ARGS="tests/test_metrics.py -k ece" runs these tests alone
 # make check-all  what is too slow for CI as well: hostile inputs, 10,000 mutants of a model file
 # make lint       linters, contracts of imports and types alone
 # make train      set up the training environment, for `.venv/train/bin/lince train …`
@@ -17,7 +17,11 @@ VENV := .venv
 PIP := -m pip --disable-pip-version-check -q install
 TESTED := $(VENV)/test/bin/python
 
-.PHONY: demo unit test check-all train serve lint lock clean
+.PHONY: help demo unit test check-all train serve lint lock clean
+
+# The first target, which `make` alone takes: the list on top of this file.
+help:
+	@sed -n '/^$$/q; s/^# //p' $(firstword $(MAKEFILE_LIST))
 
 demo: $(VENV)/serve/ready
 	$(VENV)/serve/bin/lince serve --port $(PORT)
@@ -25,7 +29,7 @@ demo: $(VENV)/serve/ready
 unit: $(VENV)/unit/ready
 	$(VENV)/unit/bin/python -m pytest --unit $(ARGS)
 
-test: $(VENV)/test/ready lint
+test: $(VENV)/test/ready $(if $(ARGS),,lint)
 ifdef ARGS
 	$(TESTED) -m pytest $(ARGS)
 else
