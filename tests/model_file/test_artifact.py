@@ -456,9 +456,10 @@ def test_manifest_survives_json(good):
 class TestLocate:
     @pytest.mark.parametrize("name", ["cifar10", "cifar10-best"])
     def test_models_that_ship_have_names(self, name):
-        """The name is that of the manifest, and the card says what the model was trained on."""
+        """The name is that of the manifest; the card gives the verdict and says what the model was trained on."""
         found = artifact.read(artifact.locate(name))
         assert name == found.manifest.name
+        assert found.manifest.verdict.text in found.card
         assert "Licence of the data" in found.card
 
     def test_a_path_comes_before_a_name(self, tmp_path, monkeypatch):
