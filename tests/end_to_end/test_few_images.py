@@ -26,7 +26,8 @@ def few(trained_run, lince, tmp_path_factory):
 def test_publishing_says_why_there_are_none(few):
     """The sentence with its numbers, and dashes where sets would be measured."""
     folder, done = few
-    assert f"{SENTENCE} Add images, or lower the coverage: lince quantize" in done.stderr
+    held_out = "hold out more in a new training (--set train.validation_fraction=0.31)"
+    assert f"{SENTENCE} Add images, {held_out}, or lower the coverage: lince quantize" in done.stderr
     assert "no sets: too few" in done.stdout
     assert folder.read_report().sets.coverage is None
     assert folder.read_report().calibration.set_threshold is None

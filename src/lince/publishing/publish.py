@@ -1,6 +1,7 @@
 """From a trained network to a model file: quantize, calibrate, certify, write it."""
 
 import io
+import math
 import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -144,8 +145,11 @@ def _warn_of_few(fitted: Calibration, run: Run, say: Say) -> None:
     missing = calibration.what_is_missing(fitted)
     if fitted.set_threshold is None:
         most = 100 * fitted.n // (fitted.n + 1) / 100
+        needed = 1.2 * calibration.images_for_sets(fitted.coverage)  # with a margin: each class is rounded
+        share = math.ceil(100 * needed / (len(run.train) + fitted.n)) / 100
         again = shlex.join(["lince", "quantize", str(run.folder.path), "--set", f"calibrate.coverage={most}"])
-        say(f"{missing} Add images, or lower the coverage: {again}")
+        more = f" hold out more in a new training (--set train.validation_fraction={share:g})," if share < 0.5 else ""
+        say(f"{missing} Add images,{more} or lower the coverage: {again}")
         return
     if missing:
         say(missing)
