@@ -2,6 +2,7 @@
 
 import io
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -31,6 +32,15 @@ def changed(opened, *, budget: Budget | None = None, **train: object):
     """An open run with another `[train]` table and budget."""
     recipe = msgspec.structs.replace(opened.recipe, train=msgspec.structs.replace(opened.recipe.train, **train))
     return replace(opened, recipe=recipe, record=msgspec.structs.replace(opened.record, budget=budget))
+
+
+def test_a_finished_run_that_is_resumed(trained_run, tmp_path, capsys):
+    """One line, instead of how long a training takes that is over."""
+    copy = shutil.copytree(trained_run.path, tmp_path / "tiny")
+    run = run_commands.resume(copy, trains=True)
+    run_commands.train(run, None, resumes=True, tensorboard=False, as_json=False)
+    said = capsys.readouterr().err
+    assert f"{copy}: training is finished. Only later stages are repeated.\n" == said
 
 
 class TestSayStart:

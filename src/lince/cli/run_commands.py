@@ -116,8 +116,13 @@ def train(run: Run, options: PublishOptions | None, *, resumes: bool, tensorboar
         LinceError: a stage failed.
     """
     from lince import pipeline
+    from lince.training import checkpoint, loop
 
-    say_start(run)
+    state = checkpoint.read(run.folder.checkpoint) if resumes else None
+    if state and loop.finished(state.history, run.recipe.train):
+        say(f"{run.folder.path}: training is finished. Only later stages are repeated.")
+    else:
+        say_start(run)
     flags = {
         "--tensorboard": tensorboard,
         "--until=train": options is None,
