@@ -9,6 +9,7 @@ from lince.inference import latency
 from lince.inference.interpreter import Network
 from lince.model_file import artifact
 from lince.system import machine
+from lince.types import Latency
 
 pytestmark = pytest.mark.waits
 
@@ -29,9 +30,12 @@ def test_median_is_the_time_of_one_run(run):
 
 
 def test_throughput_tries_batches(run):
-    """Each size is tried on the network itself, and the fastest is named."""
-    found = latency.throughput(artifact.read(run.model), threads=1)
+    """Each size is tried on the network itself, and the fastest is named; it is never slower than one at a time."""
+    model = artifact.read(run.model)
+    found = latency.throughput(model, latency.measure(model, threads=1))
     assert latency.BATCHES == tuple(found.tried)
+    fast = Latency(1, median_us=0.1, p95_us=0.1, images_per_second=1e7, runs=300)
+    assert (1, 1e7) == (latency.throughput(model, fast).batch, latency.throughput(model, fast).images_per_second)
     assert max(found.tried.values()) == found.images_per_second == found.tried[found.batch]
     assert 1 == found.threads
 

@@ -51,14 +51,14 @@ class Bench:
 
 def bench(model: Artifact) -> Bench:
     """Measures a model file on one thread, and on as many as this process may use."""
-    threads = sorted({1, machine.cores()})
+    latencies = tuple(measure(model, threads=count) for count in sorted({1, machine.cores()}))
     return Bench(
         name=model.manifest.name,
         version=model.manifest.version,
         flatbuffer_bytes=model.manifest.flatbuffer_bytes,
         machine=machine.read(),
-        latencies=tuple(measure(model, threads=count) for count in threads),
-        throughputs=tuple(throughput(model, threads=count) for count in threads),
+        latencies=latencies,
+        throughputs=tuple(throughput(model, one) for one in latencies),
     )
 
 
@@ -80,18 +80,18 @@ def time_network(network: Network, image: UInt8[np.ndarray, "1 h w 3"], *, threa
     return Latency(threads, float(median), float(p95), images_per_second=_RUNS / float(times.sum()), runs=_RUNS)
 
 
-def throughput(model: Artifact, *, threads: int) -> Throughput:
-    """Tries the batch sizes, without decoding, and keeps the fastest.
+def throughput(model: Artifact, single: Latency) -> Throughput:
+    """Tries the batch sizes, without decoding, and keeps the fastest; of one image it takes the measured latency.
 
     `Classifier`, and so the service, runs one image at a time whatever the result (decision 0002).
     """
-    tried = {}
-    for batch in BATCHES:
-        run = _batch_runner(model, batch, threads)
+    tried = {1: single.images_per_second}
+    for batch in BATCHES[1:]:
+        run = _batch_runner(model, batch, single.threads)
         if run is not None:
             tried[batch] = _images_per_second(run, batch)
     best = max(tried, key=lambda batch: tried[batch])
-    return Throughput(threads, best, tried[best], tried)
+    return Throughput(single.threads, best, tried[best], tried)
 
 
 def _batch_runner(model: Artifact, batch: int, threads: int) -> Callable[[], np.ndarray] | None:

@@ -170,8 +170,8 @@ def bench_tables(bench: Bench) -> tuple[Table, ...]:
     about.add_row("system", Text(machine.system), f"Python {machine.python}")
     if machine.has_avx2_alone:
         about.caption = "AVX2 without VNNI: on such a processor, int8 was hardly faster than float."
-    speed = _columns(f"One image at a time, and at best in batches of {', '.join(map(str, BATCHES))}")
-    for name in ("threads", "median", "95 % within", "images/s", "at best", "in batches of"):
+    speed = _columns(f"One image at a time, and in the fastest of batches of {', '.join(map(str, BATCHES))}")
+    for name in ("threads", "median", "95 % within", "images/s", "fastest", "in batches of"):
         speed.add_column(name, justify="right")
     for latency, throughput in zip(bench.latencies, bench.throughputs, strict=True):
         times = (microseconds(latency.median_us), microseconds(latency.p95_us))
