@@ -125,6 +125,7 @@ class TestChoose:
         attempts, _ = choose(said.append)
         assert [place == lost.index(2) for place in range(len(lost))] == [one.is_chosen for one in attempts]
         assert "All lose more than 0.5 points. The one that lost least is used." == said[-1]
+        assert "15 validation images cannot tell networks apart: one image is 6.7 points." == said[0]
 
     def test_none_passes_the_gate(self, choose, monkeypatch):
         """A loss of four of 15 images is refused, whatever the interval is; the sentence lists every attempt."""

@@ -20,6 +20,7 @@ from lince.quantization.comparison import divergence
 from lince.quantization.export import FloatNetwork
 from lince.quantization.quantizer import quantize, without_quantization
 from lince.system import quiet
+from lince.text import quantity
 from lince.types import Interval, Split
 
 IMAGES = 4000
@@ -55,6 +56,9 @@ def choose(
     Returns:
         All attempts, in order. One of them is marked as chosen, or none when the gate would refuse all.
     """
+    if 100 > max_drop_points * len(images):
+        few = quantity(len(images), "validation image")
+        say(f"{few} cannot tell networks apart: one image is {100 / len(images):.1f} points.")
     exact = interpreter.logits(without_quantization(network), images.images)
     attempts = []
     for arithmetic in _candidates(sensitivity):
