@@ -44,6 +44,13 @@ class TestTables:
         assert found.caption.startswith("4 less sensitive layers")
         assert "a [b] <i>" in text_of(found)
 
+    def test_words_are_whole_at_80_columns(self, sensitivity):
+        """The longest operation that a network of ours has."""
+        dense = replace(sensitivity.layers[0], layer="stage1_conv1", operation="FULLY_CONNECTED")
+        console = Console(file=io.StringIO(), width=80)
+        console.print(rich_table(quantization.sensitivity_table(replace(sensitivity, layers=(dense,)))))
+        assert {"stage1_conv1", "FULLY_CONNECTED"} <= set(console.file.getvalue().split())
+
     def test_fallback(self, attempts):
         """What was tried, what it lost, what was chosen."""
         found = quantization.fallback_table(attempts)

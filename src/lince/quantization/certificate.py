@@ -85,13 +85,7 @@ def table(certificate: Certificate, arithmetic: Arithmetic = Arithmetic()) -> Te
         ("worst class", "", "", f"{points(-found.worst_class_drop_points)} points", found.fallen),
         ("different answers", "", "", percent(found.disagreement), "of the images, right or wrong"),
         ("size", "", file_size(certificate.flatbuffer_bytes), "", f"{certificate.flatbuffer_bytes:,} bytes"),
-        (
-            "latency",
-            "",
-            microseconds(certificate.latency_us),
-            "",
-            f"one image, one thread, median, on {certificate.machine}",
-        ),
+        ("latency", "", microseconds(certificate.latency_us), "", "one image, one thread, median"),
     )
     fallback = "" if kind == "int8" else f" Computes in {arithmetic.description}, by --fallback."
     return TextTable(
@@ -99,7 +93,8 @@ def table(certificate: Certificate, arithmetic: Arithmetic = Arithmetic()) -> Te
         title=f"Certificate: float against {kind}, {quantity(found.n, 'image')} of the {certificate.split} split",
         header=("", "float", kind, "difference", "remark"),
         rows=rows,
-        caption=f"Bound on the drop: {certificate.bound_points:.2f} points, {certificate.verdict}.{fallback}",
+        caption=f"Bound on the drop: {certificate.bound_points:.2f} points, {certificate.verdict}.{fallback} "
+        f"Latency on {certificate.machine}.",
         words=(0, 4),
     )
 

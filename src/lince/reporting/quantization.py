@@ -25,7 +25,7 @@ def sensitivity_table(sensitivity: Sensitivity) -> TextTable:
     return TextTable(
         name="sensitivity",
         title=f"Layer sensitivity: each layer alone in int8, {quantity(sensitivity.n, 'validation image')}",
-        header=("layer", "operation", "weights", "KL, nats", "logits off by", "different answers"),
+        header=("layer", "operation", "weights", "KL, nats", "logits\noff by", "different\nanswers"),
         rows=tuple(rows),
         caption=f"{hidden} less sensitive layers are in report.json. " if hidden > 0 else "",
     )
