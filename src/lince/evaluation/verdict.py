@@ -178,7 +178,7 @@ def _not_shown_above_one_class(report: Report) -> Finding:
     return Finding(
         "not_shown_above_one_class",
         f"It is {against_one_class(report)}: too few test images to show that it is better than chance; with this "
-        f"accuracy it takes about {needed:,}, so {todo}.",
+        f"accuracy it takes about {float(f'{needed:.2g}'):,.0f}, so {todo}.",
     )
 
 
