@@ -197,7 +197,9 @@ class TestRejected:
         (bad / "cat" / "nowhere.png").unlink()
         if start == "from the cache":
             load(bad)
-        with pytest.raises(DataError, match=r"holds 5 files that cannot be used \(cat/empty.png: Received 0.*; …\)"):
+        with pytest.raises(
+            DataError, match=r"holds 5 files that cannot be used\. .*\ncat/empty.png: Received 0(.*\n){3}…$"
+        ):
             load(bad, strict=True)
 
     def test_strict_accepts_good_files(self, make_tree, two_classes):
@@ -241,7 +243,7 @@ class TestRejected:
         assert ("cat", "dog") == dataset.train.classes
         assert dataset.warnings[0].startswith("No image in 'owl' can be used: it holds no file named .avif, ")
         assert ["owl"] == [one.path for one in data.check(source).empty]
-        with pytest.raises(DataError, match=r"holds 1 folder that cannot be used \(owl: It holds no file named"):
+        with pytest.raises(DataError, match=r"holds 1 folder that cannot be used\. .*\nowl: It holds no file named"):
             load(source, strict=True)
 
     @pytest.mark.parametrize(

@@ -226,6 +226,7 @@ def test_pages_of_other_sites_may_not_ask(client: AppClient, method: str, path: 
     """403 whatever the method that may change something, and no header that lets the page read it."""
     response = client.request(method, path, headers={"Sec-Fetch-Site": "cross-site", "Origin": ORIGIN})
     assert (response.status_code, response.json()["error"]["code"]) == (403, "cross_site")
+    assert f"from a page of another site (Origin: {ORIGIN}). Expected" in response.json()["error"]["message"]
     assert "access-control-allow-origin" not in response.headers
 
 

@@ -61,7 +61,7 @@ class TestNarrowEncodings:
         done = lince("predict", run.model, foreign, "--top", 2, env=os.environ | environment, errors="replace")
         assert 1 == done.returncode  # of the file that is no picture
         assert 2 == len(done.stdout.splitlines())
-        assert "Files that could not be read: 1." in done.stderr
+        assert "Paths or images without an answer: 1." in done.stderr
         assert "Traceback" not in done.stderr
 
     @pytest.mark.parametrize("environment", [NARROW["cp1252"]], ids=["cp1252"])

@@ -226,7 +226,7 @@ def predict(
     rows = predict_paths(classifier, paths, top=listed or _TOP_IN_JSON, logits=logits)
     failed = json_lines(rows) if as_json else (csv_rows if as_csv else text_lines)(rows, top=listed)
     if failed:
-        say(f"Files that could not be read: {failed:,}.")
+        say(f"Paths or images without an answer: {failed:,}.")
         sys.exit(1)
 
 

@@ -175,8 +175,8 @@ def _cached(
 
 def _rejections(source: str, collection: Collection) -> str:
     found: tuple[Rejected | EmptyClass, ...] = (*collection.rejected, *collection.empty)
-    first = "; ".join(f"{one.path}: {one.reason}" for one in found[:3])
+    lines = [f"{one.path}: {one.reason}" for one in found[:3]] + ["…"] * (len(found) > 3)
     counts = ((len(collection.rejected), "file"), (len(collection.empty), "folder"))
     held = " and ".join(quantity(count, noun) for count, noun in counts if count)
-    message = f"{source!r} holds {held} that cannot be used ({first}{'; …' if len(found) > 3 else ''})."
-    return f"{message} Expected none with --strict: repair or remove them, or train without --strict."
+    message = f"{source!r} holds {held} that cannot be used. Expected none with --strict: repair or remove them, or "
+    return "\n".join([f"{message}train without --strict.", *lines])

@@ -117,8 +117,8 @@ class Gate:
             return Response(status_code=204, headers=_PREFLIGHT) if is_preflight else None
         if not any(name == b"sec-fetch-site" and b"cross-site" in value.lower() for name, value in scope["headers"]):
             return None
-        received = _header(scope, b"origin")[:100] or "another site"
-        message = f"Received a request of a page of {received!r}. Expected one of this server or of an allowed site. "
+        origin = _header(scope, b"origin")[:100] or "none"
+        message = f"Received a request from a page of another site (Origin: {origin}). Expected a page of this server. "
         return error_response("cross_site", message + "The server's operator can add sites in LINCE_ALLOWED_ORIGINS.")
 
     def _cross_origin_headers(self, scope: Scope) -> list[tuple[bytes, bytes]]:
