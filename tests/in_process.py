@@ -64,14 +64,18 @@ def _environment() -> Iterator[None]:
 @contextlib.contextmanager
 def _logging() -> Iterator[None]:
     """Loggers that the program configures write to its standard error, which ends with it."""
-    loggers = [logger for logger in logging.root.manager.loggerDict.values() if isinstance(logger, logging.Logger)]
-    before = [(logger, logger.handlers, logger.propagate, logger.level) for logger in loggers]
+    before = {name: (logger.handlers, logger.propagate, logger.level) for name, logger in _loggers().items()}
     try:
         yield
     finally:
-        for logger, handlers, propagate, level in before:
-            logger.handlers, logger.propagate = handlers, propagate
+        for name, logger in _loggers().items():
+            logger.handlers, logger.propagate, level = before.get(name, ([], True, logging.NOTSET))
             logger.setLevel(level)
+
+
+def _loggers() -> dict[str, logging.Logger]:
+    known = logging.root.manager.loggerDict
+    return {name: logger for name, logger in known.items() if isinstance(logger, logging.Logger)}
 
 
 @contextlib.contextmanager
