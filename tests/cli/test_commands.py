@@ -14,8 +14,10 @@ from PIL import Image
 
 import lince as package
 from lince import images
+from lince.cli import options
 from lince.cli.commands import app
 from lince.inference.classifier import Classifier
+from lince.model_file import artifact
 from lince.types import ImageSpec
 
 VERBS = [
@@ -47,6 +49,12 @@ def mixed(images_folder: Path, tmp_path: Path) -> Path:
     (folder / "broken.jpg").write_bytes(b"\xff\xd8\xff no picture")
     (folder / "notes.txt").write_text("no picture by its name")
     return folder
+
+
+def test_help_names_every_model_that_ships():
+    """The text is written by hand: reading the folder would slow the start of every command."""
+    assert artifact.shipped_models()
+    assert options.MODEL_HELP.endswith(f": {', '.join(artifact.shipped_models())}.")
 
 
 class TestProgram:
