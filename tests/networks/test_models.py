@@ -102,7 +102,7 @@ class TestBuild:
     def test_weights_are_those_of_the_layers(self, small):
         """The sizes that a recipe computes without Keras are those of Keras's kernels, but for the last layer's."""
         kernels = [layer.kernel for layer in build(small).layers if hasattr(layer, "kernel")]
-        assert sorted(small.weights(32)) == sorted(int(np.prod(kernel.shape)) for kernel in kernels[:-1])
+        assert sorted(small.kernel_sizes(32)) == sorted(int(np.prod(kernel.shape)) for kernel in kernels[:-1])
 
     @pytest.mark.parametrize("family", NORMALISED)
     def test_takes_any_size_until_it_is_folded(self, family):

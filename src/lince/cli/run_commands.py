@@ -132,6 +132,8 @@ def train(run: Run, options: PublishOptions | None, *, resumes: bool, tensorboar
     }
     given = [flag for flag, is_given in flags.items() if is_given]
     again = shlex.join(["lince", "train", "--resume", str(run.folder.path), *given])
+    with interruptible(again), progress_bar(stderr()) as progress:
+        pipeline.fit_head(run, progress)
     with interruptible(again), pipeline.watch(stderr(), run, tensorboard=tensorboard) as display:
         pipeline.train_model(run, display, resume=resumes)
     if options is not None:

@@ -10,6 +10,9 @@ from jaxtyping import Float64
 from lince.runs.run_folder import Budget
 from lince.training.recipe import Train
 
+# The share of a training in which `warm_cosine` rises. Adam's first steps have full size whatever the gradient.
+_WARM = 0.1
+
 
 class Schedule(Protocol):
     """Says how much of a training is done. The learning rate, the phases and the end follow from it."""
@@ -83,9 +86,15 @@ def learning_rate(recipe: Train, *, progress: float) -> float:
         progress: the share of the training that is done, 0 to 1.
 
     Returns:
-        The learning rate: constant, or falling to 0.
+        The learning rate.
     """
-    shape = {"constant": 1.0, "linear": 1 - progress, "cosine": 0.5 * (1 + math.cos(math.pi * progress))}
+    cosine = 0.5 * (1 + math.cos(math.pi * progress))
+    shape = {
+        "constant": 1.0,
+        "linear": 1 - progress,
+        "cosine": cosine,
+        "warm_cosine": cosine * min(1.0, progress / _WARM),
+    }
     return recipe.learning_rate * shape[recipe.schedule]
 
 

@@ -13,7 +13,7 @@ from lince import data
 from lince.data.sources import cifar10
 from lince.errors import ResumeError, TrainingError
 from lince.model_file import artifact
-from lince.networks import models
+from lince.networks import models, pretrained
 from lince.progress import Progress
 from lince.runs.run_folder import Budget, RunFolder, RunRecord
 from lince.text import quantity
@@ -21,6 +21,7 @@ from lince.training import backend, optimizers, recipes
 from lince.training.distillation import teacher as teachers
 from lince.training.distillation.teacher import HeldOut, Teacher, TeacherModel
 from lince.training.recipe import Recipe
+from lince.training.step import initialise_from
 from lince.types import ComputeDtype, Dataset, Split
 
 
@@ -159,6 +160,18 @@ def build_for(run: Run, *, precision: ComputeDtype, folded: bool = False) -> ker
         seed=run.record.seed,
         folded=folded,
     )
+
+
+def begin(run: Run, model: keras.Model) -> None:
+    """Sets the weights that a run's network has before its first step, other than random ones.
+
+    Raises:
+        TrainingError: the pretrained weights cannot be read.
+    """
+    if run.recipe.model.pretrained:
+        pretrained.set_weights(model, run.recipe.model.pretrained, classes=run.record.classes)
+    else:
+        initialise_from(run.train, model, run.recipe.model, seed=run.record.seed)
 
 
 def teacher_of(run: Run) -> Teacher | None:
