@@ -37,7 +37,7 @@ def test_frozen_weights_are_not_trained():
 
 class TestImageNet:
     def test_features_tell_kinds_of_pictures_apart(self):
-        """Two drawings of one kind are nearer to each other than drawings of two kinds, as random weights do not tell."""
+        """Drawings of one kind are nearer to each other than drawings of two kinds."""
         model = build(EfficientNetLite(), spec=SPEC)
         pretrained.set_weights(model, "imagenet", classes=("a", "b", "c"))
         features = keras.Model(model.input, model.get_layer("logits").input)
@@ -56,5 +56,5 @@ class TestImageNet:
     def test_another_file(self, monkeypatch):
         """A file of another hash is refused before it is read."""
         monkeypatch.setattr(hashlib, "sha256", lambda _: hashlib.md5(b"", usedforsecurity=False))
-        with pytest.raises(TrainingError, match="has the SHA-256 d41d8cd98f00….*install .* again"):
+        with pytest.raises(TrainingError, match=r"has the SHA-256 d41d8cd98f00….*install .* again"):
             pretrained.set_weights(build(EfficientNetLite(), spec=SPEC), "imagenet", classes=())

@@ -71,8 +71,8 @@ class EfficientNetLite(Family, frozen=True, kw_only=True, tag="efficientnet_lite
 
     @property
     def smallest_image(self) -> int:
-        """Any size: convolutions with stride 2 round up. The last of five leaves one pixel of 32."""
-        return 32
+        """Any size, since convolutions with stride 2 round up. Below 64 the last blocks see hardly any detail."""
+        return 1
 
     def kernel_sizes(self, image_size: int) -> list[int]:
         sizes = [3 * 3 * 3 * STEM]

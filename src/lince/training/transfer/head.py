@@ -149,4 +149,5 @@ def _regress(
 
 def _log_softmax(logits: np.ndarray) -> np.ndarray:
     shifted: np.ndarray = logits - logits.max(axis=1, keepdims=True)
-    return shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+    normalized: np.ndarray = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+    return normalized
