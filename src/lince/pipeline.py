@@ -4,6 +4,7 @@
     start              reads the images and sets the validation split aside  run.json, splits.npz
     fit_head           fits the last layer of a pretrained network          head.npz
     train_model        fits a network to the training images                 checkpoint.npz, history.csv
+    refit              fits it again, to validation images too, if few       refit.npz, held_out.npz
     write_float_model  folds batch norm into the weights that are kept       model.keras
     publish            quantizes, calibrates and certifies the network       answers.npz, report.json, model.tflite
 
@@ -22,6 +23,7 @@ from lince.publishing.publish import publish
 from lince.runs.float_model import save_trained, trained_model
 from lince.runs.run_folder import RunFolder
 from lince.training import checkpoint, loop, schedule
+from lince.training import refit as refits
 from lince.training.display import Display, RecordingDisplay, watch
 from lince.training.session import Run, begin, build_for, resume, start, teacher_of
 from lince.training.transfer import features
@@ -35,6 +37,7 @@ __all__ = [
     "fit_head",
     "float_predict",
     "publish",
+    "refit",
     "resume",
     "start",
     "train_model",
@@ -109,8 +112,23 @@ def train_model(run: Run, display: Display, *, resume: bool = False) -> None:
     write_float_model(run)
 
 
+def refit(run: Run, progress: Progress, *, resume: bool = False) -> None:
+    """Trains the network of a run with few images again, on its validation images too; see `training/refit.py`.
+
+    Args:
+        run: trained.
+        progress: receives the number of images and epochs.
+        resume: continue an interrupted refit, if there is one.
+
+    Raises:
+        TrainingError, ResumeError: see `loop.fit`.
+    """
+    refits.refit(run, progress, resume=resume)
+    write_float_model(run)
+
+
 def write_float_model(run: Run) -> None:
-    """Writes `model.keras` and `history.csv` from the checkpoint. Without a checkpoint it does nothing.
+    """Writes `model.keras` and `history.csv` from the checkpoints. Without a checkpoint it does nothing.
 
     A killed run has a checkpoint that may be newer than both files.
 
@@ -129,7 +147,8 @@ def write_float_model(run: Run) -> None:
     if state is None:
         return
     trained = build_for(run, precision="float32")
-    trained.set_weights(state.kept_weights)
+    weights = checkpoint.read(run.folder.trained) or state
+    trained.set_weights(weights.kept_weights)
     folded = build_for(run, precision="float32", folded=True)
     models.fold(trained, folded)
     try:

@@ -136,6 +136,8 @@ def train(run: Run, options: PublishOptions | None, *, resumes: bool, tensorboar
         pipeline.fit_head(run, progress)
     with interruptible(again), pipeline.watch(stderr(), run, tensorboard=tensorboard) as display:
         pipeline.train_model(run, display, resume=resumes)
+    with interruptible(again), progress_bar(stderr()) as progress:
+        pipeline.refit(run, progress, resume=resumes)
     if options is not None:
         publish(PublishRequest(str(run.folder.path), options=options), as_json=as_json, opened=run)
 

@@ -128,6 +128,10 @@ def _split(model: EvaluatedModel, dataset: Dataset, split: str) -> Split:
         raise LinceError(
             "The validation split is known only for a run folder and its own images. Name RUN, and leave DATA out."
         )
+    if split == "validation" and model.run is not None and model.run[0].held_out.exists():
+        raise LinceError(
+            "The published network was trained on the validation images too, since they are few. Expected --split test."
+        )
     if not is_its_own and dataset.test_indices:
         raise LinceError(
             "DATA has no test tree, and it is not known to be the data that this model was trained on (images have "

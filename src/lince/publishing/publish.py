@@ -64,14 +64,19 @@ def publish(run: Run, options: PublishOptions = PublishOptions(), *, say: Say) -
     say(f"Quantizing to int8 with the activation ranges of {quantity(len(chosen), 'training image')} …")
     quantized = _quantize_by_recipe(float_network, run, chosen, fallback=options.fallback, say=say)
 
-    say(f"Calibrating on {quantity(len(run.validation), 'validation image')} …")
     validation_logits = interpreter.logits(quantized.flatbuffer, run.validation.images)
-    fitted, float_fitted = _fit(validation_logits, run), _fit(validation_float, run)
+    refitted = run.folder.read_held_out()
+    held_out, labels = refitted or (validation_logits, run.validation.labels)
+    say(f"Calibrating on {quantity(len(labels), 'validation image')} …")
+    fitted = _fit(held_out, labels, run)
+    float_fitted = fitted if refitted else _fit(validation_float, labels, run)
     _warn_of_few(fitted, run, say)
     say(f"Comparing with the float network on {quantity(len(run.test), 'test image')} …")
     answers = Answers(
         validation_float=validation_float,
         validation_quantized=validation_logits,
+        held_out=held_out,
+        held_out_labels=labels,
         test_float=accuracy.logits(predict, run.test, batch_size=batch),
         prediction=calibration.apply(interpreter.logits(quantized.flatbuffer, run.test.images), fitted),
         fitted=fitted,
@@ -136,9 +141,9 @@ def _quantize_by_recipe(
     return _QuantizedNetwork(quantize(network, ranges, arithmetic), arithmetic, sensitivity, attempts)
 
 
-def _fit(logits: np.ndarray, run: Run) -> Calibration:
+def _fit(logits: np.ndarray, labels: np.ndarray, run: Run) -> Calibration:
     options = run.recipe.calibrate
-    return calibration.fit(logits, run.validation.labels, coverage=options.coverage, abstain=options.abstain)
+    return calibration.fit(logits, labels, coverage=options.coverage, abstain=options.abstain)
 
 
 def _warn_of_few(fitted: Calibration, run: Run, say: Say) -> None:
@@ -208,6 +213,7 @@ def _training_record(run: Run, calibration_images: np.ndarray) -> dict[str, Any]
         "teacher": record.teacher_version,
         "teacher_knows_validation": record.teacher_knows_validation,
         "leave_out": record.left_out_name,
+        "refitted": run.folder.held_out.exists(),
         "images": {"train": len(run.train), "validation": len(run.validation), "test": len(run.test)},
         "calibration_indices": run.folder.read_splits()["train"][calibration_images].tolist(),
         **record.environment,

@@ -56,6 +56,7 @@ class RunRecord(Struct, frozen=True, kw_only=True):
         teacher_version: of that model.
         teacher_knows_validation: the teacher was trained on some of the run's validation images.
         leave_out: the source named by --leave-out; its images are neither trained nor validated on.
+        refits: the network is trained again on the validation images too; see `training/refit.py`.
         budget: the time budget of the run, or None.
     """
 
@@ -76,6 +77,7 @@ class RunRecord(Struct, frozen=True, kw_only=True):
     teacher_version: str | None = None
     teacher_knows_validation: bool = False
     leave_out: str | None = None
+    refits: bool = False
     budget: Budget | None = None
     format: int = FORMAT
 
@@ -94,6 +96,8 @@ class RunFolder:
         self.splits = path / "splits.npz"
         self.head = path / "head.npz"
         self.checkpoint = path / "checkpoint.npz"
+        self.refit = path / "refit.npz"
+        self.held_out = path / "held_out.npz"
         self.history = path / "history.csv"
         self.keras_model = path / "model.keras"
         self.model = path / "model.tflite"
@@ -164,6 +168,25 @@ class RunFolder:
     def read_splits(self) -> dict[str, np.ndarray]:
         """Indices i64: `train` and `validation` into the source's training images; `test` of a drawn test split."""
         return _read_arrays(self.splits, "train", "validation", "test", repair="Start the run anew.")
+
+    @property
+    def trained(self) -> Path:
+        """The checkpoint with the weights to publish: of the refit, once that is done."""
+        return self.refit if self.held_out.exists() else self.checkpoint
+
+    def write_held_out(self, logits: np.ndarray, labels: np.ndarray) -> None:
+        """`held_out.npz`: logits f32[M,K] of images that the network was not trained on, and their labels i64[M]."""
+        file = io.BytesIO()
+        np.savez(file, allow_pickle=False, logits=logits, labels=labels)
+        write_atomically(self.held_out, file.getvalue())
+
+    def read_held_out(self) -> tuple[np.ndarray, np.ndarray] | None:
+        """What `write_held_out` wrote; None for a run without a refit. Raises DataError when the file is damaged."""
+        if not self.held_out.exists():
+            return None
+        repair = f"Delete it, then continue with lince train --resume {self.path}."
+        arrays = _read_arrays(self.held_out, "logits", "labels", repair=repair)
+        return arrays["logits"], arrays["labels"]
 
     def write_history(self, history: tuple[EpochRecord, ...]) -> None:
         """`history.csv`: a header and one row for each validation."""

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+from lince.progress import Progress
 from lince.training import checkpoint, schedule
 from lince.training.session import Run
 from lince.training.stagnation import Stagnation
@@ -116,6 +117,25 @@ class LiveDisplay(LineDisplay):
             f"{left} to validation  loss {loss:.4f}  accuracy {accuracy:.2%}"
         )
         self._live.update(Text(line, no_wrap=True, overflow="ellipsis"), refresh=True)
+
+
+class ProgressDisplay:
+    """Reports the number of epochs to a `Progress`: for a training whose validations say nothing new.
+
+    Args:
+        progress: receives them.
+        epochs: the total number.
+    """
+
+    def __init__(self, progress: Progress, epochs: int):
+        self._progress, self._epochs = progress, epochs
+
+    def step(self, *, epoch: int, **_: object) -> None:
+        """Reports the epochs that are finished."""
+        self._progress(epoch - 1, self._epochs, "Training again, on all images (epochs)")
+
+    def epoch(self, record: EpochRecord, *, best: bool, warning: str | None = None) -> None:
+        """Reports nothing."""
 
 
 class TensorBoardDisplay:

@@ -45,6 +45,7 @@ def fit(
     schedule: Schedule | None = None,
     teacher: Teacher | None = None,
     head: Head | None = None,
+    fine_tunes: bool = True,
     resume: bool = False,
 ) -> Checkpoint:
     """Trains until the schedule ends, or until `patience` validations in a row have not improved the loss.
@@ -62,6 +63,7 @@ def fit(
         schedule: how much of the training is done. None counts the recipe's epochs.
         teacher: a trained network to learn from, besides the labels.
         head: the last layer of a pretrained network, which the model has. It is measured first, as epoch 0.
+        fine_tunes: train further. Otherwise epoch 0 is the last.
         resume: continue from the checkpoint. Without a checkpoint, training starts at the beginning.
 
     Raises:
@@ -75,7 +77,7 @@ def fit(
     state = checkpoint.restore(checkpoint_path, model) if has_checkpoint else Checkpoint((), ())
     clock, schedule = _clock(state.history), schedule or ByEpochs(recipe.epochs)
     if head is not None and not state.history:
-        record = _untrained(trainer.model, validation, head, clock=clock)
+        record = _untrained(trainer.model, validation, head, clock=clock, progress=0.0 if fine_tunes else 1.0)
         state = Checkpoint((record,), tuple(model.get_weights()))
         checkpoint.save(checkpoint_path, state, model)
         display.epoch(record, best=False)
@@ -112,7 +114,9 @@ def kept_record(history: tuple[EpochRecord, ...], recipe: Train) -> EpochRecord:
     return first if keeps_head else last
 
 
-def _untrained(model: keras.Model, validation: Split, head: Head, *, clock: Callable[[], float]) -> EpochRecord:
+def _untrained(
+    model: keras.Model, validation: Split, head: Head, *, clock: Callable[[], float], progress: float
+) -> EpochRecord:
     """The record of a network before its first step."""
     held_out = _validate(model, validation)
     return EpochRecord(
@@ -125,6 +129,7 @@ def _untrained(model: keras.Model, validation: Split, head: Head, *, clock: Call
         images_per_second=0.0,
         seconds=clock(),
         peak_memory_bytes=machine.peak_memory_bytes() or 0,
+        progress=progress,
     )
 
 

@@ -46,6 +46,9 @@ class Run:
 Splits = Mapping[str, np.ndarray]
 """Index arrays by the name of a split; see `splits.npz` in docs/run-folder.md."""
 
+# With fewer validation images, a pretrained network is trained again on them too.
+_ENOUGH_VALIDATION_IMAGES = 200
+
 Plan = Callable[[Run, Splits], tuple[Recipe, Budget]]
 """Chooses the recipe and its epochs for a time budget. The folder of the run does not exist yet."""
 
@@ -110,6 +113,7 @@ def start(
         teacher_version=teacher.version if teacher else None,
         teacher_knows_validation=teacher is not None and teachers.knows_validation(teacher, dataset, held_out),
         leave_out=leave_out,
+        refits=bool(recipe.model.pretrained) and plan is None and len(splits["validation"]) < _ENOUGH_VALIDATION_IMAGES,
     )
     run = _run(folder, record, recipe, dataset, splits, teacher=teacher)
     if plan is not None:

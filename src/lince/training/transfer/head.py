@@ -108,6 +108,25 @@ def choose_strength(
     return STRENGTHS[int(np.argmin(losses))]
 
 
+def out_of_fold(
+    views: Sequence[Float32[np.ndarray, "n d"]],
+    labels: Int64[np.ndarray, " n"],
+    *,
+    num_classes: int,
+    strength: float,
+    seed: int,
+) -> Float32[np.ndarray, "n k"]:
+    """The logits f32[N,K] of each image, of a head that was fitted to the other folds. Arguments are those of `fit`."""
+    mean, scale = _scaling(views)
+    fold, logits = folds(labels, seed=seed), np.empty((len(labels), num_classes), np.float32)
+    for number in range(fold.max() + 1):
+        inside, held = np.flatnonzero(fold != number), np.flatnonzero(fold == number)
+        rows = np.concatenate([(view[inside] - mean) / scale for view in views])
+        weights = _regress(rows, np.tile(labels[inside], len(views)), num_classes, [strength])[0]
+        logits[held] = (views[0][held] - mean) / scale @ weights[:-1] + weights[-1]
+    return logits
+
+
 def folds(labels: Int64[np.ndarray, " n"], *, seed: int) -> Int64[np.ndarray, " n"]:
     """The fold of each image, 0 to `FOLDS` − 1: every class is spread over all folds as evenly as possible."""
     rng, fold, first = np.random.default_rng(seed), np.empty(len(labels), np.int64), 0
