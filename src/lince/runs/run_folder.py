@@ -92,6 +92,7 @@ class RunFolder:
         self.path = path
         self.record = path / "run.json"
         self.splits = path / "splits.npz"
+        self.features = path / "features.npy"
         self.head = path / "head.npz"
         self.checkpoint = path / "checkpoint.npz"
         self.history = path / "history.csv"
