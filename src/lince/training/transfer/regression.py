@@ -14,6 +14,7 @@ import scipy.optimize
 from jaxtyping import Bool, Float32, Float64, Int64
 
 from lince.errors import TrainingError
+from lince.system import blas
 
 _BLOCK = 2**22  # numbers that are multiplied at a time: 16 MB
 _IN_MEMORY = 2**26  # numbers that are held in memory: 256 MB, 26,000 images with two views of 1,280 features
@@ -85,7 +86,8 @@ class Regression:
         self._features, self._labels, self._subsets, self._classes = features, labels, subsets, num_classes
         fits = int(np.prod(features.shape)) <= _IN_MEMORY
         self._blocks: Sequence[tuple[slice, np.ndarray]] | None = list(_read(features)) if fits else None
-        self._axes = _Axes.of(self.blocks(), features.shape)
+        with blas.one_thread():
+            self._axes = _Axes.of(self.blocks(), features.shape)
 
     def blocks(self) -> Iterable[tuple[slice, Float32[np.ndarray, "m v d"]]]:
         """The features, some images at a time."""
@@ -111,7 +113,8 @@ class Regression:
 
             options = {"maxiter": _MOST_ITERATIONS, "ftol": _LEAST_GAIN, "gtol": 0, "maxcor": _PAIRS}
             start = (np.concatenate([rotated, bias]) / scaling).ravel()
-            found = scipy.optimize.minimize(loss, start, jac=True, method="L-BFGS-B", options=options).x
+            with blas.one_thread():
+                found = scipy.optimize.minimize(loss, start, jac=True, method="L-BFGS-B", options=options).x
             weights = found.reshape(-1, columns) * scaling
             rotated, bias = weights[:-1], weights[-1:]
             yield self._layers(rotated, bias[0])
