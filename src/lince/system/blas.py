@@ -41,7 +41,7 @@ def _pools() -> Iterator[tuple[Callable[[], int], Callable[[int], None]]]:
 
 def _libraries() -> list[str]:
     try:
-        lines = _LOADED.read_text(errors="surrogateescape").splitlines()
+        lines = _LOADED.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
     except OSError:
         return []
     paths = {line.split(maxsplit=5)[5] for line in lines if "openblas" in line}
