@@ -2,7 +2,7 @@
 
     stage              what it does                                          files that it writes into the run folder
     start              reads the images and sets the validation split aside  run.json, splits.npz
-    fit_head           fits the last layer of a pretrained network          head.npz
+    fit_head           fits the last layer of a pretrained network          features.npy, head.npz
     train_model        fits a network to the training images                 checkpoint.npz, history.csv
     refit              fits it again, to validation images too, if few       refit.npz, held_out.npz
     write_float_model  folds batch norm into the weights that are kept       model.keras
@@ -50,22 +50,25 @@ __all__ = [
 def fit_head(run: Run, progress: Progress) -> None:
     """Fits the last layer of a pretrained network to the features of the training images, and writes `head.npz`.
 
-    Other networks have no such layer. A head that a run has is kept.
+    `features.npy` has the features of the training images, then of the validation images. Other networks have no such
+    layer. Features and a head that a run has are kept.
 
     Args:
         run: an open run.
         progress: receives the number of images whose features are computed.
 
     Raises:
-        TrainingError: the weights cannot be read, or the head cannot be written.
+        TrainingError: the weights cannot be read, or a file cannot be written.
     """
     if not run.recipe.model.pretrained or run.folder.head.exists():
         return
     model = build_for(run, precision=run.record.precision)
     begin(run, model)
     mirrored = run.recipe.augment.horizontal_flip != "none"
-    views = features.extract(model, run.train.images, mirrored=mirrored, progress=progress)
-    fitted = heads.fit(views, run.train.labels, num_classes=len(run.record.classes), seed=run.record.seed)
+    images = (run.train.images, run.validation.images)
+    stored = features.stored(run.folder.features, model, images, mirrored=mirrored, progress=progress)
+    training = stored.first(len(run.train))
+    fitted = heads.fit(training, run.train.labels, num_classes=len(run.record.classes), seed=run.record.seed)
     heads.save(run.folder.head, fitted)
 
 

@@ -10,6 +10,7 @@ import re
 import sys
 import time
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -274,14 +275,30 @@ def report(run: options.Run, as_json: options.Json = False) -> None:
 
 
 @data_app.command("check", short_help="Report counts, broken files and duplicates.")
-def data_check(source: options.Data, strict: options.Strict = False, as_json: options.Json = False) -> None:
-    """Report class counts, unreadable files, duplicates, and duplicates between train and test."""
+def data_check(
+    context: typer.Context,
+    source: options.Data,
+    model: options.LabelRun = None,
+    page: options.LabelPage = None,
+    strict: options.Strict = False,
+    as_json: options.Json = False,
+) -> None:
+    """Report class counts, unreadable files, duplicates, and duplicates between train and test.
+
+    With --model, also list labels that may be wrong: another class is more probable to a classifier that was fitted to
+    other images.
+    """
+    if model is None:
+        options.refuse(context, "page", reason="has no effect without --model RUN: no label is checked")
     with run_commands.needs("Reading datasets", "train"):
         from lince import data
         from lince.reporting import dataset
 
     with progress_bar(stderr()) as progress:
+        checked = run_commands.check_labels(source, model, page, progress=progress) if model is not None else None
         found = data.check(source, progress=progress)
+    if checked is not None:
+        found = replace(found, suspected_labels=checked.suspects)
     if as_json:
         print_json(found)
     else:

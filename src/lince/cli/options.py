@@ -179,6 +179,20 @@ Logits = Annotated[bool, _flag("--logits", "Add the network's output; with --jso
 JsonLines = Annotated[bool, _flag("--json", "One JSON object a line.")]
 Csv = Annotated[bool, _flag("--csv", "A header and one row an image.")]
 
+# Options of lince data check
+LabelRun = Annotated[
+    Path | None,
+    typer.Option(
+        "--model",
+        metavar="RUN",
+        help="Also list images of DATA whose label may be wrong. RUN is a run of recipe photos trained on DATA.",
+    ),
+]
+LabelPage = Annotated[
+    Path | None,
+    typer.Option("--page", metavar="FILE", help="With --model: also write these images and labels as an HTML page."),
+]
+
 # Options of lince serve
 Host = Annotated[str | None, typer.Option(help="Address to listen on.  [default: 127.0.0.1]")]
 Port = Annotated[int | None, _number(help="Port; 0 takes a free one.  [default: 8000]")]

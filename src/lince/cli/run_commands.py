@@ -23,8 +23,10 @@ from lince.system import machine
 from lince.system.files import read_bounded
 
 if TYPE_CHECKING:  # imported late, inside the functions: the command line starts in a fifth of a second
+    from lince.progress import Progress
     from lince.training.session import Plan, Run
     from lince.training.time_budget.limits import Limit
+    from lince.training.transfer.label_check import LabelCheck
 
 # Half of the bytes that a model file may hold as its card. The other half describes the training.
 _MAX_CARD_BYTES = 2**19
@@ -311,6 +313,19 @@ def needs(what: str, extra: str) -> Iterator[None]:
     except ModuleNotFoundError as error:
         how = f"pip install '.[{extra}]', or make {extra}" if error.name != "jax" else f"pip install '.[{extra},gpu]'"
         raise LinceError(f"{what} needs {error.name!r}, which is not installed: {how}.") from error
+
+
+def check_labels(source: str, run: Path, page: Path | None, *, progress: Progress) -> LabelCheck:
+    """Looks for wrong labels among the images of a run, and writes the page about them, if one is named."""
+    with needs("Checking labels", "train"):
+        from lince.reporting import label_page
+        from lince.runs.run_folder import RunFolder
+        from lince.training.transfer import label_check
+    checked = label_check.check_labels(source, RunFolder(run), progress=progress)
+    if page is not None:
+        label_page.write(page, checked, source=source)
+        say(f"Page: {page}")
+    return checked
 
 
 def say_cost(seconds: float) -> None:

@@ -11,6 +11,7 @@ from lince.data.aspect_ratios import Proportions, measure
 from lince.data.class_requirements import require_trainable, warnings
 from lince.data.dataset import Collection, EmptyClass
 from lince.data.duplicates import exact_groups, is_too_small, near_pairs
+from lince.data.label_errors import SuspectedLabel
 from lince.data.loading import TEST_FRACTION, collect
 from lince.data.sources import cifar10
 from lince.data.splits import hold_out
@@ -67,6 +68,8 @@ class CheckReport:
         rejected: files that were left out.
         empty: class folders without a usable image.
         proportions: of the original pictures.
+        suspected_labels: images whose label may be wrong, the most suspicious first; None where no run was named to
+            look for them.
     """
 
     source: str
@@ -89,6 +92,7 @@ class CheckReport:
     rejected: tuple[Rejected, ...]
     empty: tuple[EmptyClass, ...]
     proportions: Proportions = field(default_factory=Proportions)
+    suspected_labels: tuple[SuspectedLabel, ...] | None = None
 
 
 def check(

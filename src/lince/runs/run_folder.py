@@ -94,6 +94,7 @@ class RunFolder:
         self.path = path
         self.record = path / "run.json"
         self.splits = path / "splits.npz"
+        self.features = path / "features.npy"
         self.head = path / "head.npz"
         self.checkpoint = path / "checkpoint.npz"
         self.refit = path / "refit.npz"

@@ -14,7 +14,7 @@ from lince.progress import Progress
 from lince.training import checkpoint, loop
 from lince.training.display import ProgressDisplay
 from lince.training.session import Run, begin, build_for
-from lince.training.transfer import features
+from lince.training.transfer import cross_validation, features
 from lince.training.transfer import head as heads
 
 
@@ -39,13 +39,14 @@ def refit(run: Run, progress: Progress, *, resume: bool = False) -> None:
     model = build_for(run, precision=run.record.precision)
     begin(run, model)
     mirrored = run.recipe.augment.horizontal_flip != "none"
-    views = features.extract(model, everything.images, mirrored=mirrored, progress=progress)
+    images = (run.train.images, run.validation.images)
+    seen = features.stored(run.folder.features, model, images, mirrored=mirrored, progress=progress)
     options: dict[str, Any] = {
         "num_classes": len(run.record.classes),
         "strength": heads.read(run.folder.head).strength,
         "seed": seed,
     }
-    head = heads.fit(views, everything.labels, **options)
+    head = heads.fit(seen, everything.labels, **options)
     model.get_layer(models.LOGITS).set_weights([head.kernel, head.bias])
     loop.fit(
         model,
@@ -61,7 +62,8 @@ def refit(run: Run, progress: Progress, *, resume: bool = False) -> None:
         resume=resume,
     )
     if keeps_head:
-        run.folder.write_held_out(heads.out_of_fold(views, everything.labels, **options), everything.labels)
+        logits = cross_validation.out_of_fold(seen, everything.labels, **options).logits
+        run.folder.write_held_out(logits, everything.labels)
     else:
         model.set_weights(state.kept_weights)
         batch_size = models.images_at_once(run.recipe.spec)
