@@ -55,8 +55,8 @@ def share_bytes(pid: int) -> int:
 class Watch:
     """Samples a tree's memory in a thread; `with Watch(pid) as watch: …; watch.peak_resident`."""
 
-    def __init__(self, pid: int):
-        self._pid = pid
+    def __init__(self, pid: int, *, interval_s: float = _INTERVAL_S):
+        self._pid, self._interval_s = pid, interval_s
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._sample, daemon=True)
         self.peak_resident = self.peak_share = 0
@@ -71,7 +71,7 @@ class Watch:
 
     def _sample(self) -> None:
         count = 0
-        while not self._ended.wait(_INTERVAL_S):
+        while not self._ended.wait(self._interval_s):
             self.peak_resident = max(self.peak_resident, resident_bytes(self._pid))
             if count % _SHARES_EVERY == 0:
                 self.peak_share = max(self.peak_share, share_bytes(self._pid))
