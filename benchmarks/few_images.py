@@ -110,10 +110,10 @@ def _measure(source: Path, results: Results, options: argparse.Namespace) -> Non
         result = results.of(name, seed)
         if not options.baselines_only and (result is None or result.lince is None):
             trained = train(source, seed=seed, arguments=results.arguments, runs=options.runs)
-            result = _replace(results, trained)
+            result = put(results, trained)
             _keep(results, options, f"{name}, seed {seed}: {trained.lince or trained.failed}")
         if result is None:
-            result = _replace(results, drawn(source, seed=seed))
+            result = put(results, drawn(source, seed=seed))
         for baseline, fit in baselines.BASELINES.items():
             if not options.lince_only and baseline not in result.baselines:
                 fitted = fit(pictures, result.train, result.test, seed=seed)
@@ -208,7 +208,7 @@ def drawn(source: Path, *, seed: int) -> Result:
     )
 
 
-def _replace(results: Results, result: Result) -> Result:
+def put(results: Results, result: Result) -> Result:
     """Puts a result into its place; baselines that were fitted to the same split are kept."""
     before = results.of(result.data, result.seed)
     if before is None:

@@ -2,7 +2,7 @@
 
 import statistics
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -127,25 +127,34 @@ class Difference(NamedTuple):
         return self.value < -self.error
 
 
-def difference(pairs: Iterable[tuple[Sequence[str], str, str]]) -> Difference:
+def difference(pairs: Sequence[tuple[Sequence[str], str, str]]) -> Difference:
     """The paired difference of accuracies over all seeds.
 
     An image that several seeds were tested on counts as one observation of several answers, since they are not
-    independent. For one seed this is the standard error of the difference of two paired binomial shares.
+    independent. For one seed this is the standard error of the difference of two paired binomial shares. As in
+    `metrics.paired_difference`, one image is added to each kind of disagreement for the standard error: otherwise a
+    single image that one of the two has wrong would be more than one standard error.
 
     Args:
         pairs: for each seed the names of the test images, and the right answers of Lince and of the baseline to them.
 
-    Source: Cameron and Miller 2015, J. Hum. Resour. 50:317, the variance for clustered observations.
+    Source: Cameron and Miller 2015, J. Hum. Resour. 50:317, the variance for clustered observations; Bonett and Price
+        2012, J. Educ. Behav. Stat. 37:479, the added images.
     """
     differences = defaultdict(list)
     for names, first, second in pairs:
-        for name, ours, theirs in zip(names, _bits(first), _bits(second), strict=True):
-            differences[name].append(ours - theirs)
-    count = sum(map(len, differences.values()))
-    value = sum(map(sum, differences.values())) / count
-    squares = sum((sum(of_image) - value * len(of_image)) ** 2 for of_image in differences.values())
-    return Difference(value, squares**0.5 / count)
+        for name, ours, theirs in zip(names, first, second, strict=True):
+            differences[name].append(int(ours) - int(theirs))
+    of_images = list(differences.values())
+    value, _ = _clustered(of_images)
+    return Difference(value, _clustered([*of_images, [1] * len(pairs), [-1] * len(pairs)])[1])
+
+
+def _clustered(clusters: list[list[int]]) -> tuple[float, float]:
+    """The mean of all numbers, and its standard error where those of a cluster depend on one another."""
+    count = sum(map(len, clusters))
+    mean = sum(map(sum, clusters)) / count
+    return mean, sum((sum(cluster) - mean * len(cluster)) ** 2 for cluster in clusters) ** 0.5 / count
 
 
 def accuracy(right: str) -> float:
@@ -219,7 +228,3 @@ def _verdict(of_set: list[Result], differences: dict[str, Difference | None]) ->
         return "–"
     below = [name for name, found in differences.items() if found and found.is_below]
     return f"**below** {', '.join(below)}" if below else "ok"
-
-
-def _bits(right: str) -> list[int]:
-    return [int(answer) for answer in right]
