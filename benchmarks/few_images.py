@@ -42,7 +42,7 @@ from lince.runs.run_folder import RunFolder
 from lince.system import machine
 from lince.types import ImageSpec
 
-_SAMPLE_S = 0.02  # of memory; a sample takes 0.2 ms
+_SAMPLE_S = 0.02  # of memory; a sample of a process with 9 threads takes 0.1 ms
 _STOP_TIMEOUT_S = 60  # an interrupted run writes its weights first
 _MESSAGE_LINES = 5
 
@@ -66,7 +66,11 @@ def _options() -> argparse.Namespace:
     parser.add_argument("sets", nargs="*", type=Path, metavar="SET", help="a folder, as for lince train")
     parser.add_argument("--seeds", type=int, default=3, metavar="NUMBER", help="seeds 0 to NUMBER - 1")
     parser.add_argument(
-        "--recipe-args", type=shlex.split, default=[], metavar="TEXT", help="options for lince train: '--recipe fast'"
+        "--recipe-args",
+        type=shlex.split,
+        default=[],
+        metavar="TEXT",
+        help="options for lince train, as --recipe-args='--recipe fast'",
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="keep the results, and continue with those kept")
     parser.add_argument("--runs", type=Path, metavar="FOLDER", help="keep the run folders, as SET-SEED")
@@ -111,7 +115,7 @@ def _measure(source: Path, results: Results, options: argparse.Namespace) -> Non
         if not options.baselines_only and (result is None or result.lince is None):
             trained = train(source, seed=seed, arguments=results.arguments, runs=options.runs)
             result = put(results, trained)
-            _keep(results, options, f"{name}, seed {seed}: {trained.lince or trained.failed}")
+            _keep(results, options, f"{name}, seed {seed}: {_outcome(result)}")
         if result is None:
             result = put(results, drawn(source, seed=seed))
         for baseline, fit in baselines.BASELINES.items():
@@ -147,7 +151,7 @@ def train(source: Path, *, seed: int, arguments: tuple[str, ...], runs: Path | N
             began = time.perf_counter()
             with subprocess.Popen(command, env=environment, stdout=output, stderr=output) as process:
                 try:
-                    with Watch(process.pid, interval_s=_SAMPLE_S) as watch:
+                    with Watch(process.pid, interval_s=_SAMPLE_S, shares=False) as watch:
                         exit_code = process.wait()
                 finally:
                     _stop(process)
@@ -197,7 +201,8 @@ def answers(folder: RunFolder, *, name: str, seconds: float, peak_bytes: int) ->
 
 def drawn(source: Path, *, seed: int) -> Result:
     """A result without a measurement: the split that Lince draws with a seed, or the set's own."""
-    dataset = data.load(source, ImageSpec(), seed=seed)
+    side = baselines.FEATURES_SIDE
+    dataset = data.load(source, ImageSpec(side, side), seed=seed)
     train, test = dataset.train, dataset.test
     return Result(
         data=source.resolve().name,
@@ -218,6 +223,13 @@ def put(results: Results, result: Result) -> Result:
             result.baselines = before.baselines
         results.results[results.results.index(before)] = result
     return result
+
+
+def _outcome(result: Result) -> str:
+    if result.lince is None:
+        return f"lince train ended without a model:\n{result.failed.message}"
+    share = 100 * tables.accuracy(result.lince.right)
+    return f"Lince {share:.1f} % in {result.lince.seconds:.0f} s, {result.lince.recipe}"
 
 
 def _keep(results: Results, options: argparse.Namespace, line: str) -> None:

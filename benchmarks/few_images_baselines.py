@@ -24,6 +24,9 @@ FOLDS = 5
 # The sides that pictures are resized to. 128 is that of the frozen network; the smallest pictures have 28 to 32 pixels.
 PIXELS_SIDE, HOG_SIDE, FEATURES_SIDE = 32, 64, 128
 
+# Candidates for the inverse weight of a regression's penalty.
+STRENGTHS = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1)
+
 Folds = list[tuple[np.ndarray, np.ndarray]]
 
 
@@ -151,14 +154,14 @@ def forest_on_pixels(pictures: Pictures, train: Sequence[str], test: Sequence[st
 
 def regression_on_pixels(pictures: Pictures, train: Sequence[str], test: Sequence[str], *, seed: int) -> Fitted:
     """Multinomial logistic regression."""
-    grid = {"logisticregression__C": [1e-5, 1e-4, 1e-3, 1e-2, 1e-1]}
+    grid = {"logisticregression__C": STRENGTHS}
     rows = _pixel_rows(pictures, train, test)
     return _fit(_regression(), grid, rows, pictures.labels(test), seed=seed)
 
 
 def regression_on_features(pictures: Pictures, train: Sequence[str], test: Sequence[str], *, seed: int) -> Fitted:
     """Multinomial logistic regression on the features of the frozen network, both mirror views in training."""
-    grid = {"logisticregression__C": [1e-5, 1e-4, 1e-3, 1e-2, 1e-1]}
+    grid = {"logisticregression__C": STRENGTHS}
     [seen] = pictures.features(test, mirrored=False)
     rows = Rows(pictures.features(train, mirrored=True), pictures.labels(train), seen)
     return _fit(_regression(), grid, rows, pictures.labels(test), seed=seed)
@@ -212,7 +215,7 @@ def _regression() -> Any:
     return make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000))
 
 
-def _fit(classifier: Any, grid: dict[str, list], rows: Rows, labels: np.ndarray, *, seed: int) -> Fitted:
+def _fit(classifier: Any, grid: dict[str, Sequence], rows: Rows, labels: np.ndarray, *, seed: int) -> Fitted:
     """Fits to all training images with the settings of the highest cross-validated accuracy; the first of equals."""
     from sklearn.model_selection import GridSearchCV
 
@@ -231,5 +234,5 @@ def _fit(classifier: Any, grid: dict[str, list], rows: Rows, labels: np.ndarray,
     return Fitted(right=right, settings=settings, seconds=time.perf_counter() - began)
 
 
-def _plain(value: object) -> float | str:
-    return value if isinstance(value, (int, float)) else str(value)
+def _plain(value: float | dict[str, float]) -> float | str:
+    return ", ".join(f"{name} {one:.3g}" for name, one in value.items()) if isinstance(value, dict) else value

@@ -48,7 +48,7 @@ class Fitted(Struct, frozen=True, kw_only=True):
     """A baseline: its right answers as in `Trained`, the settings that cross-validation chose, and its time."""
 
     right: str
-    settings: dict[str, float | str | None]
+    settings: dict[str, float | str]
     seconds: float
 
 

@@ -194,7 +194,7 @@ def kept(images_folder, tmp_path_factory):
     """The folder with the results, and run folders, of one seed of the tests' recipe; and what the program wrote."""
     folder = tmp_path_factory.mktemp("few")
     own = ["--json", folder / "few.json", "--runs", folder / "runs", "--seeds", 1, "--lince-only"]
-    done = few(images_folder, *own, "--recipe-args", f"--recipe {make_stored_run.RECIPE}")
+    done = few(images_folder, *own, f"--recipe-args=--recipe {make_stored_run.RECIPE}")
     assert 0 == done.returncode, done.stderr
     return folder, done
 
@@ -218,7 +218,7 @@ def test_what_was_measured_is_not_measured_again(kept, images_folder):
     folder, first = kept
     before = (folder / "few.json").read_bytes()
     own = ["--json", folder / "few.json", "--seeds", 1, "--lince-only"]
-    again = few(images_folder, *own, "--recipe-args", f"--recipe {make_stored_run.RECIPE}")
+    again = few(images_folder, *own, f"--recipe-args=--recipe {make_stored_run.RECIPE}")
     printed = few("--json", folder / "few.json")
     assert [first.stdout] * 2 == [again.stdout, printed.stdout]
     assert "" == again.stderr
@@ -227,14 +227,14 @@ def test_what_was_measured_is_not_measured_again(kept, images_folder):
 
 def test_results_of_other_arguments_are_not_mixed(kept, images_folder):
     """Runs of two recipes are not one mean."""
-    done = few(images_folder, "--json", kept[0] / "few.json", "--lince-only", "--recipe-args", "--recipe fast")
+    done = few(images_folder, "--json", kept[0] / "few.json", "--lince-only", "--recipe-args=--recipe fast")
     assert 1 == done.returncode
     assert "and received '--recipe fast'. Expected the same --recipe-args, or another --json." in done.stderr
 
 
 def test_run_without_a_model_is_recorded(images_folder, tmp_path):
     """What `lince train` said is kept, and the table says that there is no model."""
-    own = ["--json", tmp_path / "few.json", "--seeds", 1, "--lince-only", "--recipe-args", "--recipe nothing"]
+    own = ["--json", tmp_path / "few.json", "--seeds", 1, "--lince-only", "--recipe-args=--recipe nothing"]
     done = few(images_folder, *own)
     assert 0 == done.returncode, done.stderr
     assert "**no model** of seed 0" in done.stdout
