@@ -20,7 +20,7 @@ from lince.training.display import LineDisplay
 from lince.training.session import Run, build_for
 from lince.training.transfer import head as heads
 
-SMALL = ("image_size=32", "augment.translate=3", "train.epochs=2")
+SMALL = ("image_size=64", "augment.translate=6", "train.epochs=2")
 
 
 def quiet() -> LineDisplay:

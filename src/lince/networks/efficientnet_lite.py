@@ -71,8 +71,8 @@ class EfficientNetLite(Family, frozen=True, kw_only=True, tag="efficientnet_lite
 
     @property
     def smallest_image(self) -> int:
-        """Any size, since convolutions with stride 2 round up. Below 64 the last blocks see hardly any detail."""
-        return 1
+        """Two pixels a side are left for the last blocks. On one, LiteRT's converter replaces their convolutions."""
+        return 64
 
     def kernel_sizes(self, image_size: int) -> list[int]:
         sizes = [3 * 3 * 3 * STEM]
