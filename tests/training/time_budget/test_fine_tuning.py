@@ -43,9 +43,20 @@ def test_enough_time_is_left(published):
     assert not published.folder.checkpoint.exists()
 
 
-@pytest.mark.parametrize("left", [-5, 20, 41])
+def test_few_images_are_trained_twice(published):
+    """Once to choose and calibrate, and again with the validation images: each gets half; the first refit is removed."""
+    record = msgspec.structs.replace(published.record, refits=True)
+    published.folder.refit.touch()
+    published.folder.held_out.touch()
+    found = fine_tuning.fine_tuned(replace(published, record=record), left=60, publishing_seconds=20)
+    assert found.record.budget.training_seconds == pytest.approx((60 - 22) / 2)
+    assert not published.folder.refit.exists()
+    assert not published.folder.held_out.exists()
+
+
+@pytest.mark.parametrize("left", [-5, 20, 31])
 def test_too_little_time_is_left(published, left):
-    """Less than publishing took twice: nothing is changed."""
+    """Less than publishing takes, and half of that: nothing is changed."""
     before = published.folder.record.read_bytes()
     assert fine_tuning.fine_tuned(published, left=left, publishing_seconds=20) is None
     assert before == published.folder.record.read_bytes()
