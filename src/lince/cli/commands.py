@@ -96,7 +96,7 @@ def _version(version: Annotated[bool, typer.Option("--version", help="Print the 
 def train(
     context: typer.Context,
     source: options.TrainingData = None,
-    recipe: options.RecipeName = run_commands.DEFAULT_RECIPE,
+    recipe: options.RecipeName = None,
     overrides: options.Overrides = None,
     name: options.RunName = None,
     fit: options.Fit = None,
@@ -119,16 +119,15 @@ def train(
     _check_train_options(context)
     overrides = _with_fit(overrides or [], fit)
     seconds = None if time_budget is None else options.seconds(time_budget)
-    picks_recipe = seconds is not None and not options.is_given(context, "recipe")
     if resume is not None:
         run = run_commands.resume(resume, trains=True)
     elif source is not None:
         run = run_commands.start(
             source,
-            recipe=None if picks_recipe else recipe,
+            recipe=recipe,
             overrides=overrides,
             runs=runs,
-            name=time_budget if name is None and picks_recipe else name,
+            name=time_budget if name is None and recipe is None else name,
             teacher=teacher,
             leave_out=leave_out,
             seconds=seconds,
@@ -138,7 +137,9 @@ def train(
             strict=strict,
         )
     publish_options = PublishOptions(force=force, fallback=fallback) if until == "report" else None
-    run_commands.train(run, publish_options, resumes=resume is not None, tensorboard=tensorboard, as_json=as_json)
+    run_commands.train(
+        run, publish_options, began=began, resumes=resume is not None, tensorboard=tensorboard, as_json=as_json
+    )
     run_commands.say_cost(time.perf_counter() - began)
 
 
@@ -270,6 +271,7 @@ def report(run: options.Run, as_json: options.Json = False) -> None:
     folder = RunFolder(run)
     folder.read_record()
     run_commands.write_report(run)
+    say(f"Report: {folder.page}")
     if as_json:
         print_json(folder.read_report())
 

@@ -88,11 +88,11 @@ Fallback = Annotated[
 
 # Options of lince train
 RecipeName = Annotated[
-    str,
+    str | None,
     typer.Option(
-        help="A recipe that ships, or the path of a TOML file. default, best, fast, small and tiny are for small "
-        "images, photos is for photographs, classic and resnet8 are for comparison. --time-budget picks one, "
-        "unless you name one."
+        help="A recipe that ships, or the path of a TOML file. photos fine-tunes a pretrained network, photos-scratch "
+        "trains one from scratch; default, best, fast, small and tiny are for small images; classic and resnet8 are "
+        "for comparison.  [default: one that suits the pictures, their number and the time budget]"
     ),
 ]
 Overrides = Annotated[
@@ -115,8 +115,8 @@ TimeBudget = Annotated[
     str | None,
     typer.Option(
         metavar="DURATION",
-        help="Train and publish within about this time (90s, 20m, 2h): picks the recipe and how long to train; with "
-        "--recipe, only how long.",
+        help="Train and publish within about this time (90s, 20m, 2h). A pretrained network's head is published "
+        "first, and fine-tuned in the time that is left.",
     ),
 ]
 Resume = Annotated[Path | None, typer.Option(metavar="RUN", help="Continue a run from its last finished epoch.")]

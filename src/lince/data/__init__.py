@@ -7,6 +7,19 @@ sources ─► Reading ─► cache ─► Collection ─► load: splits → Da
 from lince.data.audit import CheckReport, check
 from lince.data.loading import load, probe
 from lince.data.overlap import leaked
+from lince.data.overview import Overview, survey
 from lince.data.splits import hold_out, join, sample, stratified_split
 
-__all__ = ["CheckReport", "check", "hold_out", "join", "leaked", "load", "probe", "sample", "stratified_split"]
+__all__ = [
+    "CheckReport",
+    "Overview",
+    "check",
+    "hold_out",
+    "join",
+    "leaked",
+    "load",
+    "probe",
+    "sample",
+    "stratified_split",
+    "survey",
+]

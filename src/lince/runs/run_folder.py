@@ -30,14 +30,15 @@ class Budget(Struct, frozen=True, kw_only=True):
         seconds: from the start of the program to the published model, as the user asked.
         training_seconds: the training loop's part; the rest is reading, measuring and publishing.
         publishing_seconds: the expected time of the last validation and of publishing.
-        step_seconds: the measured time of a step, in each phase of the recipe and at full size.
+        step_seconds: the measured time of a step, in each phase of the recipe and at full size. Empty for a pretrained
+            network, whose head is published first: no step was rehearsed, and the recipe's epochs are the most.
         rejected: recipes that need more time.
     """
 
     seconds: float
     training_seconds: float
     publishing_seconds: float
-    step_seconds: tuple[float, ...]
+    step_seconds: tuple[float, ...] = ()
     rejected: tuple[str, ...] = ()
 
 
@@ -132,7 +133,7 @@ class RunFolder:
             write_atomically(self.splits, file.getvalue())
             if teacher is not None:
                 write_atomically(self.teacher, teacher)
-            write_atomically(self.record, msgspec.json.format(msgspec.json.encode(record), indent=2))
+            self.write_record(record)
         except OSError as error:
             raise TrainingError(
                 f"The run folder {str(self.path)!r} cannot be written ({error.strerror}). Expected a folder with room "
@@ -143,6 +144,10 @@ class RunFolder:
                 f"{error.object!r} has bytes that are not UTF-8, and {self.record.name} is UTF-8. Expected paths in "
                 "UTF-8: rename the file or folder."
             ) from error
+
+    def write_record(self, record: RunRecord) -> None:
+        """Writes `run.json`, also where there is one."""
+        write_atomically(self.record, msgspec.json.format(msgspec.json.encode(record), indent=2))
 
     def read_record(self) -> RunRecord:
         """Raises ResumeError when the folder is not a run's, or its record is damaged or of another format."""

@@ -20,6 +20,9 @@ from lince.types import EpochRecord
 # Seconds between two redraws of the live line. A redraw costs 0.1 ms, a step of `classic` 180 ms (two Zen 5 cores).
 _REDRAW_SECONDS = 0.2
 
+# A training has so many lines, and one more after each _LINE_SECONDS without one.
+_LINES, _LINE_SECONDS = 5, 60
+
 
 class Display(Protocol):
     """Shows the progress of a training."""
@@ -55,7 +58,9 @@ def watch(console: Console, run: Run, *, tensorboard: bool) -> Iterator[Display]
 
 
 class LineDisplay:
-    """A line for each validation: for logs, pipes and terminals that cannot redraw.
+    """A line for some of the validations: for logs, pipes and terminals that cannot redraw. `history.csv` has all.
+
+    There are five lines in a short training, so that it fits on one screen, and one a minute in a long one.
 
     Args:
         console: where to print.
@@ -65,6 +70,7 @@ class LineDisplay:
     def __init__(self, console: Console, *, epochs: str):
         self._console = console
         self._epochs = epochs
+        self._part, self._seconds = -1, 0.0  # of the training, and since the last line
 
     def __enter__(self) -> "LineDisplay":
         return self
@@ -78,11 +84,14 @@ class LineDisplay:
         """Prints nothing."""
 
     def epoch(self, record: EpochRecord, *, best: bool, warning: str | None = None) -> None:
-        """Prints the line of a validation, and the warning."""
+        """Prints the line of a validation where one is due, and the warning."""
+        part, self._seconds = int(record.progress * _LINES), self._seconds + record.seconds
+        if part == self._part and self._seconds < _LINE_SECONDS and not warning:
+            return
+        self._part, self._seconds = part, 0.0
         line = (
-            f"epoch {record.epoch:>3}/{self._epochs}  loss {record.loss:.4f}  accuracy {record.accuracy:.2%}  "
-            f"val_loss {record.val_loss:.4f}  val_accuracy {record.val_accuracy:.2%}  "
-            f"{record.images_per_second:,.0f} images/s  {record.seconds:.1f} s{'  best' if best else ''}"
+            f"epoch {record.epoch:>3}/{self._epochs}  loss {record.loss:.3f}  accuracy {record.accuracy:6.1%}  "
+            f"validation: loss {record.val_loss:.3f}  accuracy {record.val_accuracy:6.1%}{'  best' if best else ''}"
         )
         self._console.print(line, soft_wrap=True)
         if warning:

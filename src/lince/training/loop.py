@@ -77,7 +77,8 @@ def fit(
     state = checkpoint.restore(checkpoint_path, model) if has_checkpoint else Checkpoint((), ())
     clock, schedule = _clock(state.history), schedule or ByEpochs(recipe.epochs)
     if head is not None and not state.history:
-        record = _untrained(trainer.model, validation, head, clock=clock, progress=0.0 if fine_tunes else 1.0)
+        progress = schedule.progress(epochs=0, seconds=0) if fine_tunes else 1.0  # 1 where there is no time to train
+        record = _untrained(trainer.model, validation, head, clock=clock, progress=progress)
         state = Checkpoint((record,), tuple(model.get_weights()))
         checkpoint.save(checkpoint_path, state, model)
         display.epoch(record, best=False)

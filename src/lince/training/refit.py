@@ -11,7 +11,7 @@ from lince import data
 from lince.evaluation import accuracy
 from lince.networks import models
 from lince.progress import Progress
-from lince.training import checkpoint, loop
+from lince.training import checkpoint, loop, schedule
 from lince.training.display import ProgressDisplay
 from lince.training.session import Run, begin, build_for
 from lince.training.transfer import cross_validation, features
@@ -57,6 +57,7 @@ def refit(run: Run, progress: Progress, *, resume: bool = False) -> None:
         seed=seed,
         checkpoint_path=run.folder.refit,
         display=ProgressDisplay(progress, run.recipe.train.epochs),
+        schedule=schedule.of(run.recipe.train, run.record.budget),
         head=head if keeps_head else None,
         fine_tunes=not keeps_head,
         resume=resume,

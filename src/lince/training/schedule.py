@@ -37,6 +37,27 @@ class ByEpochs:
         return str(self.epochs)
 
 
+class UpTo:
+    """A number of epochs, or a number of seconds where these are over earlier.
+
+    The learning rate falls to 0 in either case. It is for a training whose steps were not timed before.
+
+    Args:
+        epochs: the length of the training where the time is enough.
+        seconds: 0 ends the training before its first step.
+    """
+
+    def __init__(self, epochs: int, seconds: float):
+        self._epochs, self._seconds = ByEpochs(epochs), seconds
+
+    def progress(self, *, epochs: float, seconds: float) -> float:
+        by_time = seconds / self._seconds if self._seconds else 1.0
+        return min(1.0, max(by_time, self._epochs.progress(epochs=epochs, seconds=seconds)))
+
+    def total(self) -> str:
+        return self._epochs.total()
+
+
 class BySeconds:
     """A fixed number of seconds. A machine that slows down takes fewer steps, and the learning rate still falls to 0.
 
@@ -75,7 +96,9 @@ class BySeconds:
 
 def of(recipe: Train, budget: Budget | None) -> Schedule:
     """The schedule of a run: by the epochs of its recipe, or by seconds with a time budget."""
-    return ByEpochs(recipe.epochs) if budget is None else BySeconds(budget, recipe)
+    if budget is None:
+        return ByEpochs(recipe.epochs)
+    return BySeconds(budget, recipe) if budget.step_seconds else UpTo(recipe.epochs, budget.training_seconds)
 
 
 def learning_rate(recipe: Train, *, progress: float) -> float:

@@ -49,8 +49,8 @@ Splits = Mapping[str, np.ndarray]
 # With fewer validation images, a pretrained network is trained again on them too.
 _ENOUGH_VALIDATION_IMAGES = 200
 
-Plan = Callable[[Run, Splits], tuple[Recipe, Budget]]
-"""Chooses the recipe and its epochs for a time budget. The folder of the run does not exist yet."""
+Plan = Callable[[Run, Splits], tuple[Recipe, Budget | None]]
+"""Chooses the recipe and its epochs when the images are read. The folder of the run does not exist yet."""
 
 
 def start(
@@ -80,7 +80,7 @@ def start(
         progress: receives the number of images read.
         teacher: a model file to learn from, opened by `teacher.open_model`.
         leave_out: a folder or .zip whose images are not trained or validated on; see `data.load`.
-        plan: chooses the recipe and its epochs for a time budget.
+        plan: chooses the recipe and its epochs when the images are read.
 
     Raises:
         DataError: the dataset cannot be used.
@@ -113,7 +113,7 @@ def start(
         teacher_version=teacher.version if teacher else None,
         teacher_knows_validation=teacher is not None and teachers.knows_validation(teacher, dataset, held_out),
         leave_out=leave_out,
-        refits=bool(recipe.model.pretrained) and plan is None and len(splits["validation"]) < _ENOUGH_VALIDATION_IMAGES,
+        refits=bool(recipe.model.pretrained) and len(splits["validation"]) < _ENOUGH_VALIDATION_IMAGES,
     )
     run = _run(folder, record, recipe, dataset, splits, teacher=teacher)
     if plan is not None:
