@@ -76,7 +76,7 @@ class TestEntry:
 
     def test_a_model_without_a_certificate(self, write):
         """Its accuracy is not made up: the file is refused by name."""
-        with pytest.raises(ModelFileError, match=r"other\.tflite' has no certificate.*Expected a file that lince train"):
+        with pytest.raises(ModelFileError, match=r"other\.tflite' has no certificate.*Expected a file that"):
             catalog.entry(write(certificate=None))
 
     def test_a_damaged_model(self, run, tmp_path):

@@ -49,8 +49,8 @@ def entry(path: Path) -> CatalogEntry:
     manifest = artifact.read(path).manifest
     if manifest.certificate is None:
         raise ModelFileError(
-            f"Model file {str(path)!r} has no certificate, so its accuracy is unknown. Expected a file that lince train "
-            "or lince quantize wrote."
+            f"Model file {str(path)!r} has no certificate, so its accuracy is unknown. Expected a file that "
+            "lince train or lince quantize wrote."
         )
     # `training` is free-form. `pretrained` describes the weights that training began with, where it did not begin at
     # random: their source, licence and data.
