@@ -1,4 +1,4 @@
-"""The models that ship, held to their certificates where the data it was certified on is at hand."""
+"""The models that ship, held to their certificates where the data that they were certified on is at hand."""
 
 import json
 from pathlib import Path
