@@ -31,7 +31,7 @@ def test_one_machine_is_named_once(entry, certificate):
     """Models that were timed on the same machine share a sentence."""
     caption = catalog.catalog_table([entry, replace(entry, name="birds")]).caption
     assert 1 == caption.count(certificate.machine)
-    assert "Compare only" not in caption
+    assert "Compare latencies" not in caption
 
 
 def test_two_machines_are_told_apart(entry, certificate):
@@ -40,4 +40,4 @@ def test_two_machines_are_told_apart(entry, certificate):
     caption = catalog.catalog_table([entry, other, replace(other, name="bees")]).caption
     assert f"- owls: {certificate.machine}" in caption
     assert "- birds, bees: a small board" in caption
-    assert "Compare only models of one machine" in caption
+    assert "Compare latencies of one machine only" in caption

@@ -45,4 +45,4 @@ def _machines(entries: Sequence[CatalogEntry]) -> str:
     if len(models) == 1:
         return f"{what}, on {next(iter(models))}. {measure}"
     lines = (f"- {', '.join(names)}: {machine}" for machine, names in models.items())
-    return "\n".join((f"{what}. {measure} Compare only models of one machine:", *lines))
+    return "\n".join((f"{what}. {measure} Compare latencies of one machine only:", *lines))
