@@ -26,7 +26,10 @@ import contextlib, sys
 
 from lince.cli.commands import main
 
-for command in (["predict", sys.argv[1], sys.argv[2]], ["inspect", sys.argv[1]], ["--help"], ["serve", "--help"]):
+for command in (
+    *(["predict", sys.argv[1], sys.argv[2]], ["inspect", sys.argv[1]]),
+    *(["models"], ["--help"], ["serve", "--help"]),
+):
     sys.argv[1:], kept = command, sys.argv[1:]
     with contextlib.suppress(SystemExit):
         main()
@@ -41,7 +44,10 @@ sys.modules.update(dict.fromkeys(sys.argv[3].split()))  # an import of these fai
 from lince.cli.commands import main
 
 model, data = sys.argv[1:3]
-for command in (["evaluate", model, data], ["data", "check", data], ["bench", model], ["evaluate", model, "--foreign"]):
+for command in (
+    *(["evaluate", model, data], ["data", "check", data], ["bench", model], ["evaluate", model, "--foreign"]),
+    *(["models"], ["models", "--json"]),
+):
     sys.argv[1:] = command
     try:
         main()
@@ -73,7 +79,7 @@ def test_prediction_needs_no_framework(run, image):
 
 
 def test_commands_need_no_framework(run, image):
-    """`lince predict`, `lince inspect` and help load no framework."""
+    """`lince predict`, `lince inspect`, `lince models` and help load no framework."""
     assert set() == imported(COMMANDS, run.model, image) & FRAMEWORKS
 
 

@@ -232,6 +232,21 @@ def predict(
         sys.exit(1)
 
 
+@app.command(short_help="List the models that ship.")
+def models(as_json: options.Json = False) -> None:
+    """List the models that ship, with the size, latency and accuracy that each file states."""
+    from lince.model_file import catalog
+
+    found = catalog.entries()
+    if as_json:
+        print_json(found)
+        return
+    from lince.reporting import catalog as page
+    from lince.reporting import tables
+
+    show(tables.rich_table(page.catalog_table(found)))
+
+
 @app.command()
 def inspect(model: options.ModelFile, as_json: options.Json = False) -> None:
     """Verify a model file, and show its card."""

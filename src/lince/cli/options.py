@@ -51,7 +51,7 @@ DATA_HELP = (
     "cifar10, a folder with a folder of images per class, or a .zip of one. JPEG, PNG, WebP, BMP, GIF, TIFF and AVIF "
     "are read."
 )
-MODEL_HELP = "A model file (.tflite), a run folder, or a model that ships: cifar10, cifar10-best."
+MODEL_HELP = "A model file (.tflite), a run folder, or a model that ships: cifar10, cifar10-best, cifar10-tiny."
 
 # Arguments
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, for example runs/classic.")]
