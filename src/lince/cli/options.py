@@ -73,6 +73,8 @@ Images = Annotated[
     typer.Argument(metavar="PATH", help="Images (JPEG, PNG, WebP, BMP, GIF, TIFF, AVIF), folders, .zip files."),
 ]
 
+Image = Annotated[Path, typer.Argument(metavar="IMAGE", help="One image (JPEG, PNG, WebP, BMP, GIF, TIFF, AVIF).")]
+
 # Options of several commands
 Seed = Annotated[int, _number(least=0, most=2**32 - 1, help="Seed of all random choices.")]
 Json = Annotated[bool, _flag("--json", "Print the result as JSON.")]
@@ -178,6 +180,17 @@ Top = Annotated[
 Logits = Annotated[bool, _flag("--logits", "Add the network's output; with --json only.")]
 JsonLines = Annotated[bool, _flag("--json", "One JSON object a line.")]
 Csv = Annotated[bool, _flag("--csv", "A header and one row an image.")]
+
+# Options of lince explain
+ExplainedClass = Annotated[
+    str | None, typer.Option("--class", metavar="NAME", help="Explain this class.  [default: the model's answer]")
+]
+Overlay = Annotated[
+    Path | None,
+    typer.Option(
+        "--out", metavar="FILE", help="The PNG file to write.  [default: IMAGE's stem + .explained.png, in this folder]"
+    ),
+]
 
 # Options of lince serve
 Host = Annotated[str | None, typer.Option(help="Address to listen on.  [default: 127.0.0.1]")]

@@ -11,14 +11,13 @@ Soc. B 13:1. What it estimates is the Banzhaf value of a cell: its mean effect w
 as not (Banzhaf 1965, Rutgers Law Rev. 19:317).
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int64, UInt8
 from PIL import Image, ImageFilter
 
-from lince import calibration
+from lince import calibration, number_formats
 from lince.errors import LinceError
 from lince.inference.classifier import Classifier
 from lince.types import Prediction
@@ -28,6 +27,13 @@ _CELLS = 8
 # Standard deviation of the blur that replaces a hidden cell, as a share of the image's side: half a cell is left of it.
 _BLUR = 1 / 8
 _QUARTER = 4  # the image's most important part, and its least important, are each a quarter of its cells
+_MOST_PLACES = 3  # that a sentence names
+# The middle is half as wide and half as high as the image, so that an object in the middle is mostly there.
+_PLACES = (
+    *("at the top left", "at the top", "at the top right"),
+    *("at the left", "in the middle", "at the right"),
+    *("at the bottom left", "at the bottom", "at the bottom right"),
+)
 _COPIES_AT_ONCE = 16  # bounds memory, and lets other threads ask the classifier in between
 
 
@@ -97,6 +103,44 @@ def explain(classifier: Classifier, pixels: UInt8[np.ndarray, "h w 3"], class_in
         without_most=without_most,
         without_least=without_least,
     )
+
+
+def sentences(found: Explanation, classes: tuple[str, ...]) -> str:
+    """Says where the evidence for the class lies, and how much the most and the least important quarter matter.
+
+    Args:
+        found: of an image.
+        classes: K labels, in index order.
+
+    Returns:
+        Two sentences.
+    """
+    shown = (found.probability, found.without_most, found.without_least)
+    before, most, least = (number_formats.probability(one, unit="%") for one in shown)
+    return (
+        f"{_where(found, classes[found.index])} Without the quarter of the picture that supports it most, its "
+        f"probability is {most} instead of {before}; without the quarter that supports it least, {least}."
+    )
+
+
+def _where(found: Explanation, label: str) -> str:
+    places = _places(np.where(found.most, np.maximum(found.heat, 0), 0))
+    if not places:
+        return f"No part of the picture supports {label!r}."
+    if len(places) > _MOST_PLACES:
+        return f"The evidence for {label!r} is spread over the picture."
+    return f"The evidence for {label!r} is mostly {', '.join(places)}."
+
+
+def _places(evidence: Float32[np.ndarray, "h w"]) -> list[str]:
+    """The fewest places that hold more than half of the evidence together, the most important first."""
+    rows, columns = (np.array([0, 1, 1, 2])[np.arange(side) * 4 // side] for side in evidence.shape)
+    sums = np.zeros((3, 3))
+    np.add.at(sums, (rows[:, None], columns[None, :]), evidence)
+    order = np.argsort(-sums, axis=None, kind="stable")
+    reached = np.cumsum(sums.flat[order]) / max(float(sums.sum()), np.finfo(float).tiny)
+    count = int(np.searchsorted(reached, 0.5, side="right")) + 1
+    return [_PLACES[place] for place in order[:count] if sums.flat[place] > 0]
 
 
 def _grid(height: int, width: int) -> Int64[np.ndarray, "{height} {width}"]:

@@ -58,7 +58,7 @@ def _coloured(image: UInt8[np.ndarray, "h w 3"], heat: Float32[np.ndarray, "h w"
     """The image in grey under the colours of the heat map, whose strongest place is the most opaque."""
     black, white = _GREYS
     grey = np.asarray(Image.fromarray(image).convert("L"), np.float32) / 255 * (white - black) + black
-    colour = np.where(heat[..., None] > 0, np.float32(_FOR), np.float32(_AGAINST))
+    colour = np.where(heat[..., None] > 0, np.array(_FOR, np.float32), np.array(_AGAINST, np.float32))
     strength = np.abs(heat) / max(np.abs(heat).max(), np.finfo(np.float32).tiny)
     opacity = _OPACITY * strength[..., None]
     mixed: UInt8[np.ndarray, "h w 3"] = np.rint(grey[..., None] * (1 - opacity) + colour * opacity).astype(np.uint8)
