@@ -2,9 +2,9 @@
 
     python benchmarks/explanation.py MODEL DATA --images 500
 
-Places are hidden in the order of a map, a sixteenth of the picture at a time, and the probability of the model's answer is
-read each time: the area under this curve is small when the map is good (deletion). From a hidden picture, places are
-shown in the same order: there the area is large (insertion). Places are hidden in two ways: by the mean colour of the
+Places are hidden in the order of a map, a sixteenth of the picture at a time, and the probability of the model's answer
+is read each time. The area under this curve is small when the map is good (deletion). From a hidden picture, places are
+shown in the same order; there the area is large (insertion). Places are hidden in two ways: by the mean colour of the
 picture, of which explanations make no use, and by the blur of which they do.
 Source: Petsiuk, Das, Saenko 2018, arXiv:1806.07421.
 

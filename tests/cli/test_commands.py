@@ -19,7 +19,7 @@ from lince.inference.classifier import Classifier
 from lince.types import ImageSpec
 
 VERBS = [
-    *("train", "quantize", "evaluate", "predict", "serve", "report", "inspect", "bench"),
+    *("train", "quantize", "evaluate", "predict", "explain", "serve", "report", "inspect", "bench"),
     *("data", "data check"),
 ]
 
