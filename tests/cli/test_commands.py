@@ -21,7 +21,7 @@ from lince.model_file import artifact
 from lince.types import ImageSpec
 
 VERBS = [
-    *("train", "quantize", "evaluate", "predict", "serve", "report", "models", "inspect", "bench"),
+    *("train", "quantize", "evaluate", "predict", "explain", "serve", "report", "models", "inspect", "bench"),
     *("data", "data check"),
 ]
 

@@ -18,7 +18,7 @@ import typer
 from typer.core import TyperGroup
 
 from lince import __version__
-from lince.cli import evaluation, options, run_commands
+from lince.cli import evaluation, explanation, options, run_commands
 from lince.cli.console import (
     csv_rows,
     errors_as_exit_codes,
@@ -245,6 +245,22 @@ def models(as_json: options.Json = False) -> None:
     from lince.reporting import tables
 
     show(tables.rich_table(page.catalog_table(found)))
+
+
+@app.command(short_help="Show what in IMAGE supports the answer.")
+def explain(
+    model: options.ModelFile,
+    image: options.Image,
+    label: options.ExplainedClass = None,
+    out: options.Overlay = None,
+    as_json: options.Json = False,
+) -> None:
+    """Show what in IMAGE supports the answer, and write a picture of it: IMAGE, and beside it a heat map over IMAGE.
+
+    Parts of IMAGE are blurred in many ways, and the model answers each time. Orange supports the class, blue speaks
+    against it, and a line surrounds the quarter that supports it most. --json prints the heat map as well.
+    """
+    explanation.explain(model, image, label=label, out=out, as_json=as_json)
 
 
 @app.command()

@@ -73,6 +73,8 @@ Images = Annotated[
     typer.Argument(metavar="PATH", help="Images (JPEG, PNG, WebP, BMP, GIF, TIFF, AVIF), folders, .zip files."),
 ]
 
+Image = Annotated[Path, typer.Argument(metavar="IMAGE", help="One image (JPEG, PNG, WebP, BMP, GIF, TIFF, AVIF).")]
+
 # Options of several commands
 Seed = Annotated[int, _number(least=0, most=2**32 - 1, help="Seed of all random choices.")]
 Json = Annotated[bool, _flag("--json", "Print the result as JSON.")]
@@ -191,6 +193,17 @@ LabelRun = Annotated[
 LabelPage = Annotated[
     Path | None,
     typer.Option("--page", metavar="FILE", help="With --model: also write these images and labels as an HTML page."),
+]
+
+# Options of lince explain
+ExplainedClass = Annotated[
+    str | None, typer.Option("--class", metavar="NAME", help="Explain this class.  [default: the model's answer]")
+]
+Overlay = Annotated[
+    Path | None,
+    typer.Option(
+        "--out", metavar="FILE", help="The PNG file to write.  [default: IMAGE's stem + .explained.png, in this folder]"
+    ),
 ]
 
 # Options of lince serve
