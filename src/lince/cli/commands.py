@@ -70,7 +70,7 @@ _TOP_IN_JSON = 5  # as the service's `top`
 # Options that a resumed run takes from its folder.
 _FIXED_BY_THE_RUN = (
     *("recipe", "overrides", "time_budget", "name", "runs", "seed", "deterministic", "strict"),
-    *("teacher", "leave_out", "fit"),
+    *("teacher", "leave_out", "groups", "fit"),
 )
 
 
@@ -106,6 +106,7 @@ def train(
     deterministic: options.Deterministic = False,
     teacher: options.Teacher = None,
     leave_out: options.LeaveOut = None,
+    groups: options.GroupRule = None,
     tensorboard: options.TensorBoard = False,
     until: options.Until = "report",
     strict: options.Strict = False,
@@ -130,6 +131,7 @@ def train(
             name=time_budget if name is None and picks_recipe else name,
             teacher=teacher,
             leave_out=leave_out,
+            groups=groups,
             seconds=seconds,
             began=began,
             seed=seed,
@@ -274,14 +276,19 @@ def report(run: options.Run, as_json: options.Json = False) -> None:
 
 
 @data_app.command("check", short_help="Report counts, broken files and duplicates.")
-def data_check(source: options.Data, strict: options.Strict = False, as_json: options.Json = False) -> None:
+def data_check(
+    source: options.Data,
+    groups: options.GroupRule = None,
+    strict: options.Strict = False,
+    as_json: options.Json = False,
+) -> None:
     """Report class counts, unreadable files, duplicates, and duplicates between train and test."""
     with run_commands.needs("Reading datasets", "train"):
         from lince import data
         from lince.reporting import dataset
 
     with progress_bar(stderr()) as progress:
-        found = data.check(source, progress=progress)
+        found = data.check(source, groups=groups, progress=progress)
     if as_json:
         print_json(found)
     else:

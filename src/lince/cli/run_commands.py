@@ -41,6 +41,7 @@ def start(
     name: str | None,
     teacher: str | None,
     leave_out: str | None,
+    groups: str | None,
     seconds: float | None,
     began: float,
     seed: int,
@@ -55,6 +56,7 @@ def start(
         overrides: `key=value` for the recipe.
         runs, name: the run's folder is `runs/name`; None names it after the recipe.
         teacher: a model file to learn from, or None.
+        groups: the rule of `--groups`, or None.
         seconds, began: the time budget, or None, and its beginning, a reading of `time.perf_counter()`.
         seed, deterministic, strict: see `session.start`.
 
@@ -71,7 +73,7 @@ def start(
     limit = None if seconds is None else limits.limit(seconds, began=began, recipe=recipe, overrides=overrides)
     chosen = limit.candidates[0][0] if limit else recipes.load(recipe or DEFAULT_RECIPE, overrides)
     folder = new_folder(runs, chosen.name if name is None else name)
-    data.probe(source, leave_out=leave_out)
+    data.probe(source, leave_out=leave_out, groups=groups)
     opened = teachers.open_model(artifact.locate(teacher), chosen.spec) if teacher is not None else None
     if limit is not None:
         say(f"Reading the images, then measuring what this machine can train in {limit.seconds:.0f} s …")
@@ -89,6 +91,7 @@ def start(
             progress=progress,
             teacher=opened,
             leave_out=leave_out,
+            groups=groups,
             plan=time_plan(limit) if limit else None,
         )
 

@@ -17,7 +17,7 @@ from jaxtyping import Bool, Float32, UInt8
 # Pictures are compared as 32 × 32 averages. A finer grid does not separate icons better. A crop of 5 % then moves no
 # pixel by more than one, which tangents can express. A cell is 4 × 4 of them, 1/64 of the picture: small enough for the
 # detail in which two digits differ, and large enough to average out the noise of JPEG.
-_GRID = 32
+GRID = 32
 # Colour counts less: JPEG halves its resolution and rounds it more coarsely.
 _COLOUR_WEIGHT = 0.5
 _TO_YCBCR = np.array(  # ITU-R BT.601, as in JPEG
@@ -38,21 +38,41 @@ _LEAST_CORRELATION = 0.5  # of grey, before the fit: every crop that the fit can
 _RIDGE = 1e-4  # keeps the fit determined where a picture is uniform or grey, and so has no tangents
 
 
-def differences(first: UInt8[np.ndarray, "n h w 3"], second: UInt8[np.ndarray, "n h w 3"]) -> Float32[np.ndarray, " n"]:
+def differences(
+    first: Float32[np.ndarray, "n 3 32 32"], second: Float32[np.ndarray, "n 3 32 32"]
+) -> Float32[np.ndarray, " n"]:
     """The difference of each pair of pictures in the cell where they differ most.
 
     Args:
-        first, second: u8[N,H,W,3].
+        first, second: f32[N,3,32,32], pictures as of `averages`.
 
     Returns:
         f32[N], from 0. One picture is fitted to the other: the value is the remaining difference in the worst of 64
         cells, over the other's standard deviation; the smaller one of both directions. Infinity: not a copy.
     """
-    one, other = (_channels(images) for images in (first, second))
+    one, other = first, second
     found = np.full(len(one), np.inf, np.float32)
     likely = np.flatnonzero(_correlation(one[:, 0], other[:, 0]) >= _LEAST_CORRELATION)
     one, other = one[likely], other[likely]
     found[likely] = np.minimum(_remainder(one, other), _remainder(other, one))
+    return found
+
+
+def averages(images: UInt8[np.ndarray, "n h w 3"]) -> Float32[np.ndarray, "n 3 32 32"]:
+    """What `differences` compares: brightness less its mean and two channels of colour, as 32 × 32 smoothed averages.
+
+    Smoothing defines the tangents of edges.
+    """
+    n, height, width, _ = images.shape
+    found: Float32[np.ndarray, "n _ _ _"] = images.astype(np.float32)
+    if (height, width) != (GRID, GRID):
+        found = (averaging(height, GRID) @ found.reshape(n, height, width * 3)).reshape(n, GRID, width, 3)
+        found = averaging(width, GRID) @ found
+    found = np.moveaxis(found @ _TO_YCBCR, -1, 1)
+    found = np.pad(found, ((0, 0), (0, 0), (1, 1), (1, 1)), "edge")
+    found = (found[:, :, :-2] + 2 * found[:, :, 1:-1] + found[:, :, 2:]) / 4
+    found = (found[..., :-2] + 2 * found[..., 1:-1] + found[..., 2:]) / 4
+    found[:, 0] -= found[:, 0].mean(axis=(1, 2), keepdims=True)
     return found
 
 
@@ -64,24 +84,11 @@ def averaging(size: int, cells: int) -> Float32[np.ndarray, "cells size"]:
     return np.asarray(overlap.clip(0) * cells / size, np.float32)
 
 
-def _channels(images: UInt8[np.ndarray, "n h w 3"]) -> Float32[np.ndarray, "n 3 32 32"]:
-    """Brightness less its mean, and two channels of colour; smoothed, so that the tangents of edges are defined."""
-    _, height, width, _ = images.shape
-    found: Float32[np.ndarray, "n 3 h w"] = np.moveaxis(images.astype(np.float32) @ _TO_YCBCR, -1, 1)
-    if (height, width) != (_GRID, _GRID):
-        found = averaging(height, _GRID) @ found @ averaging(width, _GRID).T
-    found = np.pad(found, ((0, 0), (0, 0), (1, 1), (1, 1)), "edge")
-    found = (found[:, :, :-2] + 2 * found[:, :, 1:-1] + found[:, :, 2:]) / 4
-    found = (found[..., :-2] + 2 * found[..., 1:-1] + found[..., 2:]) / 4
-    found[:, 0] -= found[:, 0].mean(axis=(1, 2), keepdims=True)
-    return found
-
-
 def _correlation(
     one: Float32[np.ndarray, "n 32 32"], other: Float32[np.ndarray, "n 32 32"]
 ) -> Float32[np.ndarray, " n"]:
     norms = np.sqrt(np.square(one).sum(axis=(1, 2)) * np.square(other).sum(axis=(1, 2)))
-    return np.asarray((one * other).sum(axis=(1, 2)) / np.maximum(norms, (_GRID * _LEAST_CONTRAST_LEVELS) ** 2 / 100))
+    return np.asarray((one * other).sum(axis=(1, 2)) / np.maximum(norms, (GRID * _LEAST_CONTRAST_LEVELS) ** 2 / 100))
 
 
 def _remainder(
