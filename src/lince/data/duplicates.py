@@ -187,6 +187,8 @@ class _Search:
 
     def proposed(self) -> Iterator[_Pairs]:
         """Pairs to confirm, in batches, until a limit is reached."""
+        if len(self._images) < 2:
+            return
         candidates = _Candidates(difference_hash(self._images, progress=self._progress), progress=self._progress)
         for first, second in _batched(candidates):
             yield self._searched[first], self._searched[second]

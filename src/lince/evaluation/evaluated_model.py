@@ -18,6 +18,7 @@ from lince.types import Calibration, Dataset, ImageSpec, Predict, Split
 
 # A batch of 16 images takes milliseconds; a server that is silent for half a minute does not work.
 _SERVER_TIMEOUT_S = 30.0
+_UNKNOWN = data.EarlierSplit(None)
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class EvaluatedModel:
     spec: ImageSpec
     fitted: Calibration | None = None
     seed: int = 0
-    split: data.EarlierSplit = data.EarlierSplit(None)
+    split: data.EarlierSplit = _UNKNOWN
     test_sha256: str | None = None
     run: tuple[RunFolder, RunRecord] | None = None
 
@@ -132,7 +133,7 @@ def _origin(training: dict[str, Any]) -> tuple[int, data.EarlierSplit, str | Non
     if isinstance(seed, int) and 0 <= seed < 2**32 and isinstance(fingerprint, str):
         rule = groups if isinstance(groups, str) else None
         return seed, data.EarlierSplit(fingerprint, rule), test_sha256 if isinstance(test_sha256, str) else None
-    return 0, data.EarlierSplit(None), None
+    return 0, _UNKNOWN, None
 
 
 def _split(model: EvaluatedModel, dataset: Dataset, split: str) -> Split:
