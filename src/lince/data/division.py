@@ -106,7 +106,7 @@ def divide_again(
     if earlier.test_indices is None:
         return divide(collection, seed=seed, rule=earlier.rule, source=source)
     found, total = earlier.test_indices, len(collection.labels)
-    if found.dtype != np.int64 or found.ndim != 1 or (np.diff(found, prepend=-1, append=total) <= 0).any():
+    if (np.diff(found, prepend=-1, append=total) <= 0).any():
         raise DataError(
             f"The recorded test split does not hold indices of {total:,} images. Expected them as the run has written "
             "them: restore splits.npz, or start a new run."
