@@ -143,7 +143,7 @@ class TestNearLinks:
         assert [(14, 15)] == list(zip(links.first.tolist(), links.second.tolist(), strict=True))
 
     def test_few_and_many_images_are_compared_alike(self, monkeypatch):
-        """Whether their averages are kept or computed anew for each pair."""
+        """Whether what is compared of them is kept or computed anew for each pair."""
         images = np.concatenate([pictures(40, side=96), np.stack([as_jpeg(image) for image in pictures(20, side=96)])])
         kept = near_pairs(images)
         monkeypatch.setattr(duplicates, "_KEPT", 10)

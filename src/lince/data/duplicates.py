@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Bool, Float32, Int64, UInt16, UInt64
 
 from lince.data.pixel_file import StoredImages, digests
-from lince.data.similarity import GRID, averages, averaging, differences
+from lince.data.similarity import Pictures, averaging, differences, pictures
 from lince.progress import Progress, silent
 from lince.types import Images
 
@@ -37,7 +37,8 @@ _BANDS = 4
 # minute of pictures at 0.13 ms a pair.
 _MAX_COMPARISONS, _MAX_LOOKS = 2**34, 2**18
 _COMPARED = 64  # pairs of pictures at a time: their arrays, 100 kB each, then stay in the processor's cache
-_KEPT = 8192  # images whose averages are kept, 12 kB each: of digits, each image is in dozens of proposed pairs
+# Of so many images is kept what is compared, 15 kB each: of digits, each image is in dozens of proposed pairs.
+_KEPT = 8192
 _BATCH = 4096  # pairs of pictures that are collected before they are compared
 _WORKING_BYTES = 2**26  # of temporary arrays: those of 4,096 CIFAR images; more is not faster
 
@@ -167,7 +168,8 @@ def difference_hash(images: Images, *, progress: Progress = silent) -> UInt64[np
     step = _per_step(height * width * 3 * 4)  # as float32
     for start in range(0, len(images), step):
         chunk = images[start : start + step]
-        cells = rows @ (chunk.astype(np.float32) @ luma) @ columns.T
+        averages = rows @ chunk.astype(np.float32).reshape(len(chunk), height, width * 3)
+        cells = averages.reshape(len(chunk), len(rows), width, 3) @ luma @ columns.T
         rises = cells[:, :, 1:] > cells[:, :, :-1] + _MARGIN
         hashes[start : start + step] = np.packbits(rises.reshape(len(chunk), 64), axis=1).view(">u8")[:, 0]
         progress(start + len(chunk), len(images), "Hashing images")
@@ -180,7 +182,7 @@ class _Search:
     def __init__(self, images: Images, is_compared: Bool[np.ndarray, " n"] | None, *, progress: Progress):
         self._searched = np.arange(len(images)) if is_compared is None else np.flatnonzero(is_compared)
         self._images = images if len(self._searched) == len(images) else images.take(self._searched, axis=0)
-        self._pictures, self._progress = _Pictures(self._images), progress
+        self._comparison, self._progress = _Comparison(self._images), progress
         self._found: list[tuple[_Indices, _Indices, Float32[np.ndarray, " p"]]] = []
         self._looks = 0
         self.num_found, self.is_capped = 0, False
@@ -199,7 +201,7 @@ class _Search:
 
     def confirm(self, first: _Indices, second: _Indices) -> _AnyPairs:
         """Those of the pairs whose pixels are near."""
-        distance = self._pictures.distances(*np.searchsorted(self._searched, (first, second)))
+        distance = self._comparison.distances(*np.searchsorted(self._searched, (first, second)))
         is_near = distance <= _MAX_DISTANCE
         near = first[is_near], second[is_near]
         self._found.append((*near, distance[is_near]))
@@ -284,38 +286,38 @@ def _concatenated(pairs: list[_AnyPairs]) -> _Pairs:
     return np.concatenate(first), np.concatenate(second)
 
 
-class _Pictures:
-    """The averages of images that are compared. Those of a few images are computed once and kept."""
+class _Comparison:
+    """The distance of pairs of images. What is compared of a few images is computed once and kept."""
 
     def __init__(self, images: Images):
-        self._images, self._is_small = images, len(images) <= _KEPT
+        self._images = images
         self._step = _per_step(images.shape[1] * images.shape[2] * 3 * 4)  # as float32
-        if self._is_small:
-            self._is_known = np.zeros(len(images), bool)
-            self._kept = np.empty((len(images), 3, GRID, GRID), np.float32)
+        self._kept: Pictures | None = None
+        self._place = np.full(len(images), -1)  # of an image in what is kept
 
     def distances(self, first: Int64[np.ndarray, " p"], second: Int64[np.ndarray, " p"]) -> Float32[np.ndarray, " p"]:
         """The distance of each pair, see `similarity.differences`."""
-        if self._is_small:
-            self._compute(np.unique(np.concatenate([first, second])))
+        if len(self._images) <= _KEPT:
+            self._keep(np.unique(np.concatenate([first, second])))
         found = np.empty(len(first), np.float32)
         for start in range(0, len(first), _COMPARED):
             here = slice(start, start + _COMPARED)
-            found[here] = differences(self._averages(first[here]), self._averages(second[here]))
+            found[here] = differences(self._pictures(first[here]), self._pictures(second[here]))
         return found
 
-    def _compute(self, wanted: Int64[np.ndarray, " m"]) -> None:
-        new = wanted[~self._is_known[wanted]]
-        for start in range(0, len(new), self._step):
-            here = new[start : start + self._step]
-            self._kept[here] = averages(self._images[here])
-        self._is_known[new] = True
+    def _keep(self, wanted: Int64[np.ndarray, " m"]) -> None:
+        new = wanted[self._place[wanted] < 0]
+        if len(new):
+            before = [self._kept] if self._kept else []
+            self._place[new] = np.arange(len(new)) + (len(self._kept.luma) if self._kept else 0)
+            self._kept = Pictures.joined([*before, self._read(new)])
 
-    def _averages(self, wanted: Int64[np.ndarray, " m"]) -> Float32[np.ndarray, "m 3 32 32"]:
-        if self._is_small:
-            return np.asarray(self._kept[wanted])
-        parts = [averages(self._images[wanted[at : at + self._step]]) for at in range(0, len(wanted), self._step)]
-        return np.concatenate(parts)
+    def _pictures(self, wanted: Int64[np.ndarray, " m"]) -> Pictures:
+        return self._kept.take(self._place[wanted]) if self._kept else self._read(wanted)
+
+    def _read(self, wanted: Int64[np.ndarray, " m"]) -> Pictures:
+        parts = [wanted[at : at + self._step] for at in range(0, len(wanted), self._step)]
+        return Pictures.joined([pictures(self._images[part]) for part in parts])
 
 
 def _per_step(bytes_each: int) -> int:
