@@ -68,7 +68,9 @@ def fit_head(run: Run, progress: Progress) -> None:
     images = (run.train.images, run.validation.images)
     stored = features.stored(run.folder.features, model, images, mirrored=mirrored, progress=progress)
     training = stored.first(len(run.train))
-    fitted = heads.fit(training, run.train.labels, num_classes=len(run.record.classes), seed=run.record.seed)
+    fitted = heads.fit(
+        training, run.train.labels, num_classes=len(run.record.classes), seed=run.record.seed, groups=run.groups
+    )
     heads.save(run.folder.head, fitted)
 
 

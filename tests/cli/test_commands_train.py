@@ -38,6 +38,7 @@ class TestTimeBudget:
         (["DATA", "--time-budget", "20m", "--fallback"], "how long a fallback takes cannot be predicted"),
         (["--resume", "runs/x", "--time-budget", "20m"], "--time-budget cannot be combined with --resume"),
         (["--resume", "runs/x", "--leave-out", "other"], "--leave-out cannot be combined with --resume"),
+        (["--resume", "runs/x", "--groups", "folder"], "--groups cannot be combined with --resume"),
         (["--resume", "runs/x", "--teacher", "cifar10"], "--teacher cannot be combined with --resume"),
         (["--resume", "runs/x", "--fit", "pad"], "--fit cannot be combined with --resume"),
         (["DATA", "--fit", "pad", "--set", "fit=crop"], "received --fit pad and --set fit=crop"),
@@ -58,6 +59,8 @@ def test_options_that_contradict_each_other(arguments, message):
     [
         (["nowhere"], r"Cannot read 'nowhere' \(No such file or directory\)\."),
         ([".", "--leave-out", "nowhere"], r"Cannot read 'nowhere'"),
+        ([".", "--groups", "films"], r"Received --groups 'films'\. Expected the word 'folder', or a pattern of names"),
+        (["cifar10", "--groups", "folder"], r"Received --groups folder for 'cifar10'\. Its images are not files"),
         ([".", "--leave-out", "cifar10"], r"Received 'cifar10' to leave out\. Its images are not files with names"),
         (["cifar10", "--leave-out", "."], r"'\.' to leave out of 'cifar10'\. Its images are not files with names"),
         (

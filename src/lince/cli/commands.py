@@ -71,7 +71,7 @@ _TOP_IN_JSON = 5  # as the service's `top`
 # Options that a resumed run takes from its folder.
 _FIXED_BY_THE_RUN = (
     *("recipe", "overrides", "time_budget", "name", "runs", "seed", "deterministic", "strict"),
-    *("teacher", "leave_out", "fit"),
+    *("teacher", "leave_out", "groups", "fit"),
 )
 
 
@@ -107,6 +107,7 @@ def train(
     deterministic: options.Deterministic = False,
     teacher: options.Teacher = None,
     leave_out: options.LeaveOut = None,
+    groups: options.GroupRule = None,
     tensorboard: options.TensorBoard = False,
     until: options.Until = "report",
     strict: options.Strict = False,
@@ -130,6 +131,7 @@ def train(
             name=time_budget if name is None and recipe is None else name,
             teacher=teacher,
             leave_out=leave_out,
+            groups=groups,
             seconds=seconds,
             began=began,
             seed=seed,
@@ -313,6 +315,7 @@ def data_check(
     source: options.Data,
     model: options.LabelRun = None,
     page: options.LabelPage = None,
+    groups: options.GroupRule = None,
     strict: options.Strict = False,
     as_json: options.Json = False,
 ) -> None:
@@ -329,7 +332,7 @@ def data_check(
 
     with progress_bar(stderr()) as progress:
         checked = run_commands.check_labels(source, model, page, progress=progress) if model is not None else None
-        found = data.check(source, progress=progress)
+        found = data.check(source, groups=groups, progress=progress)
     if checked is not None:
         found = replace(found, suspected_labels=checked.suspects)
     if as_json:

@@ -134,6 +134,16 @@ LeaveOut = Annotated[
         "so that OTHER can serve as a test.",
     ),
 ]
+GroupRule = Annotated[
+    str | None,
+    typer.Option(
+        "--groups",
+        metavar="RULE",
+        help="Keep images of one group, such as the frames of a film, on one side of every split. RULE is folder: a "
+        "group is a folder below a class folder; or a pattern with {group} for what names have in common, e.g. "
+        "'{group}_*.jpg'; see docs/data.md. Copies and look-alikes are kept together without it.",
+    ),
+]
 TensorBoard = Annotated[bool, _flag("--tensorboard", "Also write TensorBoard logs.")]
 Until = Annotated[str, _choice("train", "report", help="Last stage to run.")]
 

@@ -48,6 +48,7 @@ def start(
     name: str | None,
     teacher: str | None,
     leave_out: str | None,
+    groups: str | None,
     seconds: float | None,
     began: float,
     seed: int,
@@ -62,6 +63,7 @@ def start(
         overrides: `key=value` for the recipe.
         runs, name: the run's folder is `runs/name`; None names it after the recipe.
         teacher: a model file to learn from, or None.
+        groups: the rule of `--groups`, or None.
         seconds, began: the time budget, or None, and its beginning, a reading of `time.perf_counter()`.
         seed, deterministic, strict: see `session.start`.
 
@@ -74,7 +76,7 @@ def start(
     from lince.training.distillation import teacher as teachers
     from lince.training.recommendation import DEFAULT, Candidate
 
-    data.probe(source, leave_out=leave_out)
+    data.probe(source, leave_out=leave_out, groups=groups)
     found = None if recipe or teacher else _recommended(source, seconds=seconds)
     chosen = found.chosen if found else Candidate(recipe or DEFAULT)
     is_named = recipe is not None
@@ -99,7 +101,7 @@ def start(
         def begin(recipe: Recipe, folder: RunFolder, *, plan: Plan | None, teacher: TeacherModel | None = None) -> Run:
             return pipeline.start(
                 source, recipe, folder, seed=seed, deterministic=deterministic, strict=strict, progress=progress,
-                teacher=teacher, leave_out=leave_out, plan=plan,
+                teacher=teacher, leave_out=leave_out, groups=groups, plan=plan,
             )  # fmt: skip
 
         if found and found.is_tried:

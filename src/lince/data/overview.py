@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from lince import encoded_image
-from lince.data.loading import TEST_FRACTION
+from lince.data.division import TEST_FRACTION
 from lince.data.sources.base import Entry, Source
 from lince.data.sources.class_folders import arrange
 from lince.data.sources.image_files import open_source

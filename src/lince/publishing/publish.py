@@ -12,6 +12,7 @@ import msgspec
 import numpy as np
 
 from lince import calibration, data
+from lince.data.splits import digest
 from lince.evaluation import accuracy
 from lince.inference import interpreter
 from lince.inference.interpreter import Network
@@ -202,7 +203,7 @@ def _report(
 
 def _training_record(run: Run, calibration_images: np.ndarray) -> dict[str, Any]:
     """The `training` part of the manifest; indices are into the source's training images."""
-    record = run.record
+    record, splits = run.record, run.folder.read_splits()
     return {
         "recipe": recipes.to_table(run.recipe),
         "seed": record.seed,
@@ -214,8 +215,10 @@ def _training_record(run: Run, calibration_images: np.ndarray) -> dict[str, Any]
         "teacher_knows_validation": record.teacher_knows_validation,
         "leave_out": record.left_out_name,
         "refitted": run.folder.held_out.exists(),
+        "groups": record.groups,
+        "drawn_test_sha256": digest(splits["test"]) if len(splits["test"]) else None,
         "images": {"train": len(run.train), "validation": len(run.validation), "test": len(run.test)},
-        "calibration_indices": run.folder.read_splits()["train"][calibration_images].tolist(),
+        "calibration_indices": splits["train"][calibration_images].tolist(),
         **record.environment,
         "published_with": backend.describe()["versions"],
     }

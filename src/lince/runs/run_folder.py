@@ -19,7 +19,7 @@ from lince.types import ComputeDtype, Environment, EpochRecord, Rejected
 
 # One part of a path, so that a recipe from another person cannot name a folder outside `runs`.
 _NAME = re.compile(r"\w[\w.\- ]*")
-FORMAT = 2  # of run.json
+FORMAT = 3  # of run.json
 _MAX_JSON_BYTES = 2**28  # enough for a record with a million rejected files; an endless file is not read to its end
 
 
@@ -51,13 +51,14 @@ class RunRecord(Struct, frozen=True, kw_only=True):
         fingerprint: of the dataset's content.
         precision: the recipe's `precision`, resolved for this machine.
         environment: backend, machine, package versions.
-        reading: how the source's folders were read, one sentence; empty for a source without folders.
+        reading: how the source's folders were read, and which groups were named; empty for a source without folders.
         warnings: possible mistakes in the source, one sentence each.
         teacher: the model file of the teacher; the folder has a copy of it.
         teacher_version: of that model.
         teacher_knows_validation: the teacher was trained on some of the run's validation images.
         leave_out: the source named by --leave-out; its images are neither trained nor validated on.
         refits: the network is trained again on the validation images too; see `training/refit.py`.
+        groups: the rule of --groups, or None.
         budget: the time budget of the run, or None.
     """
 
@@ -79,6 +80,7 @@ class RunRecord(Struct, frozen=True, kw_only=True):
     teacher_knows_validation: bool = False
     leave_out: str | None = None
     refits: bool = False
+    groups: str | None = None
     budget: Budget | None = None
     format: int = FORMAT
 
@@ -172,8 +174,11 @@ class RunFolder:
             raise ResumeError(f"{str(self.record)!r} is damaged ({reason_of(error)}). Start the run anew.") from error
 
     def read_splits(self) -> dict[str, np.ndarray]:
-        """Indices i64: `train` and `validation` into the source's training images; `test` of a drawn test split."""
-        return _read_arrays(self.splits, "train", "validation", "test", repair="Start the run anew.")
+        """Indices i64: `train` and `validation` into the source's training images; `test` of a drawn test split.
+
+        And `groups` i64[N], equal for training images that stay together when they are divided.
+        """
+        return _read_arrays(self.splits, "train", "validation", "test", "groups", repair="Start the run anew.")
 
     @property
     def trained(self) -> Path:

@@ -7,6 +7,8 @@ same way on all images. It is at least as accurate, so that the calibration is r
 
 from typing import Any
 
+import numpy as np
+
 from lince import data
 from lince.evaluation import accuracy
 from lince.networks import models
@@ -41,7 +43,10 @@ def refit(run: Run, progress: Progress, *, resume: bool = False) -> None:
     mirrored = run.recipe.augment.horizontal_flip != "none"
     images = (run.train.images, run.validation.images)
     seen = features.stored(run.folder.features, model, images, mirrored=mirrored, progress=progress)
+    splits = run.folder.read_splits()
+    groups = splits["groups"][np.concatenate([splits["train"], splits["validation"]])]
     options: dict[str, Any] = {
+        "groups": groups,
         "num_classes": len(run.record.classes),
         "strength": heads.read(run.folder.head).strength,
         "seed": seed,

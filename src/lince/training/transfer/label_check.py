@@ -54,16 +54,23 @@ def check_labels(source: str, folder: RunFolder, *, progress: Progress) -> Label
             f"pretrained network, which keeps the features of its images: lince train {source} --recipe photos."
         )
     features, strength = feature_file.read(folder.features), head.read(folder.head).strength
-    dataset = data.load(source, recipe.spec, seed=record.seed, progress=progress)
+    earlier = data.EarlierSplit(record.fingerprint, record.groups, splits["test"])
+    dataset = data.load(source, recipe.spec, seed=record.seed, earlier=earlier, progress=progress)
     _require_same_images(source, dataset.fingerprint, folder, record)
-    checked = dataset.train.take(np.concatenate([splits["train"], splits["validation"]]))
+    rows = np.concatenate([splits["train"], splits["validation"]])
+    checked = dataset.train.take(rows)
     if len(features) != len(checked):
         raise TrainingError(
             f"{str(folder.features)!r} has features of {len(features):,} images. Expected {len(checked):,}, the "
             "training and validation images of the run: train again."
         )
     found = cross_validation.out_of_fold(
-        features, checked.labels, num_classes=len(record.classes), strength=strength, seed=record.seed
+        features,
+        checked.labels,
+        num_classes=len(record.classes),
+        strength=strength,
+        seed=record.seed,
+        groups=splits["groups"][rows],
     )
     order = unlikely_labels(metrics.softmax(found.logits), checked.labels)
     order = order[_classes_seen(checked, found.folds)[order]]
