@@ -7,6 +7,7 @@ import pytest
 
 from lince.errors import ModelFileError
 from lince.model_file import artifact, catalog
+from lince.model_file.manifest import Pretrained
 from lince.runs.run_folder import RunFolder
 
 MOST_BYTES = 12_000_000  # of all models that ship: every installation downloads them
@@ -51,19 +52,11 @@ class TestEntry:
         assert (manifest.name, manifest.version, manifest.certificate) == (found.name, found.version, found.certificate)
         assert len(run.model.read_bytes()) == found.file_bytes > manifest.flatbuffer_bytes
 
-    @pytest.mark.parametrize(
-        ("training", "expected"),
-        [
-            ({"pretrained": {"source": "a package", "data": "ImageNet-1k"}}, "ImageNet-1k"),
-            ({"pretrained": None}, None),
-            ({"pretrained": {"source": "a package"}}, None),
-            ({}, None),
-        ],
-        ids=["pretrained", "null", "without data", "from scratch"],
-    )
-    def test_pretraining(self, write, training, expected):
+    def test_pretraining(self, write):
         """A figure that stands on other data than the model's own is told apart by the name of that data."""
-        assert expected == catalog.entry(write(training=training)).pretrained_on
+        weights = Pretrained(source="a package", licence="Apache-2.0", data="ImageNet-1k")
+        assert "ImageNet-1k" == catalog.entry(write(pretrained=weights)).pretrained_on
+        assert catalog.entry(write(pretrained=None)).pretrained_on is None
 
     def test_a_model_without_a_certificate(self, write):
         """Its accuracy is not made up: the file is refused by name."""

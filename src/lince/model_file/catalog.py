@@ -52,13 +52,10 @@ def entry(path: Path) -> CatalogEntry:
             f"Model file {str(path)!r} has no certificate, so its accuracy is unknown. Expected a file that "
             "lince train or lince quantize wrote."
         )
-    # `training` is free-form. `pretrained` describes the weights that training began with, where it did not begin at
-    # random: their source, licence and data.
-    pretrained = manifest.training.get("pretrained")
     return CatalogEntry(
         name=manifest.name,
         version=manifest.version,
         file_bytes=path.stat().st_size,
-        pretrained_on=str(pretrained["data"]) if isinstance(pretrained, dict) and "data" in pretrained else None,
+        pretrained_on=manifest.pretrained.data if manifest.pretrained else None,
         certificate=manifest.certificate,
     )

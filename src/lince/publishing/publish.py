@@ -101,6 +101,7 @@ def publish(run: Run, options: PublishOptions = PublishOptions(), *, say: Say) -
         certificate=judgement.certificate,
         arithmetic=quantized.arithmetic,
         verdict=judgement.verdict,
+        pretrained=run.record.pretrained,
         training=_training_record(run, chosen),
     )
     report = _report(manifest, answers, quantized, run, float_fitted=float_fitted, judgement=judgement)

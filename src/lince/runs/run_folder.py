@@ -13,7 +13,7 @@ from msgspec import Meta, Struct
 
 from lince import schema
 from lince.errors import DataError, RecipeError, ResumeError, TrainingError
-from lince.model_file.manifest import RunReport
+from lince.model_file.manifest import Pretrained, RunReport
 from lince.system.files import DAMAGED_NPZ, open_regular, read_bounded, reason_of, write_atomically
 from lince.types import ComputeDtype, Environment, EpochRecord, Rejected
 
@@ -57,6 +57,7 @@ class RunRecord(Struct, frozen=True, kw_only=True):
         teacher_version: of that model.
         teacher_knows_validation: the teacher was trained on some of the run's validation images.
         leave_out: the source named by --leave-out; its images are neither trained nor validated on.
+        pretrained: the weights that training begins with; None from scratch.
         refits: the network is trained again on the validation images too; see `training/refit.py`.
         groups: the rule of --groups, or None.
         budget: the time budget of the run, or None.
@@ -79,6 +80,7 @@ class RunRecord(Struct, frozen=True, kw_only=True):
     teacher_version: str | None = None
     teacher_knows_validation: bool = False
     leave_out: str | None = None
+    pretrained: Pretrained | None = None
     refits: bool = False
     groups: str | None = None
     budget: Budget | None = None

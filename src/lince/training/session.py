@@ -120,6 +120,7 @@ def start(
         teacher_version=teacher.version if teacher else None,
         teacher_knows_validation=teacher is not None and teachers.knows_validation(teacher, dataset, held_out),
         leave_out=leave_out,
+        pretrained=pretrained.origin(recipe.model.pretrained) if recipe.model.pretrained else None,
         refits=bool(recipe.model.pretrained) and len(splits["validation"]) < _ENOUGH_VALIDATION_IMAGES,
         groups=groups,
     )
