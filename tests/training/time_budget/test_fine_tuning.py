@@ -44,7 +44,7 @@ def test_enough_time_is_left(published):
 
 
 def test_few_images_are_trained_twice(published):
-    """Once to choose and calibrate, and again with the validation images: each gets half; the first refit is removed."""
+    """Once to choose and calibrate, and again with the validation images: each gets half; the old refit is removed."""
     record = msgspec.structs.replace(published.record, refits=True)
     published.folder.refit.touch()
     published.folder.held_out.touch()

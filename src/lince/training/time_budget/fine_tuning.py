@@ -16,8 +16,8 @@ from lince.training.time_budget.limits import Limit
 # Publishing takes as long as before, and a little more: other programs use the machine, too.
 _MARGIN = 1.1
 
-# The least time for which fine-tuning begins, in units of what publishing took. The first step traces the network, and no
-# clock can interrupt that; it took a tenth of publishing (160 images of 128 × 128, 1,000 test images).
+# The least time for which fine-tuning begins, in units of what publishing took. The first step traces the network, and
+# no clock can interrupt that; it took a tenth of publishing (160 images of 128 × 128, 1,000 test images).
 _LEAST = 0.5
 
 
