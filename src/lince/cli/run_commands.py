@@ -76,13 +76,16 @@ def start(
     from lince.training.distillation import teacher as teachers
     from lince.training.recommendation import DEFAULT, Candidate
 
-    data.probe(source, leave_out=leave_out, groups=groups)
-    found = None if recipe or teacher else _recommended(source, seconds=seconds)
-    chosen = found.chosen if found else Candidate(recipe or DEFAULT)
     is_named = recipe is not None
 
     def resolved(candidate: Candidate) -> tuple[Recipe, Limit | None]:
         return _resolved(candidate, overrides, seconds=seconds, began=began, is_named=is_named)
+
+    if recipe is not None:
+        resolved(Candidate(recipe))  # a mistake in it is told before one in the data
+    data.probe(source, leave_out=leave_out, groups=groups)
+    found = None if recipe or teacher else _recommended(source, seconds=seconds)
+    chosen = found.chosen if found else Candidate(recipe or DEFAULT)
 
     def folder_of(recipe: Recipe) -> RunFolder:
         return new_folder(runs, recipe.name if name is None else name)
