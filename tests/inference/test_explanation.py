@@ -192,9 +192,9 @@ class TestSentences:
             ({"_00": 1}, "at the top left"),
             ({"_22": 1, "_55": 1}, "in the middle"),
             ({"_74": 2, "_33": 3}, "in the middle"),
-            ({"_74": 3, "_33": 3}, "in the middle, at the bottom"),
-            ({"_40": 1, "_47": 1, "_07": -5}, "at the left, at the right"),
-            ({"_03": 1, "_06": 1, "_70": 1, "_77": -9}, "at the top, at the top right"),
+            ({"_74": 3, "_33": 3}, "in the middle and at the bottom"),
+            ({"_40": 1, "_47": 1, "_07": -5}, "at the left and at the right"),
+            ({"_03": 1, "_06": 1, "_70": 1, "_77": -9}, "at the top and at the top right"),
         ],
         ids=str,
     )

@@ -9,6 +9,8 @@ Source: occlusion, Zeiler and Fergus 2014, arXiv:1311.2901; many hidden places a
 arXiv:1806.07421; the design, Plackett and Burman 1946, Biometrika 33:305, folded over, Box and Wilson 1951, J. R. Stat.
 Soc. B 13:1. What it estimates is the Banzhaf value of a cell: its mean effect when each other cell is hidden as often
 as not (Banzhaf 1965, Rutgers Law Rev. 19:317).
+
+It belongs to `inference`, because the service may call it: it may not import `evaluation`.
 """
 
 from dataclasses import dataclass
@@ -24,7 +26,7 @@ from lince.types import Prediction
 
 # A side of the grid: 64 cells and 128 copies. See docs/experiments.md for grids of 6 to 11.
 _CELLS = 8
-# Standard deviation of the blur that replaces a hidden cell, as a share of the image's side: half a cell is left of it.
+# Standard deviation of the blur that replaces a hidden cell, as a share of the image's side: the width of a cell.
 _BLUR = 1 / 8
 _QUARTER = 4  # the image's most important part, and its least important, are each a quarter of its cells
 _MOST_PLACES = 3  # that a sentence names
@@ -86,19 +88,16 @@ def explain(classifier: Classifier, pixels: UInt8[np.ndarray, "h w 3"], class_in
     cells = _grid(*pixels.shape[:2])
     count = int(cells.max()) + 1
     hidden = _design(count)
-    logits = _logits(classifier, pixels, hidden[:, cells])
-    scores = _log_odds(logits, index, classifier.manifest.calibration.temperature)
+    scores = _log_odds(_logits(classifier, pixels, cells, hidden), index, classifier.manifest.calibration.temperature)
     effects = np.where(hidden, -1.0, 1.0).T @ scores / (len(hidden) / 2)
-    order = np.argsort(-effects, kind="stable")
-    quarter = max(1, count // _QUARTER)
-    parts = np.isin(cells, order[:quarter]), np.isin(cells, order[-quarter:])
-    without = calibration.apply(_logits(classifier, pixels, np.stack(parts)), classifier.manifest.calibration)
+    quarters = _quarters(effects)
+    without = calibration.apply(_logits(classifier, pixels, cells, quarters), classifier.manifest.calibration)
     without_most, without_least = without.probabilities[:, index].tolist()
     return Explanation(
         prediction=prediction,
         index=index,
         heat=effects.astype(np.float32)[cells],
-        most=parts[0],
+        most=quarters[0, cells],
         probability=float(prediction.probabilities[0, index]),
         without_most=without_most,
         without_least=without_least,
@@ -129,7 +128,8 @@ def _where(found: Explanation, label: str) -> str:
         return f"No part of the picture supports {label!r}."
     if len(places) > _MOST_PLACES:
         return f"The evidence for {label!r} is spread over the picture."
-    return f"The evidence for {label!r} is mostly {', '.join(places)}."
+    listed = " and ".join(filter(None, (", ".join(places[:-1]), places[-1])))
+    return f"The evidence for {label!r} is mostly {listed}."
 
 
 def _places(evidence: Float32[np.ndarray, "h w"]) -> list[str]:
@@ -164,14 +164,23 @@ def _design(count: int) -> Bool[np.ndarray, "n {count}"]:
     return np.concatenate([half, ~half])
 
 
+def _quarters(effects: Float64[np.ndarray, " c"]) -> Bool[np.ndarray, "2 c"]:
+    """The quarter of the cells with the highest effects, and the quarter with the lowest."""
+    order, count = np.argsort(-effects, kind="stable"), max(1, len(effects) // _QUARTER)
+    return np.stack([np.isin(np.arange(len(effects)), chosen) for chosen in (order[:count], order[-count:])])
+
+
 def _logits(
-    classifier: Classifier, pixels: UInt8[np.ndarray, "h w 3"], hidden: Bool[np.ndarray, "n h w"]
+    classifier: Classifier,
+    pixels: UInt8[np.ndarray, "h w 3"],
+    cells: Int64[np.ndarray, "h w"],
+    hidden: Bool[np.ndarray, "n c"],
 ) -> Float32[np.ndarray, "n k"]:
-    """The logits of the image with parts of it blurred."""
+    """The logits of copies of the image, with the cells that each of them hides blurred."""
     blur = ImageFilter.GaussianBlur((pixels.shape[1] * _BLUR, pixels.shape[0] * _BLUR))
     blurred = np.asarray(Image.fromarray(pixels).filter(blur))
     starts = range(0, len(hidden), _COPIES_AT_ONCE)
-    batches = (hidden[start : start + _COPIES_AT_ONCE, :, :, None] for start in starts)
+    batches = (hidden[start : start + _COPIES_AT_ONCE, cells, None] for start in starts)
     return np.concatenate([classifier.logits(np.where(batch, blurred, pixels)) for batch in batches])
 
 
