@@ -12,7 +12,7 @@ from lince.training.transfer import feature_file, head
 @pytest.fixture
 def opened(images_folder, tmp_path):
     """A new run of the pretrained network, at 32 pixels."""
-    recipe = recipes.load("photos", ["image_size=32", "augment.translate=2"])
+    recipe = recipes.load("photos", ["image_size=64", "augment.translate=4"])
     folder = pipeline.RunFolder(tmp_path / "run")
     return pipeline.start(
         str(images_folder), recipe, folder, seed=0, deterministic=False, strict=False, progress=silent

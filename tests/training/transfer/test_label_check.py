@@ -17,6 +17,7 @@ from lince.training.transfer import feature_file, head
 from lince.training.transfer.label_check import check_labels
 from lince.types import ImageSpec
 
+SPEC = ImageSpec(64, 64)
 STRANGE = (3, 40, 70)  # the last is among the validation images
 
 
@@ -26,9 +27,11 @@ def checked(run, images_folder, tmp_path):
     folder = RunFolder(Path(shutil.copytree(run.path, tmp_path / "run")))
     record = json.loads(folder.record.read_text(encoding="utf-8"))
     record["recipe"]["model"] = {"family": "efficientnet_lite", "weights": "imagenet"}
+    loaded = data.load(images_folder, SPEC, seed=0)
+    record |= {"recipe": record["recipe"] | {"image_size": SPEC.width}, "fingerprint": loaded.fingerprint}
     folder.record.write_text(json.dumps(record), encoding="utf-8")
-    splits, images = folder.read_splits(), data.load(images_folder, ImageSpec(), seed=0).train
-    images = images.take(np.concatenate([splits["train"], splits["validation"]]))
+    splits = folder.read_splits()
+    images = loaded.train.take(np.concatenate([splits["train"], splits["validation"]]))
     shown = images.labels.copy()
     shown[list(STRANGE)] = (shown[list(STRANGE)] + 1) % 3
     cloud, labels = draw(3 * 75, spread=0.3)
@@ -50,7 +53,7 @@ def test_finds_images_that_look_like_another_class(checked, images_folder):
     probabilities = [one.label_probability for one in found.suspects]
     assert sorted(probabilities) == probabilities
     assert all(one.suggested_probability > 0.8 > 0.1 > one.label_probability for one in found.suspects)
-    everything = data.load(images_folder, ImageSpec(), seed=0).train
+    everything = data.load(images_folder, SPEC, seed=0).train
     for one, image in zip(found.suspects, found.images[:], strict=True):
         assert np.array_equal(everything.images[list(everything.names).index(one.name)], image)
     assert before == {path.name: path.read_bytes() for path in folder.path.iterdir() if path.is_file()}
@@ -61,7 +64,7 @@ def test_only_image_of_a_class_is_not_listed(checked, images_folder, monkeypatch
     from lince.training.transfer import cross_validation
 
     folder, _ = checked
-    labels = data.load(images_folder, ImageSpec(), seed=0).train
+    labels = data.load(images_folder, SPEC, seed=0).train
     splits = folder.read_splits()
     labels = labels.take(np.concatenate([splits["train"], splits["validation"]])).labels
     monkeypatch.setattr(
