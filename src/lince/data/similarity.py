@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float32, Int64, Shaped, UInt8
+from jaxtyping import Bool, Float32, Int64, UInt8
 
 # Pictures are compared as 32 × 32 averages. A finer grid does not separate icons better. A crop of 5 % then moves no
 # pixel by more than one, which tangents can express. A cell is 4 × 4 of them, 1/64 of the picture: small enough for the
@@ -119,14 +119,15 @@ def averaging(size: int, cells: int) -> Float32[np.ndarray, "cells size"]:
 def _averages(images: UInt8[np.ndarray, "n h w 3"]) -> Float32[np.ndarray, "n 3 32 32"]:
     """Brightness less its mean, and two channels of colour; smoothed, so that the tangents of edges are defined."""
     n, height, width, _ = images.shape
-    planes: Shaped[np.ndarray, "..."] = np.moveaxis(images, -1, 0)
+    planes = np.moveaxis(images, -1, 0).reshape(3, -1)
     if (height, width) != (_GRID, _GRID):
         # One large product each: many small ones keep several threads waiting for each other.
-        rows = images.transpose(1, 0, 2, 3).astype(np.float32, order="C").reshape(height, n * width * 3)
-        rows = (averaging(height, _GRID) @ rows).reshape(_GRID, n, width, 3)
-        planes = rows.transpose(3, 1, 0, 2).reshape(3 * n * _GRID, width) @ averaging(width, _GRID).T
-    planes = planes.astype(np.float32, order="C").reshape(3, n * _GRID * _GRID)
-    found = np.moveaxis((_TO_YCBCR.T @ planes).reshape(3, n, _GRID, _GRID), 0, 1)
+        pixels = images.transpose(1, 0, 2, 3).astype(np.float32, order="C").reshape(height, n * width * 3)
+        rows = (averaging(height, _GRID) @ pixels).reshape(_GRID, n, width, 3)
+        cells = rows.transpose(3, 1, 0, 2).reshape(3 * n * _GRID, width) @ averaging(width, _GRID).T
+        planes = cells.reshape(3, -1)
+    channels = _TO_YCBCR.T @ planes.astype(np.float32, order="C")
+    found: np.ndarray = np.moveaxis(channels.reshape(3, n, _GRID, _GRID), 0, 1)
     found = np.pad(found, ((0, 0), (0, 0), (1, 1), (1, 1)), "edge")
     found = (found[:, :, :-2] + 2 * found[:, :, 1:-1] + found[:, :, 2:]) / 4
     found = (found[..., :-2] + 2 * found[..., 1:-1] + found[..., 2:]) / 4
