@@ -69,6 +69,7 @@ COMPILE := uv pip compile -q --universal --generate-hashes --no-emit-index-url -
 lock:
 	$(COMPILE) --extra train --group test -o requirements/test.txt
 	$(COMPILE) --extra train -c requirements/test.txt -o requirements/train.txt
+	$(COMPILE) --extra train --group baselines -c requirements/test.txt -o requirements/baselines.txt
 	$(COMPILE) --group unit -c requirements/test.txt -o requirements/unit.txt
 	$(COMPILE) -c requirements/test.txt -o requirements/serve.txt
 	$(COMPILE) --group unit --resolution lowest-direct -o requirements/lowest.txt

@@ -53,10 +53,13 @@ def share_bytes(pid: int) -> int:
 
 
 class Watch:
-    """Samples a tree's memory in a thread; `with Watch(pid) as watch: …; watch.peak_resident`."""
+    """Samples a tree's memory in a thread; `with Watch(pid) as watch: …; watch.peak_resident`.
 
-    def __init__(self, pid: int):
-        self._pid = pid
+    Without `shares`, `peak_share` stays 0: reading it took 17 ms of a process that trains with 1.6 GB.
+    """
+
+    def __init__(self, pid: int, *, interval_s: float = _INTERVAL_S, shares: bool = True):
+        self._pid, self._interval_s, self._shares = pid, interval_s, shares
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._sample, daemon=True)
         self.peak_resident = self.peak_share = 0
@@ -71,8 +74,8 @@ class Watch:
 
     def _sample(self) -> None:
         count = 0
-        while not self._ended.wait(_INTERVAL_S):
+        while not self._ended.wait(self._interval_s):
             self.peak_resident = max(self.peak_resident, resident_bytes(self._pid))
-            if count % _SHARES_EVERY == 0:
+            if self._shares and count % _SHARES_EVERY == 0:
                 self.peak_share = max(self.peak_share, share_bytes(self._pid))
             count += 1

@@ -14,6 +14,7 @@ from PIL import Image
 from rich.console import Console
 
 from lince import pipeline
+from lince.data import division
 from lince.errors import DataError, GateError, RecipeError, ResumeError, TrainingError
 from lince.evaluation import accuracy
 from lince.inference.classifier import Classifier
@@ -27,6 +28,8 @@ from lince.runs.run_folder import RunFolder
 from lince.training import recipes
 from lince.training.display import LineDisplay
 from lince.training.distillation import teacher
+from lince.training.transfer import feature_file
+from lince.training.transfer import head as heads
 
 
 def start(source: Path, recipe, folder: Path, **options):
@@ -144,6 +147,75 @@ class TestSplits:
         ):
             assert first.names == second.names
             np.testing.assert_array_equal(first.images, second.images)
+
+
+class TestGroups:
+    @pytest.fixture
+    def films(self, images_folder: Path, tmp_path: Path) -> Path:
+        """The 75 training pictures alone, in three films a class."""
+        for path in sorted(images_folder.glob("train/*/*")):
+            target = tmp_path / "films" / path.parent.name / f"film{int(path.stem) // 25}" / path.name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(path, target)
+        return tmp_path / "films"
+
+    @pytest.fixture
+    def begun(self, films, recipe, tmp_path):
+        """A run on these films."""
+        return start(films, recipe, tmp_path / "run", groups="folder")
+
+    def test_no_film_is_in_two_splits(self, begun):
+        """Neither in test and training nor in validation and training; run.json says by which rule."""
+        sides = [
+            {str(Path(name).parent) for name in split.names} for split in (begun.train, begun.validation, begun.test)
+        ]
+        assert [0, 0, 0] == [len(sides[one] & sides[other]) for one, other in ((0, 1), (0, 2), (1, 2))]
+        assert 75 == len(begun.train) + len(begun.validation) + len(begun.test)
+        record = begun.folder.read_record()
+        assert "folder" == record.groups
+        assert "75 of 75 images are in 9 groups of --groups folder" in record.reading
+
+    def test_groups_of_training_images_are_recorded(self, begun):
+        """Images of one film have one number, also when the run is opened again."""
+        for opened in (begun, pipeline.resume(begun.folder, progress=silent)):
+            films = [Path(name).parent for name in opened.train.names]
+            assert len(films) == len(opened.groups)
+            assert len(set(films)) == len(set(opened.groups.tolist())) == len({*zip(films, opened.groups, strict=True)})
+
+    def test_recorded_splits_are_used_and_not_drawn_again(self, begun, monkeypatch):
+        """A version that draws in another way continues the run with the images that it began with."""
+        monkeypatch.setattr(division, "stratified_split", None)
+        monkeypatch.setattr(division, "find_groups", None)
+        again = pipeline.resume(begun.folder, progress=silent)
+        assert begun.test.names == again.test.names
+        assert begun.validation.names == again.validation.names
+
+    def test_too_few_groups(self, films, recipe, tmp_path):
+        """One film that is trained on and one that is tested leave none to validate with: it is said for each class."""
+        for folder in films.glob("*/film2"):
+            shutil.rmtree(folder)
+        with pytest.raises(
+            TrainingError, match=r"and 0 to validate with\. .*a class with images of three or more groups"
+        ):
+            start(films, recipe, tmp_path / "run", groups="folder")
+
+    def test_class_without_validation_images(self, films, recipe, tmp_path):
+        """It is a warning when other classes have some."""
+        shutil.rmtree(next(iter(films.glob("disc/film2"))))
+        begun = start(films, recipe, tmp_path / "run", groups="folder")
+        assert any(
+            warning.startswith("No image of 'disc' is held out to validate: all images of the class are in one group")
+            for warning in begun.record.warnings
+        )
+
+    @pytest.mark.parametrize("indices", [[3, 3], [2, 1], [-1, 2], [74, 75]])
+    def test_damaged_indices(self, begun, indices):
+        """Those that cannot be a test split are refused, as an array that is missing is."""
+        with np.load(begun.folder.splits) as arrays:
+            splits = dict(arrays)
+        np.savez(begun.folder.splits, **splits | {"test": np.array(indices)})
+        with pytest.raises(DataError, match=r"The recorded test split does not hold indices of 75 images"):
+            pipeline.resume(begun.folder, progress=silent)
 
 
 class TestLeaveOut:
@@ -527,3 +599,21 @@ class TestWatch:
         assert "epoch   2/12  step    3/6      48 images/s" in shown
         assert "loss 1.2500  accuracy 50.00%" in shown
         assert "epoch   2/12  loss " in shown
+
+
+def test_features_and_head_are_kept(images_folder, tmp_path):
+    """Both views of training, then validation images; the head is that of the former; nothing is done twice."""
+    opened = start(images_folder, recipes.load("photos", ["image_size=64", "augment.translate=4"]), tmp_path / "run")
+    progress: list[int] = []
+    pipeline.fit_head(opened, lambda done, total, what: progress.append(done))
+    features = feature_file.read(opened.folder.features)
+    assert ((75, 2, 1280), 75) == (features.shape, progress[-1])
+    fitted = heads.read(opened.folder.head)
+    expected = heads.fit(features.first(60), opened.train.labels, num_classes=3, seed=0)
+    assert np.array_equal(expected.kernel, fitted.kernel)
+    progress.clear()
+    pipeline.fit_head(opened, lambda done, total, what: progress.append(done))
+    opened.folder.head.unlink()
+    pipeline.fit_head(opened, lambda done, total, what: progress.append(done))
+    assert [] == progress
+    assert np.array_equal(expected.kernel, heads.read(opened.folder.head).kernel)

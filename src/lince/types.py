@@ -107,8 +107,10 @@ class Dataset:
             source with its own test split.
         left_out: indices into `train` of images that are neither trained nor validated on; see `leave_out` of
             `data.load`.
-        reading: how the source's folders were read, one sentence; empty for a source without folders.
+        reading: how the source's folders were read, and which groups were named; empty for a source without folders.
         warnings: possible mistakes in the source, one sentence each.
+        groups: i64[N], equal for training images that must stay on one side when they are divided again: copies,
+            look-alikes, and images that `groups` of `data.load` names. None where they were not searched.
     """
 
     train: Split
@@ -119,6 +121,7 @@ class Dataset:
     left_out: tuple[int, ...] = ()
     reading: str = ""
     warnings: tuple[str, ...] = ()
+    groups: Int64[np.ndarray, " n"] | None = None
 
 
 @dataclass(frozen=True)

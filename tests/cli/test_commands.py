@@ -7,6 +7,7 @@ import shutil
 import zipfile
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 import typer
@@ -21,7 +22,7 @@ from lince.model_file import artifact
 from lince.types import ImageSpec
 
 VERBS = [
-    *("train", "quantize", "evaluate", "predict", "serve", "report", "inspect", "bench"),
+    *("train", "quantize", "evaluate", "predict", "explain", "serve", "report", "models", "inspect", "bench"),
     *("data", "data check"),
 ]
 
@@ -155,11 +156,11 @@ class TestProgram:
             (["train", "--recip", "fast"], "--recipe"),
             (["train", "x", "--recipe", "photo"], "photos"),
             (["train", "x", "--recipe", "Fast"], "fast"),
-            (["train", "x", "--set", "train.epoch=3"], "train.epochs"),
-            (["train", "x", "--set", "epochs=3"], "train.epochs"),
-            (["train", "x", "--set", "epoch=3"], "train.epochs"),
-            (["train", "x", "--set", "train.EPOCHS=3"], "train.epochs"),
-            (["train", "x", "--set", "model.famly=vgg"], "model.family"),
+            (["train", "cifar10", "--set", "train.epoch=3"], "train.epochs"),
+            (["train", "cifar10", "--set", "epochs=3"], "train.epochs"),
+            (["train", "cifar10", "--set", "epoch=3"], "train.epochs"),
+            (["train", "cifar10", "--set", "train.EPOCHS=3"], "train.epochs"),
+            (["train", "cifar10", "--set", "model.famly=vgg"], "model.family"),
         ],
         ids=lambda value: " ".join(value) if isinstance(value, list) else "",
     )
@@ -339,6 +340,37 @@ class TestPredict:
         path = tmp_path / "large.jpeg"
         Image.new("L", (640, 480), 128).save(path)
         assert 0 == lince("predict", run.model, path, "--json").returncode
+
+
+class TestModels:
+    def test_table(self, lince):
+        """Every model that ships has a line, and the machine of its latency is named."""
+        done = lince("models")
+        assert (0, "") == (done.returncode, done.stderr)
+        for name, path in artifact.shipped_models().items():
+            certificate = artifact.read(path).manifest.certificate
+            [line] = [line for line in done.stdout.splitlines() if line.split()[:1] == [name]]
+            assert f"{100 * certificate.comparison.int8_accuracy:.2f} %" in line
+            assert certificate.machine in " ".join(done.stdout.split())
+
+    def test_json(self, lince):
+        """A list of objects, for programs."""
+        done = lince("models", "--json")
+        assert 0 == done.returncode, done.stderr
+        found = {entry["name"]: entry for entry in json.loads(done.stdout)}
+        assert list(artifact.shipped_models()) == list(found)
+        for name, path in artifact.shipped_models().items():
+            certificate = artifact.read(path).manifest.certificate
+            assert msgspec.to_builtins(certificate) == found[name]["certificate"]
+            assert path.stat().st_size == found[name]["file_bytes"]
+
+    @pytest.mark.parametrize("verb", ["predict", "inspect", "bench", "evaluate", "serve"])
+    def test_wrong_name(self, lince, tmp_path, verb):
+        """The error of every verb that takes a model lists those that ship."""
+        done = lince(verb, "cifar10-tyni", *["x.png"] * (verb == "predict"), cwd=tmp_path)
+        expected = "or a model that ships: 'cifar10', 'cifar10-best', 'cifar10-tiny'."
+        assert expected in one_sentence(done.stderr)
+        assert "" == done.stdout
 
 
 class TestInspect:

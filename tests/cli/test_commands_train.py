@@ -2,10 +2,14 @@
 
 import pytest
 import typer
+from PIL import Image
 from typer.testing import CliRunner
 
 from lince.cli import commands, options, run_commands
+from lince.data import Overview
 from lince.errors import LinceError
+from lince.progress import silent
+from lince.training.recommendation import recommend
 
 
 class TestTimeBudget:
@@ -33,6 +37,7 @@ class TestTimeBudget:
         (["DATA", "--time-budget", "20m", "--fallback"], "how long a fallback takes cannot be predicted"),
         (["--resume", "runs/x", "--time-budget", "20m"], "--time-budget cannot be combined with --resume"),
         (["--resume", "runs/x", "--leave-out", "other"], "--leave-out cannot be combined with --resume"),
+        (["--resume", "runs/x", "--groups", "folder"], "--groups cannot be combined with --resume"),
         (["--resume", "runs/x", "--teacher", "cifar10"], "--teacher cannot be combined with --resume"),
         (["--resume", "runs/x", "--fit", "pad"], "--fit cannot be combined with --resume"),
         (["DATA", "--fit", "pad", "--set", "fit=crop"], "received --fit pad and --set fit=crop"),
@@ -53,41 +58,108 @@ def test_options_that_contradict_each_other(arguments, message):
     [
         (["nowhere"], r"Cannot read 'nowhere' \(No such file or directory\)\."),
         ([".", "--leave-out", "nowhere"], r"Cannot read 'nowhere'"),
+        ([".", "--groups", "films"], r"Received --groups 'films'\. Expected the word 'folder', or a pattern of names"),
+        (["cifar10", "--groups", "folder"], r"Received --groups folder for 'cifar10'\. Its images are not files"),
         ([".", "--leave-out", "cifar10"], r"Received 'cifar10' to leave out\. Its images are not files with names"),
         (["cifar10", "--leave-out", "."], r"'\.' to leave out of 'cifar10'\. Its images are not files with names"),
         (
             [".", "--recipe", "classical"],
             r"Received recipe 'classical'\. Did you mean 'classic'\? Expected one of best, classic",
         ),
-        ([".", "--set", "train.epoch=3"], r"train\.epoch is not known\. Did you mean 'train\.epochs'\?"),
+        (["{data}", "--set", "train.epoch=3"], r"train\.epoch is not known\. Did you mean 'train\.epochs'\?"),
         ([".", "--teacher", "nowhere"], r"'nowhere'.*Expected a \.tflite file, a run folder, or a model .*'cifar10'"),
         (
             [".", "--teacher", "cifar10", "--recipe", "photos"],
-            r"trained for images of 32 .* of the run, images of 96",
+            r"trained for images of 32 .* of the run, images of 128",
         ),
         (
             [".", "--teacher", "cifar10", "--fit", "pad"],
             r"pixels \(crop\)\. Expected those of the run, images of 32 × 32 pixels \(pad\): train a teacher",
         ),
-        ([".", "--set", "fit=contain"], r"fit = 'contain'\. Expected 'crop', 'pad' or 'stretch'\."),
-        ([".", "--name", "a/b"], r"Received the run's name 'a/b'"),
-        ([".", "--runs", "{runs}", "--name", "done"], r"done' already holds a run"),
+        (["{data}", "--set", "fit=contain"], r"fit = 'contain'\. Expected 'crop', 'pad' or 'stretch'\."),
+        (["{data}", "--name", "a/b"], r"Received the run's name 'a/b'"),
+        (["{data}", "--runs", "{runs}", "--name", "done"], r"done' already holds a run"),
         (
-            [".", "--time-budget", "5m", "--set", "train.epoch=3"],
+            ["{data}", "--time-budget", "5m", "--set", "train.epoch=3"],
             r"train\.epoch is not known\. Did you mean 'train\.epochs'\?",
         ),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_mistakes_are_told_at_once(arguments, message, monkeypatch, tmp_path):
+def test_mistakes_are_told_at_once(arguments, message, monkeypatch, tmp_path, images_folder):
     """Before TensorFlow is imported, which takes seconds."""
     (tmp_path / "done").mkdir()
     (tmp_path / "done" / "run.json").write_text("{}")
     monkeypatch.setattr(run_commands, "prepare", lambda **_: pytest.fail("The pipeline was imported first."))
     with pytest.raises(LinceError, match=message):
         CliRunner().invoke(
-            commands.app, ["train", *(text.format(runs=tmp_path) for text in arguments)], catch_exceptions=False
+            commands.app,
+            ["train", *(text.format(runs=tmp_path, data=images_folder) for text in arguments)],
+            catch_exceptions=False,
         )
+
+
+class TestChoice:
+    """Of the recipe, where the user has named none."""
+
+    @pytest.fixture
+    def train(self, monkeypatch, tmp_path):
+        """Runs `lince train` up to the import of the framework, and returns what it has said."""
+
+        def stop(**_: object) -> None:
+            raise LinceError("Far enough.")
+
+        def run(*arguments: object) -> str:
+            monkeypatch.setattr(run_commands, "prepare", stop)
+            done = CliRunner().invoke(commands.app, ["train", *map(str, arguments), "--runs", str(tmp_path)])
+            assert "Far enough." == str(done.exception)
+            return " ".join(done.output.split())
+
+        return run
+
+    def test_says_what_why_and_the_alternative(self, images_folder, train):
+        """With the user's own settings in the command."""
+        said = train(images_folder, "--set", "train.label_smoothing=0.2", "--time-budget", "3m")
+        assert said.startswith("Recipe: photos, because the pictures are in colour, with 25 training images a class.")
+        assert f"The alternative: lince train {images_folder} --recipe default" in said
+        assert said.endswith("--set=train.label_smoothing=0.2 --time-budget=180s")
+
+    @pytest.mark.parametrize(
+        "arguments", [("cifar10",), ("{data}", "--recipe", "fast"), ("{data}", "--teacher", "cifar10")]
+    )
+    def test_is_not_made(self, images_folder, train, arguments):
+        """For CIFAR-10, a recipe that was named, and a teacher, which reads images of one size."""
+        assert "Recipe:" not in train(*(one.format(data=images_folder) for one in arguments))
+
+    def test_too_little_time_for_a_trial(self, train, tmp_path):
+        """Grey pictures are then fine-tuned without one."""
+        for label in ("a", "b"):
+            (tmp_path / "grey" / label).mkdir(parents=True)
+            for level in (0, 100):
+                Image.new("L", (8, 8), level).save(tmp_path / "grey" / label / f"{level}.png")
+        said = train(tmp_path / "grey", "--time-budget", "1m")
+        assert "photos, because the pictures are grey, with 2 training images a class, and the time is too" in said
+
+    @pytest.mark.parametrize(("scratch", "chosen", "other"), [(0.96, "default", "photos"), (0.9, "photos", "default")])
+    def test_by_a_trial(self, monkeypatch, scratch, chosen, other):
+        """Both are trained on the same validation images; the sentence has what they got."""
+        trial = pytest.importorskip("lince.training.trial")
+        accuracies, loaded = {"photos": 0.85, "default": scratch}, []
+
+        def tried(recipe, **_):
+            loaded.append(recipe)
+            return trial.Outcome(accuracies[recipe.name], 80)
+
+        monkeypatch.setattr(trial, "run", tried)
+        seen = Overview(num_train=400, num_classes=10, num_sampled=64, is_grey=True, side=28)
+        found = run_commands._tried(
+            recommend(seen), ["train.label_smoothing=0.2"], begin=None, seconds=None, progress=silent
+        )
+        assert (chosen, other) == (found.chosen.name, found.other.name)
+        right = f"{scratch:.0%}".replace("%", " %")
+        assert f"a short training of default was right for {right} of 80 validation images" in found.why
+        assert [0.2, 0.2] == [one.train.validation_fraction for one in loaded]
+        assert [0.2, 0.2] == [one.train.label_smoothing for one in loaded]
 
 
 @pytest.mark.parametrize(

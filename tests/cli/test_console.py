@@ -1,8 +1,10 @@
 """What predict prints of an answer."""
 
+import io
 from typing import Any
 
 import pytest
+from rich.console import Console
 from rich.table import Table
 
 from lince.cli import console
@@ -61,3 +63,26 @@ def test_names_are_shown_as_they_are(capsys, name):
     shown = capsys.readouterr()
     assert f"Left out: {name}\n" == shown.err
     assert f"  {name} " in shown.out
+
+
+class TestSteps:
+    SAID = ("Quantizing to int8 …", "With 40 images, coverage is exact to 7 points.", "Comparing …")
+
+    def test_in_a_pipe_every_sentence_is_a_line(self, capsys):
+        """A log shows what took how long."""
+        with console.steps() as tell:
+            for text in self.SAID:
+                tell(text)
+        assert [*self.SAID] == capsys.readouterr().err.splitlines()
+
+    def test_a_terminal_keeps_what_is_no_step(self, monkeypatch):
+        """A step is shown on the line below, and erased at the end."""
+        file = io.StringIO()
+        monkeypatch.setattr(console, "stderr", lambda: Console(file=file, force_terminal=True, width=100))
+        with console.steps() as tell:
+            for text in self.SAID:
+                tell(text)
+        shown = file.getvalue()
+        assert all(text in shown for text in self.SAID)
+        assert f"{self.SAID[1]}\n" in shown
+        assert shown.rstrip("\x1b[?25h").endswith("\x1b[2K")  # the last line is erased, the cursor shown again

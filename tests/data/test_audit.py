@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from lince import data
+from lince.errors import DataError
 from lince.types import ImageSpec
 
 SPEC = ImageSpec(height=8, width=8)
@@ -60,18 +61,35 @@ class TestCheck:
         assert ({"all": {"cat": 30, "dog": 30}}, 1.0, 0) == (report.counts, report.imbalance, report.drawn_seed)
 
     def test_classes_alone_are_checked_as_they_will_be_split(self, make_tree, two_classes):
-        """Copies that would be drawn into both splits are kept in train, by `load` and so by `check`."""
+        """Copies that would be drawn into both splits stay on one side, the same one for `load` and for `check`."""
         files = two_classes(10)
         root = make_tree(files)
         for seed in (0, 1):
             dataset = data.load(root, SPEC, seed=seed)
             kept, held = dataset.train.names[0], dataset.test.names[0]
             copies = make_tree(files | {held: files[kept]}, f"copies-{seed}")
-            assert {*dataset.test.names} - {held} == {*data.load(copies, SPEC, seed=seed).test.names}
+            tested = data.load(copies, SPEC, seed=seed).test.names
             report = data.check(copies, SPEC, seed=seed)
             ((first, second),) = report.exact_copies
-            assert [(kept, "train"), (held, "train")] == [(first.name, first.split), (second.name, second.split)]
+            side = "test" if kept in tested else "train"
+            assert [(kept, side), (held, side)] == [(first.name, first.split), (second.name, second.split)]
+            assert (kept in tested) == (held in tested)
             assert () == report.across_splits
+
+    def test_groups_are_named(self, make_tree, two_classes):
+        """How many there are is part of how the source was read; those in both splits are a warning."""
+        files = two_classes(4, prefix="train/") | two_classes(2, prefix="test/", start=50)
+        files |= {"train/cat/film/1.png": 100, "train/cat/film/2.png": 101, "test/cat/film/3.png": 102}
+        report = data.check(make_tree(files), SPEC, groups="folder")
+        assert "3 of 15 images are in 1 group of --groups folder, such as 'train/cat/film/1.png' in 'cat/film'." in (
+            report.reading
+        )
+        assert report.warnings[0].startswith("1 group ('cat/film') with 1 test image are in both splits of the source")
+
+    def test_official_archive_has_no_groups(self):
+        """Refused before anything is downloaded."""
+        with pytest.raises(DataError, match=r"Received --groups folder for 'cifar10'\. Its images are not files"):
+            data.check("cifar10", groups="folder")
 
     def test_near_copies_speak_for_their_exact_groups(self, make_tree, trees, encode):
         """Every test image that is near one of train is named, though only one of its group was compared."""

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image, ImageEnhance
 
 from lince.data import duplicates
-from lince.data.duplicates import difference_hash, exact_groups, first_copies, near_pairs
+from lince.data.duplicates import difference_hash, exact_groups, first_copies, linked, near_links, near_pairs
 
 
 def pictures(n: int, seed: int = 0, side: int = 32) -> np.ndarray:
@@ -116,6 +116,66 @@ class TestNearPairs:
     def test_too_few_to_compare(self, n):
         """No pairs, no error."""
         assert 0 == len(near_pairs(pictures(2)[:n]).first)
+
+
+class TestNearLinks:
+    def test_connects_what_all_pairs_connect(self):
+        """Copies of copies, some of them connected from the start."""
+        images = np.concatenate(
+            [pictures(40)]
+            + [np.stack([change(image) for image in pictures(10)]) for change in (as_jpeg, brighter, as_gif)]
+        )
+        everything, groups = np.ones(70, bool), np.arange(70)
+        groups[[3, 43]] = 3
+        links, pairs = near_links(images, groups, everything), near_pairs(images)
+        connected = linked(groups, links.first, links.second).tolist()
+        assert connected == linked(groups, pairs.first, pairs.second).tolist()
+        assert 40 == len(set(connected))
+        assert (3, 43) not in set(zip(links.first.tolist(), links.second.tolist(), strict=True))
+
+    def test_images_that_are_not_compared(self):
+        """They are in no pair; indices are those of all images."""
+        images = pictures(20)
+        images[[5, 15]] = [as_jpeg(images[4]), as_jpeg(images[14])]
+        is_compared = np.ones(20, bool)
+        is_compared[[0, 1, 5]] = False
+        links = near_links(images, np.arange(20), is_compared)
+        assert [(14, 15)] == list(zip(links.first.tolist(), links.second.tolist(), strict=True))
+
+    def test_few_and_many_images_are_compared_alike(self, monkeypatch):
+        """Whether what is compared of them is kept or computed anew for each pair."""
+        images = np.concatenate([pictures(40, side=96), np.stack([as_jpeg(image) for image in pictures(20, side=96)])])
+        kept = near_pairs(images)
+        monkeypatch.setattr(duplicates, "_KEPT", 10)
+        anew = near_pairs(images)
+        assert (kept.first.tolist(), kept.second.tolist()) == (anew.first.tolist(), anew.second.tolist())
+        np.testing.assert_allclose(kept.distance, anew.distance, atol=1e-4)
+
+
+class TestLinked:
+    @pytest.mark.parametrize("seed", range(50))
+    def test_connected_components(self, seed):
+        """As a walk through the neighbours finds them, each numbered by its lowest index."""
+        rng = np.random.default_rng(seed)
+        n = int(rng.integers(1, 60))
+        first, second = rng.integers(0, n, (2, rng.integers(0, n)))
+        neighbours = [{index} for index in range(n)]
+        for one, other in zip(first.tolist(), second.tolist(), strict=True):
+            neighbours[one].add(other)
+            neighbours[other].add(one)
+        expected = []
+        for index in range(n):
+            reached, waiting = {index}, [index]
+            while waiting:
+                waiting += (new := neighbours[waiting.pop()] - reached)
+                reached |= new
+            expected.append(min(reached))
+        assert expected == linked(np.arange(n), first, second).tolist()
+
+    def test_long_chain(self):
+        """A film in an unlucky order takes a few rounds, not one for each frame."""
+        order = np.random.default_rng(0).permutation(100_000)
+        assert [0] * 100_000 == linked(np.arange(100_000), order[1:], order[:-1]).tolist()
 
 
 class TestDifferenceHash:

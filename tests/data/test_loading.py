@@ -404,7 +404,7 @@ class TestSizes:
 
     def test_nothing_but_copies(self, make_tree):
         """Neither can copies of what is trained on."""
-        with pytest.raises(DataError, match=r"no image to spare .* or a copy of one that stays"):
+        with pytest.raises(DataError, match=r"no image to spare .* or in one group with all others of it"):
             load(make_tree({f"{label}/{number}.png": 1 for label in ("cat", "dog") for number in range(5)}))
 
     def test_one_image_in_a_class(self, make_tree, two_classes):
@@ -425,5 +425,5 @@ class TestSizes:
     def test_fifty_images(self, make_tree, two_classes):
         """40 to train on, of which 4 validate, and 10 to test."""
         dataset = load(make_tree(two_classes(25)))
-        kept, held = data.hold_out(dataset.train.images, dataset.train.labels, fraction=0.1, seed=0)
+        kept, held = data.hold_out(dataset.train.labels, dataset.groups, fraction=0.1, seed=0)
         assert (36, 4, 10) == (len(kept), len(held), len(dataset.test))

@@ -68,7 +68,7 @@ class TestLeaveOut:
         )
         dataset = load(make_tree(two_classes(20, prefix="train/") | two_classes(1, prefix="test/")), leave_out=other)
         train = dataset.train
-        sides = data.hold_out(train.images, train.labels, fraction=0.2, seed=0, leave_out=dataset.left_out)
+        sides = data.hold_out(train.labels, dataset.groups, fraction=0.2, seed=0, leave_out=dataset.left_out)
         assert (24, 6) == tuple(map(len, sides))
         assert not {*dataset.left_out} & {*sides[0].tolist(), *sides[1].tolist()}
 

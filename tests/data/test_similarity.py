@@ -7,7 +7,7 @@ import pytest
 from PIL import Image, ImageDraw, ImageEnhance
 
 from lince.data.duplicates import _MAX_DISTANCE
-from lince.data.similarity import differences
+from lince.data.similarity import Pictures, differences, pictures
 
 
 def photograph(seed: int, side: int = 128) -> Image.Image:
@@ -47,8 +47,8 @@ CHANGES = {
 }
 
 
-def pixels(images: list[Image.Image], side: int = 32) -> np.ndarray:
-    return np.stack([np.asarray(image.resize((side, side), Image.Resampling.BICUBIC)) for image in images])
+def compared(images: list[Image.Image], side: int = 32) -> Pictures:
+    return pictures(np.stack([np.asarray(image.resize((side, side), Image.Resampling.BICUBIC)) for image in images]))
 
 
 @pytest.mark.parametrize("side", [32, 96])
@@ -56,7 +56,7 @@ def pixels(images: list[Image.Image], side: int = 32) -> np.ndarray:
 def test_copies(change, side):
     """Of 20 photographs each is a copy of itself, whatever was done, and whichever comes first."""
     images = [photograph(seed) for seed in range(20)]
-    one, other = pixels(images, side), pixels([CHANGES[change](image) for image in images], side)
+    one, other = compared(images, side), compared([CHANGES[change](image) for image in images], side)
     assert (differences(one, other) < _MAX_DISTANCE).all()
     assert differences(one, other).tolist() == differences(other, one).tolist()
 
@@ -89,14 +89,15 @@ DIFFERENT = {
 @pytest.mark.parametrize("pair", DIFFERENT)
 def test_different_pictures(pair):
     """What differs in one place alone, or in colour, is no copy, as little as it is of the whole picture."""
-    one, other = (pixels([image]) for image in DIFFERENT[pair])
+    one, other = (compared([image]) for image in DIFFERENT[pair])
     assert differences(one, other)[0] > _MAX_DISTANCE
 
 
 def test_identical_and_even_pictures():
     """Nothing is no difference, and two even pictures differ in nothing but brightness and colour."""
-    images = np.stack([np.full((32, 32, 3), level, np.uint8) for level in (10, 200)])
+    images = pictures(np.stack([np.full((32, 32, 3), level, np.uint8) for level in (10, 200)]))
     assert (differences(images, images) < 0.01).all() or np.isinf(differences(images, images)).all()
-    photographs = pixels([photograph(1)])
+    photographs = compared([photograph(1)])
     assert differences(photographs, photographs)[0] < 0.01
-    assert 0 == len(differences(images[:0], images[:0]))
+    none = np.empty(0, np.int64)
+    assert 0 == len(differences(images.take(none), images.take(none)))

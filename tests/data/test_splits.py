@@ -1,9 +1,9 @@
-"""Splits keep every class's share and repeat for a seed."""
+"""Splits keep every class's share and every group together, and repeat for a seed."""
 
 import numpy as np
 import pytest
 
-from lince.data.splits import hold_out, sample, stratified_split
+from lince.data.splits import first_of_group, hold_out, sample, split_warnings, stratified_split
 from lince.errors import DataError
 from lince.types import Split
 
@@ -63,47 +63,117 @@ class TestStratifiedSplit:
             stratified_split(LABELS, fraction=fraction, seed=seed)
 
 
+def drawn_groups(rng: np.random.Generator, n: int) -> np.ndarray:
+    """Groups of very different sizes, of one class and of several, in any order, with any numbers."""
+    sizes = rng.geometric(rng.uniform(0.02, 1), n)
+    return rng.permutation(np.repeat(rng.permutation(n) + 7, sizes)[:n])
+
+
+class TestGroups:
+    @pytest.mark.parametrize("seed", range(100))
+    def test_no_group_is_on_both_sides(self, seed):
+        """Whatever the groups, the classes and the share are. Every image is on one side, and every class is kept."""
+        rng = np.random.default_rng(seed)
+        n = int(rng.integers(1, 200))
+        labels, groups = rng.integers(0, rng.integers(1, 9), n), drawn_groups(rng, n)
+        kept, held = stratified_split(labels, fraction=rng.uniform(0.01, 0.99), seed=seed, groups=groups)
+        assert list(range(n)) == sorted([*kept, *held])
+        assert not set(groups[kept].tolist()) & set(groups[held].tolist())
+        assert set(labels.tolist()) == set(labels[kept].tolist())
+
+    @pytest.mark.parametrize("seed", range(20))
+    def test_groups_of_one_class_leave_the_shares_as_they_are(self, seed):
+        """Single images beside the groups fill each class to the wanted number."""
+        rng = np.random.default_rng(seed)
+        labels = np.repeat([0, 1, 2], 100)
+        groups = np.arange(300)
+        for label in range(3):  # half of each class in groups of 5
+            groups[label * 100 : label * 100 + 50] = label * 100 + np.arange(50) // 5
+        order = rng.permutation(300)
+        _, held = stratified_split(labels[order], fraction=0.2, seed=seed, groups=groups[order])
+        assert [20, 20, 20] == np.bincount(labels[order][held]).tolist()
+
+    def test_groups_are_as_likely_as_single_images(self):
+        """Over many seeds, a group of ten is held out as often as a single image, and not ten times as often."""
+        labels, groups = np.zeros(200, np.int64), np.arange(200)
+        groups[:100] = np.arange(100) // 10
+        shares = []
+        for seed in range(200):
+            _, held = stratified_split(labels, fraction=0.5, seed=seed, groups=groups)
+            shares.append([(held < 100).mean(), (held >= 100).mean()])
+        assert np.allclose([0.5, 0.5], np.mean(shares, axis=0), atol=0.03)
+
+    def test_the_smallest_of_large_groups(self):
+        """Two films of 30 and 70 frames: one must be tested, and the shorter one is nearer to a fifth."""
+        labels, groups = np.zeros(100, np.int64), np.repeat([0, 1], [70, 30])
+        _, held = stratified_split(labels, fraction=0.2, seed=0, groups=groups)
+        assert list(range(70, 100)) == held.tolist()
+
+    def test_the_only_group_of_a_class_is_kept(self):
+        """It is trained on and not tested; the groups of other classes are drawn."""
+        labels, groups = np.repeat([0, 1], 10), np.concatenate([np.zeros(10, np.int64), np.arange(10, 20)])
+        _, held = stratified_split(labels, fraction=0.2, seed=0, groups=groups)
+        assert [0, 2] == np.bincount(labels[held], minlength=2).tolist()
+
+    def test_group_of_several_classes(self):
+        """It counts in each of them."""
+        labels = np.tile([0, 1], 20)
+        groups = np.arange(40) // 4  # two of each class in every group
+        for seed in range(10):
+            _, held = stratified_split(labels, fraction=0.2, seed=seed, groups=groups)
+            assert [4, 4] == np.bincount(labels[held]).tolist()
+
+    def test_single_groups_are_drawn_as_images_are(self):
+        """Where each image is its own group, the split is that without groups."""
+        found = stratified_split(LABELS, fraction=0.2, seed=3, groups=np.arange(len(LABELS))[::-1] + 5)
+        assert stratified_split(LABELS, fraction=0.2, seed=3)[1].tolist() == found[1].tolist()
+
+
 class TestHoldOut:
-    def test_copies_stay_on_one_side(self):
-        """No picture that is held out is kept as well, whatever its label; the others are held out as drawn."""
-        images = np.random.default_rng(0).integers(0, 256, (100, 4, 4, 3), dtype=np.uint8)
-        images[1::2] = images[::2]  # every picture is there twice, under two labels
-        labels = np.tile([0, 1], 50)
-
-        kept, held = hold_out(images, labels, fraction=0.5, seed=0)
-
-        assert list(range(100)) == sorted([*kept, *held])
-        assert not {images[index].tobytes() for index in kept} & {images[index].tobytes() for index in held}
-        assert 0 < len(held)
-
-    def test_pictures_of_their_own_are_drawn_as_ever(self):
-        """Where nothing is there twice, it is the stratified split."""
-        images = np.random.default_rng(0).integers(0, 256, (len(LABELS), 4, 4, 3), dtype=np.uint8)
-
-        found = hold_out(images, LABELS, fraction=0.2, seed=3)
-
-        assert [list(side) for side in stratified_split(LABELS, fraction=0.2, seed=3)] == [list(side) for side in found]
-
     def test_what_is_left_out_is_on_neither_side(self):
         """The rest is split as if it were alone, in the numbers of the whole."""
-        images = np.random.default_rng(0).integers(0, 256, (len(LABELS), 4, 4, 3), dtype=np.uint8)
         left_out = list(range(0, len(LABELS), 3))
         rest = np.delete(np.arange(len(LABELS)), left_out)
+        groups = np.arange(len(LABELS))
 
-        kept, held = hold_out(images, LABELS, fraction=0.2, seed=3, leave_out=left_out)
-        expected = hold_out(images[rest], LABELS[rest], fraction=0.2, seed=3)
+        kept, held = hold_out(LABELS, groups, fraction=0.2, seed=3, leave_out=left_out)
+        expected = stratified_split(LABELS[rest], fraction=0.2, seed=3)
 
         assert [rest[side].tolist() for side in expected] == [kept.tolist(), held.tolist()]
 
-    def test_copies_of_what_is_left_out_are_too(self):
-        """The same pixels under another name are the same picture; nothing else changes sides."""
-        images = np.random.default_rng(0).integers(0, 256, (20, 4, 4, 3), dtype=np.uint8)
-        labels = np.repeat([0, 1], 10)
-        copied = np.concatenate([images, images[[3, 14]]])
-        kept, held = hold_out(copied, np.append(labels, [0, 1]), fraction=0.2, seed=0, leave_out=[20, 21])
-        rest = np.delete(np.arange(20), [3, 14])
-        expected = hold_out(images[rest], labels[rest], fraction=0.2, seed=0)
-        assert [rest[side].tolist() for side in expected] == [kept.tolist(), held.tolist()]
+    def test_groups_of_what_is_left_out_are_too(self):
+        """Images that belong to one of them are on no side either."""
+        groups = np.arange(len(LABELS))
+        groups[[4, 5, 6]] = 4
+        kept, held = hold_out(LABELS, groups, fraction=0.2, seed=0, leave_out=[5])
+        assert sorted({*range(len(LABELS))} - {4, 5, 6}) == sorted([*kept, *held])
+
+
+class TestSplitWarnings:
+    def warnings(self, labels: list[int], held: list[int]) -> tuple[str, ...]:
+        arrays = np.array(labels), np.array(held, np.int64)
+        return split_warnings(*arrays, classes=("cat", "dog"), fraction=0.2, purpose="test")
+
+    def test_nothing_to_say(self):
+        """A fifth of each class is what was wanted; the only image of a class is never held out."""
+        assert () == self.warnings([0] * 10 + [1] * 10, [1, 2, 11, 12])
+        assert () == self.warnings([0] * 10 + [1], [1, 2])
+
+    def test_class_of_one_group(self):
+        """It is named."""
+        (sentence,) = self.warnings([0] * 10 + [1] * 3, [1, 2])
+        assert sentence.startswith("No image of 'dog' is held out to test: all images of the class are in one group")
+
+    def test_another_share(self):
+        """What was drawn and what was wanted are both said."""
+        (sentence,) = self.warnings([0] * 10 + [1] * 10, [*range(1, 6), *range(11, 16)])
+        assert sentence.startswith("50% of the images are held out to test, and 20% were wanted: the groups are too")
+
+
+def test_first_of_group():
+    """Any numbers become those of the first images."""
+    assert [0, 1, 0, 3, 1] == first_of_group(np.array([9, 2, 9, 5, 2])).tolist()
+    assert [] == first_of_group(np.empty(0, np.int64)).tolist()
 
 
 class TestSample:

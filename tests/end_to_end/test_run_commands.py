@@ -38,7 +38,7 @@ def test_a_finished_run_that_is_resumed(trained_run, tmp_path, capsys):
     """One line, instead of how long a training takes that is over."""
     copy = shutil.copytree(trained_run.path, tmp_path / "tiny")
     run = run_commands.resume(copy, trains=True)
-    run_commands.train(run, None, resumes=True, tensorboard=False, as_json=False)
+    run_commands.train(run, None, began=0, resumes=True, tensorboard=False, as_json=False)
     said = capsys.readouterr().err
     assert f"{copy}: training is finished. Only later stages are repeated.\n" == said
 

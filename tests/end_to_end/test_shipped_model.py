@@ -1,4 +1,4 @@
-"""The model that ships, held to its certificate where the data it was certified on is at hand."""
+"""The models that ship, held to their certificates where the data that they were certified on is at hand."""
 
 import json
 from pathlib import Path
@@ -11,11 +11,12 @@ DATA = Path(__file__).parents[3] / "shared" / "data" / "cifar10-jpeg.zip"
 
 
 @pytest.mark.skipif(not DATA.exists(), reason="CIFAR-10 as JPEG files is not on this machine")
-def test_shipped_model_keeps_its_certificate(lince):
+@pytest.mark.parametrize("name", artifact.shipped_models())
+def test_shipped_model_keeps_its_certificate(lince, name):
     """The accuracy, coverage and abstention that the certificate and card promise are those of the file that ships."""
-    certificate = artifact.read(artifact.locate(artifact.SHIPPED)).manifest.certificate
+    certificate = artifact.read(artifact.locate(name)).manifest.certificate
 
-    answer = lince("evaluate", "cifar10", str(DATA), "--split", "test", "--json")
+    answer = lince("evaluate", name, str(DATA), "--split", "test", "--json")
 
     found = json.loads(answer.stdout)
     assert answer.returncode == 0
@@ -26,10 +27,12 @@ def test_shipped_model_keeps_its_certificate(lince):
     assert 0.94 <= found["sets"]["coverage"]["value"] <= 0.96
 
 
-def test_shipped_model_lost_nothing_that_matters():
-    """The certificate of the file that ships passed its gate, unforced, on ten thousand images."""
-    certificate = artifact.read(artifact.locate(artifact.SHIPPED)).manifest.certificate
+@pytest.mark.parametrize("name", artifact.shipped_models())
+def test_shipped_model_lost_nothing_that_matters(name):
+    """The certificate of the file that ships passed its gate, unforced, on ten thousand test images."""
+    certificate = artifact.read(artifact.locate(name)).manifest.certificate
 
+    assert certificate.split == "test"
     assert certificate.comparison.n == 10_000
     assert not certificate.forced
     assert certificate.comparison.drop_points.value <= certificate.bound_points

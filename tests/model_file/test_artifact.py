@@ -454,7 +454,7 @@ def test_manifest_survives_json(good):
 
 
 class TestLocate:
-    @pytest.mark.parametrize("name", ["cifar10", "cifar10-best"])
+    @pytest.mark.parametrize("name", ["cifar10", "cifar10-best", "cifar10-tiny"])
     def test_models_that_ship_have_names(self, name):
         """The name is that of the manifest; the card gives the verdict and says what the model was trained on."""
         found = artifact.read(artifact.locate(name))
@@ -470,10 +470,11 @@ class TestLocate:
 
     def test_a_folder_without_a_model(self, tmp_path):
         """The sentence names the models that ship."""
-        with pytest.raises(ModelFileError, match=r"or a model that ships: 'cifar10', 'cifar10-best'\."):
+        with pytest.raises(ModelFileError, match=r"or a model that ships: 'cifar10', 'cifar10-best', 'cifar10-tiny'\."):
             artifact.locate(str(tmp_path))
 
     def test_a_wrong_name(self):
         """The sentence names the models that ship."""
-        with pytest.raises(ModelFileError, match=r"'cifar10-bets'.*a model that ships: 'cifar10', 'cifar10-best'\."):
+        expected = r"'cifar10-bets'.*a model that ships: 'cifar10', 'cifar10-best', 'cifar10-tiny'\."
+        with pytest.raises(ModelFileError, match=expected):
             artifact.read(artifact.locate("cifar10-bets"))

@@ -5,6 +5,7 @@ import numpy as np
 
 import synthetic
 from lince.networks import models
+from lince.networks.efficientnet_lite import EfficientNetLite
 from lince.networks.families import Model
 from lince.networks.pooled import Pooled
 from lince.networks.resnet import ResNet
@@ -18,6 +19,7 @@ SMALL = {
     Vgg: Vgg(blocks=((8, 8), (16,)), block_dropout=(0.1, 0.2), dense=(16,), dense_dropout=0.5),
     Pooled: Pooled(stem=6, stages=((8, 12, 8), (16,)), shortcut=True),
     ResNet: ResNet(stages=(8, 16)),
+    EfficientNetLite: EfficientNetLite(),
 }
 
 

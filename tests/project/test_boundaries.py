@@ -26,7 +26,10 @@ import contextlib, sys
 
 from lince.cli.commands import main
 
-for command in (["predict", sys.argv[1], sys.argv[2]], ["inspect", sys.argv[1]], ["--help"], ["serve", "--help"]):
+for command in (
+    *(["predict", sys.argv[1], sys.argv[2]], ["inspect", sys.argv[1]]),
+    *(["models"], ["--help"], ["serve", "--help"]),
+):
     sys.argv[1:], kept = command, sys.argv[1:]
     with contextlib.suppress(SystemExit):
         main()
@@ -36,12 +39,22 @@ for command in (["predict", sys.argv[1], sys.argv[2]], ["inspect", sys.argv[1]],
 
 MEASURE = """
 import contextlib, sys
+from pathlib import Path
 
 sys.modules.update(dict.fromkeys(sys.argv[3].split()))  # an import of these fails, as where they are not installed
 from lince.cli.commands import main
 
-model, data = sys.argv[1:3]
-for command in (["evaluate", model, data], ["data", "check", data], ["bench", model], ["evaluate", model, "--foreign"]):
+model, data, _, picture = sys.argv[1:]
+image = str(min(Path(data).glob("test/disc/*.png")))
+for command in (
+    ["evaluate", model, data],
+    ["evaluate", model, "--foreign"],
+    ["explain", model, image, "--out", picture],
+    ["data", "check", data],
+    ["bench", model],
+    ["models"],
+    ["models", "--json"],
+):
     sys.argv[1:] = command
     try:
         main()
@@ -73,18 +86,19 @@ def test_prediction_needs_no_framework(run, image):
 
 
 def test_commands_need_no_framework(run, image):
-    """`lince predict`, `lince inspect` and help load no framework."""
+    """`lince predict`, `lince inspect`, `lince models` and help load no framework."""
     assert set() == imported(COMMANDS, run.model, image) & FRAMEWORKS
 
 
-def test_measuring_needs_no_training_extra(run, images_folder, tmp_path, monkeypatch):
-    """Model files and datasets are measured where only the serve extra is installed, by the user's cache folder."""
+def test_measuring_needs_no_training_extra(run, images_folder, tmp_path, tmp_path_factory, monkeypatch):
+    """What measures and explains works with the serve extra alone, and uses the cache folder that the user names."""
     project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extra = [re.match(r"[\w-]+", line)[0].replace("-", "_") for line in project["optional-dependencies"]["train"]]
     missing = {*extra, "jax", "psutil", "scipy"} - {"ai_edge_litert"}
     monkeypatch.delenv("LINCE_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    imported(MEASURE, run.model, images_folder, " ".join(missing))
+    picture = tmp_path_factory.mktemp("explained") / "picture.png"
+    imported(MEASURE, run.model, images_folder, " ".join(missing), picture)
     assert not sys.platform.startswith("linux") or [tmp_path / "lince"] == list(tmp_path.iterdir())
 
 

@@ -88,6 +88,20 @@ class TestQuantize:
         assert ((16, 24, 3), 2) == (network.input_shape, network.num_classes)
         assert (4, 2) == network.run(images).shape
 
+    @pytest.mark.parametrize("sign", [1, -1])
+    def test_bias_of_a_filter_that_is_almost_zero(self, sign):
+        """It is far above what 31 bits hold in the filter's own scale, and is neither clipped nor of another sign."""
+        recipe = Vgg(blocks=((4,),), block_dropout=(0,), dense=(), dense_dropout=0)
+        model = models.build(recipe, spec=ImageSpec(16, 16), num_classes=2, precision="float32", seed=0, folded=True)
+        convolution = next(layer for layer in model.layers if isinstance(layer, keras.layers.Conv2D))
+        kernel, bias = convolution.get_weights()
+        kernel[..., 0], bias[0] = 1e-12 * kernel[..., 0], sign
+        convolution.set_weights([kernel, bias])
+        images = np.random.default_rng(0).integers(0, 256, (8, 16, 16, 3), dtype=np.uint8)
+        exact = models.float_predict(model)(images)
+        found = logits_of(quantized(model, images), images)
+        assert divergence(exact, found).logit_error < 0.1
+
 
 class TestFloatLayers:
     def test_close_to_float(self, network, ranges, images):

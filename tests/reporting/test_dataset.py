@@ -8,6 +8,7 @@ from rich.console import Console
 
 from lince.data.audit import CheckReport, Copy, CopyPair
 from lince.data.dataset import EmptyClass
+from lince.data.label_errors import SuspectedLabel
 from lince.reporting.dataset import check_tables
 from lince.types import Rejected
 
@@ -91,3 +92,12 @@ def test_search_that_was_left_out_is_said(found):
     assert "pairsthatlookalikenotsearchedfor:allpicturesarebelow16pixelsaside" in everything
     assert "pairsthatlookalike0(comparedat32×32pixels)t" in text_of(replace(found, near_copies=()), 200)
     assert "notsearchedforamong7picturesbelow16pixelsaside" in text_of(replace(found, num_too_small=7), 80)
+
+
+def test_labels_that_may_be_wrong(found):
+    """Their number and both labels; nothing is said where no run was named."""
+    assert "labelsthatmaybewrong" not in text_of(found, 80)
+    suspect = SuspectedLabel("cat/[red]7.png", "cat", "dog", 0.004, 0.93)
+    text = text_of(replace(found, suspected_labels=(suspect,)), 200)
+    assert "labelsthatmaybewrong1" in text
+    assert "(1)cat/[red]7.png:labelledcat(0.4%),lookslikedog(93.0%)" in text

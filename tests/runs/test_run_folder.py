@@ -23,7 +23,7 @@ class TestReadRecord:
         folder.create(RECORD)
         assert RECORD == folder.read_record()
 
-    @pytest.mark.parametrize("received", [None, 1, 3, "2"])
+    @pytest.mark.parametrize("received", [None, 1, 4, "3"])
     def test_another_format(self, tmp_path, received):
         """It is named, with what to do, and nothing else of the record is read."""
         folder = RunFolder(tmp_path / "run")
@@ -31,7 +31,7 @@ class TestReadRecord:
         table = json.loads(msgspec.json.encode(RECORD)) | {"format": received, "seed": "another type"}
         folder.record.write_text(json.dumps(table))
         with pytest.raises(
-            ResumeError, match=rf"run\.json' is of format {received!r}\. Expected 2: .*lince train DATA"
+            ResumeError, match=rf"run\.json' is of format {received!r}\. Expected 3: .*lince train DATA"
         ):
             folder.read_record()
 
@@ -59,6 +59,7 @@ class TestSplits:
         """The index arrays are read back by their names."""
         folder = RunFolder(tmp_path / "run")
         splits = {"train": np.array([2, 0]), "validation": np.array([1]), "test": np.empty(0, np.int64)}
+        splits["groups"] = np.array([0, 1, 0])
         folder.create(RECORD, **splits)
         assert {name: rows.tolist() for name, rows in splits.items()} == {
             name: rows.tolist() for name, rows in folder.read_splits().items()

@@ -195,7 +195,7 @@ class TestMistakes:
                 "quantize.bits is not known. Expected one of calibration_images, max_drop_points.",
             ),
             ("calibrate.bins=15", "calibrate.bins is not known. Expected one of abstain, coverage."),
-            ("model.family=vit", "model.family = 'vit'. Expected 'pooled', 'resnet' or 'vgg'."),
+            ("model.family=vit", "model.family = 'vit'. Expected 'efficientnet_lite', 'pooled', 'resnet' or 'vgg'."),
             ("train.epochs=0", "train.epochs = 0. Expected a whole number of at least 1."),
             ("train.epochs=many", "train.epochs = 'many'. Expected a whole number of at least 1."),
             ("train.epochs=2.5", "train.epochs = 2.5. Expected a whole number of at least 1."),
@@ -228,7 +228,10 @@ class TestMistakes:
             ),
             ("train.teacher_weight=2", "train.teacher_weight = 2. Expected a number from 0 to 1."),
             ("train.teacher_temperature=0", "train.teacher_temperature = 0. Expected a number above 0."),
-            ("train.schedule=step", "train.schedule = 'step'. Expected 'constant', 'cosine' or 'linear'."),
+            (
+                "train.schedule=step",
+                "train.schedule = 'step'. Expected 'constant', 'cosine', 'linear' or 'warm_cosine'.",
+            ),
             (
                 "train.phases=[{until = 0.5}]",
                 "train.phases[0].image_size is missing. Expected a whole number from 8 to 1024.",

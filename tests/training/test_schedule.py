@@ -6,7 +6,7 @@ import pytest
 from lince.runs.run_folder import Budget
 from lince.training import schedule
 from lince.training.recipe import Phase, Train
-from lince.training.schedule import ByEpochs, BySeconds
+from lince.training.schedule import ByEpochs, BySeconds, UpTo
 
 TRAIN = Train(epochs=9, batch_size=8, learning_rate=1e-3, phases=(Phase(until=0.5, image_size=16),))
 
@@ -110,3 +110,23 @@ class TestLearningRate:
         recipe = Train(epochs=1, batch_size=1, learning_rate=0.1, schedule=shape)
         found = [schedule.learning_rate(recipe, progress=quarter / 4) for quarter in range(5)]
         np.testing.assert_allclose(expected, found, atol=1e-6)
+
+
+class TestUpTo:
+    @pytest.mark.parametrize(
+        ("epochs", "seconds", "expected"),
+        [(0, 0, 0.0), (1, 1, 0.25), (1, 5, 0.5), (4, 1, 1.0), (0, 10, 1.0), (5, 20, 1.0)],
+    )
+    def test_whichever_ends_first(self, epochs, seconds, expected):
+        """Of 4 epochs and 10 seconds."""
+        assert expected == UpTo(4, 10.0).progress(epochs=epochs, seconds=seconds)
+
+    def test_no_time(self):
+        """The training has ended before its first step."""
+        assert 1 == UpTo(4, 0.0).progress(epochs=0, seconds=0)
+
+    @pytest.mark.parametrize(("steps", "expected"), [((), UpTo), ((1.0, 1.0), BySeconds)])
+    def test_of_a_budget(self, steps, expected):
+        """Without a rehearsal the recipe's epochs are the most."""
+        budget = Budget(seconds=90, training_seconds=60, publishing_seconds=20, step_seconds=steps)
+        assert expected is type(schedule.of(TRAIN, budget))

@@ -10,6 +10,7 @@ import re
 import sys
 import time
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,7 +18,7 @@ import typer
 from typer.core import TyperGroup
 
 from lince import __version__
-from lince.cli import evaluation, options, run_commands
+from lince.cli import evaluation, explanation, options, run_commands
 from lince.cli.console import (
     csv_rows,
     errors_as_exit_codes,
@@ -70,7 +71,7 @@ _TOP_IN_JSON = 5  # as the service's `top`
 # Options that a resumed run takes from its folder.
 _FIXED_BY_THE_RUN = (
     *("recipe", "overrides", "time_budget", "name", "runs", "seed", "deterministic", "strict"),
-    *("teacher", "leave_out", "fit"),
+    *("teacher", "leave_out", "groups", "fit"),
 )
 
 
@@ -95,7 +96,7 @@ def _version(version: Annotated[bool, typer.Option("--version", help="Print the 
 def train(
     context: typer.Context,
     source: options.TrainingData = None,
-    recipe: options.RecipeName = run_commands.DEFAULT_RECIPE,
+    recipe: options.RecipeName = None,
     overrides: options.Overrides = None,
     name: options.RunName = None,
     fit: options.Fit = None,
@@ -106,6 +107,7 @@ def train(
     deterministic: options.Deterministic = False,
     teacher: options.Teacher = None,
     leave_out: options.LeaveOut = None,
+    groups: options.GroupRule = None,
     tensorboard: options.TensorBoard = False,
     until: options.Until = "report",
     strict: options.Strict = False,
@@ -118,18 +120,18 @@ def train(
     _check_train_options(context)
     overrides = _with_fit(overrides or [], fit)
     seconds = None if time_budget is None else options.seconds(time_budget)
-    picks_recipe = seconds is not None and not options.is_given(context, "recipe")
     if resume is not None:
         run = run_commands.resume(resume, trains=True)
     elif source is not None:
         run = run_commands.start(
             source,
-            recipe=None if picks_recipe else recipe,
+            recipe=recipe,
             overrides=overrides,
             runs=runs,
-            name=time_budget if name is None and picks_recipe else name,
+            name=time_budget if name is None and recipe is None else name,
             teacher=teacher,
             leave_out=leave_out,
+            groups=groups,
             seconds=seconds,
             began=began,
             seed=seed,
@@ -137,7 +139,9 @@ def train(
             strict=strict,
         )
     publish_options = PublishOptions(force=force, fallback=fallback) if until == "report" else None
-    run_commands.train(run, publish_options, resumes=resume is not None, tensorboard=tensorboard, as_json=as_json)
+    run_commands.train(
+        run, publish_options, began=began, resumes=resume is not None, tensorboard=tensorboard, as_json=as_json
+    )
     run_commands.say_cost(time.perf_counter() - began)
 
 
@@ -230,6 +234,37 @@ def predict(
         sys.exit(1)
 
 
+@app.command(short_help="List the models that ship.")
+def models(as_json: options.Json = False) -> None:
+    """List the models that ship, with the size, latency and accuracy that each file states."""
+    from lince.model_file import catalog
+
+    found = catalog.entries()
+    if as_json:
+        print_json(found)
+        return
+    from lince.reporting import catalog as page
+    from lince.reporting import tables
+
+    show(tables.rich_table(page.catalog_table(found)))
+
+
+@app.command(short_help="Show what in IMAGE supports the answer.")
+def explain(
+    model: options.ModelFile,
+    image: options.Image,
+    label: options.ExplainedClass = None,
+    out: options.Overlay = None,
+    as_json: options.Json = False,
+) -> None:
+    """Show what in IMAGE supports the answer, and write a picture of it: IMAGE, and beside it a heat map over IMAGE.
+
+    Parts of IMAGE are blurred in many ways, and the model answers each time. Orange supports the class, blue speaks
+    against it, and a line surrounds the quarter that supports it most. --json prints the heat map as well.
+    """
+    explanation.explain(model, image, label=label, out=out, as_json=as_json)
+
+
 @app.command()
 def inspect(model: options.ModelFile, as_json: options.Json = False) -> None:
     """Verify a model file, and show its card."""
@@ -269,19 +304,37 @@ def report(run: options.Run, as_json: options.Json = False) -> None:
     folder = RunFolder(run)
     folder.read_record()
     run_commands.write_report(run)
+    say(f"Report: {folder.page}")
     if as_json:
         print_json(folder.read_report())
 
 
 @data_app.command("check", short_help="Report counts, broken files and duplicates.")
-def data_check(source: options.Data, strict: options.Strict = False, as_json: options.Json = False) -> None:
-    """Report class counts, unreadable files, duplicates, and duplicates between train and test."""
+def data_check(
+    context: typer.Context,
+    source: options.Data,
+    model: options.LabelRun = None,
+    page: options.LabelPage = None,
+    groups: options.GroupRule = None,
+    strict: options.Strict = False,
+    as_json: options.Json = False,
+) -> None:
+    """Report class counts, unreadable files, duplicates, and duplicates between train and test.
+
+    With --model, also list labels that may be wrong: another class is more probable to a classifier that was fitted to
+    other images.
+    """
+    if model is None:
+        options.refuse(context, "page", reason="has no effect without --model RUN: no label is checked")
     with run_commands.needs("Reading datasets", "train"):
         from lince import data
         from lince.reporting import dataset
 
     with progress_bar(stderr()) as progress:
-        found = data.check(source, progress=progress)
+        checked = run_commands.check_labels(source, model, page, progress=progress) if model is not None else None
+        found = data.check(source, groups=groups, progress=progress)
+    if checked is not None:
+        found = replace(found, suspected_labels=checked.suspects)
     if as_json:
         print_json(found)
     else:

@@ -16,6 +16,8 @@ import msgspec
 import typer
 from rich import progress as rich_progress
 from rich.console import Console
+from rich.live import Live
+from rich.text import Text
 
 from lince.errors import LinceError
 from lince.number_formats import probability
@@ -151,6 +153,27 @@ def progress_bar(console: Console) -> Iterator[Progress]:
             bars.update(tasks[what], completed=done, total=total)
 
         yield update
+
+
+@contextmanager
+def steps() -> Iterator[Callable[[str], None]]:
+    """A function that says what a slow command does, on stderr.
+
+    On a terminal a sentence that ends in "…" is shown in place, until the next one. All others stay.
+    """
+    console = stderr()
+    if not console.is_terminal:
+        yield say
+        return
+    with Live(console=console, auto_refresh=False, transient=True) as live:  # no thread beside what is measured
+
+        def tell(text: str) -> None:
+            if text.endswith("…"):
+                live.update(Text(harmless(text), no_wrap=True, overflow="ellipsis"), refresh=True)
+            else:
+                console.print(harmless(text), soft_wrap=True, highlight=False, markup=False)
+
+        yield tell
 
 
 def _write(rows: Iterable[Row], write: Callable[[Row], object]) -> int:

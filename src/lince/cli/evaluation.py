@@ -87,7 +87,7 @@ def open_model(name: str) -> EvaluatedModel:
 
 
 def _float_model(path: Path) -> EvaluatedModel:
-    from lince.evaluation.evaluated_model import EvaluatedModel
+    from lince.evaluation.evaluated_model import EvaluatedModel, recorded_split
     from lince.runs.run_folder import RunFolder
 
     folder = RunFolder(path.parent)
@@ -109,6 +109,6 @@ def _float_model(path: Path) -> EvaluatedModel:
         classes=record.classes,
         spec=recipes.from_table(record.recipe, source=str(folder.record)).spec,
         seed=record.seed,
-        fingerprint=record.fingerprint,
+        split=recorded_split(folder, record),
         run=(folder, record),
     )

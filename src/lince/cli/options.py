@@ -51,7 +51,7 @@ DATA_HELP = (
     "cifar10, a folder with a folder of images per class, or a .zip of one. JPEG, PNG, WebP, BMP, GIF, TIFF and AVIF "
     "are read."
 )
-MODEL_HELP = "A model file (.tflite), a run folder, or a model that ships: cifar10, cifar10-best."
+MODEL_HELP = "A model file (.tflite), a run folder, or a model that ships: cifar10, cifar10-best, cifar10-tiny."
 
 # Arguments
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, for example runs/classic.")]
@@ -73,6 +73,8 @@ Images = Annotated[
     typer.Argument(metavar="PATH", help="Images (JPEG, PNG, WebP, BMP, GIF, TIFF, AVIF), folders, .zip files."),
 ]
 
+Image = Annotated[Path, typer.Argument(metavar="IMAGE", help="One image (JPEG, PNG, WebP, BMP, GIF, TIFF, AVIF).")]
+
 # Options of several commands
 Seed = Annotated[int, _number(least=0, most=2**32 - 1, help="Seed of all random choices.")]
 Json = Annotated[bool, _flag("--json", "Print the result as JSON.")]
@@ -88,11 +90,11 @@ Fallback = Annotated[
 
 # Options of lince train
 RecipeName = Annotated[
-    str,
+    str | None,
     typer.Option(
-        help="A recipe that ships, or the path of a TOML file. default, best, fast, small and tiny are for small "
-        "images, photos is for photographs, classic and resnet8 are for comparison. --time-budget picks one, "
-        "unless you name one."
+        help="A recipe that ships, or the path of a TOML file. photos fine-tunes a pretrained network, photos-scratch "
+        "trains one from scratch; default, best, fast, small and tiny are for small images; classic and resnet8 are "
+        "for comparison.  [default: one that suits the pictures, their number and the time budget]"
     ),
 ]
 Overrides = Annotated[
@@ -115,8 +117,8 @@ TimeBudget = Annotated[
     str | None,
     typer.Option(
         metavar="DURATION",
-        help="Train and publish within about this time (90s, 20m, 2h): picks the recipe and how long to train; with "
-        "--recipe, only how long.",
+        help="Train and publish within about this time (90s, 20m, 2h). A pretrained network's head is published "
+        "first, and fine-tuned in the time that is left.",
     ),
 ]
 Resume = Annotated[Path | None, typer.Option(metavar="RUN", help="Continue a run from its last finished epoch.")]
@@ -130,6 +132,16 @@ LeaveOut = Annotated[
         metavar="OTHER",
         help="Do not train or validate on images that are in OTHER as well, a folder or .zip (same CLASS/NAME), "
         "so that OTHER can serve as a test.",
+    ),
+]
+GroupRule = Annotated[
+    str | None,
+    typer.Option(
+        "--groups",
+        metavar="RULE",
+        help="Keep images of one group, such as the frames of a film, on one side of every split. RULE is folder: a "
+        "group is a folder below a class folder; or a pattern with {group} for what names have in common, e.g. "
+        "'{group}_*.jpg'; see docs/data.md. Copies and look-alikes are kept together without it.",
     ),
 ]
 TensorBoard = Annotated[bool, _flag("--tensorboard", "Also write TensorBoard logs.")]
@@ -178,6 +190,31 @@ Top = Annotated[
 Logits = Annotated[bool, _flag("--logits", "Add the network's output; with --json only.")]
 JsonLines = Annotated[bool, _flag("--json", "One JSON object a line.")]
 Csv = Annotated[bool, _flag("--csv", "A header and one row an image.")]
+
+# Options of lince data check
+LabelRun = Annotated[
+    Path | None,
+    typer.Option(
+        "--model",
+        metavar="RUN",
+        help="Also list images of DATA whose label may be wrong. RUN is a run of recipe photos trained on DATA.",
+    ),
+]
+LabelPage = Annotated[
+    Path | None,
+    typer.Option("--page", metavar="FILE", help="With --model: also write these images and labels as an HTML page."),
+]
+
+# Options of lince explain
+ExplainedClass = Annotated[
+    str | None, typer.Option("--class", metavar="NAME", help="Explain this class.  [default: the model's answer]")
+]
+Overlay = Annotated[
+    Path | None,
+    typer.Option(
+        "--out", metavar="FILE", help="The PNG file to write.  [default: IMAGE's stem + .explained.png, in this folder]"
+    ),
+]
 
 # Options of lince serve
 Host = Annotated[str | None, typer.Option(help="Address to listen on.  [default: 127.0.0.1]")]

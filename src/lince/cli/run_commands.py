@@ -6,6 +6,7 @@ import os
 import shlex
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -15,21 +16,27 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from lince.cli.console import print_json, print_text, progress_bar, say, show, stderr
-from lince.cli.run_summary import say_start
+from lince.cli.console import print_json, print_text, progress_bar, say, show, stderr, steps
+from lince.cli.run_summary import say_choice, say_start, show_result
 from lince.errors import LinceError, ResumeError
+from lince.progress import Progress, silent
 from lince.publishing.options import PublishOptions, PublishRequest
 from lince.system import machine
 from lince.system.files import read_bounded
+from lince.text import quantity
 
 if TYPE_CHECKING:  # imported late, inside the functions: the command line starts in a fifth of a second
+    from lince.runs.run_folder import RunFolder
+    from lince.training.distillation.teacher import TeacherModel
+    from lince.training.recipe import Recipe
+    from lince.training.recommendation import Candidate, Recommendation
     from lince.training.session import Plan, Run
     from lince.training.time_budget.limits import Limit
+    from lince.training.transfer.label_check import LabelCheck
+    from lince.training.trial import Start
 
 # Half of the bytes that a model file may hold as its card. The other half describes the training.
 _MAX_CARD_BYTES = 2**19
-
-DEFAULT_RECIPE = "default"
 
 
 def start(
@@ -41,6 +48,7 @@ def start(
     name: str | None,
     teacher: str | None,
     leave_out: str | None,
+    groups: str | None,
     seconds: float | None,
     began: float,
     seed: int,
@@ -51,10 +59,11 @@ def start(
 
     Args:
         source, leave_out: the user's DATA and OTHER.
-        recipe: name or path; None when the time budget picks one.
+        recipe: name or path; None chooses one that suits the images and the time budget.
         overrides: `key=value` for the recipe.
         runs, name: the run's folder is `runs/name`; None names it after the recipe.
         teacher: a model file to learn from, or None.
+        groups: the rule of `--groups`, or None.
         seconds, began: the time budget, or None, and its beginning, a reading of `time.perf_counter()`.
         seed, deterministic, strict: see `session.start`.
 
@@ -64,33 +73,116 @@ def start(
     from lince import data
     from lince.model_file import artifact
     from lince.runs.run_folder import new_folder
-    from lince.training import recipes
     from lince.training.distillation import teacher as teachers
-    from lince.training.time_budget import limits
+    from lince.training.recommendation import DEFAULT, Candidate
 
-    limit = None if seconds is None else limits.limit(seconds, began=began, recipe=recipe, overrides=overrides)
-    chosen = limit.candidates[0][0] if limit else recipes.load(recipe or DEFAULT_RECIPE, overrides)
-    folder = new_folder(runs, chosen.name if name is None else name)
-    data.probe(source, leave_out=leave_out)
-    opened = teachers.open_model(artifact.locate(teacher), chosen.spec) if teacher is not None else None
-    if limit is not None:
-        say(f"Reading the images, then measuring what this machine can train in {limit.seconds:.0f} s …")
+    is_named = recipe is not None
+
+    def resolved(candidate: Candidate) -> tuple[Recipe, Limit | None]:
+        return _resolved(candidate, overrides, seconds=seconds, began=began, is_named=is_named)
+
+    if recipe is not None:
+        resolved(Candidate(recipe))  # a mistake in it is told before one in the data
+    data.probe(source, leave_out=leave_out, groups=groups)
+    found = None if recipe or teacher else _recommended(source, seconds=seconds)
+    chosen = found.chosen if found else Candidate(recipe or DEFAULT)
+
+    def folder_of(recipe: Recipe) -> RunFolder:
+        return new_folder(runs, recipe.name if name is None else name)
+
+    candidates = [resolved(one)[0] for one in ((found.chosen, found.other) if found and found.is_tried else (chosen,))]
+    if name is not None or len(candidates) == 1:
+        folder_of(candidates[0])
+    opened = teachers.open_model(artifact.locate(teacher), candidates[0].spec) if teacher is not None else None
+    if found and not found.is_tried:
+        say_choice(found, source=source, overrides=overrides, seconds=seconds)
     prepare(deterministic=deterministic)
     from lince import pipeline
 
     with progress_bar(stderr()) as progress:
-        return pipeline.start(
-            source,
-            chosen,
-            folder,
-            seed=seed,
-            deterministic=deterministic,
-            strict=strict,
-            progress=progress,
-            teacher=opened,
-            leave_out=leave_out,
-            plan=time_plan(limit) if limit else None,
+
+        def begin(recipe: Recipe, folder: RunFolder, *, plan: Plan | None, teacher: TeacherModel | None = None) -> Run:
+            return pipeline.start(
+                source, recipe, folder, seed=seed, deterministic=deterministic, strict=strict, progress=progress,
+                teacher=teacher, leave_out=leave_out, groups=groups, plan=plan,
+            )  # fmt: skip
+
+        if found and found.is_tried:
+            found = _tried(found, overrides, begin=begin, seconds=seconds, progress=progress)
+            say_choice(found, source=source, overrides=overrides, seconds=seconds)
+            chosen = found.chosen
+        loaded, limit = resolved(chosen)
+        return begin(loaded, folder_of(loaded), teacher=opened, plan=time_plan(limit) if limit else None)
+
+
+def _recommended(source: str, *, seconds: float | None) -> Recommendation | None:
+    """The recipe that suits the pictures; None for `cifar10`, for which the default recipe was made."""
+    from lince import data
+    from lince.data.sources import cifar10
+    from lince.training.recommendation import recommend, trial_seconds
+
+    if source == cifar10.NAME:
+        return None
+    found = recommend(data.survey(source))
+    if found.is_tried and seconds is not None and trial_seconds(seconds) is None:
+        return replace(found, is_tried=False, why=f"{found.why}, and the time is too short to try another recipe")
+    return found
+
+
+def _resolved(
+    candidate: Candidate, overrides: Sequence[str], *, seconds: float | None, began: float, is_named: bool
+) -> tuple[Recipe, Limit | None]:
+    """The recipe to read the images with, and the time budget, which may pick another of the same image size."""
+    from lince.training import recipes
+    from lince.training.recommendation import DEFAULT
+    from lince.training.time_budget import limits
+
+    options = (*candidate.overrides, *overrides)
+    if seconds is None:
+        return recipes.load(candidate.name, options), None
+    one = None if candidate.name == DEFAULT and not is_named else candidate.name
+    limit = limits.limit(seconds, began=began, recipe=one, overrides=options)
+    return limit.candidates[0][0], limit
+
+
+def _tried(
+    found: Recommendation, overrides: Sequence[str], *, begin: Start, seconds: float | None, progress: Progress
+) -> Recommendation:
+    """The recommendation after a trial of both recipes on the same validation images."""
+    from lince.number_formats import percent
+    from lince.training import recipes, trial
+    from lince.training.recommendation import prefers_scratch, trial_seconds
+
+    say(f"Trying {found.chosen.name} and {found.other.name} on a part of the images, because {found.why} …")
+    limit = None if seconds is None else trial_seconds(seconds)
+    head, scratch = (
+        trial.run(
+            recipes.load(one.name, (*one.overrides, trial.HELD_OUT, *overrides)),
+            start=begin,
+            train=partial(_train_quietly, progress=progress),
+            seconds=limit,
         )
+        for one in (found.chosen, found.other)
+    )
+    why = (
+        f"in the trial a short training of {found.other.name} was right for {percent(scratch.accuracy, 0)} of "
+        f"{quantity(scratch.n, 'validation image')}, a head on the features of {found.chosen.name} for "
+        f"{percent(head.accuracy, 0)}"
+    )
+    if prefers_scratch(head=head.accuracy, scratch=scratch.accuracy):
+        return replace(found, chosen=found.other, other=found.chosen, why=why)
+    return replace(found, why=why)
+
+
+def _train_quietly(run: Run, *, progress: Progress = silent) -> None:
+    """The stages that train, without a line for each validation."""
+    from rich.console import Console
+
+    from lince import pipeline
+    from lince.training.display import LineDisplay
+
+    pipeline.fit_head(run, progress)
+    pipeline.train_model(run, LineDisplay(Console(quiet=True), epochs=""))
 
 
 def resume(path: Path, *, overrides: Sequence[str] = (), trains: bool = False) -> Run:
@@ -102,15 +194,18 @@ def resume(path: Path, *, overrides: Sequence[str] = (), trains: bool = False) -
         return pipeline.resume(pipeline.RunFolder(path), overrides=overrides, progress=progress)
 
 
-def train(run: Run, options: PublishOptions | None, *, resumes: bool, tensorboard: bool, as_json: bool) -> None:
-    """Trains an open run, and publishes it.
+def train(
+    run: Run, options: PublishOptions | None, *, began: float, resumes: bool, tensorboard: bool, as_json: bool
+) -> None:
+    """Trains an open run, publishes it, and prints what the model is worth.
 
     Args:
         run: new, or with a checkpoint.
         options: how to publish; None only trains.
+        began: when the command began, a reading of `time.perf_counter()`.
         resumes: continue from the checkpoint.
         tensorboard: write logs for TensorBoard, too.
-        as_json: print the report as JSON instead of tables.
+        as_json: print the report as JSON instead of text.
 
     Raises:
         LinceError: a stage failed.
@@ -132,10 +227,59 @@ def train(run: Run, options: PublishOptions | None, *, resumes: bool, tensorboar
     }
     given = [flag for flag, is_given in flags.items() if is_given]
     again = shlex.join(["lince", "train", "--resume", str(run.folder.path), *given])
-    with interruptible(again), pipeline.watch(stderr(), run, tensorboard=tensorboard) as display:
-        pipeline.train_model(run, display, resume=resumes)
-    if options is not None:
-        publish(PublishRequest(str(run.folder.path), options=options), as_json=as_json, opened=run)
+
+    def fit(one: Run) -> None:
+        with interruptible(again), progress_bar(stderr()) as progress:
+            pipeline.fit_head(one, progress)
+        with interruptible(again), pipeline.watch(stderr(), one, tensorboard=tensorboard) as display:
+            pipeline.train_model(one, display, resume=resumes)
+        with interruptible(again), progress_bar(stderr()) as progress:
+            pipeline.refit(one, progress, resume=resumes)
+
+    fit(run)
+    if options is None:
+        return
+    request = PublishRequest(str(run.folder.path), options=options)
+    trained, publishing = time.perf_counter(), _command(request, about=None, as_json=as_json)
+    _publish(request, again=publishing, opened=run)
+    longer = None if resumes else _with_time_left(run, began=began, trained=trained)
+    if longer is not None:
+        fit(longer)
+        if _is_fine_tuned(longer):
+            _publish(request, again=publishing, opened=longer)
+        else:
+            write_report(run.folder.path)
+    published = run.folder.read_report()
+    if as_json:
+        print_json(published)
+    else:
+        show_result(published, run.folder)
+
+
+def _with_time_left(run: Run, *, began: float, trained: float) -> Run | None:
+    """The run with time for fine-tuning, where its head was published first and enough of a time budget is left."""
+    from lince.training.time_budget.fine_tuning import fine_tuned
+
+    budget, now = run.record.budget, time.perf_counter()
+    if budget is None or not run.recipe.model.pretrained:
+        return None
+    longer = fine_tuned(run, left=began + budget.seconds - now, publishing_seconds=now - trained)
+    if longer is None:
+        say("The head is published. The time that is left is too short for fine-tuning.")
+    else:
+        say("The head is published. Fine-tuning the network in the time that is left …")
+    return longer
+
+
+def _is_fine_tuned(run: Run) -> bool:
+    """Whether fine-tuning was kept; says so where it was not."""
+    from lince.training import checkpoint, loop
+
+    state = checkpoint.read(run.folder.checkpoint)
+    if state is not None and loop.kept_record(state.history, run.recipe.train).epoch > 0:
+        return True
+    say("Fine-tuning has not made it more accurate on validation images: the head stays published.")
+    return False
 
 
 def prepare(*, deterministic: bool = False, run: Path | None = None, trains: bool = False) -> None:
@@ -170,13 +314,15 @@ def prepare(*, deterministic: bool = False, run: Path | None = None, trains: boo
 
 
 def time_plan(limit: Limit) -> Plan:
-    """A function that picks the recipe and its epochs for a time budget; see `session.start`."""
-    from rich.console import Console
-
+    """A function that divides a time budget, and picks the recipe where there are several; see `session.start`."""
     from lince import pipeline
     from lince.reporting.run_report import write_run_report
-    from lince.training.display import LineDisplay
+    from lince.training.time_budget.fine_tuning import head_first
     from lince.training.time_budget.recipe_choice import choose
+
+    if limit.candidates[0][0].model.pretrained:
+        return partial(head_first, limit)
+    say(f"Measuring what this machine can train in {limit.seconds:.0f} s …")
 
     def publish_quietly(run: Run) -> None:
         request = PublishRequest(str(run.folder.path), options=PublishOptions(force=True))
@@ -186,8 +332,7 @@ def time_plan(limit: Limit) -> Plan:
             _publish_elsewhere(request, is_quiet=True)
         write_run_report(run.folder)
 
-    quiet = LineDisplay(Console(quiet=True), epochs="")
-    return partial(choose, limit, train=lambda run: pipeline.train_model(run, quiet), publish=publish_quietly)
+    return partial(choose, limit, train=_train_quietly, publish=publish_quietly)
 
 
 def _exports_here() -> bool:
@@ -195,14 +340,13 @@ def _exports_here() -> bool:
     return (os.environ.get("KERAS_BACKEND") or "tensorflow") == "tensorflow"
 
 
-def publish(request: PublishRequest, *, about: Path | None = None, as_json: bool, opened: Run | None = None) -> None:
+def publish(request: PublishRequest, *, about: Path | None = None, as_json: bool) -> None:
     """Publishes a run and prints its report. Without TensorFlow as the backend, another process publishes.
 
     Args:
         request: the run and how to publish it.
         about: a file for `PublishOptions.about`, or None.
         as_json: print the report as JSON instead of tables.
-        opened: the run, if it is open.
 
     Raises:
         LinceError: the run cannot be published, or the name or the file is not valid.
@@ -213,13 +357,8 @@ def publish(request: PublishRequest, *, about: Path | None = None, as_json: bool
         check_name(request.options.name, of="model")
     folder = RunFolder(Path(request.run))
     again = _command(request, about=about, as_json=as_json)
-    request = replace(request, options=replace(request.options, about=_text(about)))
-    with interruptible(again):
-        if _exports_here():
-            publish_here(request, opened=opened)
-        else:
-            _publish_elsewhere(request)
-    write_report(folder.path)
+    _publish(replace(request, options=replace(request.options, about=_text(about))), again=again)
+    say(f"Report: {folder.page}")
     say(f"Model: {folder.model}. Try: lince serve {folder.path}")
     published = folder.read_report()
     if as_json:
@@ -234,6 +373,16 @@ def publish(request: PublishRequest, *, about: Path | None = None, as_json: bool
     print_text(f"Verdict: {published.verdict.text}")
 
 
+def _publish(request: PublishRequest, *, again: str, opened: Run | None = None) -> None:
+    """Publishes a run and writes its report; `again` is the command that does the same."""
+    with interruptible(again):
+        if _exports_here():
+            publish_here(request, opened=opened)
+        else:
+            _publish_elsewhere(request)
+    write_report(Path(request.run))
+
+
 def publish_here(request: PublishRequest, *, opened: Run | None = None) -> None:
     """Publishes in this process, whose backend is TensorFlow.
 
@@ -246,7 +395,8 @@ def publish_here(request: PublishRequest, *, opened: Run | None = None) -> None:
 
     if opened is None:
         pipeline.write_float_model(run)
-    pipeline.publish(run, request.options, say=say)
+    with steps() as tell:
+        pipeline.publish(run, request.options, say=tell)
 
 
 def _command(request: PublishRequest, *, about: Path | None, as_json: bool) -> str:
@@ -309,6 +459,19 @@ def needs(what: str, extra: str) -> Iterator[None]:
         raise LinceError(f"{what} needs {error.name!r}, which is not installed: {how}.") from error
 
 
+def check_labels(source: str, run: Path, page: Path | None, *, progress: Progress) -> LabelCheck:
+    """Looks for wrong labels among the images of a run, and writes the page about them, if one is named."""
+    with needs("Checking labels", "train"):
+        from lince.reporting import label_page
+        from lince.runs.run_folder import RunFolder
+        from lince.training.transfer import label_check
+    checked = label_check.check_labels(source, RunFolder(run), progress=progress)
+    if page is not None:
+        label_page.write(page, checked, source=source)
+        say(f"Page: {page}")
+    return checked
+
+
 def say_cost(seconds: float) -> None:
     """Prints the time that the command took, and the peak memory of this process or of the one that published."""
     peak = max(machine.peak_memory_bytes() or 0, machine.peak_memory_bytes(children=True) or 0)
@@ -323,4 +486,3 @@ def write_report(run: Path) -> None:
     from lince.runs.run_folder import RunFolder
 
     write_run_report(RunFolder(run))
-    say(f"Report: {run / 'report.html'}")

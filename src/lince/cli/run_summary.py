@@ -1,18 +1,22 @@
-"""The lines that `lince train` prints about a run before it trains."""
+"""The lines that `lince train` prints about a run: the choice of its recipe, its data, and what the model is worth."""
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from lince.cli.console import say
+from lince.cli.console import print_text, say
+from lince.number_formats import file_size, microseconds, percent
 from lince.text import quantity
 
 if TYPE_CHECKING:  # imported late, inside the functions: the command line starts in a fifth of a second
-    from lince.runs.run_folder import Budget
+    from lince.model_file.manifest import RunReport
+    from lince.runs.run_folder import Budget, RunFolder
     from lince.training.recipe import Recipe
+    from lince.training.recommendation import Recommendation
     from lince.training.session import Run
 
 # Enough to see what is wrong. The run folder lists all.
@@ -22,11 +26,43 @@ _REJECTED_SHOWN = 5
 # names the larger one is right for two thirds of the images.
 _UNEVEN = 2
 
+_MANY_IMAGES = 1000  # from so many on, an accuracy is shown with a decimal, as the verdict does
+
 _FITTED = {
     "crop": "Each image is cut to its centre square and resized to",
     "pad": "Each image is scaled to fit into the middle of a grey square of",
     "stretch": "Each image is stretched, as a whole, to",
 }
+
+
+def say_choice(found: Recommendation, *, source: str, overrides: Sequence[str], seconds: float | None) -> None:
+    """Prints which recipe was chosen, why, and the command for the other one."""
+    again = ["lince", "train", source, *found.other.options, *(f"--set={override}" for override in overrides)]
+    again += [] if seconds is None else [f"--time-budget={seconds:g}s"]
+    say(f"Recipe: {found.chosen.name}, because {found.why}. The alternative: {shlex.join(again)}")
+
+
+def show_result(report: RunReport, folder: RunFolder) -> None:
+    """Prints the verdict on a published model, its accuracy, where it is, and what can be done next."""
+    certificate, n = report.certificate, report.int8.n
+    accuracy, digits = report.int8.accuracy, 1 if n >= _MANY_IMAGES else 0
+    low, high = percent(accuracy.low, digits), percent(accuracy.high, digits)
+    print_text(f"Verdict: {report.verdict.text}")
+    print_text(
+        f"Accuracy: {percent(accuracy.value, digits)} of {quantity(n, 'test image')}, 95 % interval {low} to {high}; "
+        f"before quantization {percent(certificate.comparison.float_accuracy, digits)}."
+    )
+    say(
+        f"Model: {folder.model}, {file_size(certificate.flatbuffer_bytes)}, "
+        f"{microseconds(certificate.latency_us)} an image on one thread."
+    )
+    say(f"Report: {folder.page}")
+    name = shlex.quote(str(folder.path))
+    say(
+        f"Next: lince predict {name} PICTURE    classify pictures, or a folder of them\n"
+        f"      lince serve {name}              answer over HTTP, with a page to try it\n"
+        f"      lince evaluate {name} OTHER     measure it on other labelled pictures"
+    )
 
 
 def say_start(run: Run) -> None:
@@ -62,23 +98,25 @@ def _warnings(run: Run) -> Iterator[str]:
 
 
 def _length(run: Run) -> Iterator[str]:
-    from lince.training.advice import longer_training
-    from lince.training.time_budget.recipe_choice import LEAST_STEPS, suited
+    from lince.training.advice import longer_training, suited_batch
+    from lince.training.time_budget.recipe_choice import LEAST_STEPS
 
     options = run.recipe.train
     steps = options.epochs * options.steps_per_epoch(len(run.train))
     if run.record.budget is not None:
         yield _budget(run.recipe, run.record.budget)
-    elif steps < LEAST_STEPS:
+    elif steps < LEAST_STEPS and not run.recipe.model.pretrained:
         longer = longer_training(options, times=20)
-        batch_size = suited(run.recipe, len(run.train)).train.batch_size
         yield (
             f"{quantity(len(run.train), 'image')} give only {quantity(steps, 'training step')}: try --time-budget 5m, "
-            f"or {longer} --set train.batch_size={batch_size}."
+            f"or {longer} --set train.batch_size={suited_batch(options, len(run.train))}."
         )
 
 
 def _budget(recipe: Recipe, budget: Budget) -> str:
+    if not budget.step_seconds:
+        whole = timedelta(seconds=round(budget.seconds))
+        return f"Time: {whole} in all. The pretrained network's head is published first, and fine-tuned in the rest."
     times = {"in all": budget.seconds, "to train": budget.training_seconds, "to publish": budget.publishing_seconds}
     parts = ", ".join(f"{timedelta(seconds=round(seconds))} {what}" for what, seconds in times.items())
     short = f"; too short for {', '.join(budget.rejected)}" if budget.rejected else ""

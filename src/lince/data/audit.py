@@ -10,10 +10,11 @@ from jaxtyping import Int64
 from lince.data.aspect_ratios import Proportions, measure
 from lince.data.class_requirements import require_trainable, warnings
 from lince.data.dataset import Collection, EmptyClass
+from lince.data.division import divide
 from lince.data.duplicates import exact_groups, is_too_small, near_pairs
-from lince.data.loading import TEST_FRACTION, collect
+from lince.data.label_errors import SuspectedLabel
+from lince.data.loading import collect, require_names
 from lince.data.sources import cifar10
-from lince.data.splits import hold_out
 from lince.progress import Progress, silent
 from lince.text import printable
 from lince.types import ImageLimits, ImageSpec, Rejected
@@ -55,7 +56,7 @@ class CheckReport:
         drawn_seed: the seed that drew the test split; None for a source with its own test split.
         counts: images by the source's own splits (`train` and `test`, or `all`) and by class.
         imbalance: the largest class over the smallest, in `train` or `all`; 1 is balanced.
-        reading: how the source's folders were read, a sentence; empty for one without folders.
+        reading: how the source's folders were read, and which groups were named; empty for one without folders.
         warnings: what may be a mistake, a sentence each.
         exact_copies: groups with the same pixels, at the size at which they are compared.
         near_copies: pairs that look alike but are not identical, closest first. Each exact group takes part once.
@@ -67,6 +68,8 @@ class CheckReport:
         rejected: files that were left out.
         empty: class folders without a usable image.
         proportions: of the original pictures.
+        suspected_labels: images whose label may be wrong, the most suspicious first; None where no run was named to
+            look for them.
     """
 
     source: str
@@ -89,6 +92,7 @@ class CheckReport:
     rejected: tuple[Rejected, ...]
     empty: tuple[EmptyClass, ...]
     proportions: Proportions = field(default_factory=Proportions)
+    suspected_labels: tuple[SuspectedLabel, ...] | None = None
 
 
 def check(
@@ -96,33 +100,36 @@ def check(
     spec: ImageSpec = ImageSpec(),
     *,
     seed: int = 0,
+    groups: str | None = None,
     cache: Path | None = None,
     progress: Progress = silent,
 ) -> CheckReport:
     """Audits a labelled source: rejected files, imbalance, copies, and copies across train and test.
 
     Args:
-        source, cache, progress: as for `load`.
+        source, groups, cache, progress: as for `load`.
         spec: the size at which images are compared.
-        seed: as for `load`, which draws the same test split.
+        seed: as for `load`, which draws the same test split from images of this size.
 
     Raises:
-        DataError: when the source cannot be used at all.
+        DataError: when the source cannot be used at all, or `groups` finds no group.
     """
     name = printable(str(source))
+    require_names(source, groups=groups)
     collection, identity = collect(source, spec, cache=cache, progress=progress, limits=ImageLimits())
     if source != cifar10.NAME:
         require_trainable(collection, name=name)
-    if is_drawn := collection.num_train is None:
-        _, test_indices = hold_out(collection.images, collection.labels, fraction=TEST_FRACTION, seed=seed)
-    else:
-        test_indices = np.arange(len(collection.labels))[collection.splits["test"]]
+    is_drawn = collection.num_train is None
+    test_indices, division = np.arange(len(collection.labels))[collection.splits.get("test", slice(0))], None
+    if is_drawn or groups is not None:
+        division = divide(collection, seed=seed, rule=groups, source=source, progress=progress)
+        test_indices = division.test_indices if is_drawn else test_indices
     counts = _counts(collection)
     per_class = [count for count in counts["all" if is_drawn else "train"].values() if count]
     copy = _copier(collection, test_indices)
-    groups = exact_groups(collection.images)
-    exact = tuple(tuple(map(copy, group)) for group in groups)
-    near, is_capped = _near_copies(collection, copy, groups, progress=progress)
+    identical = exact_groups(collection.images)
+    exact = tuple(tuple(map(copy, indices)) for indices in identical)
+    near, is_capped = _near_copies(collection, copy, identical, progress=progress)
     every_set = (*exact, *((pair.first, pair.second) for pair in near))
     return CheckReport(
         source=name,
@@ -134,8 +141,8 @@ def check(
         drawn_seed=seed if is_drawn else None,
         counts=counts,
         imbalance=max(per_class) / min(per_class),
-        reading=collection.reading,
-        warnings=warnings(collection),
+        reading=" ".join(filter(None, (collection.reading, division.reading if division else ""))),
+        warnings=(*warnings(collection), *(division.warnings if division else ())),
         exact_copies=exact,
         near_copies=near,
         near_copies_capped=is_capped,

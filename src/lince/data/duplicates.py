@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Bool, Float32, Int64, UInt16, UInt64
 
 from lince.data.pixel_file import StoredImages, digests
-from lince.data.similarity import averaging, differences
+from lince.data.similarity import Pictures, averaging, differences, pictures
 from lince.progress import Progress, silent
 from lince.types import Images
 
@@ -37,6 +37,8 @@ _BANDS = 4
 # minute of pictures at 0.13 ms a pair.
 _MAX_COMPARISONS, _MAX_LOOKS = 2**34, 2**18
 _COMPARED = 64  # pairs of pictures at a time: their arrays, 100 kB each, then stay in the processor's cache
+# Of so many images is kept what is compared, 15 kB each: of digits, each image is in dozens of proposed pairs.
+_KEPT = 8192
 _BATCH = 4096  # pairs of pictures that are collected before they are compared
 _WORKING_BYTES = 2**26  # of temporary arrays: those of 4,096 CIFAR images; more is not faster
 
@@ -104,23 +106,52 @@ def near_pairs(
     Returns:
         The pairs that the hash proposes and the pixels confirm.
     """
-    searched = np.arange(len(images)) if is_compared is None else np.flatnonzero(is_compared)
-    images = images if len(searched) == len(images) else images.take(searched, axis=0)
-    found: list[tuple[_Indices, _Indices, Float32[np.ndarray, " p"]]] = []
-    count, looks, is_capped = 0, 0, False
-    candidates = _Candidates(difference_hash(images, progress=progress), progress=progress)
-    for first, second in _batched(candidates):
-        distance = _compare(images, first, second)
-        near = distance <= _MAX_DISTANCE
-        found.append((first[near], second[near], distance[near]))
-        count, looks = count + int(near.sum()), looks + len(first)
-        if is_capped := count > MAX_PAIRS or looks > _MAX_LOOKS:
+    search = _Search(images, is_compared, progress=progress)
+    for first, second in search.proposed():
+        search.confirm(first, second)
+        if search.num_found > MAX_PAIRS:
+            search.is_capped = True
             break
-    empty = (np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.float32))
-    first, second, distance = (np.concatenate(arrays) for arrays in zip(empty, *found, strict=True))
-    order = np.lexsort((second, first, distance))[:MAX_PAIRS]
-    first, second = searched[first[order]], searched[second[order]]
-    return NearPairs(first, second, distance[order], is_capped=is_capped or candidates.is_capped)
+    return search.found(MAX_PAIRS)
+
+
+def near_links(
+    images: Images,
+    groups: Int64[np.ndarray, " n"],
+    is_compared: Bool[np.ndarray, " n"],
+    *,
+    progress: Progress = silent,
+) -> NearPairs:
+    """Finds enough pairs of near copies to connect all look-alikes.
+
+    Images that are connected already are not compared. A film of n frames thus takes about n comparisons instead of n².
+
+    Args:
+        images, is_compared, progress: as for `near_pairs`.
+        groups: i64[N], images that are connected from the start, as of `linked`.
+    """
+    search = _Search(images, is_compared, progress=progress)
+    for first, second in search.proposed():
+        is_apart = groups[first] != groups[second]
+        groups = linked(groups, *search.confirm(first[is_apart], second[is_apart]))
+    return search.found()
+
+
+def linked(groups: Int64[np.ndarray, " n"], first: _Indices, second: _Indices) -> Int64[np.ndarray, " n"]:
+    """The groups after each pair of images has joined theirs: connected components.
+
+    Args:
+        groups: i64[N], the group of each image, which is the lowest index in it.
+        first, second: i64[P], indices.
+    """
+    while not np.array_equal(groups[first], groups[second]):
+        parents = np.arange(len(groups))
+        low, high = np.minimum(groups[first], groups[second]), np.maximum(groups[first], groups[second])
+        np.minimum.at(parents, high, low)
+        while not np.array_equal(higher := parents[parents], parents):
+            parents = higher
+        groups = parents[groups]
+    return groups
 
 
 def difference_hash(images: Images, *, progress: Progress = silent) -> UInt64[np.ndarray, " n"]:
@@ -137,11 +168,52 @@ def difference_hash(images: Images, *, progress: Progress = silent) -> UInt64[np
     step = _per_step(height * width * 3 * 4)  # as float32
     for start in range(0, len(images), step):
         chunk = images[start : start + step]
-        cells = rows @ (chunk.astype(np.float32) @ luma) @ columns.T
+        averages = rows @ chunk.astype(np.float32).reshape(len(chunk), height, width * 3)
+        cells = averages.reshape(len(chunk), len(rows), width, 3) @ luma @ columns.T
         rises = cells[:, :, 1:] > cells[:, :, :-1] + _MARGIN
         hashes[start : start + step] = np.packbits(rises.reshape(len(chunk), 64), axis=1).view(">u8")[:, 0]
         progress(start + len(chunk), len(images), "Hashing images")
     return hashes
+
+
+class _Search:
+    """Pairs of images that their hashes propose and their pixels confirm."""
+
+    def __init__(self, images: Images, is_compared: Bool[np.ndarray, " n"] | None, *, progress: Progress):
+        self._searched = np.arange(len(images)) if is_compared is None else np.flatnonzero(is_compared)
+        self._images = images if len(self._searched) == len(images) else images.take(self._searched, axis=0)
+        self._comparison, self._progress = _Comparison(self._images), progress
+        self._found: list[tuple[_Indices, _Indices, Float32[np.ndarray, " p"]]] = []
+        self._looks = 0
+        self.num_found, self.is_capped = 0, False
+
+    def proposed(self) -> Iterator[_Pairs]:
+        """Pairs to confirm, in batches, until a limit is reached."""
+        if len(self._images) < 2:
+            return
+        candidates = _Candidates(difference_hash(self._images, progress=self._progress), progress=self._progress)
+        for first, second in _batched(candidates):
+            yield self._searched[first], self._searched[second]
+            if self._looks > _MAX_LOOKS:
+                self.is_capped = True
+                break
+        self.is_capped |= candidates.is_capped
+
+    def confirm(self, first: _Indices, second: _Indices) -> _AnyPairs:
+        """Those of the pairs whose pixels are near."""
+        distance = self._comparison.distances(*np.searchsorted(self._searched, (first, second)))
+        is_near = distance <= _MAX_DISTANCE
+        near = first[is_near], second[is_near]
+        self._found.append((*near, distance[is_near]))
+        self._looks, self.num_found = self._looks + len(first), self.num_found + len(near[0])
+        return near
+
+    def found(self, most: int | None = None) -> NearPairs:
+        """All confirmed pairs, or at most so many."""
+        empty = (np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.float32))
+        first, second, distance = (np.concatenate(arrays) for arrays in zip(empty, *self._found, strict=True))
+        order = np.lexsort((second, first, distance))[:most]
+        return NearPairs(first[order], second[order], distance[order], is_capped=self.is_capped)
 
 
 class _Candidates:
@@ -214,16 +286,38 @@ def _concatenated(pairs: list[_AnyPairs]) -> _Pairs:
     return np.concatenate(first), np.concatenate(second)
 
 
-def _compare(
-    images: Images, first: Int64[np.ndarray, " p"], second: Int64[np.ndarray, " p"]
-) -> Float32[np.ndarray, " p"]:
-    """The distance of each pair, see `similarity.differences`."""
-    distance = np.empty(len(first), np.float32)
-    step = min(_COMPARED, _per_step(images[:1].size * 4 * 2))  # two sides, as float32
-    for start in range(0, len(first), step):
-        here = slice(start, start + step)
-        distance[here] = differences(images[first[here]], images[second[here]])
-    return distance
+class _Comparison:
+    """The distance of pairs of images. What is compared of a few images is computed once and kept."""
+
+    def __init__(self, images: Images):
+        self._images = images
+        self._step = _per_step(images.shape[1] * images.shape[2] * 3 * 4)  # as float32
+        self._kept: Pictures | None = None
+        self._place = np.full(len(images), -1)  # of an image in what is kept
+
+    def distances(self, first: Int64[np.ndarray, " p"], second: Int64[np.ndarray, " p"]) -> Float32[np.ndarray, " p"]:
+        """The distance of each pair, see `similarity.differences`."""
+        if len(self._images) <= _KEPT:
+            self._keep(np.unique(np.concatenate([first, second])))
+        found = np.empty(len(first), np.float32)
+        for start in range(0, len(first), _COMPARED):
+            here = slice(start, start + _COMPARED)
+            found[here] = differences(self._pictures(first[here]), self._pictures(second[here]))
+        return found
+
+    def _keep(self, wanted: Int64[np.ndarray, " m"]) -> None:
+        new = wanted[self._place[wanted] < 0]
+        if len(new):
+            before = [self._kept] if self._kept else []
+            self._place[new] = np.arange(len(new)) + (len(self._kept.luma) if self._kept else 0)
+            self._kept = Pictures.joined([*before, self._read(new)])
+
+    def _pictures(self, wanted: Int64[np.ndarray, " m"]) -> Pictures:
+        return self._kept.take(self._place[wanted]) if self._kept else self._read(wanted)
+
+    def _read(self, wanted: Int64[np.ndarray, " m"]) -> Pictures:
+        parts = [wanted[at : at + self._step] for at in range(0, len(wanted), self._step)]
+        return Pictures.joined([pictures(self._images[part]) for part in parts])
 
 
 def _per_step(bytes_each: int) -> int:

@@ -2,7 +2,7 @@
 
     directory, zip_file ─► class_folders ─► image_folder (decode) ─┐
     download ─► cifar10 ───────────────────────────────────────────┴─► Reading ─► cache ─► Collection
-                                                                         Collection ─► load: two splits, a Dataset
+                                                              Collection ─► division ─► load: two splits, a Dataset
                                                                          Collection ─► audit.check: a CheckReport
 
 Every image is decoded by `lince.images.decode`. A file that cannot be used is left out, and listed with the reason. A
@@ -16,13 +16,17 @@ from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
+import numpy as np
+from jaxtyping import Int64
+
 from lince.data import cache as caches
 from lince.data.class_requirements import learnable, require_trainable, warnings
 from lince.data.dataset import Collection, EmptyClass, Reading
+from lince.data.division import EarlierSplit, divide, divide_again
+from lince.data.group_rule import check_rule
 from lince.data.overlap import shared_by_name
 from lince.data.sources import cifar10, image_folder
 from lince.data.sources.image_files import open_source
-from lince.data.splits import hold_out
 from lince.errors import DataError
 from lince.progress import Progress, silent
 from lince.text import printable, quantity
@@ -30,9 +34,6 @@ from lince.types import Dataset, ImageLimits, ImageSpec, Rejected, Split
 
 # Part of every cache key. Raise it when the same bytes give other pixels, names or labels than before.
 _READER_VERSION = 4
-
-TEST_FRACTION = 0.2
-"""The share of each class that is drawn as the test split, where the source has none."""
 
 
 def load(
@@ -42,6 +43,8 @@ def load(
     seed: int,
     strict: bool = False,
     leave_out: str | Path | None = None,
+    groups: str | None = None,
+    earlier: EarlierSplit | None = None,
     cache: Path | None = None,
     progress: Progress = silent,
     limits: ImageLimits = ImageLimits(),
@@ -60,6 +63,9 @@ def load(
         leave_out: a class-per-folder source to test on. `source` may hold the same images as other files: those whose
             CLASS/NAME is in both, suffixes apart, are listed in `Dataset.left_out`. Not for `cifar10`, which has no
             files.
+        groups: names images that stay on one side of every split, beside those that look alike: `folder`, or a pattern
+            (see `group_rule`). Not for `cifar10`.
+        earlier: the reading by a run that is continued, or for a model that is evaluated: the test split is that one.
         cache: the folder for downloads and decoded images; `LINCE_CACHE` or the user's cache folder when None.
         progress: called with bytes and images, from this thread.
         limits: bounds on each file; files beyond them are rejected.
@@ -71,9 +77,10 @@ def load(
 
     Raises:
         DataError: when the source cannot be used, or the disk cannot hold a large one. With `strict`, when a file was
-            rejected. With `leave_out`, when it has nothing in common with the source.
+            rejected. With `leave_out`, when it has nothing in common with the source. With `groups`, when no image is
+            in a group. With `earlier`, when its indices are not those of a test split.
     """
-    _require_names(source, leave_out)
+    require_names(source, leave_out=leave_out, groups=groups)
     collection, identity = collect(source, spec, cache=cache, progress=progress, limits=limits)
     name = printable(str(source))
     if strict and (collection.rejected or collection.empty):
@@ -81,11 +88,15 @@ def load(
     trains_on_folders = trains and source != cifar10.NAME
     if trains_on_folders:
         require_trainable(collection, name=name)
-    train, test, test_indices = _splits(collection, seed=seed)
+    if earlier is None:
+        division = divide(collection, seed=seed, rule=groups, source=source, progress=progress)
+    else:
+        division = divide_again(collection, earlier, fingerprint=identity, seed=seed, source=source)
+    train, test = _splits(collection, division.test_indices)
     if trains and len(test) == 0:
         raise DataError(
-            f"{name!r} has no image to spare for a test split: each is the only one of its class, or a copy of one "
-            "that stays. Expected two different images of a class, or a tree 'test' beside 'train'."
+            f"{name!r} has no image to spare for a test split: each is the only one of its class, or in one group with "
+            "all others of it. Expected images of two groups in a class, or a tree 'test' beside 'train'."
         )
     if trains_on_folders:
         train, test = learnable(train, test)
@@ -95,20 +106,22 @@ def load(
         test=test,
         fingerprint=identity,
         rejected=collection.rejected,
-        test_indices=test_indices,
+        test_indices=tuple(division.test_indices.tolist()),
         left_out=left_out,
-        reading=collection.reading,
-        warnings=warnings(collection),
+        reading=" ".join(filter(None, (collection.reading, division.reading))),
+        warnings=(*warnings(collection), *division.warnings),
+        groups=division.groups,
     )
 
 
-def probe(source: str | Path, *, leave_out: str | Path | None = None) -> None:
+def probe(source: str | Path, *, leave_out: str | Path | None = None, groups: str | None = None) -> None:
     """Checks that the sources of `load` exist and can be opened, without reading an image: a wrong name fails at once.
 
     Raises:
-        DataError: nothing is there, it is no archive, or `leave_out` cannot be combined with `source`.
+        DataError: nothing is there, it is no archive, `groups` is no rule, or an option cannot be combined with
+            `source`.
     """
-    _require_names(source, leave_out)
+    require_names(source, leave_out=leave_out, groups=groups)
     for path in (None if source == cifar10.NAME else source, leave_out):
         if path is not None:
             with open_source(Path(path)):
@@ -143,24 +156,34 @@ def collect(
         )
 
 
-def _require_names(source: str | Path, leave_out: str | Path | None) -> None:
-    """Refuses `cifar10` beside or in place of `leave_out`: its images are not files with names."""
+def require_names(source: str | Path, *, leave_out: str | Path | None = None, groups: str | None = None) -> None:
+    """Refuses `cifar10` where files with names are needed, and a rule for groups that is none.
+
+    Raises:
+        DataError: see above.
+    """
     if leave_out is not None and cifar10.NAME in (source, leave_out):
         place = "" if leave_out == cifar10.NAME else f" of {cifar10.NAME!r}"
         raise DataError(
             f"Received {printable(str(leave_out))!r} to leave out{place}. Its images are not files with names. "
             "Expected folders or .zips of images."
         )
+    if groups is not None:
+        check_rule(groups)
+        if source == cifar10.NAME:
+            raise DataError(
+                f"Received --groups {printable(groups)} for {cifar10.NAME!r}. Its images are not files with names. "
+                "Expected a folder or .zip of images, or no --groups."
+            )
 
 
-def _splits(collection: Collection, *, seed: int) -> tuple[Split, Split, tuple[int, ...]]:
-    """The source's own splits, or splits drawn from all of its images, with the indices of the drawn test split."""
+def _splits(collection: Collection, test_indices: Int64[np.ndarray, " m"]) -> tuple[Split, Split]:
+    """The source's own splits, or all of its images without and with the drawn indices."""
     if collection.num_train is not None:
         train, test = (collection.split(where) for where in collection.splits.values())
-        return train, test, ()
-    kept, held = hold_out(collection.images, collection.labels, fraction=TEST_FRACTION, seed=seed)
+        return train, test
     everything = collection.split(slice(None))
-    return everything.take(kept), everything.take(held), tuple(held.tolist())
+    return everything.take(np.delete(np.arange(len(everything)), test_indices)), everything.take(test_indices)
 
 
 def _cached(

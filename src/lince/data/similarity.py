@@ -9,15 +9,17 @@ Source: shift and zoom to the first order, as tangents of the picture: Simard, L
 Recognition Using a New Transformation Distance, NIPS 5.
 """
 
-import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float32, UInt8
+from jaxtyping import Bool, Float32, Int64, UInt8
 
 # Pictures are compared as 32 × 32 averages. A finer grid does not separate icons better. A crop of 5 % then moves no
 # pixel by more than one, which tangents can express. A cell is 4 × 4 of them, 1/64 of the picture: small enough for the
 # detail in which two digits differ, and large enough to average out the noise of JPEG.
 _GRID = 32
+_SIZE = (_GRID // 2) ** 2  # of a map on which the changes are fitted
 # Colour counts less: JPEG halves its resolution and rounds it more coarsely.
 _COLOUR_WEIGHT = 0.5
 _TO_YCBCR = np.array(  # ITU-R BT.601, as in JPEG
@@ -38,21 +40,71 @@ _LEAST_CORRELATION = 0.5  # of grey, before the fit: every crop that the fit can
 _RIDGE = 1e-4  # keeps the fit determined where a picture is uniform or grey, and so has no tangents
 
 
-def differences(first: UInt8[np.ndarray, "n h w 3"], second: UInt8[np.ndarray, "n h w 3"]) -> Float32[np.ndarray, " n"]:
+@dataclass(frozen=True)
+class Pictures:
+    """What of pictures is compared. It is computed once for each picture, and each may be in many pairs.
+
+    Attributes:
+        luma: f32[N,1024], brightness less its mean, as 32 × 32 smoothed averages.
+        norms, lowest, highest: f32[N], of `luma`.
+        maps: f32[N,10,256], averages of 16 × 16: brightness, two colours, squared brightness, and the slopes of
+            brightness and colours to the right, then down.
+        contrast: f32[N], the standard deviation of brightness and colours together.
+        is_grey: bool[N], whether there is no colour but that of rounding.
+    """
+
+    luma: Float32[np.ndarray, "n 1024"]
+    norms: Float32[np.ndarray, " n"]
+    lowest: Float32[np.ndarray, " n"]
+    highest: Float32[np.ndarray, " n"]
+    maps: Float32[np.ndarray, "n 10 256"]
+    contrast: Float32[np.ndarray, " n"]
+    is_grey: Bool[np.ndarray, " n"]
+
+    def take(self, indices: Int64[np.ndarray, " m"]) -> "Pictures":
+        """Those at `indices`."""
+        return Pictures(**{name: values[indices] for name, values in vars(self).items()})
+
+    @staticmethod
+    def joined(parts: "Sequence[Pictures]") -> "Pictures":
+        """All pictures of one or more parts."""
+        names = vars(parts[0])
+        return Pictures(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in names})
+
+
+def pictures(images: UInt8[np.ndarray, "n h w 3"]) -> Pictures:
+    """What `differences` compares of images."""
+    found = _averages(images)
+    luma = found[:, 0].reshape(len(found), _GRID * _GRID)
+    down, right = np.gradient(found, axis=(2, 3))
+    squared = np.square(found[:, :1])
+    maps = _halved(np.concatenate([found, squared, right, down], axis=1))
+    return Pictures(
+        luma=luma,
+        norms=np.sqrt(np.square(luma).sum(axis=1)),
+        lowest=luma.min(axis=1),
+        highest=luma.max(axis=1),
+        maps=maps.reshape(len(found), 10, _SIZE),
+        contrast=np.sqrt(maps[:, :3].var(axis=(2, 3)).sum(axis=1)),
+        is_grey=np.square(found[:, 1:]).sum(axis=1).mean(axis=(1, 2)) < _GREY_LEVELS**2,
+    )
+
+
+def differences(first: Pictures, second: Pictures) -> Float32[np.ndarray, " n"]:
     """The difference of each pair of pictures in the cell where they differ most.
 
     Args:
-        first, second: u8[N,H,W,3].
+        first, second: N pictures each.
 
     Returns:
         f32[N], from 0. One picture is fitted to the other: the value is the remaining difference in the worst of 64
         cells, over the other's standard deviation; the smaller one of both directions. Infinity: not a copy.
     """
-    one, other = (_channels(images) for images in (first, second))
-    found = np.full(len(one), np.inf, np.float32)
-    likely = np.flatnonzero(_correlation(one[:, 0], other[:, 0]) >= _LEAST_CORRELATION)
-    one, other = one[likely], other[likely]
-    found[likely] = np.minimum(_remainder(one, other), _remainder(other, one))
+    found = np.full(len(first.luma), np.inf, np.float32)
+    likely = np.flatnonzero(_correlation(first, second) >= _LEAST_CORRELATION)
+    one, other = first.take(likely), second.take(likely)
+    changes = _changes(one, other)
+    found[likely] = np.minimum(_remainder(one, other, changes), _remainder(other, one, changes))
     return found
 
 
@@ -64,12 +116,18 @@ def averaging(size: int, cells: int) -> Float32[np.ndarray, "cells size"]:
     return np.asarray(overlap.clip(0) * cells / size, np.float32)
 
 
-def _channels(images: UInt8[np.ndarray, "n h w 3"]) -> Float32[np.ndarray, "n 3 32 32"]:
+def _averages(images: UInt8[np.ndarray, "n h w 3"]) -> Float32[np.ndarray, "n 3 32 32"]:
     """Brightness less its mean, and two channels of colour; smoothed, so that the tangents of edges are defined."""
-    _, height, width, _ = images.shape
-    found: Float32[np.ndarray, "n 3 h w"] = np.moveaxis(images.astype(np.float32) @ _TO_YCBCR, -1, 1)
+    n, height, width, _ = images.shape
+    planes = np.moveaxis(images, -1, 0).reshape(3, -1)
     if (height, width) != (_GRID, _GRID):
-        found = averaging(height, _GRID) @ found @ averaging(width, _GRID).T
+        # One large product each: many small ones keep several threads waiting for each other.
+        pixels = images.transpose(1, 0, 2, 3).astype(np.float32, order="C").reshape(height, n * width * 3)
+        rows = (averaging(height, _GRID) @ pixels).reshape(_GRID, n, width, 3)
+        cells = rows.transpose(3, 1, 0, 2).reshape(3 * n * _GRID, width) @ averaging(width, _GRID).T
+        planes = cells.reshape(3, -1)
+    channels = _TO_YCBCR.T @ planes.astype(np.float32, order="C")
+    found: np.ndarray = np.moveaxis(channels.reshape(3, n, _GRID, _GRID), 0, 1)
     found = np.pad(found, ((0, 0), (0, 0), (1, 1), (1, 1)), "edge")
     found = (found[:, :, :-2] + 2 * found[:, :, 1:-1] + found[:, :, 2:]) / 4
     found = (found[..., :-2] + 2 * found[..., 1:-1] + found[..., 2:]) / 4
@@ -77,55 +135,51 @@ def _channels(images: UInt8[np.ndarray, "n h w 3"]) -> Float32[np.ndarray, "n 3 
     return found
 
 
-def _correlation(
-    one: Float32[np.ndarray, "n 32 32"], other: Float32[np.ndarray, "n 32 32"]
-) -> Float32[np.ndarray, " n"]:
-    norms = np.sqrt(np.square(one).sum(axis=(1, 2)) * np.square(other).sum(axis=(1, 2)))
-    return np.asarray((one * other).sum(axis=(1, 2)) / np.maximum(norms, (_GRID * _LEAST_CONTRAST_LEVELS) ** 2 / 100))
+def _correlation(one: Pictures, other: Pictures) -> Float32[np.ndarray, " n"]:
+    least = (_GRID * _LEAST_CONTRAST_LEVELS) ** 2 / 100
+    return np.asarray(np.einsum("ni,ni->n", one.luma, other.luma) / np.maximum(one.norms * other.norms, least))
+
+
+def _changes(one: Pictures, other: Pictures) -> Float32[np.ndarray, "n 7 768"]:
+    """The basis of the fit: contrast, saturation, tone curve (all of the source), brightness, shift right, down, zoom.
+
+    The first three are left empty. Slopes are those between both pictures, which is exact to the second order.
+    """
+    slopes = (one.maps[:, 4:] + other.maps[:, 4:]) / 2
+    right, down = slopes[:, :3], slopes[:, 3:]
+    place = np.linspace(-0.5, 0.5, _GRID // 2, dtype=np.float32)
+    changes = np.zeros((len(right), 7, 3, _SIZE), np.float32)
+    changes[:, 3, 0] = 1
+    changes[:, 4], changes[:, 5] = right, down
+    changes[:, 6] = np.tile(place, _GRID // 2) * right + np.repeat(place, _GRID // 2) * down
+    return changes.reshape(len(right), 7, 3 * _SIZE)
 
 
 def _remainder(
-    source: Float32[np.ndarray, "n 3 32 32"], target: Float32[np.ndarray, "n 3 32 32"]
+    source: Pictures, target: Pictures, changes: Float32[np.ndarray, "n 7 768"]
 ) -> Float32[np.ndarray, " n"]:
     """The part of `target` that no change of `source` explains, in its worst cell, over its contrast."""
-    changes, target = _changes(source, target), _halved(target)
-    n, num_changes, size = *changes.shape[:2], math.prod(target.shape[1:])
-    basis, wanted = changes.reshape(n, num_changes, size), target.reshape(n, size, 1)
-    scale = np.sqrt(np.einsum("nip,nip->ni", basis, basis) / size)[..., None] + _RIDGE
-    basis /= scale
-    gram = basis @ basis.transpose(0, 2, 1) / size + _RIDGE * np.eye(num_changes, dtype=np.float32)
-    weights = np.linalg.solve(gram, basis @ wanted / size)
-    rest = (wanted - basis.transpose(0, 2, 1) @ weights).reshape(target.shape)
-    cells = _halved(rest)
-    contrast = np.sqrt(target.var(axis=(2, 3)).sum(axis=1))
-    worst = np.sqrt(np.square(cells).sum(axis=1)).max(axis=(1, 2)) / np.maximum(contrast, _LEAST_CONTRAST_LEVELS)
-    contrast_gain, colour_gain, curve = (weights / scale)[:, :3, 0].T
-    is_grey = np.square(source[:, 1:]).sum(axis=1).mean(axis=(1, 2)) < _GREY_LEVELS**2
-    is_kept = _is_within(contrast_gain, _MIN_GAIN) & (is_grey | _is_within(colour_gain, _MIN_GAIN))
-    for end in (source[:, 0].min(axis=(1, 2)), source[:, 0].max(axis=(1, 2))):
+    changes[:, 0, :_SIZE] = source.maps[:, 0]
+    changes[:, 1, _SIZE:] = source.maps[:, 1:3].reshape(len(changes), 2 * _SIZE)
+    changes[:, 2, :_SIZE] = source.maps[:, 3]
+    size, wanted = changes.shape[2], target.maps[:, :3].reshape(len(changes), 3 * _SIZE, 1)
+    products = changes @ changes.transpose(0, 2, 1) / size
+    scale = np.sqrt(np.diagonal(products, axis1=1, axis2=2))[..., None] + _RIDGE
+    gram = products / (scale * scale.transpose(0, 2, 1)) + _RIDGE * np.eye(changes.shape[1], dtype=np.float32)
+    weights = np.linalg.solve(gram, changes @ wanted / size / scale) / scale
+    rest = wanted[..., 0] - (weights.transpose(0, 2, 1) @ changes)[:, 0]
+    cells = _halved(rest.reshape(len(rest), 3, _GRID // 2, _GRID // 2))
+    worst = np.sqrt(np.square(cells).sum(axis=1)).max(axis=(1, 2))
+    worst = worst / np.maximum(target.contrast, _LEAST_CONTRAST_LEVELS)
+    contrast_gain, colour_gain, curve = weights[:, :3, 0].T
+    is_kept = _is_within(contrast_gain, _MIN_GAIN) & (source.is_grey | _is_within(colour_gain, _MIN_GAIN))
+    for end in (source.lowest, source.highest):
         is_kept &= _is_within(contrast_gain + 2 * curve * end, _MIN_GAIN_AT_AN_END)
     return np.where(is_kept, worst, np.float32(np.inf))
 
 
 def _is_within(gain: Float32[np.ndarray, " n"], least: float) -> Bool[np.ndarray, " n"]:
     return np.asarray((gain >= least) & (gain <= 1 / least))
-
-
-def _changes(
-    source: Float32[np.ndarray, "n 3 32 32"], target: Float32[np.ndarray, "n 3 32 32"]
-) -> Float32[np.ndarray, "n 7 3 16 16"]:
-    """The basis of the fit: contrast, saturation, tone curve, brightness, shift right, shift down, zoom."""
-    down, right = np.gradient((source + target) / 2, axis=(2, 3))  # between both: exact to the second order
-    curve, source, down, right = map(_halved, (np.square(source[:, 0]), source, down, right))
-    place = np.linspace(-0.5, 0.5, source.shape[-1], dtype=np.float32)
-    changes = np.zeros((len(source), 7, *source.shape[1:]), np.float32)
-    changes[:, 0, 0] = source[:, 0]
-    changes[:, 1, 1:] = source[:, 1:]
-    changes[:, 2, 0] = curve
-    changes[:, 3, 0] = 1
-    changes[:, 4], changes[:, 5] = right, down
-    changes[:, 6] = place * right + place[:, None] * down
-    return changes
 
 
 def _halved(pictures: Float32[np.ndarray, "*n h w"]) -> Float32[np.ndarray, "*n h_half w_half"]:

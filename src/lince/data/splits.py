@@ -1,28 +1,36 @@
-"""Splits that keep every class's share, and come out the same for the same seed."""
+"""Splits that keep every class's share and every group on one side, and come out the same for the same seed."""
 
+import hashlib
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Int64
 
-from lince.data.duplicates import first_copies
 from lince.data.pixel_file import StoredImages, StoredNames
 from lince.errors import DataError
+from lince.text import listed
 from lince.types import Images, Split
+
+_MAX_DEVIATION = 0.5  # of the number of images to hold out; beyond it the user is told
 
 
 def stratified_split(
-    labels: Int64[np.ndarray, " n"], *, fraction: float, seed: int
+    labels: Int64[np.ndarray, " n"], *, fraction: float, seed: int, groups: Int64[np.ndarray, " n"] | None = None
 ) -> tuple[Int64[np.ndarray, " kept"], Int64[np.ndarray, " held"]]:
-    """Holds out a share of every class.
+    """Holds out a share of every class, and keeps each group on one side.
 
     Each class has its own random stream, so that images added to one class do not change what is drawn of another.
+    Groups are drawn as single images are, each in the class of its first image. One that would hold out too much of a
+    class is passed over. Where nothing else is left, it is held out if that brings the shares closer, or if its class
+    would have no image held out otherwise. The smallest is then taken first.
 
     Args:
         labels: i64[N], class indices, from 0.
         fraction: the share to hold out, 0..1, ends excluded. It is rounded to whole images in each class, and to at
-            least one image on either side. The only image of a class is kept.
+            least one image on either side. The only image of a class is kept, and so is its only group.
         seed: from 0.
+        groups: i64[N], equal where images are of one group; None where each is its own.
 
     Returns:
         i64[M] and i64[N-M], the indices kept and the indices held out, each ascending.
@@ -34,26 +42,31 @@ def stratified_split(
         raise DataError(f"Received fraction={fraction!r} to hold out. Expected 0 < fraction < 1, such as 0.2.")
     if seed < 0:
         raise DataError(f"Received seed={seed!r}. Expected a whole number from 0.")
-    held = [_draw(labels, label, fraction=fraction, seed=seed) for label in np.unique(labels)]
-    is_held = np.zeros(len(labels), bool)
-    is_held[np.concatenate([np.empty(0, np.int64), *held])] = True
+    draw = _Draw(labels, first_of_group(np.arange(len(labels)) if groups is None else groups), fraction=fraction)
+    order = {
+        label: np.random.default_rng([seed, label]).permutation(np.flatnonzero(labels == label))
+        for label in draw.wanted
+    }
+    for take in (draw.take_what_fits, draw.take_what_is_left):
+        for label, drawn in order.items():
+            take(label, drawn)
+    is_held = draw.is_held[draw.groups]
     return np.flatnonzero(~is_held), np.flatnonzero(is_held)
 
 
 def hold_out(
-    images: Images,
     labels: Int64[np.ndarray, " n"],
+    groups: Int64[np.ndarray, " n"],
     *,
     fraction: float,
     seed: int,
     leave_out: Sequence[int] = (),
 ) -> tuple[Int64[np.ndarray, " kept"], Int64[np.ndarray, " held"]]:
-    """Holds out images as `stratified_split` does, but none that has a copy with the same pixels among those kept.
+    """Holds out images as `stratified_split` does, of those that are not left out.
 
     Args:
-        images: u8[N,H,W,3]. Where copies are on both sides, all are kept. No pixel of stored images is read.
-        labels, fraction, seed: as for `stratified_split`.
-        leave_out: indices of images that are on neither side, nor their copies.
+        labels, groups, fraction, seed: as for `stratified_split`.
+        leave_out: indices of images that are on neither side, nor is their group.
 
     Returns:
         i64[M] and i64[H], the indices kept and the indices held out, each ascending.
@@ -61,13 +74,54 @@ def hold_out(
     Raises:
         DataError: when `fraction` or `seed` is out of range.
     """
-    first = first_copies(images)
-    used = np.flatnonzero(~np.isin(first, first[np.asarray(leave_out, np.int64)]))
-    kept = used[stratified_split(labels[used], fraction=fraction, seed=seed)[0]]
-    is_kept = np.zeros(len(labels), bool)  # by the first of its copies
-    is_kept[first[kept]] = True
-    is_kept = is_kept[first][used]
-    return used[is_kept], used[~is_kept]
+    used = np.flatnonzero(~np.isin(groups, groups[np.asarray(leave_out, np.int64)]))
+    kept, held = stratified_split(labels[used], fraction=fraction, seed=seed, groups=groups[used])
+    return used[kept], used[held]
+
+
+def first_of_group(groups: Int64[np.ndarray, " n"]) -> Int64[np.ndarray, " n"]:
+    """The same groups, each numbered by the lowest index of its images."""
+    _, first, numbers = np.unique(groups, return_index=True, return_inverse=True)
+    return np.asarray(first[numbers], np.int64)
+
+
+def digest(indices: Int64[np.ndarray, " m"]) -> str:
+    """SHA-256 (hex) of a split's indices, to tell whether a split that is drawn again is the same."""
+    return hashlib.sha256(indices.astype("<i8").tobytes()).hexdigest()
+
+
+def split_warnings(
+    labels: Int64[np.ndarray, " n"],
+    held: Int64[np.ndarray, " m"],
+    *,
+    classes: Sequence[str],
+    fraction: float,
+    purpose: str,
+) -> tuple[str, ...]:
+    """What the groups did to a split, a sentence each: a class of which nothing is held out, and another share.
+
+    Args:
+        labels: i64[N], of the images that were divided.
+        held: i64[M], indices of the images held out.
+        classes: names, in index order.
+        fraction: the share that was to be held out of each class.
+        purpose: what the images are held out for, a verb.
+    """
+    counts, found = (np.bincount(one, minlength=len(classes)) for one in (labels, labels[held]))
+    wanted = sum(_wanted(count, fraction) for count in counts.tolist())
+    sentences = []
+    if missing := [classes[label] for label in np.flatnonzero((counts > 1) & (found == 0)).tolist()]:
+        sentences.append(
+            f"No image of {listed(missing)} is held out to {purpose}: all images of the class are in one group, and "
+            "are trained on. Add images of another group."
+        )
+    if abs(len(held) - wanted) > _MAX_DEVIATION * wanted:
+        share, wanted_share = len(held) / len(labels), wanted / len(labels)
+        sentences.append(
+            f"{share:.0%} of the images are held out to {purpose}, and {wanted_share:.0%} were wanted: the groups are "
+            "too large. Add images of more groups, or name smaller groups."
+        )
+    return tuple(sentences)
 
 
 def sample(split: Split, count: int, *, seed: int) -> Int64[np.ndarray, " m"]:
@@ -100,7 +154,57 @@ def join(first: Split, second: Split) -> Split:
     return Split(images, labels, first.classes, names, sizes)
 
 
-def _draw(labels: Int64[np.ndarray, " n"], label: int, *, fraction: float, seed: int) -> Int64[np.ndarray, " m"]:
-    members = np.flatnonzero(labels == label)
-    count = min(max(1, round(fraction * len(members))), len(members) - 1)
-    return np.random.default_rng([seed, int(label)]).permutation(members)[:count]
+class _Draw:
+    """A split while it is drawn.
+
+    Attributes:
+        groups: i64[N], the lowest index in the group of each image.
+        wanted: how many images of each class are to be held out.
+        is_held: bool[N], by the group's number.
+    """
+
+    def __init__(self, labels: Int64[np.ndarray, " n"], groups: Int64[np.ndarray, " n"], *, fraction: float):
+        counts = dict(zip(*(found.tolist() for found in np.unique(labels, return_counts=True)), strict=True))
+        self.groups, self.is_held = groups, np.zeros(len(labels), bool)
+        self.wanted = {label: _wanted(count, fraction) for label, count in counts.items()}
+        self._labels, self._missing, self._kept = labels, dict(self.wanted), counts
+        self._parts: dict[int, Counter[int]] = {}  # of groups of two images or more: how many of each class
+        for index in np.flatnonzero(np.bincount(groups, minlength=len(groups))[groups] > 1).tolist():
+            self._parts.setdefault(int(groups[index]), Counter())[int(labels[index])] += 1
+
+    def take_what_fits(self, label: int, drawn: Int64[np.ndarray, " m"]) -> None:
+        """Holds out groups of a class in the drawn order, each unless that is too much of a class."""
+        for group in drawn[self.groups[drawn] == drawn].tolist():
+            if self._missing[label] <= 0:
+                return
+            part = self._part(group)
+            if all(self._missing[one] >= count for one, count in part.items()):
+                self._hold(group, part)
+
+    def take_what_is_left(self, label: int, drawn: Int64[np.ndarray, " m"]) -> None:
+        """Holds out groups that are too large, as far as the shares come closer by it."""
+        if self._missing[label] <= 0:
+            return
+        left = list(dict.fromkeys(self.groups[drawn[~self.is_held[self.groups[drawn]]]].tolist()))
+        for group in sorted(left, key=lambda group: self._part(group).total()):
+            part = self._part(group)
+            gain = sum(abs(self._missing[one]) - abs(self._missing[one] - count) for one, count in part.items())
+            is_needed = gain > 0 or self._missing[label] == self.wanted[label]
+            if is_needed and all(self._kept[one] > count for one, count in part.items()):
+                self._hold(group, part)
+            if self._missing[label] <= 0:
+                return
+
+    def _part(self, group: int) -> Counter[int]:
+        return self._parts.get(group) or Counter({int(self._labels[group]): 1})
+
+    def _hold(self, group: int, part: Counter[int]) -> None:
+        self.is_held[group] = True
+        for label, count in part.items():
+            self._missing[label] -= count
+            self._kept[label] -= count
+
+
+def _wanted(count: int, fraction: float) -> int:
+    """How many of a class's images are to be held out."""
+    return min(max(1, round(fraction * count)), count - 1) if count else 0

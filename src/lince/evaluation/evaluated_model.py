@@ -8,6 +8,7 @@ import numpy as np
 
 from lince import client, data
 from lince.data.class_names import composed
+from lince.data.splits import digest
 from lince.errors import LinceError
 from lince.inference.classifier import Classifier
 from lince.progress import Progress, silent
@@ -17,6 +18,7 @@ from lince.types import Calibration, Dataset, ImageSpec, Predict, Split
 
 # A batch of 16 images takes milliseconds; a server that is silent for half a minute does not work.
 _SERVER_TIMEOUT_S = 30.0
+_UNKNOWN = data.EarlierSplit(None)
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,9 @@ class EvaluatedModel:
         classes: K labels, in the order of the columns.
         spec: the images that it takes.
         fitted: its calibration; None for a float model, which has none.
-        seed, fingerprint: of its dataset; the fingerprint is None where it is unknown.
+        seed: of its training.
+        split: of its dataset; the fingerprint is None where it is unknown.
+        test_sha256: of a drawn test split that is drawn again (see `splits.digest`); None for a run, which records it.
         run: the run folder that contains it, with its record; None without one.
     """
 
@@ -39,7 +43,8 @@ class EvaluatedModel:
     spec: ImageSpec
     fitted: Calibration | None = None
     seed: int = 0
-    fingerprint: str | None = None
+    split: data.EarlierSplit = _UNKNOWN
+    test_sha256: str | None = None
     run: tuple[RunFolder, RunRecord] | None = None
 
 
@@ -56,7 +61,10 @@ def open_file(path: Path, *, name: str | None = None) -> EvaluatedModel:
     classifier = Classifier.load(path)
     manifest, folder = classifier.manifest, RunFolder(path.parent)
     run = (folder, folder.read_record()) if folder.record.exists() else None
-    seed, fingerprint = _origin(manifest.training) if run is None else (run[1].seed, run[1].fingerprint)
+    if run is None:
+        seed, split, test_sha256 = _origin(manifest.training)
+    else:
+        seed, split, test_sha256 = run[1].seed, recorded_split(*run), None
     return EvaluatedModel(
         name=name or str(path),
         predict=classifier.logits,
@@ -64,9 +72,15 @@ def open_file(path: Path, *, name: str | None = None) -> EvaluatedModel:
         spec=manifest.image,
         fitted=manifest.calibration,
         seed=seed,
-        fingerprint=fingerprint,
+        split=split,
+        test_sha256=test_sha256,
         run=run,
     )
+
+
+def recorded_split(folder: RunFolder, record: RunRecord) -> data.EarlierSplit:
+    """The split that a run has recorded. Raises DataError when its splits are damaged."""
+    return data.EarlierSplit(record.fingerprint, record.groups, folder.read_splits()["test"])
 
 
 def open_server(url: str) -> EvaluatedModel:
@@ -103,7 +117,7 @@ def images(model: EvaluatedModel, source: str | None, split: str, *, progress: P
         if model.run is None:
             raise LinceError("Received no DATA, and this model is not in a run folder. Expected DATA.")
         source = model.run[1].source
-    dataset = data.load(source, model.spec, seed=model.seed, progress=progress, trains=False)
+    dataset = data.load(source, model.spec, seed=model.seed, earlier=model.split, progress=progress, trains=False)
     found = _split(model, _in_classes_of(model, dataset, source), split)
     if len(found) == 0:
         raise LinceError(
@@ -112,27 +126,40 @@ def images(model: EvaluatedModel, source: str | None, split: str, *, progress: P
     return found
 
 
-def _origin(training: dict[str, Any]) -> tuple[int, str | None]:
-    """Seed and fingerprint in a manifest's free-form part, if both are there."""
+def _origin(training: dict[str, Any]) -> tuple[int, data.EarlierSplit, str | None]:
+    """Seed, split and digest in a manifest's free-form part, if they are there."""
     seed, fingerprint = training.get("seed"), training.get("fingerprint")
+    groups, test_sha256 = training.get("groups"), training.get("drawn_test_sha256")
     if isinstance(seed, int) and 0 <= seed < 2**32 and isinstance(fingerprint, str):
-        return seed, fingerprint
-    return 0, None
+        rule = groups if isinstance(groups, str) else None
+        return seed, data.EarlierSplit(fingerprint, rule), test_sha256 if isinstance(test_sha256, str) else None
+    return 0, _UNKNOWN, None
 
 
 def _split(model: EvaluatedModel, dataset: Dataset, split: str) -> Split:
-    is_its_own = dataset.fingerprint == model.fingerprint
+    is_its_own = dataset.fingerprint == model.split.fingerprint
     if split == "all":
         return data.join(dataset.train, dataset.test)
     if split == "validation" and (model.run is None or not is_its_own):
         raise LinceError(
             "The validation split is known only for a run folder and its own images. Name RUN, and leave DATA out."
         )
+    if split == "validation" and model.run is not None and model.run[0].held_out.exists():
+        raise LinceError(
+            "The published network was trained on the validation images too, since they are few. Expected --split test."
+        )
     if not is_its_own and dataset.test_indices:
         raise LinceError(
             "DATA has no test tree, and it is not known to be the data that this model was trained on (images have "
             "changed, or a server does not say). A test split drawn now could hold training images. Expected the run "
             "folder and its own images, or --split all if the model was trained on none of them."
+        )
+    drawn = np.asarray(dataset.test_indices, np.int64)
+    if model.run is None and len(drawn) and digest(drawn) != model.test_sha256:
+        raise LinceError(
+            "The test split that was drawn from DATA now is not the one that this model was trained without: another "
+            "version of lince drew that one. Expected the run folder, or --split all on images that the model was not "
+            "trained on."
         )
     if split == "test":
         return dataset.test

@@ -25,7 +25,7 @@ from lince.errors import WRITE_AGAIN, ModelFileError
 from lince.model_file import archive as zips
 from lince.model_file import golden_images, network
 from lince.model_file.golden_images import Golden
-from lince.model_file.manifest import FORMAT, Arithmetic, Certificate, Manifest, Verdict
+from lince.model_file.manifest import FORMAT, Arithmetic, Certificate, Manifest, Pretrained, Verdict
 from lince.system.files import read_bounded
 from lince.text import listed
 from lince.types import Calibration, ImageSpec
@@ -91,6 +91,7 @@ def describe(
     training: dict[str, Any],
     arithmetic: Arithmetic = Arithmetic(),
     verdict: Verdict | None = None,
+    pretrained: Pretrained | None = None,
 ) -> Manifest:
     """The manifest of a network: the caller's facts, and the network's hash and size."""
     digest = hashlib.sha256(flatbuffer).hexdigest()
@@ -106,6 +107,7 @@ def describe(
         certificate=certificate,
         arithmetic=arithmetic,
         verdict=verdict,
+        pretrained=pretrained,
         training=training,
     )
 

@@ -260,6 +260,21 @@ class RunReport:
 
 
 @dataclass(frozen=True)
+class Pretrained:
+    """The weights that a training began with, where these were trained before.
+
+    Attributes:
+        source: where they come from.
+        licence: under which they may be used.
+        data: what they were trained on.
+    """
+
+    source: str
+    licence: str
+    data: str
+
+
+@dataclass(frozen=True)
 class Manifest:
     """`manifest.json` of a model file; see `docs/model-file.md`.
 
@@ -269,6 +284,7 @@ class Manifest:
         created: UTC, ISO 8601.
         arithmetic: what the network computes in; int8 unless a fallback was asked for.
         certificate, verdict: None for a network that was not measured.
+        pretrained: None for a network that was trained from scratch.
         training: recipe, seed, dataset fingerprint, calibration indices, package versions, backend. Free-form JSON.
     """
 
@@ -283,5 +299,6 @@ class Manifest:
     certificate: Certificate | None = None
     arithmetic: Arithmetic = Arithmetic()
     verdict: Verdict | None = None
+    pretrained: Pretrained | None = None
     training: dict[str, Any] = field(default_factory=dict)
     format: int = FORMAT

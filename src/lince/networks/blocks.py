@@ -30,6 +30,28 @@ class Blocks:
         )
         return convolution(hidden)
 
+    def conv(
+        self, hidden: Tensor, filters: int, *, name: str, size: int = 1, strides: int = 1, trainable: bool = True
+    ) -> Tensor:
+        """Convolution with bias, without activation."""
+        convolution = self._layers.Conv2D(
+            filters, size, strides, padding="same", kernel_initializer="he_normal", dtype=self._dtype, name=name,
+            trainable=trainable,
+        )  # fmt: skip
+        return convolution(hidden)
+
+    def depthwise_conv(self, hidden: Tensor, *, name: str, size: int, strides: int, trainable: bool = True) -> Tensor:
+        """Convolution of each channel by itself, with bias, without activation."""
+        convolution = self._layers.DepthwiseConv2D(
+            size, strides, padding="same", depthwise_initializer="he_normal", dtype=self._dtype, name=name,
+            trainable=trainable,
+        )  # fmt: skip
+        return convolution(hidden)
+
+    def relu6(self, hidden: Tensor) -> Tensor:
+        """ReLU up to 6."""
+        return self._layers.ReLU(6.0, dtype=self._dtype)(hidden)
+
     def fixed_conv_relu(self, hidden: Tensor, filters: int, *, name: str) -> Tensor:
         """2×2 convolution without padding, and ReLU; its bias is trained, its kernel is not."""
         convolution = self._layers.Conv2D(filters, 2, activation="relu", dtype=self._dtype, name=name)

@@ -30,11 +30,16 @@ class Family(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_
     logits_variance: ClassVar[float] = 1.0
 
     @property
+    def pretrained(self) -> str:
+        """Where the weights come from before the first step; empty for a family that begins with random ones."""
+        return ""
+
+    @property
     def smallest_image(self) -> int:
         """The smallest height and width of an image, pixels, for which the last layer has an input."""
         raise NotImplementedError
 
-    def weights(self, image_size: int) -> list[int]:
+    def kernel_sizes(self, image_size: int) -> list[int]:
         """The number of kernel weights of each layer but the last, for images of this height and width, pixels."""
         raise NotImplementedError
 

@@ -50,7 +50,7 @@ class Pooled(Family, frozen=True, kw_only=True):
         """The pooling of each stage halves the image. The stem removes one pixel."""
         return (1 << len(self.stages)) + 1
 
-    def weights(self, image_size: int) -> list[int]:
+    def kernel_sizes(self, image_size: int) -> list[int]:
         channels = [self.stem, *(filters for stage in self.stages for filters in stage)]
         return [2 * 2 * 3 * self.stem, *(3 * 3 * count for count in products(channels))]
 

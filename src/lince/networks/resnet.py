@@ -25,7 +25,7 @@ class ResNet(Family, frozen=True, kw_only=True):
         """Any size: convolutions with stride 2 round up."""
         return 1
 
-    def weights(self, image_size: int) -> list[int]:
+    def kernel_sizes(self, image_size: int) -> list[int]:
         inputs, counts = self.stages[0], [3 * 3 * 3 * self.stages[0]]
         for number, filters in enumerate(self.stages):
             shortcut = [inputs * filters] if number else []

@@ -41,7 +41,7 @@ class Vgg(Family, frozen=True, kw_only=True):
         """The pooling of each block halves the image."""
         return 1 << len(self.blocks)
 
-    def weights(self, image_size: int) -> list[int]:
+    def kernel_sizes(self, image_size: int) -> list[int]:
         channels = [3, *(filters for block in self.blocks for filters in block)]
         side = image_size >> len(self.blocks)
         return [3 * 3 * count for count in products(channels)] + products([side * side * channels[-1], *self.dense])

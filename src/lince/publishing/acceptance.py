@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float32, Int64
 
 from lince import data, metrics
 from lince.errors import GateError
@@ -26,6 +26,8 @@ class Answers:
 
     Attributes:
         validation_float, validation_quantized: logits f32[N,K] of the validation images.
+        held_out, held_out_labels: logits f32[H,K] of images that the network, or one like it, was not trained on, and
+            their labels i64[H]. `fitted` comes from these.
         test_float: logits f32[M,K] of the float network for the test images.
         prediction: of the model file on the test images, calibrated by `fitted`.
         fitted: the model file's calibration.
@@ -33,6 +35,8 @@ class Answers:
 
     validation_float: Float32[np.ndarray, "n k"]
     validation_quantized: Float32[np.ndarray, "n k"]
+    held_out: Float32[np.ndarray, "h k"]
+    held_out_labels: Int64[np.ndarray, " h"]
     test_float: Float32[np.ndarray, "m k"]
     prediction: Prediction
     fitted: Calibration
@@ -76,7 +80,7 @@ def judge(
     """
     test = accuracy.report_from(answers.prediction, run.test)
     learned = _training_accuracy(flatbuffer, run)
-    validated = _accuracy(answers.validation_quantized, run.validation.labels)
+    validated = _accuracy(answers.held_out, answers.held_out_labels)
     after_loss = _after_loss(run, answers, test, is_fallback=is_fallback)
     certificate = certify.certify(
         compare(

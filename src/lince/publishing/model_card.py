@@ -3,7 +3,7 @@
 from typing import Any
 
 from lince import calibration
-from lince.model_file.manifest import Arithmetic, Manifest, RunReport, Sensitivity
+from lince.model_file.manifest import Arithmetic, Manifest, Pretrained, RunReport, Sensitivity
 from lince.number_formats import percent
 from lince.quantization.certificate import table
 from lince.text import quantity
@@ -47,7 +47,7 @@ activation ranges read from {quantity(len(training["calibration_indices"]), "tra
 abstention fitted on {quantity(manifest.calibration.n, "validation image")}{_promise(manifest.calibration)}.
 Test images were used
 for the tables above and for the certificate only, never for training, validation or calibration.\
-{_taught(training)}{_left_out(training)}
+{_pretrained(manifest.pretrained)}{_refitted(manifest)}{_taught(training)}{_left_out(training)}
 
 ## Use and limits
 It is meant for pictures like its training images. It always names one of its classes, also for a picture of none of
@@ -62,6 +62,23 @@ def markdown(table: TextTable) -> str:
     lines = (table.header, tuple(rule), *table.rows)
     cells = "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines)
     return f"**{table.title}**\n\n{cells}\n\n{table.caption}"
+
+
+def _pretrained(weights: Pretrained | None) -> str:
+    if weights is None:
+        return ""
+    return f" Training began with weights that were trained on {weights.data}: {weights.source} ({weights.licence})."
+
+
+def _refitted(manifest: Manifest) -> str:
+    images = manifest.training["images"]
+    if not manifest.training["refitted"]:
+        return ""
+    return (
+        f" As validation images are few, the published network was then trained on all "
+        f"{images['train'] + images['validation']:,} images. Temperature, sets and abstention come from answers of "
+        "networks that were trained without the answered images."
+    )
 
 
 def _taught(training: dict[str, Any]) -> str:

@@ -12,6 +12,7 @@ import msgspec
 import numpy as np
 
 from lince import calibration, data
+from lince.data.splits import digest
 from lince.evaluation import accuracy
 from lince.inference import interpreter
 from lince.inference.interpreter import Network
@@ -64,14 +65,19 @@ def publish(run: Run, options: PublishOptions = PublishOptions(), *, say: Say) -
     say(f"Quantizing to int8 with the activation ranges of {quantity(len(chosen), 'training image')} …")
     quantized = _quantize_by_recipe(float_network, run, chosen, fallback=options.fallback, say=say)
 
-    say(f"Calibrating on {quantity(len(run.validation), 'validation image')} …")
     validation_logits = interpreter.logits(quantized.flatbuffer, run.validation.images)
-    fitted, float_fitted = _fit(validation_logits, run), _fit(validation_float, run)
+    refitted = run.folder.read_held_out()
+    held_out, labels = refitted or (validation_logits, run.validation.labels)
+    say(f"Calibrating on {quantity(len(labels), 'validation image')} …")
+    fitted = _fit(held_out, labels, run)
+    float_fitted = fitted if refitted else _fit(validation_float, labels, run)
     _warn_of_few(fitted, run, say)
     say(f"Comparing with the float network on {quantity(len(run.test), 'test image')} …")
     answers = Answers(
         validation_float=validation_float,
         validation_quantized=validation_logits,
+        held_out=held_out,
+        held_out_labels=labels,
         test_float=accuracy.logits(predict, run.test, batch_size=batch),
         prediction=calibration.apply(interpreter.logits(quantized.flatbuffer, run.test.images), fitted),
         fitted=fitted,
@@ -95,6 +101,7 @@ def publish(run: Run, options: PublishOptions = PublishOptions(), *, say: Say) -
         certificate=judgement.certificate,
         arithmetic=quantized.arithmetic,
         verdict=judgement.verdict,
+        pretrained=run.record.pretrained,
         training=_training_record(run, chosen),
     )
     report = _report(manifest, answers, quantized, run, float_fitted=float_fitted, judgement=judgement)
@@ -136,9 +143,9 @@ def _quantize_by_recipe(
     return _QuantizedNetwork(quantize(network, ranges, arithmetic), arithmetic, sensitivity, attempts)
 
 
-def _fit(logits: np.ndarray, run: Run) -> Calibration:
+def _fit(logits: np.ndarray, labels: np.ndarray, run: Run) -> Calibration:
     options = run.recipe.calibrate
-    return calibration.fit(logits, run.validation.labels, coverage=options.coverage, abstain=options.abstain)
+    return calibration.fit(logits, labels, coverage=options.coverage, abstain=options.abstain)
 
 
 def _warn_of_few(fitted: Calibration, run: Run, say: Say) -> None:
@@ -197,7 +204,7 @@ def _report(
 
 def _training_record(run: Run, calibration_images: np.ndarray) -> dict[str, Any]:
     """The `training` part of the manifest; indices are into the source's training images."""
-    record = run.record
+    record, splits = run.record, run.folder.read_splits()
     return {
         "recipe": recipes.to_table(run.recipe),
         "seed": record.seed,
@@ -208,8 +215,11 @@ def _training_record(run: Run, calibration_images: np.ndarray) -> dict[str, Any]
         "teacher": record.teacher_version,
         "teacher_knows_validation": record.teacher_knows_validation,
         "leave_out": record.left_out_name,
+        "refitted": run.folder.held_out.exists(),
+        "groups": record.groups,
+        "drawn_test_sha256": digest(splits["test"]) if len(splits["test"]) else None,
         "images": {"train": len(run.train), "validation": len(run.validation), "test": len(run.test)},
-        "calibration_indices": run.folder.read_splits()["train"][calibration_images].tolist(),
+        "calibration_indices": splits["train"][calibration_images].tolist(),
         **record.environment,
         "published_with": backend.describe()["versions"],
     }

@@ -36,7 +36,7 @@ def require_reproduced(run: Run, logits: Float32[np.ndarray, "n k"]) -> None:
         TrainingError: the accuracy differs by more than 0.5 points and one image. In bfloat16 also when it is below the
             epoch's own by more than 5 points and three images. ResumeError: the checkpoint is damaged.
     """
-    state = checkpoint.read(run.folder.checkpoint)
+    state = checkpoint.read(run.folder.trained)
     if state is None:  # the user has removed the checkpoint
         return
     kept = kept_record(state.history, run.recipe.train)

@@ -3,6 +3,8 @@
 import re
 from collections.abc import Collection
 
+import numpy as np
+from ai_edge_litert.tools import flatbuffer_utils
 from ai_edge_quantizer import quantizer
 from ai_edge_quantizer.algorithm_manager import AlgorithmName
 from ai_edge_quantizer.qtyping import TFLOperationName
@@ -12,10 +14,14 @@ from lince.errors import QuantizationError
 from lince.model_file.manifest import Arithmetic
 from lince.quantization import flatbuffer
 from lince.quantization.activation_ranges import Ranges
-from lince.quantization.export import FloatNetwork
+from lince.quantization.export import FloatNetwork, kind_of
 from lince.system import quiet
 
 _INT8 = Arithmetic()
+
+# The dimension of a kernel that counts its filters; the largest weight and half of the largest bias, as integers.
+_FILTER_AXIS = {"CONV_2D": 0, "DEPTHWISE_CONV_2D": 3, "FULLY_CONNECTED": 0}
+_MOST_WEIGHT, _MOST_BIAS = 127, 2.0**30
 
 
 def quantize(network: FloatNetwork, ranges: Ranges, arithmetic: Arithmetic = _INT8) -> bytes:
@@ -83,7 +89,34 @@ def _exactly(names: Collection[str]) -> str:
     return "^(" + "|".join(map(re.escape, sorted(names))) + ");$"
 
 
+def _with_fitting_biases(network: FloatNetwork, ranges: Ranges) -> bytes:
+    """The network, with no bias above what 31 bits hold in units of input scale times weight scale.
+
+    The scale of a filter's weights follows from its largest weight. A filter of a pretrained network may be almost
+    zero; its bias would overflow. Its first weight is therefore raised to where the bias fits, which changes what the
+    filter gives by less than 1/10,000 of the bias.
+    """
+    content = flatbuffer_utils.read_model_from_bytearray(bytearray(network.flatbuffer))
+    graph = content.subgraphs[0]
+    for operator in graph.operators:
+        axis = _FILTER_AXIS.get(kind_of(content, operator))
+        if axis is None or len(operator.inputs) < 3 or operator.inputs[2] < 0:
+            continue
+        source, kernel, bias = (graph.tensors[index] for index in operator.inputs)
+        span = ranges[source.name.decode()]
+        unit = float(span["max"][0] - span["min"][0]) / 255 / _MOST_WEIGHT  # of the bias, at a largest weight of 1
+        biases = np.frombuffer(bytes(content.buffers[bias.buffer].data), np.float32)
+        weights = np.frombuffer(bytes(content.buffers[kernel.buffer].data), np.float32).reshape(kernel.shape).copy()
+        filters = np.moveaxis(weights, axis, -1)
+        first = filters[(0,) * (filters.ndim - 1)]  # of each filter; a view
+        least = np.abs(biases) / (_MOST_BIAS * unit)
+        np.copyto(first, least, where=np.abs(filters).max(axis=tuple(range(filters.ndim - 1))) < least)
+        content.buffers[kernel.buffer].data = np.frombuffer(weights.tobytes(), np.uint8)
+    return bytes(flatbuffer_utils.convert_object_to_bytearray(content))
+
+
 def _run(network: FloatNetwork, ranges: Ranges, manager: RecipeManager) -> bytes:
+    fitting = _with_fitting_biases(network, ranges)
     with quiet.captured_output():
-        engine = quantizer.Quantizer(network.flatbuffer, manager.get_quantization_recipe())
+        engine = quantizer.Quantizer(fitting, manager.get_quantization_recipe())
         return bytes(engine.quantize(ranges, enable_progress_report=False).quantized_model)

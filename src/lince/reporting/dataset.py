@@ -7,6 +7,8 @@ from rich.table import Table
 from rich.text import Text
 
 from lince.data.audit import CheckReport, Copy, CopyPair
+from lince.data.label_errors import SuspectedLabel
+from lince.number_formats import probability
 from lince.text import quantity
 
 _LISTED = 10  # examples of each finding; --json lists all
@@ -25,6 +27,7 @@ def check_tables(report: CheckReport) -> list[Table]:
             f"{_names(group)} {'are identical' if group in report.exact_copies else 'look alike'}"
             for group in report.conflicting_labels
         ],
+        "Labels that may be wrong, the most suspicious first": list(map(_suspected, report.suspected_labels or ())),
     }
     return tables + [_list(title, lines) for title, lines in examples.items() if lines]
 
@@ -35,6 +38,11 @@ def _names(copies: Iterable[Copy]) -> str:
 
 def _pair(pair: CopyPair) -> str:
     return f"{_names((pair.first, pair.second))} {'are identical' if pair.is_identical else 'look alike'}"
+
+
+def _suspected(one: SuspectedLabel) -> str:
+    label = f"labelled {one.label} ({probability(one.label_probability, unit='%')})"
+    return f"{one.name}: {label}, looks like {one.suggested} ({probability(one.suggested_probability, unit='%')})"
 
 
 def _counts(report: CheckReport) -> Table:
@@ -67,6 +75,8 @@ def _findings(report: CheckReport) -> Table:
     table.add_row("pairs that look alike", _look_alike(report, size))
     table.add_row("test images like one in train", f"{len(report.across_splits):,}{drawn}")
     table.add_row("alike, different labels", f"{len(report.conflicting_labels):,}")
+    if report.suspected_labels is not None:
+        table.add_row("labels that may be wrong", f"{len(report.suspected_labels):,}")
     return table
 
 

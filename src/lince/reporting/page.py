@@ -50,7 +50,7 @@ def html_report(content: ReportContent) -> str:
     """Renders the page as a self-contained HTML document; every name in it is escaped."""
     published = content.published
     return (
-        _environment()
+        environment()
         .get_template("report.html")
         .render(
             content=content,
@@ -63,19 +63,20 @@ def html_report(content: ReportContent) -> str:
     )
 
 
-def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(
+def environment() -> jinja2.Environment:
+    """The templates of this package, with every name escaped, and the formats of numbers."""
+    found = jinja2.Environment(
         loader=jinja2.PackageLoader("lince.reporting"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"what_is_missing": calibration.what_is_missing, "quantity": quantity}
+    found.filters |= {"what_is_missing": calibration.what_is_missing, "quantity": quantity}
     for name in ("percent", "percent_range", "probability", "points", "points_range", "file_size", "microseconds"):
-        environment.filters[name] = getattr(number_formats, name)
-    environment.filters["percent1"] = partial(number_formats.percent, digits=1)
-    return environment
+        found.filters[name] = getattr(number_formats, name)
+    found.filters["percent1"] = partial(number_formats.percent, digits=1)
+    return found
 
 
 def figures(content: ReportContent) -> Iterator[tuple[str, Figure]]:

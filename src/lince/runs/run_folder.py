@@ -13,13 +13,13 @@ from msgspec import Meta, Struct
 
 from lince import schema
 from lince.errors import DataError, RecipeError, ResumeError, TrainingError
-from lince.model_file.manifest import RunReport
+from lince.model_file.manifest import Pretrained, RunReport
 from lince.system.files import DAMAGED_NPZ, open_regular, read_bounded, reason_of, write_atomically
 from lince.types import ComputeDtype, Environment, EpochRecord, Rejected
 
 # One part of a path, so that a recipe from another person cannot name a folder outside `runs`.
 _NAME = re.compile(r"\w[\w.\- ]*")
-FORMAT = 2  # of run.json
+FORMAT = 3  # of run.json
 _MAX_JSON_BYTES = 2**28  # enough for a record with a million rejected files; an endless file is not read to its end
 
 
@@ -30,14 +30,15 @@ class Budget(Struct, frozen=True, kw_only=True):
         seconds: from the start of the program to the published model, as the user asked.
         training_seconds: the training loop's part; the rest is reading, measuring and publishing.
         publishing_seconds: the expected time of the last validation and of publishing.
-        step_seconds: the measured time of a step, in each phase of the recipe and at full size.
+        step_seconds: the measured time of a step, in each phase of the recipe and at full size. Empty for a pretrained
+            network, whose head is published first: no step was rehearsed, and the recipe's epochs are the most.
         rejected: recipes that need more time.
     """
 
     seconds: float
     training_seconds: float
     publishing_seconds: float
-    step_seconds: tuple[float, ...]
+    step_seconds: tuple[float, ...] = ()
     rejected: tuple[str, ...] = ()
 
 
@@ -50,12 +51,15 @@ class RunRecord(Struct, frozen=True, kw_only=True):
         fingerprint: of the dataset's content.
         precision: the recipe's `precision`, resolved for this machine.
         environment: backend, machine, package versions.
-        reading: how the source's folders were read, one sentence; empty for a source without folders.
+        reading: how the source's folders were read, and which groups were named; empty for a source without folders.
         warnings: possible mistakes in the source, one sentence each.
         teacher: the model file of the teacher; the folder has a copy of it.
         teacher_version: of that model.
         teacher_knows_validation: the teacher was trained on some of the run's validation images.
         leave_out: the source named by --leave-out; its images are neither trained nor validated on.
+        pretrained: the weights that training begins with; None from scratch.
+        refits: the network is trained again on the validation images too; see `training/refit.py`.
+        groups: the rule of --groups, or None.
         budget: the time budget of the run, or None.
     """
 
@@ -76,6 +80,9 @@ class RunRecord(Struct, frozen=True, kw_only=True):
     teacher_version: str | None = None
     teacher_knows_validation: bool = False
     leave_out: str | None = None
+    pretrained: Pretrained | None = None
+    refits: bool = False
+    groups: str | None = None
     budget: Budget | None = None
     format: int = FORMAT
 
@@ -92,7 +99,11 @@ class RunFolder:
         self.path = path
         self.record = path / "run.json"
         self.splits = path / "splits.npz"
+        self.features = path / "features.npy"
+        self.head = path / "head.npz"
         self.checkpoint = path / "checkpoint.npz"
+        self.refit = path / "refit.npz"
+        self.held_out = path / "held_out.npz"
         self.history = path / "history.csv"
         self.keras_model = path / "model.keras"
         self.model = path / "model.tflite"
@@ -126,7 +137,7 @@ class RunFolder:
             write_atomically(self.splits, file.getvalue())
             if teacher is not None:
                 write_atomically(self.teacher, teacher)
-            write_atomically(self.record, msgspec.json.format(msgspec.json.encode(record), indent=2))
+            self.write_record(record)
         except OSError as error:
             raise TrainingError(
                 f"The run folder {str(self.path)!r} cannot be written ({error.strerror}). Expected a folder with room "
@@ -137,6 +148,10 @@ class RunFolder:
                 f"{error.object!r} has bytes that are not UTF-8, and {self.record.name} is UTF-8. Expected paths in "
                 "UTF-8: rename the file or folder."
             ) from error
+
+    def write_record(self, record: RunRecord) -> None:
+        """Writes `run.json`, also where there is one."""
+        write_atomically(self.record, msgspec.json.format(msgspec.json.encode(record), indent=2))
 
     def read_record(self) -> RunRecord:
         """Raises ResumeError when the folder is not a run's, or its record is damaged or of another format."""
@@ -161,8 +176,30 @@ class RunFolder:
             raise ResumeError(f"{str(self.record)!r} is damaged ({reason_of(error)}). Start the run anew.") from error
 
     def read_splits(self) -> dict[str, np.ndarray]:
-        """Indices i64: `train` and `validation` into the source's training images; `test` of a drawn test split."""
-        return _read_arrays(self.splits, "train", "validation", "test", repair="Start the run anew.")
+        """Indices i64: `train` and `validation` into the source's training images; `test` of a drawn test split.
+
+        And `groups` i64[N], equal for training images that stay together when they are divided.
+        """
+        return _read_arrays(self.splits, "train", "validation", "test", "groups", repair="Start the run anew.")
+
+    @property
+    def trained(self) -> Path:
+        """The checkpoint with the weights to publish: of the refit, once that is done."""
+        return self.refit if self.held_out.exists() else self.checkpoint
+
+    def write_held_out(self, logits: np.ndarray, labels: np.ndarray) -> None:
+        """`held_out.npz`: logits f32[M,K] of images that the network was not trained on, and their labels i64[M]."""
+        file = io.BytesIO()
+        np.savez(file, allow_pickle=False, logits=logits, labels=labels)
+        write_atomically(self.held_out, file.getvalue())
+
+    def read_held_out(self) -> tuple[np.ndarray, np.ndarray] | None:
+        """What `write_held_out` wrote; None for a run without a refit. Raises DataError when the file is damaged."""
+        if not self.held_out.exists():
+            return None
+        repair = f"Delete it, then continue with lince train --resume {self.path}."
+        arrays = _read_arrays(self.held_out, "logits", "labels", repair=repair)
+        return arrays["logits"], arrays["labels"]
 
     def write_history(self, history: tuple[EpochRecord, ...]) -> None:
         """`history.csv`: a header and one row for each validation."""

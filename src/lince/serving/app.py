@@ -102,6 +102,7 @@ def _describe(classifier: Classifier, settings: ServeSettings) -> ModelAnswer:
         calibration=replace(manifest.calibration),  # msgspec omits defaults that the file did not name
         certificate=manifest.certificate,
         verdict=manifest.verdict,
+        pretrained=manifest.pretrained,
         limits=Limits(settings.max_parts, settings.max_body_bytes, settings.max_pixels, FORMATS),
         card=classifier.card,
     )

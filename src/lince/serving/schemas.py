@@ -6,7 +6,7 @@
 
 from dataclasses import dataclass
 
-from lince.model_file.manifest import Arithmetic, Certificate, Verdict
+from lince.model_file.manifest import Arithmetic, Certificate, Pretrained, Verdict
 from lince.types import Calibration, ImageSpec
 
 
@@ -86,6 +86,7 @@ class ModelAnswer:
 
     Attributes:
         certificate, verdict: null for a network that was not measured.
+        pretrained: the weights that training began with; null for a network that was trained from scratch.
     """
 
     name: str
@@ -97,6 +98,7 @@ class ModelAnswer:
     calibration: Calibration
     certificate: Certificate | None
     verdict: Verdict | None
+    pretrained: Pretrained | None
     limits: Limits
     card: str
 

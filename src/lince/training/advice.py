@@ -1,7 +1,10 @@
-"""Recipe settings that a message advises for the next training."""
+"""Recipe settings that suit a number of images, or that a message advises for the next training."""
 
 from lince.training.recipe import Train
 from lince.types import ComputeDtype
+
+# With few images an epoch has _STEPS_PER_EPOCH steps. A batch smaller than _SMALLEST_BATCH harms batch norm.
+_STEPS_PER_EPOCH, _SMALLEST_BATCH = 8, 16
 
 
 def steadier_training(recipe: Train, *, precision: ComputeDtype) -> str:
@@ -18,3 +21,8 @@ def steadier_training(recipe: Train, *, precision: ComputeDtype) -> str:
 def longer_training(recipe: Train, *, times: int) -> str:
     """Options for `times` as many epochs, with the same number of validations."""
     return f"--set train.epochs={times * recipe.epochs} --set train.validate_every={times * recipe.validate_every}"
+
+
+def suited_batch(recipe: Train, images: int) -> int:
+    """The recipe's batch size, or a smaller one for few training images."""
+    return min(recipe.batch_size, max(_SMALLEST_BATCH, images // _STEPS_PER_EPOCH))

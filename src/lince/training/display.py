@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+from lince.progress import Progress
 from lince.training import checkpoint, schedule
 from lince.training.session import Run
 from lince.training.stagnation import Stagnation
@@ -18,6 +19,9 @@ from lince.types import EpochRecord
 
 # Seconds between two redraws of the live line. A redraw costs 0.1 ms, a step of `classic` 180 ms (two Zen 5 cores).
 _REDRAW_SECONDS = 0.2
+
+# A training has so many lines, and one more after each _LINE_SECONDS without one.
+_LINES, _LINE_SECONDS = 5, 60
 
 
 class Display(Protocol):
@@ -54,7 +58,9 @@ def watch(console: Console, run: Run, *, tensorboard: bool) -> Iterator[Display]
 
 
 class LineDisplay:
-    """A line for each validation: for logs, pipes and terminals that cannot redraw.
+    """A line for some of the validations: for logs, pipes and terminals that cannot redraw. `history.csv` has all.
+
+    There are five lines in a short training, so that it fits on one screen, and one a minute in a long one.
 
     Args:
         console: where to print.
@@ -64,6 +70,7 @@ class LineDisplay:
     def __init__(self, console: Console, *, epochs: str):
         self._console = console
         self._epochs = epochs
+        self._part, self._seconds = -1, 0.0  # of the training, and since the last line
 
     def __enter__(self) -> "LineDisplay":
         return self
@@ -77,11 +84,14 @@ class LineDisplay:
         """Prints nothing."""
 
     def epoch(self, record: EpochRecord, *, best: bool, warning: str | None = None) -> None:
-        """Prints the line of a validation, and the warning."""
+        """Prints the line of a validation where one is due, and the warning."""
+        part, self._seconds = int(record.progress * _LINES), self._seconds + record.seconds
+        if part == self._part and self._seconds < _LINE_SECONDS and not warning:
+            return
+        self._part, self._seconds = part, 0.0
         line = (
-            f"epoch {record.epoch:>3}/{self._epochs}  loss {record.loss:.4f}  accuracy {record.accuracy:.2%}  "
-            f"val_loss {record.val_loss:.4f}  val_accuracy {record.val_accuracy:.2%}  "
-            f"{record.images_per_second:,.0f} images/s  {record.seconds:.1f} s{'  best' if best else ''}"
+            f"epoch {record.epoch:>3}/{self._epochs}  loss {record.loss:.3f}  accuracy {record.accuracy:6.1%}  "
+            f"validation: loss {record.val_loss:.3f}  accuracy {record.val_accuracy:6.1%}{'  best' if best else ''}"
         )
         self._console.print(line, soft_wrap=True)
         if warning:
@@ -116,6 +126,25 @@ class LiveDisplay(LineDisplay):
             f"{left} to validation  loss {loss:.4f}  accuracy {accuracy:.2%}"
         )
         self._live.update(Text(line, no_wrap=True, overflow="ellipsis"), refresh=True)
+
+
+class ProgressDisplay:
+    """Reports the number of epochs to a `Progress`: for a training whose validations say nothing new.
+
+    Args:
+        progress: receives them.
+        epochs: the total number.
+    """
+
+    def __init__(self, progress: Progress, epochs: int):
+        self._progress, self._epochs = progress, epochs
+
+    def step(self, *, epoch: int, **_: object) -> None:
+        """Reports the epochs that are finished."""
+        self._progress(epoch - 1, self._epochs, "Training again, on all images (epochs)")
+
+    def epoch(self, record: EpochRecord, *, best: bool, warning: str | None = None) -> None:
+        """Reports nothing."""
 
 
 class TensorBoardDisplay:

@@ -26,6 +26,7 @@ from lince.training.distillation.teacher import Teacher
 from lince.training.recipe import Train
 from lince.training.schedule import ByEpochs, Schedule, learning_rate
 from lince.training.step import Trainer
+from lince.training.transfer.head import Head
 from lince.types import EpochRecord, ImageSpec, Split
 
 _RESOURCE_EXHAUSTED = 8  # the status code of gRPC that TensorFlow and JAX give to an allocation that failed
@@ -43,11 +44,13 @@ def fit(
     display: Display,
     schedule: Schedule | None = None,
     teacher: Teacher | None = None,
+    head: Head | None = None,
+    fine_tunes: bool = True,
     resume: bool = False,
 ) -> Checkpoint:
     """Trains until the schedule ends, or until `patience` validations in a row have not improved the loss.
 
-    The checkpoint, returned or on disk, holds the weights to keep: with `patience` the best, without it the last.
+    The checkpoint, returned or on disk, holds the weights to keep; see `kept_record`.
 
     Args:
         model: built by `models.build`. It is compiled here.
@@ -59,6 +62,8 @@ def fit(
         display: receives every step and validation.
         schedule: how much of the training is done. None counts the recipe's epochs.
         teacher: a trained network to learn from, besides the labels.
+        head: the last layer of a pretrained network, which the model has. It is measured first, as epoch 0.
+        fine_tunes: train further. Otherwise epoch 0 is the last.
         resume: continue from the checkpoint. Without a checkpoint, training starts at the beginning.
 
     Raises:
@@ -71,6 +76,12 @@ def fit(
     has_checkpoint = resume and checkpoint_path.exists()  # a run may be killed before its first checkpoint
     state = checkpoint.restore(checkpoint_path, model) if has_checkpoint else Checkpoint((), ())
     clock, schedule = _clock(state.history), schedule or ByEpochs(recipe.epochs)
+    if head is not None and not state.history:
+        progress = schedule.progress(epochs=0, seconds=0) if fine_tunes else 1.0  # 1 where there is no time to train
+        record = _untrained(trainer.model, validation, head, clock=clock, progress=progress)
+        state = Checkpoint((record,), tuple(model.get_weights()))
+        checkpoint.save(checkpoint_path, state, model)
+        display.epoch(record, best=False)
     while not finished(state.history, recipe):
         with _explained_memory_error(trainer):
             record = _train_and_validate(
@@ -93,8 +104,34 @@ def finished(history: tuple[EpochRecord, ...], recipe: Train) -> bool:
 
 
 def kept_record(history: tuple[EpochRecord, ...], recipe: Train) -> EpochRecord:
-    """The record whose weights are kept: with `patience` the first of the lowest `val_loss`, without it the last."""
-    return min(history, key=lambda record: record.val_loss) if recipe.patience else history[-1]
+    """The record whose weights are kept: with `patience` the first of the lowest `val_loss`, without it the last.
+
+    Fine-tuning that has not ended, or is not more accurate in validation than the head it began with, is not kept.
+    """
+    if recipe.patience:
+        return min(history, key=lambda record: record.val_loss)
+    first, last = history[0], history[-1]
+    keeps_head = first.epoch == 0 and (last.progress < 1 or last.val_accuracy <= first.val_accuracy)
+    return first if keeps_head else last
+
+
+def _untrained(
+    model: keras.Model, validation: Split, head: Head, *, clock: Callable[[], float], progress: float
+) -> EpochRecord:
+    """The record of a network before its first step."""
+    held_out = _validate(model, validation)
+    return EpochRecord(
+        epoch=0,
+        loss=head.loss,
+        accuracy=head.accuracy,
+        val_loss=held_out.loss,
+        val_accuracy=held_out.accuracy,
+        learning_rate=0.0,
+        images_per_second=0.0,
+        seconds=clock(),
+        peak_memory_bytes=machine.peak_memory_bytes() or 0,
+        progress=progress,
+    )
 
 
 def _clock(history: tuple[EpochRecord, ...]) -> Callable[[], float]:

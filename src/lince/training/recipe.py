@@ -53,7 +53,7 @@ class Train(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             follows (Jordan et al. 2024).
         learning_rate: the step size at the start.
         schedule: of the step size: `constant`, or falling to 0 at the last step, along a line (`linear`) or half a
-            cosine wave (`cosine`).
+            cosine wave (`cosine`). `warm_cosine` rises in the first tenth: for weights that are trained already.
         label_smoothing: the share of each target that is spread over all classes (Szegedy et al. 2016,
             arXiv:1512.00567).
         class_balance: an image of a class of n images has a weight proportional to n to the power of minus this. The
@@ -76,7 +76,7 @@ class Train(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     learning_rate: Annotated[float, Meta(gt=0)]
     validate_every: Count = 1
     optimizer: str = "adam"
-    schedule: Literal["constant", "linear", "cosine"] = "constant"
+    schedule: Literal["constant", "linear", "cosine", "warm_cosine"] = "constant"
     label_smoothing: Share = 0.0
     class_balance: Annotated[float, Meta(ge=0, le=1)] = 0.0
     phases: tuple[Phase, ...] = ()
@@ -157,7 +157,7 @@ class Recipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
                 f"train.batch_size = {self.train.batch_size}. Expected at most {_MOST_PIXELS // self.image_size**2} "
                 f"for images of {self.image_size} × {self.image_size} pixels"
             )
-        weights = self.model.weights(self.image_size)
+        weights = self.model.kernel_sizes(self.image_size)
         if len(weights) > _MOST_LAYERS:
             raise ValueError(f"model has {len(weights):,} layers. Expected at most {_MOST_LAYERS:,}: use fewer")
         if sum(weights) > _MOST_WEIGHTS:

@@ -10,6 +10,9 @@ from jaxtyping import Float64
 from lince.runs.run_folder import Budget
 from lince.training.recipe import Train
 
+# The share of a training in which `warm_cosine` rises. Adam's first steps have full size whatever the gradient.
+_WARM = 0.1
+
 
 class Schedule(Protocol):
     """Says how much of a training is done. The learning rate, the phases and the end follow from it."""
@@ -32,6 +35,27 @@ class ByEpochs:
 
     def total(self) -> str:
         return str(self.epochs)
+
+
+class UpTo:
+    """A number of epochs, or a number of seconds where these are over earlier.
+
+    The learning rate falls to 0 in either case. It is for a training whose steps were not timed before.
+
+    Args:
+        epochs: the length of the training where the time is enough.
+        seconds: 0 ends the training before its first step.
+    """
+
+    def __init__(self, epochs: int, seconds: float):
+        self._epochs, self._seconds = ByEpochs(epochs), seconds
+
+    def progress(self, *, epochs: float, seconds: float) -> float:
+        by_time = seconds / self._seconds if self._seconds else 1.0
+        return min(1.0, max(by_time, self._epochs.progress(epochs=epochs, seconds=seconds)))
+
+    def total(self) -> str:
+        return self._epochs.total()
 
 
 class BySeconds:
@@ -72,7 +96,9 @@ class BySeconds:
 
 def of(recipe: Train, budget: Budget | None) -> Schedule:
     """The schedule of a run: by the epochs of its recipe, or by seconds with a time budget."""
-    return ByEpochs(recipe.epochs) if budget is None else BySeconds(budget, recipe)
+    if budget is None:
+        return ByEpochs(recipe.epochs)
+    return BySeconds(budget, recipe) if budget.step_seconds else UpTo(recipe.epochs, budget.training_seconds)
 
 
 def learning_rate(recipe: Train, *, progress: float) -> float:
@@ -83,9 +109,15 @@ def learning_rate(recipe: Train, *, progress: float) -> float:
         progress: the share of the training that is done, 0 to 1.
 
     Returns:
-        The learning rate: constant, or falling to 0.
+        The learning rate.
     """
-    shape = {"constant": 1.0, "linear": 1 - progress, "cosine": 0.5 * (1 + math.cos(math.pi * progress))}
+    cosine = 0.5 * (1 + math.cos(math.pi * progress))
+    shape = {
+        "constant": 1.0,
+        "linear": 1 - progress,
+        "cosine": cosine,
+        "warm_cosine": cosine * min(1.0, progress / _WARM),
+    }
     return recipe.learning_rate * shape[recipe.schedule]
 
 

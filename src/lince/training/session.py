@@ -13,7 +13,7 @@ from lince import data
 from lince.data.sources import cifar10
 from lince.errors import ResumeError, TrainingError
 from lince.model_file import artifact
-from lince.networks import models
+from lince.networks import models, pretrained
 from lince.progress import Progress
 from lince.runs.run_folder import Budget, RunFolder, RunRecord
 from lince.text import quantity
@@ -21,6 +21,7 @@ from lince.training import backend, optimizers, recipes
 from lince.training.distillation import teacher as teachers
 from lince.training.distillation.teacher import HeldOut, Teacher, TeacherModel
 from lince.training.recipe import Recipe
+from lince.training.step import initialise_from
 from lince.types import ComputeDtype, Dataset, Split
 
 
@@ -30,6 +31,7 @@ class Run:
 
     Attributes:
         recipe: with the overrides that a resumed run was given.
+        groups: i64[N], equal for images of `train` that stay together when they are divided again.
         teacher: open for a new run that has one. A resumed run opens it only for training; see `teacher_of`.
     """
 
@@ -39,14 +41,18 @@ class Run:
     train: Split
     validation: Split
     test: Split
+    groups: np.ndarray
     teacher: TeacherModel | None = None
 
 
 Splits = Mapping[str, np.ndarray]
 """Index arrays by the name of a split; see `splits.npz` in docs/run-folder.md."""
 
-Plan = Callable[[Run, Splits], tuple[Recipe, Budget]]
-"""Chooses the recipe and its epochs for a time budget. The folder of the run does not exist yet."""
+# With fewer validation images, a pretrained network is trained again on them too.
+_ENOUGH_VALIDATION_IMAGES = 200
+
+Plan = Callable[[Run, Splits], tuple[Recipe, Budget | None]]
+"""Chooses the recipe and its epochs when the images are read. The folder of the run does not exist yet."""
 
 
 def start(
@@ -60,6 +66,7 @@ def start(
     progress: Progress,
     teacher: TeacherModel | None = None,
     leave_out: str | None = None,
+    groups: str | None = None,
     plan: Plan | None = None,
 ) -> Run:
     """Reads the dataset, sets the validation split aside and makes the run folder.
@@ -76,7 +83,8 @@ def start(
         progress: receives the number of images read.
         teacher: a model file to learn from, opened by `teacher.open_model`.
         leave_out: a folder or .zip whose images are not trained or validated on; see `data.load`.
-        plan: chooses the recipe and its epochs for a time budget.
+        groups: names images that stay on one side of every split; see `data.load`.
+        plan: chooses the recipe and its epochs when the images are read.
 
     Raises:
         DataError: the dataset cannot be used.
@@ -86,9 +94,12 @@ def start(
     folder.require_new()
     optimizers.create(recipe.train)
     source, leave_out = _absolute(source), _absolute(leave_out) if leave_out else None
-    dataset = data.load(source, recipe.spec, seed=seed, strict=strict, leave_out=leave_out, progress=progress)
-    splits = _hold_out(dataset, recipe, seed=seed)
-    held_out = HeldOut(seed, Path(leave_out).name if leave_out else None, recipe.train.validation_fraction)
+    dataset = data.load(
+        source, recipe.spec, seed=seed, strict=strict, leave_out=leave_out, groups=groups, progress=progress
+    )
+    splits, warnings = _hold_out(dataset, recipe, seed=seed)
+    left_out = Path(leave_out).name if leave_out else None
+    held_out = HeldOut(seed, left_out, recipe.train.validation_fraction, groups)
     if teacher is not None:
         teachers.check(teacher, dataset, held_out)
     record = RunRecord(
@@ -104,11 +115,14 @@ def start(
         environment=backend.describe(),
         rejected=dataset.rejected,
         reading=dataset.reading,
-        warnings=dataset.warnings,
+        warnings=(*dataset.warnings, *warnings),
         teacher=str(teacher.path) if teacher else None,
         teacher_version=teacher.version if teacher else None,
         teacher_knows_validation=teacher is not None and teachers.knows_validation(teacher, dataset, held_out),
         leave_out=leave_out,
+        pretrained=pretrained.origin(recipe.model.pretrained) if recipe.model.pretrained else None,
+        refits=bool(recipe.model.pretrained) and len(splits["validation"]) < _ENOUGH_VALIDATION_IMAGES,
+        groups=groups,
     )
     run = _run(folder, record, recipe, dataset, splits, teacher=teacher)
     if plan is not None:
@@ -134,8 +148,9 @@ def resume(folder: RunFolder, *, overrides: Sequence[str] = (), progress: Progre
     record, splits = folder.read_record(), folder.read_splits()
     recipe = recipes.from_table(record.recipe, source=str(folder.record))
     recipe = recipes.override(recipe, overrides, tables=("quantize", "calibrate"))
-    dataset = data.load(record.source, recipe.spec, seed=record.seed, progress=progress)
-    if dataset.fingerprint != record.fingerprint or dataset.test_indices != tuple(splits["test"].tolist()):
+    earlier = data.EarlierSplit(record.fingerprint, record.groups, splits["test"])
+    dataset = data.load(record.source, recipe.spec, seed=record.seed, earlier=earlier, progress=progress)
+    if dataset.fingerprint != record.fingerprint:
         raise ResumeError(
             f"The images of {record.source!r} are not those of the run (fingerprint {dataset.fingerprint[:12]}, was "
             f"{record.fingerprint[:12]}). Expected the same files, read by the same versions of lince and Pillow "
@@ -161,6 +176,18 @@ def build_for(run: Run, *, precision: ComputeDtype, folded: bool = False) -> ker
     )
 
 
+def begin(run: Run, model: keras.Model) -> None:
+    """Sets the weights that a run's network has before its first step, other than random ones.
+
+    Raises:
+        TrainingError: the pretrained weights cannot be read.
+    """
+    if run.recipe.model.pretrained:
+        pretrained.set_weights(model, run.recipe.model.pretrained, classes=run.record.classes)
+    else:
+        initialise_from(run.train, model, run.recipe.model, seed=run.record.seed)
+
+
 def teacher_of(run: Run) -> Teacher | None:
     """The network that the run learns from, or None. A resumed run opens its copy of the teacher; see `reopen`."""
     if run.record.teacher is None:
@@ -172,23 +199,29 @@ def _absolute(source: str) -> str:
     return source if source == cifar10.NAME else str(Path(source).resolve())
 
 
-def _hold_out(dataset: Dataset, recipe: Recipe, *, seed: int) -> Splits:
-    """Indices i64: `train` and `validation` into the training images, `test` of the set-aside images."""
+def _hold_out(dataset: Dataset, recipe: Recipe, *, seed: int) -> tuple[Splits, tuple[str, ...]]:
+    """The arrays of `splits.npz`, and what groups did to the validation split, a sentence each."""
     everything = dataset.train
-    kept, held_out = data.hold_out(
-        everything.images,
-        everything.labels,
-        fraction=recipe.train.validation_fraction,
-        seed=seed,
-        leave_out=dataset.left_out,
-    )
+    groups = np.arange(len(everything)) if dataset.groups is None else dataset.groups
+    fraction = recipe.train.validation_fraction
+    kept, held_out = data.hold_out(everything.labels, groups, fraction=fraction, seed=seed, leave_out=dataset.left_out)
     if len(kept) == 0 or len(held_out) == 0:
         raise TrainingError(
             f"{quantity(len(everything) - len(dataset.left_out), 'training image')} of {len(everything.classes):,} "
             f"classes leave {len(kept):,} to train on and {len(held_out):,} to validate with. Expected at least one of "
-            "each. Add images: a class with three or more different images gives at least one to each split."
+            "each. Add images: a class with images of three or more groups (copies, look-alikes and those of --groups "
+            "are one) gives at least one to each split."
         )
-    return {"train": kept, "validation": held_out, "test": np.asarray(dataset.test_indices, np.int64)}
+    divided = np.sort(np.concatenate([kept, held_out]))
+    warnings = data.split_warnings(
+        everything.labels[divided],
+        np.searchsorted(divided, held_out),
+        classes=everything.classes,
+        fraction=fraction,
+        purpose="validate",
+    )
+    test = np.asarray(dataset.test_indices, np.int64)
+    return {"train": kept, "validation": held_out, "test": test, "groups": groups}, warnings
 
 
 def _run(
@@ -207,5 +240,6 @@ def _run(
         train=dataset.train.take(splits["train"]),
         validation=dataset.train.take(splits["validation"]),
         test=dataset.test.take(np.arange(len(dataset.test))),  # a copy: a view would keep all images in memory
+        groups=splits["groups"][splits["train"]],
         teacher=teacher,
     )

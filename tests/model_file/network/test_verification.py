@@ -117,8 +117,8 @@ CHANGES = {
     "description": (changed(lambda model: model, description=b"mine"), "field 3, which Lince never writes"),
     "custom operation": (changed(lambda model: model.operatorCodes[0], customCode=b"Flex"), "field 1, which Lince"),
     "other operation": (
-        changed(lambda model: model.operatorCodes[0], builtinCode=4, deprecatedBuiltinCode=4),
-        "LiteRT's number 4, which Lince never writes",
+        changed(lambda model: model.operatorCodes[0], builtinCode=5, deprecatedBuiltinCode=5),
+        "LiteRT's number 5, which Lince never writes",
     ),
     "two codes": (changed(lambda model: model.operatorCodes[0], deprecatedBuiltinCode=9), "codes 3 and 9"),
     "version": (changed(lambda model: model.operatorCodes[0], version=-1), "an operation of codes"),

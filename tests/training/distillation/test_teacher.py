@@ -111,9 +111,11 @@ class TestKnowsValidation:
         """Same data, seed, share, and images left out."""
         assert not teacher.knows_validation(saying(TRAINING), dataset(), held_out())
 
-    @pytest.mark.parametrize("change", [{"seed": 1}, {"validation_fraction": 0.2}, {"leave_out": None}])
+    @pytest.mark.parametrize(
+        "change", [{"seed": 1}, {"validation_fraction": 0.2}, {"leave_out": None}, {"groups": "folder"}]
+    )
     def test_others_are_held_out(self, change):
-        """Any of the three makes other splits of the same dataset."""
+        """Any of these makes other splits of the same dataset."""
         assert teacher.knows_validation(saying(TRAINING), dataset(), held_out(**change))
 
     def test_other_data(self):
@@ -153,6 +155,13 @@ class TestCheck:
         with pytest.raises(RecipeError, match=r"trained with --seed 0, the run has 5: .* Give both the same seed"):
             self.check(of=dataset(drawn=True), seed=5)
         self.check(seed=5)  # a test split of the source's own
+
+    def test_one_that_was_trained_with_other_groups(self):
+        """Groups decide on the drawn test split, too."""
+        with pytest.raises(RecipeError, match=r"trained with --groups None, the run has folder: .* the same groups"):
+            self.check(of=dataset(drawn=True), groups="folder")
+        self.check(TRAINING | {"groups": "folder"}, of=dataset(drawn=True), groups="folder")
+        self.check(groups="folder")  # a test split of the source's own
 
     def test_one_that_does_not_say(self):
         """Of a teacher without a seed it is not known which images it has seen."""

@@ -73,7 +73,8 @@ class Tensor:
         type: LiteRT's number, such as `INT8`.
         shape: one to four dimensions.
         data: the values of a constant; None for an activation.
-        scales, zero_points: none, one, or one for each place along the first dimension.
+        scales, zero_points: none, one, or one for each place along `axis`.
+        axis: the first or the last; a convolution's filters are along the first, a depthwise one's along the last.
     """
 
     type: int
@@ -81,6 +82,7 @@ class Tensor:
     data: np.ndarray | None
     scales: np.ndarray
     zero_points: np.ndarray
+    axis: int
 
     @property
     def bytes(self) -> int:
@@ -194,27 +196,28 @@ def _shape(table: Table, what: str) -> tuple[int, ...]:
     return dimensions
 
 
-def _quantization(table: Table, kind: int, shape: tuple[int, ...], what: str) -> tuple[np.ndarray, np.ndarray]:
-    """Scales, none, one, or one for each place along the first dimension, and as many zero points."""
+def _quantization(table: Table, kind: int, shape: tuple[int, ...], what: str) -> tuple[np.ndarray, np.ndarray, int]:
+    """Scales, none, one, or one for each place along an axis, as many zero points, and the axis."""
     quantization = table.table("quantization", _QUANTIZATION, f"the quantization of {what}")
     if quantization is None:
-        return _NO_SCALES, _NO_ZERO_POINTS
+        return _NO_SCALES, _NO_ZERO_POINTS, 0
     scales, zero_points = quantization.numbers("scale", "<f4"), quantization.numbers("zero point", "<i8")
     scales = _NO_SCALES if scales is None else scales
     zero_points = _NO_ZERO_POINTS if zero_points is None else zero_points
     dimension = quantization.number("dimension")
-    if dimension != 0 or len(zero_points) != len(scales) or len(scales) not in {0, 1, shape[0]}:
+    lengths = {0, 1, shape[dimension]} if dimension in {0, len(shape) - 1} else {}
+    if len(zero_points) != len(scales) or len(scales) not in lengths:
         raise refusal(f"{what} has {len(scales):,} scales and {len(zero_points):,} zero points along {dimension}")
     if len(scales) > _MOST_SCALES:
         raise refusal(f"{what} has {len(scales):,} scales, more than {_MOST_SCALES:,}")
     if not len(scales):
-        return scales, zero_points
+        return scales, zero_points, dimension
     low, high = _ZERO_POINTS.get(kind, (1, 0))
     if low > zero_points.min() or zero_points.max() > high:
         raise refusal(f"{what} has zero points that its type does not allow")
     if not (np.isfinite(scales).all() and _SCALES[0] < scales.min() and scales.max() < _SCALES[1]):
         raise refusal(f"{what} has scales that are not positive, or not of a usable size")
-    return scales, zero_points
+    return scales, zero_points, dimension
 
 
 def _code(table: Table) -> int:

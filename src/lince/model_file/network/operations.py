@@ -29,6 +29,15 @@ _CONVOLUTION: Slots = {
     "dilation width": (4, "i"),
     "dilation height": (5, "i"),
 }
+_DEPTHWISE: Slots = {
+    "padding": (0, "b"),
+    "stride width": (1, "i"),
+    "stride height": (2, "i"),
+    "depth multiplier": (3, "i"),
+    "activation": (4, "b"),
+    "dilation width": (5, "i"),
+    "dilation height": (6, "i"),
+}
 _POOLING: Slots = {
     "padding": (0, "b"),
     "stride width": (1, "i"),
@@ -50,19 +59,33 @@ _DEQUANTIZING = {(UINT8, FLOAT32), (INT8, FLOAT32)}
 
 
 def _convolve(options: Table, operands: list[Tensor], output: Tensor, what: str) -> int:
+    """Filters over all channels. The kernel's axes are filter, row, column, channel."""
+    windows = _convolved(options, operands, output, what, axis=0)
+    return windows * prod(operands[1].shape)
+
+
+def _convolve_depthwise(options: Table, operands: list[Tensor], output: Tensor, what: str) -> int:
+    """A filter for each channel. The kernel's axes are 1, row, column, channel."""
+    if operands[1].shape[0] != 1 or options.number("depth multiplier") != 1:
+        raise _unfit(what)
+    windows = _convolved(options, operands, output, what, axis=3)
+    return windows * prod(operands[1].shape)
+
+
+def _convolved(options: Table, operands: list[Tensor], output: Tensor, what: str, *, axis: int) -> int:
+    """Checks a convolution whose filters are along an axis of the kernel, and returns the number of windows."""
     pixels, kernel, bias = operands
     if len(pixels.shape) != 4 or len(kernel.shape) != 4 or kernel.shape[3] != pixels.shape[3]:
         raise _unfit(what)
-    _check_weights(pixels, kernel, bias, output, what)
-    filters, height, width, _ = kernel.shape
+    _check_weights(pixels, kernel, bias, output, what, axis=axis)
     if (options.number("dilation height", 1), options.number("dilation width", 1)) != (1, 1):
         raise refusal(f"{what} has a dilation")
-    windows = _windows(options, pixels, (height, width), what)
-    _require_shape(output, (1, *windows, filters), what)
+    windows = _windows(options, pixels, kernel.shape[1:3], what)
+    _require_shape(output, (1, *windows, kernel.shape[axis]), what)
     elements = prod(windows) * prod(kernel.shape[1:])
     if elements > _MOST_PATCH_ELEMENTS:
         raise refusal(f"{what} reads {elements:,} numbers, more than {_MOST_PATCH_ELEMENTS:,}")
-    return elements * filters
+    return prod(windows)
 
 
 def _pool(options: Table, operands: list[Tensor], output: Tensor, what: str) -> int:
@@ -75,7 +98,7 @@ def _pool(options: Table, operands: list[Tensor], output: Tensor, what: str) -> 
     return prod(output.shape) * prod(sides)
 
 
-def _windows(options: Table, pixels: Tensor, sides: tuple[int, int], what: str) -> tuple[int, int]:
+def _windows(options: Table, pixels: Tensor, sides: tuple[int, ...], what: str) -> tuple[int, int]:
     """The number of windows, down and across. Padding 0 is SAME, 1 is VALID."""
     strides = options.number("stride height"), options.number("stride width")
     padding = options.number("padding")
@@ -102,14 +125,18 @@ def _connect(options: Table, operands: list[Tensor], output: Tensor, what: str) 
     return prod(kernel.shape)
 
 
-def _check_weights(features: Tensor, kernel: Tensor, bias: Tensor | None, output: Tensor, what: str) -> None:
-    """Checks that the types fit together, and that scales and biases have the right number."""
+def _check_weights(
+    features: Tensor, kernel: Tensor, bias: Tensor | None, output: Tensor, what: str, *, axis: int = 0
+) -> None:
+    """Checks that the types fit together, and that filters along the axis have one bias each, and one scale or none."""
     last = {types[2] for types in _WEIGHTED if types[:2] == (features.type, kernel.type)}
     if not last or output.type != features.type or (bias is not None and bias.type not in last):
         raise refusal(f"{what} mixes types {features.type}, {kernel.type} and {output.type}")
-    if bias is not None and bias.shape != (kernel.shape[0],):
+    if bias is not None and bias.shape != (kernel.shape[axis],):
         raise _unfit(what)
     if (kernel.type == INT8) != bool(len(kernel.scales)) or kernel.zero_points.any():
+        raise _unscaled(what)
+    if len(kernel.scales) > 1 and kernel.axis != axis:
         raise _unscaled(what)
     if features.type == FLOAT32:
         return
@@ -239,6 +266,7 @@ class Operation:
 OPERATIONS: dict[int, Operation] = {
     0: Operation("ADD", 11, _ADDITION, ("activation", "activation"), _add),
     3: Operation("CONV_2D", 1, _CONVOLUTION, ("activation", "constant", "constant"), _convolve),
+    4: Operation("DEPTHWISE_CONV_2D", 2, _DEPTHWISE, ("activation", "constant", "constant"), _convolve_depthwise),
     6: Operation("DEQUANTIZE", 38, {}, ("activation",), partial(_convert, _DEQUANTIZING), bare=True),
     9: Operation("FULLY_CONNECTED", 8, _DENSE, ("activation", "constant", "optional"), _connect),
     17: Operation("MAX_POOL_2D", 5, _POOLING, ("activation",), _pool),

@@ -8,7 +8,7 @@ from lince.model_file.network.flatbuffer import Table, refusal
 from lince.model_file.network.graph import FLOAT32, INT8, UINT8, Graph, Operator, Tensor
 from lince.model_file.network.operations import OPERATIONS, Operation
 
-_ACTIVATIONS = {0, 1}  # none, ReLU
+_ACTIVATIONS = {0, 1, 3}  # none, ReLU, ReLU6
 # At 1024 × 1024 pixels, the most that a recipe allows, `best` in float holds two results of 0.5 GB at a time; it has
 # 6.3 million weights. XNNPACK keeps a separate copy of the weights for each operation that reads them.
 _MAX_LIVE_BYTES, _MOST_WEIGHTS = 2**31, 2**28

@@ -49,11 +49,13 @@ class HeldOut:
         seed: of the run.
         leave_out: the name given by `--leave-out`, without its folder; or None.
         validation_fraction: of the recipe.
+        groups: the rule of `--groups`; or None.
     """
 
     seed: int
     leave_out: str | None
     validation_fraction: float
+    groups: str | None = None
 
 
 def open_model(path: Path, spec: ImageSpec) -> TeacherModel:
@@ -135,6 +137,11 @@ def check(teacher: TeacherModel, dataset: Dataset, held_out: HeldOut) -> None:
             f"{name} was trained with --seed {theirs['seed']}, the run has {held_out.seed}: the teacher has learned "
             "from images of the run's test split. Give both the same seed."
         )
+    if dataset.test_indices and theirs.get("groups") != held_out.groups:
+        raise RecipeError(
+            f"{name} was trained with --groups {theirs.get('groups')}, the run has {held_out.groups}: the teacher has "
+            "learned from images of the run's test split. Give both the same groups."
+        )
     if held_out.leave_out and theirs.get("leave_out") != held_out.leave_out:
         raise RecipeError(
             f"{name} was trained without --leave-out {held_out.leave_out}, which the run leaves out: it would "
@@ -153,8 +160,8 @@ def knows_validation(teacher: TeacherModel, dataset: Dataset, held_out: HeldOut)
     if theirs.get("fingerprint") != dataset.fingerprint:
         return False
     fraction = _at(theirs, "recipe", "train", "validation_fraction")
-    mine = (held_out.seed, held_out.validation_fraction, held_out.leave_out)
-    return (theirs.get("seed"), fraction, theirs.get("leave_out")) != mine
+    mine = (held_out.seed, held_out.validation_fraction, held_out.leave_out, held_out.groups)
+    return (theirs.get("seed"), fraction, theirs.get("leave_out"), theirs.get("groups")) != mine
 
 
 def _at(table: Any, *keys: str) -> Any:

@@ -17,13 +17,13 @@ import numpy as np
 from lince.errors import TrainingError
 from lince.runs.run_folder import Budget, RunFolder
 from lince.training import recipes, schedule
+from lince.training.advice import suited_batch
 from lince.training.recipe import Phase, Recipe
 from lince.training.session import Run, Splits
 from lince.training.time_budget.limits import Limit
 
-# With fewer than LEAST_STEPS no network here has learned anything; `fast` takes 506 for CIFAR-10. With few images an
-# epoch has _STEPS_PER_EPOCH steps. A batch smaller than _SMALLEST_BATCH harms batch norm.
-LEAST_STEPS, _STEPS_PER_EPOCH, _SMALLEST_BATCH = 50, 8, 16
+# With fewer than LEAST_STEPS no network here has learned anything from scratch; `fast` takes 506 for CIFAR-10.
+LEAST_STEPS = 50
 
 # Validations in the whole training; the assumed cost of a candidate in units of the cost of the one before.
 _VALIDATIONS, _COST_RATIO = 25, 2
@@ -93,7 +93,7 @@ def choose(limit: Limit, run: Run, splits: Splits, *, train: Stage, publish: Sta
 
 def suited(recipe: Recipe, images: int) -> Recipe:
     """The recipe, with smaller batches for few images."""
-    return _with(recipe, batch_size=min(recipe.train.batch_size, max(_SMALLEST_BATCH, images // _STEPS_PER_EPOCH)))
+    return _with(recipe, batch_size=suited_batch(recipe.train, images))
 
 
 def rehearse(run: Run, recipe: Recipe, splits: Splits, *, train: Stage, publish: Stage) -> Cost:

@@ -1,0 +1,77 @@
+"""Few images: the network is trained on some to choose and calibrate it, and then again on all of them.
+
+A split that holds out a fifth of 200 images leaves a network that has not seen 40 of them. Held-out images decide
+whether fine-tuning is kept, and their answers calibrate the probabilities. The published network is then trained in the
+same way on all images. It is at least as accurate, so that the calibration is rather too careful than too bold.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from lince import data
+from lince.evaluation import accuracy
+from lince.networks import models
+from lince.progress import Progress
+from lince.training import checkpoint, loop, schedule
+from lince.training.display import ProgressDisplay
+from lince.training.session import Run, begin, build_for
+from lince.training.transfer import cross_validation, features
+from lince.training.transfer import head as heads
+
+
+def refit(run: Run, progress: Progress, *, resume: bool = False) -> None:
+    """Trains the network of a run again, on the validation images too, and writes `held_out.npz`.
+
+    Nothing is done without `refits` in the run's record, or before the first training is finished.
+
+    Args:
+        run: trained.
+        progress: receives the number of images and epochs.
+        resume: continue an interrupted refit, if there is one.
+
+    Raises:
+        TrainingError, ResumeError: see `loop.fit`. KeyboardInterrupt: passed on. The network trained before is intact.
+    """
+    state = checkpoint.read(run.folder.checkpoint) if run.record.refits and not run.folder.held_out.exists() else None
+    if state is None or not loop.finished(state.history, run.recipe.train):
+        return
+    seed, everything = run.record.seed, data.join(run.train, run.validation)
+    keeps_head = loop.kept_record(state.history, run.recipe.train).epoch == 0
+    model = build_for(run, precision=run.record.precision)
+    begin(run, model)
+    mirrored = run.recipe.augment.horizontal_flip != "none"
+    images = (run.train.images, run.validation.images)
+    seen = features.stored(run.folder.features, model, images, mirrored=mirrored, progress=progress)
+    splits = run.folder.read_splits()
+    groups = splits["groups"][np.concatenate([splits["train"], splits["validation"]])]
+    options: dict[str, Any] = {
+        "groups": groups,
+        "num_classes": len(run.record.classes),
+        "strength": heads.read(run.folder.head).strength,
+        "seed": seed,
+    }
+    head = heads.fit(seen, everything.labels, **options)
+    model.get_layer(models.LOGITS).set_weights([head.kernel, head.bias])
+    loop.fit(
+        model,
+        train=everything,
+        validation=run.validation,
+        recipe=run.recipe.train,
+        augmentation=run.recipe.augment,
+        seed=seed,
+        checkpoint_path=run.folder.refit,
+        display=ProgressDisplay(progress, run.recipe.train.epochs),
+        schedule=schedule.of(run.recipe.train, run.record.budget),
+        head=head if keeps_head else None,
+        fine_tunes=not keeps_head,
+        resume=resume,
+    )
+    if keeps_head:
+        logits = cross_validation.out_of_fold(seen, everything.labels, **options).logits
+        run.folder.write_held_out(logits, everything.labels)
+    else:
+        model.set_weights(state.kept_weights)
+        batch_size = models.images_at_once(run.recipe.spec)
+        logits = accuracy.logits(models.float_predict(model), run.validation, batch_size=batch_size)
+        run.folder.write_held_out(logits, run.validation.labels)

@@ -1,0 +1,164 @@
+"""Few images: what chooses and calibrates the network, and that the published one has seen all of them."""
+
+import io
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from lince import calibration, data, metrics, pipeline
+from lince.errors import LinceError
+from lince.evaluation import accuracy, evaluated_model
+from lince.networks import models
+from lince.progress import silent
+from lince.runs.run_folder import RunFolder
+from lince.training import checkpoint, loop, recipes
+from lince.training.display import LineDisplay
+from lince.training.session import Run, build_for
+from lince.training.transfer import head as heads
+
+SMALL = ("image_size=64", "augment.translate=6", "train.epochs=2")
+
+
+def quiet() -> LineDisplay:
+    """A display that nobody sees."""
+    return LineDisplay(Console(file=io.StringIO()), epochs="")
+
+
+def start(source: Path, folder: Path, *, recipe: str = "photos", overrides: tuple[str, ...] = SMALL) -> Run:
+    """A new run with 60 images to train on and 15 to validate with."""
+    options = recipes.load(recipe, overrides)
+    return pipeline.start(
+        str(source), options, RunFolder(folder), seed=0, deterministic=True, strict=False, progress=silent
+    )
+
+
+def train(run: Run) -> Run:
+    """Every stage up to the float model."""
+    pipeline.fit_head(run, silent)
+    pipeline.train_model(run, quiet())
+    pipeline.refit(run, silent)
+    return run
+
+
+@pytest.fixture(scope="module")
+def with_head(images_folder, tmp_path_factory) -> Run:
+    """A run whose fine-tuning takes no step worth the name, so that the head is kept. Copy it before changing it."""
+    overrides = (*SMALL, "train.learning_rate=1e-12")
+    return train(start(images_folder, tmp_path_factory.mktemp("head") / "photos", overrides=overrides))
+
+
+@pytest.fixture(scope="module")
+def tuned(images_folder, tmp_path_factory) -> Run:
+    """A run whose head knows nothing, so that fine-tuning is kept. Copy it before changing it."""
+    run = start(images_folder, tmp_path_factory.mktemp("tuned") / "photos")
+    pipeline.fit_head(run, silent)
+    head = heads.read(run.folder.head)
+    heads.save(run.folder.head, replace(head, kernel=0 * head.kernel, bias=0 * head.bias))
+    return train(run)
+
+
+def float_logits(run: Run, weights: tuple[np.ndarray, ...]) -> np.ndarray:
+    """The logits of the run's network with these weights, of its validation images."""
+    model = build_for(run, precision="float32")
+    model.set_weights(weights)
+    return accuracy.logits(models.float_predict(model), run.validation)
+
+
+class TestIsDue:
+    def test_few_validation_images_and_a_pretrained_network(self, images_folder, tmp_path, monkeypatch):
+        """15 validation images are few; a network from scratch is trained once, however few there are."""
+        assert start(images_folder, tmp_path / "photos").record.refits
+        assert not start(images_folder, tmp_path / "fast", recipe="fast", overrides=()).record.refits
+        monkeypatch.setattr("lince.training.session._ENOUGH_VALIDATION_IMAGES", 15)
+        assert not start(images_folder, tmp_path / "many").record.refits
+
+    def test_not_before_the_training_is_finished(self, images_folder, tmp_path):
+        """An interrupted training is published as it is."""
+        run = start(images_folder, tmp_path / "photos")
+        pipeline.fit_head(run, silent)
+        pipeline.refit(run, silent)
+        assert not run.folder.refit.exists()
+        assert not run.folder.held_out.exists()
+
+
+class TestHeld:
+    def test_head_answers_every_image_from_another_fold(self, with_head):
+        """75 images, none answered by a head that was fitted to it: these are less sure of the labels than its own."""
+        logits, labels = with_head.folder.read_held_out()
+        assert (75, 3) == logits.shape
+        everything = data.join(with_head.train, with_head.validation)
+        assert (everything.labels == labels).all()
+        own = accuracy.logits(models.float_predict(pipeline.trained_model(with_head.folder)), everything)
+        rows = np.arange(75)
+        assert metrics.softmax(logits)[rows, labels].mean() < metrics.softmax(own)[rows, labels].mean()
+
+    def test_fine_tuned_network_answers_the_images_that_it_has_not_seen(self, tuned):
+        """They are the validation images, answered by the network that the refit has replaced."""
+        logits, labels = tuned.folder.read_held_out()
+        first = checkpoint.read(tuned.folder.checkpoint)
+        assert loop.kept_record(first.history, tuned.recipe.train).epoch == 2
+        assert (tuned.validation.labels == labels).all()
+        np.testing.assert_allclose(float_logits(tuned, first.kept_weights), logits, rtol=1e-5, atol=1e-5)
+
+
+class TestPublished:
+    def test_network_is_that_of_the_refit(self, tuned):
+        """Its answers are those of the refit's weights, and not those of the first training."""
+        found = accuracy.logits(models.float_predict(pipeline.trained_model(tuned.folder)), tuned.validation)
+        first, second = (checkpoint.read(path) for path in (tuned.folder.checkpoint, tuned.folder.refit))
+        np.testing.assert_allclose(float_logits(tuned, second.kept_weights), found, rtol=1e-4, atol=1e-4)
+        assert not np.allclose(float_logits(tuned, first.kept_weights), found, rtol=1e-2, atol=1e-2)
+
+    def test_history_is_that_of_the_first_training(self, tuned):
+        """Epochs 0 to 2, whose validation images the network had not seen."""
+        assert [0, 1, 2] == [record.epoch for record in tuned.folder.read_history()]
+
+    @pytest.mark.parametrize("kind", ["with_head", "tuned"])
+    def test_calibration_is_from_held_out_answers(self, request, tmp_path, kind):
+        """The model file says from how many; `lince evaluate` does not take seen images for unseen ones."""
+        run = request.getfixturevalue(kind)
+        folder = RunFolder(Path(shutil.copytree(run.folder.path, tmp_path / "photos")))
+        opened = pipeline.resume(folder, progress=silent)
+        report = pipeline.publish(opened, pipeline.PublishOptions(force=True), say=lambda _: None)
+        logits, labels = folder.read_held_out()
+        assert len(labels) == report.calibration.n
+        assert calibration.fit(logits, labels) == report.calibration
+        right = (logits.argmax(axis=1) == labels).mean()
+        assert right == pytest.approx(report.validation_accuracy.value)
+        model = evaluated_model.open_file(folder.model)
+        with pytest.raises(LinceError, match="trained on the validation images too"):
+            evaluated_model.images(model, None, "validation")
+
+
+class TestResume:
+    def test_a_killed_refit_continues_to_the_same_network(self, tuned, tmp_path):
+        """Killed after its first epoch, it ends with the weights of an uninterrupted one."""
+        folder = RunFolder(Path(shutil.copytree(tuned.folder.path, tmp_path / "photos")))
+        expected = checkpoint.read(folder.refit).kept_weights
+        folder.refit.unlink()
+        folder.held_out.unlink()
+        opened = pipeline.resume(folder, progress=silent)
+
+        def killed(done: int, total: int, what: str) -> None:
+            if "epochs" in what and done == 1:
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            pipeline.refit(opened, killed)
+        assert folder.refit.exists()
+        assert folder.trained == folder.checkpoint
+        pipeline.refit(opened, silent, resume=True)
+        found = checkpoint.read(folder.refit).kept_weights
+        for one, other in zip(expected, found, strict=True):
+            np.testing.assert_array_equal(one, other)
+
+    def test_damaged_held_out_file(self, tuned, tmp_path):
+        """One sentence that says how to go on."""
+        folder = RunFolder(Path(shutil.copytree(tuned.folder.path, tmp_path / "photos")))
+        folder.held_out.write_bytes(folder.held_out.read_bytes()[:100])
+        with pytest.raises(LinceError, match=r"held_out.npz.*cannot be read.*--resume"):
+            folder.read_held_out()
