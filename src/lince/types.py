@@ -275,6 +275,7 @@ class EpochRecord:
         seconds: since the validation before: checkpoint, training and this validation.
         peak_memory_bytes: the most memory that the process has used; 0 where the system does not say.
         progress: the share of the training that is finished, 0 to 1.
+        val_images: the number of validation images.
     """
 
     epoch: int
@@ -287,3 +288,4 @@ class EpochRecord:
     seconds: float
     peak_memory_bytes: int = 0
     progress: float = 0.0
+    val_images: int = 0

@@ -15,7 +15,7 @@ from lince.evaluation import accuracy, evaluated_model
 from lince.networks import models
 from lince.progress import silent
 from lince.runs.run_folder import RunFolder
-from lince.training import checkpoint, loop, recipes
+from lince.training import checkpoint, history, recipes
 from lince.training.display import LineDisplay
 from lince.training.session import Run, build_for
 from lince.training.transfer import head as heads
@@ -46,8 +46,8 @@ def train(run: Run) -> Run:
 
 @pytest.fixture(scope="module")
 def with_head(images_folder, tmp_path_factory) -> Run:
-    """A run whose fine-tuning takes no step worth the name, so that the head is kept. Copy it before changing it."""
-    overrides = (*SMALL, "train.learning_rate=1e-12")
+    """A run whose fine-tuning ruins the network, so that the head is kept. Copy it before changing it."""
+    overrides = (*SMALL, "train.learning_rate=0.03")
     return train(start(images_folder, tmp_path_factory.mktemp("head") / "photos", overrides=overrides))
 
 
@@ -73,7 +73,7 @@ class TestIsDue:
         """15 validation images are few; a network from scratch is trained once, however few there are."""
         assert start(images_folder, tmp_path / "photos").record.refits
         assert not start(images_folder, tmp_path / "fast", recipe="fast", overrides=()).record.refits
-        monkeypatch.setattr("lince.training.session._ENOUGH_VALIDATION_IMAGES", 15)
+        monkeypatch.setattr("lince.training.session.ENOUGH_VALIDATION_IMAGES", 15)
         assert not start(images_folder, tmp_path / "many").record.refits
 
     def test_not_before_the_training_is_finished(self, images_folder, tmp_path):
@@ -100,7 +100,7 @@ class TestHeld:
         """They are the validation images, answered by the network that the refit has replaced."""
         logits, labels = tuned.folder.read_held_out()
         first = checkpoint.read(tuned.folder.checkpoint)
-        assert loop.kept_record(first.history, tuned.recipe.train).epoch == 2
+        assert history.kept_record(first.history, tuned.recipe.train).epoch == 2
         assert (tuned.validation.labels == labels).all()
         np.testing.assert_allclose(float_logits(tuned, first.kept_weights), logits, rtol=1e-5, atol=1e-5)
 

@@ -1,5 +1,7 @@
 """A LiteRT interpreter of one flatbuffer: it takes pixels and returns the network's raw output."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 from jaxtyping import Float32, Int8
@@ -13,7 +15,7 @@ Logits = Int8[np.ndarray, "n k"] | Float32[np.ndarray, "n k"]
 
 
 def logits(flatbuffer: bytes, images: Images) -> Float32[np.ndarray, "n k"]:
-    """The dequantized logits of images, computed on all cores.
+    """The dequantized logits of images. Each core computes those of a part: that is faster than all cores on one image.
 
     Args:
         flatbuffer: `pixels` u8[N,H,W,3] → `logits`.
@@ -23,8 +25,11 @@ def logits(flatbuffer: bytes, images: Images) -> Float32[np.ndarray, "n k"]:
         ModelFileError: LiteRT cannot run it.
     """
     with quiet.captured_stderr():
-        network = Network(flatbuffer, threads=machine.cores())
-    return network.dequantize(network.run(images))
+        networks = [Network(flatbuffer) for _ in range(max(1, min(machine.cores(), len(images))))]
+    with ThreadPoolExecutor(len(networks), thread_name_prefix="lince-interpreter") as pool:
+        parts = np.array_split(images, len(networks))
+        found = np.concatenate(list(pool.map(Network.run, networks, parts)))
+    return networks[0].dequantize(found)
 
 
 class Network:

@@ -10,7 +10,7 @@ from lince.number_formats import percent
 from lince.text import quantity
 from lince.training import advice, checkpoint
 from lince.training.checkpoint import Checkpoint
-from lince.training.loop import kept_record
+from lince.training.history import kept_record
 from lince.training.session import Run, build_for
 
 # Share of the validation images that folding may change: the usual bound on the loss of int8. One image always may.

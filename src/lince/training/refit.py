@@ -13,7 +13,7 @@ from lince import data
 from lince.evaluation import accuracy
 from lince.networks import models
 from lince.progress import Progress
-from lince.training import checkpoint, loop, schedule
+from lince.training import checkpoint, history, loop, schedule
 from lince.training.display import ProgressDisplay
 from lince.training.session import Run, begin, build_for
 from lince.training.transfer import cross_validation, features
@@ -34,10 +34,10 @@ def refit(run: Run, progress: Progress, *, resume: bool = False) -> None:
         TrainingError, ResumeError: see `loop.fit`. KeyboardInterrupt: passed on. The network trained before is intact.
     """
     state = checkpoint.read(run.folder.checkpoint) if run.record.refits and not run.folder.held_out.exists() else None
-    if state is None or not loop.finished(state.history, run.recipe.train):
+    if state is None or not history.finished(state.history, run.recipe.train):
         return
     seed, everything = run.record.seed, data.join(run.train, run.validation)
-    keeps_head = loop.kept_record(state.history, run.recipe.train).epoch == 0
+    keeps_head = history.kept_record(state.history, run.recipe.train).epoch == 0
     model = build_for(run, precision=run.record.precision)
     begin(run, model)
     mirrored = run.recipe.augment.horizontal_flip != "none"
@@ -52,7 +52,7 @@ def refit(run: Run, progress: Progress, *, resume: bool = False) -> None:
         "seed": seed,
     }
     head = heads.fit(seen, everything.labels, **options)
-    model.get_layer(models.LOGITS).set_weights([head.kernel, head.bias])
+    model.get_layer(models.LOGITS).set_weights([head.unsure_kernel, head.unsure_bias])
     loop.fit(
         model,
         train=everything,
