@@ -54,7 +54,7 @@ _PRINTED_STEP = 0.001
 
 
 class Calibrate(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Probability calibration, fitted on validation images with the int8 model.
+    """Probability calibration, fitted on images that were held out from training.
 
     Attributes:
         coverage: share of images whose prediction set should contain the true class. 0.95 needs 19 validation images,

@@ -126,7 +126,7 @@ class Dataset:
 
 @dataclass(frozen=True)
 class Calibration:
-    """The parameters that turn logits into calibrated probabilities, fitted on validation images with the int8 model.
+    """The parameters that turn logits into calibrated probabilities, fitted on images that were held out from training.
 
     Attributes:
         temperature: logits are divided by it before the softmax.

@@ -2,7 +2,7 @@
 
 A split that holds out a fifth of 200 images leaves a network that has not seen 40 of them. Held-out images decide
 whether fine-tuning is kept, and their answers calibrate the probabilities. The published network is then trained in the
-same way on all images. It is at least as accurate, so that the calibration is rather too careful than too bold.
+same way on all images. It should be more accurate, so that the calibration is rather too careful than too bold.
 """
 
 from typing import Any
