@@ -149,7 +149,8 @@ def join(*splits: Split) -> Split:
         images = np.concatenate([one.images[:] for one in splits])
     names: Sequence[str]
     if all(isinstance(one.names, StoredNames) for one in splits):
-        names = reduce(StoredNames.joined, (cast(StoredNames, one.names) for one in splits))
+        stored: StoredNames = reduce(StoredNames.joined, (cast(StoredNames, one.names) for one in splits))
+        names = stored
     else:
         names = tuple(chain.from_iterable(one.names for one in splits))
     sizes = [one.sizes for one in splits if one.sizes is not None]

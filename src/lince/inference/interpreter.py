@@ -1,5 +1,6 @@
 """A LiteRT interpreter of one flatbuffer: it takes pixels and returns the network's raw output."""
 
+import itertools
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -27,7 +28,8 @@ def logits(flatbuffer: bytes, images: Images) -> Float32[np.ndarray, "n k"]:
     with quiet.captured_stderr():
         networks = [Network(flatbuffer) for _ in range(max(1, min(machine.cores(), len(images))))]
     with ThreadPoolExecutor(len(networks), thread_name_prefix="lince-interpreter") as pool:
-        parts = np.array_split(images, len(networks))
+        cuts = np.linspace(0, len(images), len(networks) + 1).astype(int)
+        parts = (images[start:end] for start, end in itertools.pairwise(cuts))
         found = np.concatenate(list(pool.map(Network.run, networks, parts)))
     return networks[0].dequantize(found)
 

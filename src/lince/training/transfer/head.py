@@ -99,6 +99,7 @@ def read(path: Path) -> Head:
     try:
         with open_regular(path) as file, np.load(file, allow_pickle=False) as arrays:
             layers = {name: arrays[name] for name in ("kernel", "bias", "unsure_kernel", "unsure_bias")}
-            return Head(**layers, **{name: float(arrays[name]) for name in ("strength", "loss", "accuracy")})
+            strength, loss, accuracy = (float(arrays[name]) for name in ("strength", "loss", "accuracy"))
+            return Head(**layers, strength=strength, loss=loss, accuracy=accuracy)
     except (*DAMAGED_NPZ, KeyError) as error:
         raise ResumeError(f"{str(path)!r} cannot be read ({reason_of(error)}). Start a new run.") from error
