@@ -14,7 +14,7 @@ from lince.networks.batch_norm import BatchNorm
 from lince.networks.blocks import Blocks, norm_name
 from lince.networks.families import Model
 from lince.networks.family import PIXEL_OFFSET, PIXEL_SCALE
-from lince.types import ComputeDtype, ImageSpec, Predict
+from lince.types import ComputeDtype, ImageSpec, Outputs, Predict
 
 NORMALISE, LOGITS = "normalise", "logits"
 
@@ -62,7 +62,7 @@ def images_at_once(spec: ImageSpec) -> int:
 def float_predict(model: keras.Model) -> Predict:
     """A float Keras model as a `Predict`: pixels in, the logits before its softmax out."""
     to_logits = keras.Model(model.inputs, model.get_layer(LOGITS).output)
-    return lambda images: keras.ops.convert_to_numpy(to_logits.predict_on_batch(images.astype(np.float32)))
+    return lambda images: Outputs(keras.ops.convert_to_numpy(to_logits.predict_on_batch(images.astype(np.float32))))
 
 
 def normalised_to_logits(model: keras.Model) -> keras.Model:

@@ -11,9 +11,10 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from lince import calibration, data
+from lince import calibration, data, familiarity
 from lince.data.splits import digest
 from lince.evaluation import accuracy
+from lince.familiarity import Familiarity
 from lince.inference import interpreter
 from lince.inference.interpreter import Network
 from lince.model_file import artifact, golden_images
@@ -37,7 +38,7 @@ from lince.system.files import write_atomically
 from lince.text import quantity
 from lince.training import backend, recipes
 from lince.training.session import Run
-from lince.types import Calibration
+from lince.types import Calibration, Images, Outputs
 
 Say = Callable[[str], None]
 
@@ -58,28 +59,30 @@ def publish(run: Run, options: PublishOptions = PublishOptions(), *, say: Say) -
     """
     model, batch = trained_model(run.folder), models.images_at_once(run.recipe.spec)
     predict = float_predict(model)
-    validation_float = accuracy.logits(predict, run.validation, batch_size=batch)
+    validation_float = accuracy.outputs(predict, run.validation, batch_size=batch).logits
     require_reproduced(run, validation_float)
     float_network = export(model)
     chosen = data.sample(run.train, run.recipe.quantize.calibration_images, seed=run.record.seed)
     say(f"Quantizing to int8 with the activation ranges of {quantity(len(chosen), 'training image')} …")
     quantized = _quantize_by_recipe(float_network, run, chosen, fallback=options.fallback, say=say)
 
-    validation_logits = interpreter.logits(quantized.flatbuffer, run.validation.images)
     refitted = run.folder.read_held_out()
-    held_out, labels = refitted or (validation_logits, run.validation.labels)
+    known, unseen = _measure_familiarity(quantized.flatbuffer, run, refitted)
+    validation = _outputs(quantized.flatbuffer, run.validation.images, known)
+    held_out, labels = refitted or (validation.logits, run.validation.labels)
     say(f"Calibrating on {quantity(len(labels), 'validation image')} …")
-    fitted = _fit(held_out, labels, run)
-    float_fitted = fitted if refitted else _fit(validation_float, labels, run)
+    fitted = _fit(held_out, labels, run, distances=unseen if refitted else validation.distances)
+    float_fitted = _fit(held_out if refitted else validation_float, labels, run)
     _warn_of_few(fitted, run, say)
     say(f"Comparing with the float network on {quantity(len(run.test), 'test image')} …")
+    test = _outputs(quantized.flatbuffer, run.test.images, known)
     answers = Answers(
         validation_float=validation_float,
-        validation_quantized=validation_logits,
+        validation_quantized=validation.logits,
         held_out=held_out,
         held_out_labels=labels,
-        test_float=accuracy.logits(predict, run.test, batch_size=batch),
-        prediction=calibration.apply(interpreter.logits(quantized.flatbuffer, run.test.images), fitted),
+        test_float=accuracy.outputs(predict, run.test, batch_size=batch).logits,
+        prediction=calibration.apply(test.logits, fitted, distances=test.distances),
         fitted=fitted,
     )
     judgement = acceptance.judge(
@@ -105,7 +108,7 @@ def publish(run: Run, options: PublishOptions = PublishOptions(), *, say: Say) -
         training=_training_record(run, chosen),
     )
     report = _report(manifest, answers, quantized, run, float_fitted=float_fitted, judgement=judgement)
-    _write(run, manifest, quantized.flatbuffer, report, answers, about=options.about)
+    _write(run, manifest, quantized.flatbuffer, report, answers, known, about=options.about)
     return report
 
 
@@ -143,9 +146,32 @@ def _quantize_by_recipe(
     return _QuantizedNetwork(quantize(network, ranges, arithmetic), arithmetic, sensitivity, attempts)
 
 
-def _fit(logits: np.ndarray, labels: np.ndarray, run: Run) -> Calibration:
+def _measure_familiarity(
+    flatbuffer: bytes, run: Run, refitted: tuple[np.ndarray, np.ndarray] | None
+) -> tuple[Familiarity | None, np.ndarray | None]:
+    """The Gaussian of the images that the network was trained on, and distances for calibration.
+
+    After a refit these include the images to calibrate on, the last ones. Each of these is then measured by a Gaussian
+    that was fitted without it.
+    """
+    seed = run.record.seed
+    chosen = run.train.take(np.sort(data.sample(run.train, familiarity.IMAGES, seed=seed)))
+    seen = data.join(run.train, run.validation) if refitted else chosen
+    features = interpreter.logits_and_features(flatbuffer, seen.images)[1]
+    if features is None:
+        return None, None
+    unseen = familiarity.cross_fitted(features, seed=seed)[-len(refitted[1]) :] if refitted else None
+    return familiarity.fit(features), unseen
+
+
+def _outputs(flatbuffer: bytes, images: Images, known: Familiarity | None) -> Outputs:
+    logits, features = interpreter.logits_and_features(flatbuffer, images)
+    return Outputs(logits, None if features is None or known is None else known.distances(features))
+
+
+def _fit(logits: np.ndarray, labels: np.ndarray, run: Run, *, distances: np.ndarray | None = None) -> Calibration:
     options = run.recipe.calibrate
-    return calibration.fit(logits, labels, coverage=options.coverage, abstain=options.abstain)
+    return calibration.fit(logits, labels, coverage=options.coverage, abstain=options.abstain, distances=distances)
 
 
 def _warn_of_few(fitted: Calibration, run: Run, say: Say) -> None:
@@ -226,13 +252,19 @@ def _training_record(run: Run, calibration_images: np.ndarray) -> dict[str, Any]
 
 
 def _write(
-    run: Run, manifest: Manifest, flatbuffer: bytes, report: RunReport, answers: Answers, *, about: str | None
+    run: Run,
+    manifest: Manifest,
+    flatbuffer: bytes,
+    report: RunReport,
+    answers: Answers,
+    known: Familiarity | None,
+    *,
+    about: str | None,
 ) -> None:
     """Writes the model file last: a new report beside an old model file names the version that it is of."""
     images = golden_images.draw_images(manifest.image, seed=0)
-    model = Artifact(
-        flatbuffer, manifest, Golden(images, Network(flatbuffer).run(images)), write_card(manifest, report, about=about)
-    )
+    golden = Golden(images, Network(flatbuffer).run(images))
+    model = Artifact(flatbuffer, manifest, golden, write_card(manifest, report, about=about), known)
     encoded = artifact.encode(model)
     artifact.decode(encoded)  # raises what a reader would raise, before the old file is replaced
     arrays = io.BytesIO()

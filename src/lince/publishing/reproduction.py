@@ -61,7 +61,7 @@ def _unfolded(run: Run, state: Checkpoint) -> Float32[np.ndarray, "n k"]:
     model = build_for(run, precision="float32")
     model.set_weights(state.kept_weights)
     batch = models.images_at_once(run.recipe.spec)
-    return accuracy.logits(models.float_predict(model), run.validation, batch_size=batch)
+    return accuracy.outputs(models.float_predict(model), run.validation, batch_size=batch).logits
 
 
 def _accuracy(logits: np.ndarray, run: Run) -> float:

@@ -73,5 +73,5 @@ def refit(run: Run, progress: Progress, *, resume: bool = False) -> None:
     else:
         model.set_weights(state.kept_weights)
         batch_size = models.images_at_once(run.recipe.spec)
-        logits = accuracy.logits(models.float_predict(model), run.validation, batch_size=batch_size)
-        run.folder.write_held_out(logits, run.validation.labels)
+        found = accuracy.outputs(models.float_predict(model), run.validation, batch_size=batch_size)
+        run.folder.write_held_out(found.logits, run.validation.labels)

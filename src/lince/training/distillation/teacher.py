@@ -1,5 +1,6 @@
 """A trained model file as the teacher of another network."""
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,9 +17,9 @@ from lince.model_file import artifact
 from lince.runs.run_folder import RunFolder, RunRecord
 from lince.system import machine, quiet
 from lince.text import brief
-from lince.types import Dataset, ImageSpec, Predict
+from lince.types import Dataset, ImageSpec
 
-Teacher = Predict
+Teacher = Callable[[UInt8[np.ndarray, "n h w 3"]], Float32[np.ndarray, "n k"]]
 """A trained network: pixels in, logits out."""
 
 
