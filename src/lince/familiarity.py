@@ -25,7 +25,6 @@ IMAGES = 5000  # training images to fit on; at 176 features, shares of foreign p
 # Of a direction, relative to the mean of all, and in itself: features of length 1 in float32 are exact to 1e-7.
 _SMALLEST_SHARE, _SMALLEST_VARIANCE = 1e-6, 1e-12
 _SMALLEST_LENGTH = 1e-12
-_FOLDS = 5
 LARGEST = 1e7
 """A bound on every number of a Gaussian, 10 times what `fit` can give: with it, no distance exceeds float32."""
 
@@ -68,20 +67,6 @@ def fit(features: Float32[np.ndarray, "n d"]) -> Familiarity:
     floor = max(_SMALLEST_SHARE * float(variances.mean()), _SMALLEST_VARIANCE)
     whitening = directions / np.sqrt(np.maximum(variances, floor) * len(mean))
     return Familiarity(mean.astype(np.float32), whitening.astype(np.float32))
-
-
-def cross_fitted(features: Float32[np.ndarray, "n d"], *, seed: int) -> Float32[np.ndarray, " n"]:
-    """The distance of each image from a Gaussian that was fitted without it: five folds, drawn at random.
-
-    Args:
-        features: f32[N,D] of training images, N at least 2.
-        seed: of the folds.
-    """
-    folds = np.random.default_rng(seed).permutation(len(features)) % _FOLDS
-    found = np.empty(len(features), np.float32)
-    for fold in np.unique(folds):
-        found[folds == fold] = fit(features[folds != fold]).distances(features[folds == fold])
-    return found
 
 
 def _scaled(features: np.ndarray) -> np.ndarray:

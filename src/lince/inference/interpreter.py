@@ -13,7 +13,6 @@ from lince.types import Images
 Logits = Int8[np.ndarray, "n k"] | Float32[np.ndarray, "n k"]
 """A network's output: steps of int8, or real numbers of any other `manifest.Arithmetic`."""
 
-
 Features = Float32[np.ndarray, "n d"]
 """Means of the channels of a network's second output, as real numbers but for a common factor."""
 
@@ -40,6 +39,14 @@ def logits_and_features(flatbuffer: bytes, images: Images) -> tuple[Float32[np.n
         found = list(pool.map(lambda network, part: network.run_with_features(images, part), networks, parts))
     steps, features = zip(*found, strict=True)
     return networks[0].dequantize(np.concatenate(steps)), None if features[0] is None else np.concatenate(features)
+
+
+def features(flatbuffer: bytes, images: Images) -> Features:
+    """As `logits`, the features alone; raises ModelFileError for a network without them."""
+    found = logits_and_features(flatbuffer, images)[1]
+    if found is None:
+        raise ModelFileError(f"The network has one output. Expected features as the second one. {WRITE_AGAIN}")
+    return found
 
 
 class Network:

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from lince import calibration, data, familiarity
+from lince import calibration, data
 from lince.data.splits import digest
 from lince.evaluation import accuracy
 from lince.familiarity import Familiarity
@@ -23,7 +23,7 @@ from lince.model_file.golden_images import Golden
 from lince.model_file.manifest import Arithmetic, Attempt, Manifest, RunReport, Sensitivity
 from lince.networks import models
 from lince.networks.models import float_predict
-from lince.publishing import acceptance
+from lince.publishing import acceptance, familiar_images
 from lince.publishing.acceptance import Answers, Judgement
 from lince.publishing.model_card import write_card
 from lince.publishing.options import PublishOptions
@@ -67,11 +67,15 @@ def publish(run: Run, options: PublishOptions = PublishOptions(), *, say: Say) -
     quantized = _quantize_by_recipe(float_network, run, chosen, fallback=options.fallback, say=say)
 
     refitted = run.folder.read_held_out()
-    known, unseen = _measure_familiarity(quantized.flatbuffer, run, refitted)
+    seen = data.join(run.train, run.validation) if refitted else run.train
+    known = familiar_images.of_training(quantized.flatbuffer, seen, seed=run.record.seed)
     validation = _outputs(quantized.flatbuffer, run.validation.images, known)
-    held_out, labels = refitted or (validation.logits, run.validation.labels)
+    held_out, labels, distances = validation.logits, run.validation.labels, validation.distances
+    if refitted:
+        held_out, labels = refitted
+        distances = familiar_images.held_out_distances(quantized.flatbuffer, run, count=len(labels))
     say(f"Calibrating on {quantity(len(labels), 'validation image')} …")
-    fitted = _fit(held_out, labels, run, distances=unseen if refitted else validation.distances)
+    fitted = _fit(held_out, labels, run, distances=distances)
     float_fitted = _fit(held_out if refitted else validation_float, labels, run)
     _warn_of_few(fitted, run, say)
     say(f"Comparing with the float network on {quantity(len(run.test), 'test image')} …")
@@ -144,24 +148,6 @@ def _quantize_by_recipe(
         )
         arithmetic = acceptance.require_chosen(attempts, run)
     return _QuantizedNetwork(quantize(network, ranges, arithmetic), arithmetic, sensitivity, attempts)
-
-
-def _measure_familiarity(
-    flatbuffer: bytes, run: Run, refitted: tuple[np.ndarray, np.ndarray] | None
-) -> tuple[Familiarity | None, np.ndarray | None]:
-    """The Gaussian of the images that the network was trained on, and distances for calibration.
-
-    After a refit these include the images to calibrate on, the last ones. Each of these is then measured by a Gaussian
-    that was fitted without it.
-    """
-    seed = run.record.seed
-    chosen = run.train.take(np.sort(data.sample(run.train, familiarity.IMAGES, seed=seed)))
-    seen = data.join(run.train, run.validation) if refitted else chosen
-    features = interpreter.logits_and_features(flatbuffer, seen.images)[1]
-    if features is None:
-        return None, None
-    unseen = familiarity.cross_fitted(features, seed=seed)[-len(refitted[1]) :] if refitted else None
-    return familiarity.fit(features), unseen
 
 
 def _outputs(flatbuffer: bytes, images: Images, known: Familiarity | None) -> Outputs:

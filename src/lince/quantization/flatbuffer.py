@@ -67,6 +67,13 @@ def add_features(flatbuffer: bytes) -> bytes:
     return flatbuffer_writer.pack(model)
 
 
+def features_name(flatbuffer: bytes) -> str | None:
+    """The Keras layer whose output `add_features` made the second output; None for a network without one."""
+    graph = flatbuffer_utils.read_model_from_bytearray(bytearray(flatbuffer)).subgraphs[0]
+    names = [graph.tensors[index].name.decode() for index in graph.outputs[1:]]
+    return names[0] if names else None
+
+
 def float_operations(flatbuffer: bytes) -> list[str]:
     """Names of the operations that read or write floating point; conversions to and from it are not listed."""
     model = flatbuffer_utils.read_model_from_bytearray(bytearray(flatbuffer))
