@@ -12,13 +12,16 @@ from rich.console import Console
 from lince import calibration, data, metrics, pipeline
 from lince.errors import LinceError
 from lince.evaluation import accuracy, evaluated_model
+from lince.inference import interpreter
 from lince.networks import models
 from lince.progress import silent
+from lince.publishing import familiar_images
 from lince.runs.run_folder import RunFolder
 from lince.training import checkpoint, history, recipes
 from lince.training.display import LineDisplay
 from lince.training.session import Run, build_for
 from lince.training.transfer import head as heads
+from training_fixtures import quantized
 
 SMALL = ("image_size=64", "augment.translate=6", "train.epochs=2")
 
@@ -133,6 +136,39 @@ class TestPublished:
         model = evaluated_model.open_file(folder.model)
         with pytest.raises(LinceError, match="trained on the validation images too"):
             evaluated_model.images(model, None, "validation")
+
+
+class TestDistances:
+    def published(self, run: Run) -> bytes:
+        """The network of the refit in int8, with its features."""
+        return quantized(pipeline.trained_model(run.folder), run.train.images[::6])
+
+    def test_fine_tuned_network_is_measured_by_the_one_that_has_not_seen_the_images(self, tuned):
+        """The first network's features of the validation images, from the Gaussian of its training images."""
+        network = self.published(tuned)
+        found = familiar_images.held_out_distances(network, tuned, count=15)
+        own = familiar_images.of_training(network, data.join(tuned.train, tuned.validation), seed=0)
+        seen = own.distances(interpreter.features(network, tuned.validation.images))
+        assert (15,) == found.shape
+        assert seen.mean() < found.mean()
+
+    def test_head_measures_every_image_by_other_folds(self, with_head):
+        """75 images, each further away than from a Gaussian that knows it."""
+        network = self.published(with_head)
+        found = familiar_images.held_out_distances(network, with_head, count=75)
+        everything = data.join(with_head.train, with_head.validation)
+        own = familiar_images.of_training(network, everything, seed=0)
+        assert (75,) == found.shape
+        assert own.distances(interpreter.features(network, everything.images)).mean() < found.mean()
+
+    def test_without_the_checkpoint_there_are_none(self, tuned, tmp_path):
+        """The user has removed the network that had not seen the images; the run is published without a weight."""
+        folder = RunFolder(Path(shutil.copytree(tuned.folder.path, tmp_path / "photos")))
+        opened = pipeline.resume(folder, progress=silent)
+        folder.checkpoint.unlink()
+        assert familiar_images.held_out_distances(self.published(tuned), opened, count=15) is None
+        report = pipeline.publish(opened, pipeline.PublishOptions(force=True), say=lambda _: None)
+        assert 0 == report.calibration.distance_weight
 
 
 class TestResume:

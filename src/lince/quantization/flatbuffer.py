@@ -48,7 +48,7 @@ def add_features(flatbuffer: bytes) -> bytes:
     each of `pooled` and `resnet`, only this resolution rejected most of every kind of foreign picture.
 
     Args:
-        flatbuffer: a finished network with one output.
+        flatbuffer: a finished network; one that has features is returned as it is.
 
     Returns:
         The network with the output `features` [N,h,w,D]; without a change when no result has height and width, or D
@@ -59,11 +59,11 @@ def add_features(flatbuffer: bytes) -> bytes:
     features = _features(graph)
     if features is None:
         return flatbuffer
-    graph.outputs = [*graph.outputs, features]
+    graph.outputs = [graph.outputs[0], features]
     for signature in model.signatureDefs or []:
         end = schema.TensorMapT()
         end.name, end.tensorIndex = b"features", features
-        signature.outputs.append(end)
+        signature.outputs = [signature.outputs[0], end]
     return flatbuffer_writer.pack(model)
 
 

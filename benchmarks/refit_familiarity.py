@@ -1,6 +1,6 @@
-"""Adds features and familiarity to a model file that was published without them, from the file itself.
+"""Fits anew what a model file knows of its training images, and its threshold of "I don't know".
 
-    python benchmarks/add_familiarity.py MODEL DATA OUT [--leave-out DATA] [--about FILE.md]
+    python benchmarks/refit_familiarity.py MODEL DATA OUT [--leave-out DATA] [--about FILE.md]
 
 The network's weights are not changed: its logits stay the same to the bit, which is checked on the test images. So
 temperature, sets and certificate stay valid. The features' Gaussian is fitted on training images, weight and threshold
@@ -17,16 +17,16 @@ from pathlib import Path
 
 import numpy as np
 
-from lince import calibration, data, familiarity
+from lince import calibration, data
 from lince.data.duplicates import first_copies
 from lince.evaluation import accuracy
 from lince.inference import interpreter
 from lince.inference.classifier import Classifier
 from lince.model_file import artifact
 from lince.model_file.artifact import Artifact
+from lince.publishing import familiar_images
 from lince.publishing.model_card import abstention_row
 from lince.quantization import flatbuffer
-from lince.types import Split
 
 _ABOUT = "## From its author\n"
 
@@ -41,15 +41,13 @@ def main() -> None:
     parser.add_argument("--about", type=Path, help="a new author's part of the card")
     options = parser.parse_args()
     old = artifact.read(artifact.locate(options.model))
-    if old.familiarity is not None:
-        raise SystemExit(f"{options.model!r} has features already. Expected a model file without them.")
     seed, recipe = old.manifest.training["seed"], old.manifest.training["recipe"]
     dataset = data.load(options.data, old.manifest.image, seed=seed, leave_out=options.leave_out)
     if dataset.fingerprint != old.manifest.training["fingerprint"]:
         raise SystemExit(f"{options.data!r} has the fingerprint {dataset.fingerprint[:12]}. Expected the model's data.")
     kept, held = data.hold_out(
         dataset.train.labels,
-        first_copies(dataset.train.images),  # before there were features, only copies were kept on one side
+        first_copies(dataset.train.images),  # of these models, only copies were kept on one side
         fraction=recipe["train"]["validation_fraction"],
         seed=seed,
         leave_out=dataset.left_out,
@@ -61,8 +59,10 @@ def main() -> None:
         )
 
     network = flatbuffer.add_features(old.flatbuffer)
-    known = familiarity.fit(_features(network, train.take(np.sort(data.sample(train, familiarity.IMAGES, seed=seed)))))
+    known = familiar_images.of_training(network, train, seed=seed)
     logits, features = interpreter.logits_and_features(network, validation.images)
+    if known is None or features is None:
+        raise SystemExit("No result of this network has height and width. Expected one to take features from.")
     fitted = calibration.fit_abstention(
         old.manifest.calibration,
         logits,
@@ -76,7 +76,6 @@ def main() -> None:
         calibration=fitted,
         flatbuffer_sha256=digest,
         flatbuffer_bytes=len(network),
-        training=old.manifest.training | {"features_added_to": old.manifest.version},
     )
     new = Classifier(Artifact(network, manifest, old.golden, "", known))
     before, after = (accuracy.outputs(one.outputs, dataset.test) for one in (Classifier(old), new))
@@ -92,13 +91,6 @@ def main() -> None:
     options.out.write_bytes(artifact.encode(Artifact(network, manifest, old.golden, card, known)))
     print(f"{manifest.version}: {fitted}")
     print(abstention_row(sets, n=len(dataset.test)))
-
-
-def _features(network: bytes, split: Split) -> np.ndarray:
-    features = interpreter.logits_and_features(network, split.images)[1]
-    if features is None:
-        raise SystemExit("No result of this network has height and width. Expected one to take features from.")
-    return features
 
 
 if __name__ == "__main__":
