@@ -372,6 +372,11 @@ class TestDistances:
         np.testing.assert_array_equal(near.sets, far.sets)
         np.testing.assert_array_equal(near.indices, far.indices)
 
+    def test_the_largest_numbers_of_a_file_withhold_the_answer(self):
+        """A weight and a distance at the reader's bounds overflow nothing."""
+        fitted = Calibration(abstain_below=0.5, distance_weight=999_999.0)
+        assert calibration.apply(self.LOGITS, fitted, distances=np.full(4, 3e38, np.float32)).abstain.all()
+
     def test_missing_distances_are_refused(self):
         """A calibration that weighs them cannot be applied without."""
         with pytest.raises(LinceError, match=r"logits alone .*distance_weight=0\.5\. Expected distances as well"):

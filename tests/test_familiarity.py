@@ -1,4 +1,4 @@
-"""Familiarity: distances by hand, from few images, and of features that never vary."""
+"""Familiarity: distances by hand, from few images, alone and among others, and of features that never vary."""
 
 import numpy as np
 import pytest
@@ -41,6 +41,16 @@ def test_fewer_images_than_features_tell_others_apart():
     new = drawn(200, 100, seed=1)
     others = new[:, ::-1]
     assert known.distances(new).max() < known.distances(others).min()
+
+
+def test_a_picture_has_one_distance():
+    """Alone and among others, to the bit: an answer does not depend on what came with it."""
+    features = drawn(300, 176)
+    known = familiarity.fit(features)
+    np.testing.assert_array_equal(
+        np.concatenate([known.distances(one[None]) for one in features]), known.distances(features)
+    )
+    assert (0,) == known.distances(features[:0]).shape
 
 
 @pytest.mark.parametrize("features", [np.ones((1, 5)), np.ones((4, 5)), np.zeros((4, 5)), np.eye(5)])

@@ -307,7 +307,9 @@ def _scores(
     """The top probability, discounted for the distance."""
     if distances is None or weight == 0:
         return top_probabilities
-    return top_probabilities * np.exp(-np.float32(weight) * distances)
+    # The largest weight and distance of a stranger's file overflow float32.
+    discounted = top_probabilities * np.exp(-weight * distances.astype(np.float64))
+    return discounted.astype(np.float32)
 
 
 def _abstain_threshold(scores: Float32[np.ndarray, " n"], abstain: float) -> float:

@@ -48,9 +48,11 @@ class Familiarity:
             features: f32[N,D], of any length.
 
         Returns:
-            f32[N], 0 or more, about 1 for a training image.
+            f32[N], 0 or more, about 1 for a training image; to the bit the same alone and among others.
         """
-        whitened = (_scaled(features) - self.mean) @ self.whitening
+        offsets = _scaled(features) - self.mean
+        # One product for all would round otherwise than one for each.
+        whitened = np.array([offset @ self.whitening for offset in offsets], np.float32).reshape(offsets.shape)
         found: Float32[np.ndarray, " n"] = np.square(whitened).sum(axis=1)
         return found
 
