@@ -11,7 +11,7 @@ distance from their mean over training images, divided by the number of features
 - Shrinkage of the covariance towards a multiple of the identity, needed when there are fewer images than features:
   Ledoit, Wolf 2004, J. Multivar. Anal. 88:365. Its amount follows from the data.
 
-Other scores were compared: docs/experiments.md, 2026-11-26. `lince.calibration` combines the distance with the top
+Other scores were compared: docs/decisions/0016. `lince.calibration` combines the distance with the top
 probability, and fits the threshold on validation images. No foreign picture is used to fit anything.
 """
 
