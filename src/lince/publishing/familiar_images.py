@@ -25,6 +25,7 @@ from lince.training.transfer import cross_validation
 from lince.types import Images, Split
 
 _STRENGTH = 1  # of the corrupted copies: hardly visible
+_BATCH = 256  # copies at once; corrupting makes float32 arrays of them
 
 _ToFeatures = Callable[[Images], Float32[np.ndarray, "n d"]]
 
@@ -109,9 +110,12 @@ def _measure(to_features: _ToFeatures, images: Images, *, seed: int) -> _Measure
     measured = to_features(images)
     copies, kinds = np.empty_like(measured), tuple(corruptions.AMOUNTS)
     for first, kind in enumerate(kinds[: len(images)]):
-        chosen = np.arange(first, len(images), len(kinds))
-        pictures: UInt8[np.ndarray, "n h w 3"] = images.take(chosen, axis=0)[:]
-        copies[chosen] = to_features(corruptions.corrupt(pictures, kind, strength=_STRENGTH, seed=seed))
+        everyone = np.arange(first, len(images), len(kinds))
+        for start in range(0, len(everyone), _BATCH):
+            chosen = everyone[start : start + _BATCH]
+            pictures: UInt8[np.ndarray, "n h w 3"] = images.take(chosen, axis=0)[:]
+            corrupted = corruptions.corrupt(pictures, kind, strength=_STRENGTH, seed=seed, first=start)
+            copies[chosen] = to_features(corrupted)
     return _Measured(measured, copies)
 
 
