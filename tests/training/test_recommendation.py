@@ -50,7 +50,7 @@ class TestRecommend:
             assert len(candidate.overrides) == len(candidate.options) - 2
 
     @pytest.mark.parametrize(
-        ("per_class", "side", "epochs"), [(2, 192, 34), (20, 192, 16), (200, 192, 7), (900, 128, 4)]
+        ("per_class", "side", "epochs"), [(2, 192, 34), (20, 192, 16), (200, 160, 7), (900, 128, 4)]
     )
     def test_few_images_are_seen_larger_and_more_often(self, per_class, side, epochs):
         """The pretrained network takes about as long for 200 images as for 9,000."""

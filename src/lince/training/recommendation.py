@@ -22,7 +22,8 @@ _SMALL_BATCH = 64
 # Fine-tuning by the number n of training images. Larger images are more accurate, also where the pictures are smaller:
 # with 20 pictures of 32 × 32 a class, 75 % at 192 × 192 against 73 % at 128 × 128 (three seeds). They take 2.2 times as
 # long. 16 epochs of 200 images, 7 of 2,000 and 4 of 10,000 take one to four minutes on two cores.
-_LARGE, _SMALL, _FEW = 192, 128, 3000
+_SIDES = ((300, 192), (3000, 160))  # up to so many images
+_SIDE = 128  # of more
 _EPOCHS, _AT, _POWER, _FEWEST = 16, 200, -1 / 3, 4
 _SHIFT = 3 / 32  # of the image's side
 _TIME_FOR_LARGE = 180  # seconds of a time budget
@@ -100,7 +101,8 @@ def _photos(seen: Overview, seconds: float | None) -> Candidate:
     digits are equally good (docs/experiments.md).
     """
     has_time = seconds is None or seconds >= _TIME_FOR_LARGE
-    side = _LARGE if has_time and seen.num_train <= _FEW else _SMALL
+    sides = (side for most, side in _SIDES if seen.num_train <= most) if has_time else ()
+    side = next(iter(sides), _SIDE)
     epochs = max(_FEWEST, round(_EPOCHS * (max(1, seen.num_train) / _AT) ** _POWER))
     given = () if seconds is not None else (f"train.epochs={epochs}",)
     return Candidate(

@@ -182,7 +182,7 @@ def begin(run: Run, model: keras.Model) -> None:
         TrainingError: the pretrained weights cannot be read.
     """
     if run.recipe.model.pretrained:
-        machine.return_freed_memory()  # the activations of large images come in blocks of this size
+        machine.return_freed_memory()
         pretrained.set_weights(model, run.recipe.model.pretrained, classes=run.record.classes)
     else:
         initialise_from(run.train, model, run.recipe.model, seed=run.record.seed)
