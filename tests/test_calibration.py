@@ -241,6 +241,15 @@ class TestAbstention:
         assert calibration.fit(logits, labels, abstain=0).abstain_below == 0
         assert calibration.fit(logits[:18], labels[:18]).abstain_below == 0
 
+    @pytest.mark.parametrize("n", [20, 40])
+    def test_few_images_with_distances_have_a_threshold(self, n):
+        """Distances that hardly differ weigh much and make all scores small: the margin below the highest shrinks."""
+        logits, labels = draw(3, n)
+        distances = np.random.default_rng(0).normal(1, 0.1, n).astype(np.float32)
+        fitted = calibration.fit(logits, labels, distances=distances)
+        assert fitted.abstain_below > 0
+        assert calibration.apply(logits, fitted, distances=distances).abstain.sum() <= 0.05 * (n + 1)
+
     def test_rather_answers_on_ties(self):
         """When most images share one top probability, none of them is below the threshold."""
         logits = np.tile(np.array([[2, 0, 0]], np.float32), (50, 1))

@@ -127,7 +127,8 @@ def fit_abstention(
     _require_finite(logits, distances)
     top = _probabilities(logits, calibration.temperature, calibration.uniform_share).max(axis=1)
     weight = 0.0 if distances is None else _distance_weight(top, distances)
-    threshold = _abstain_threshold(_scores(top, distances, weight), abstain)
+    scores = _scores(top, distances, weight)
+    threshold = _abstain_threshold(scores, abstain, unit=float(scores.max()) if weight > 0 else 1.0)
     return replace(calibration, abstain_below=threshold, distance_weight=weight if threshold > 0 else 0.0)
 
 
@@ -312,17 +313,20 @@ def _scores(
     return discounted.astype(np.float32)
 
 
-def _abstain_threshold(scores: Float32[np.ndarray, " n"], abstain: float) -> float:
+def _abstain_threshold(scores: Float32[np.ndarray, " n"], abstain: float, *, unit: float) -> float:
     """The floor((n+1)·abstain)-th lowest score; 0, never, when that is none of them.
 
     It stays below the highest by one image in n + 1, and by one printed step. When all n images have about the same
     score, they do not show which answers to withhold, and rounding must not decide it.
+
+    Args:
+        unit: of that distance; 1 for probabilities. Scores that distances discount have another scale.
     """
     n = len(scores)
     rank = _whole(math.floor, (n + 1) * abstain)
     if rank < 1:
         return 0.0
-    surest = float(scores.max()) - max(1 / (n + 1), _PRINTED_STEP)
+    surest = float(scores.max()) - unit * max(1 / (n + 1), _PRINTED_STEP)
     return max(0.0, min(float(np.sort(scores)[rank - 1]), surest))
 
 

@@ -77,6 +77,7 @@ class TestFineTuning:
         images = ENOUGH_VALIDATION_IMAGES
         assert self.keeps(0.7, 0.7 + 1 / images, images=images)
         assert not self.keeps(0.7, 0.7, images=images)
+        assert not self.keeps(0.7, 0.7 + 1e-8, images=images)
 
     def test_few_images_decide_against_it_beyond_chance_only(self):
         """Of 40 images, about 4 more mistakes are within a standard error, and 8 more are not."""

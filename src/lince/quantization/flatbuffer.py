@@ -56,7 +56,7 @@ def add_features(flatbuffer: bytes) -> bytes:
     """
     model = flatbuffer_utils.read_model_from_bytearray(bytearray(flatbuffer))
     graph = model.subgraphs[0]
-    features = _features(graph)
+    features = _features(model)
     if features is None:
         return flatbuffer
     graph.outputs = [graph.outputs[0], features]
@@ -87,9 +87,10 @@ def float_operations(flatbuffer: bytes) -> list[str]:
     return found
 
 
-def _features(graph: Any) -> int | None:
-    """The index of the tensor to return as features."""
-    results = [operator.outputs[0] for operator in graph.operators[1:]]  # the first one converts the pixels
+def _features(model: Any) -> int | None:
+    """The index of the tensor to return as features: a layer's result, and not a conversion of it."""
+    graph = model.subgraphs[0]
+    results = [one.outputs[0] for one in graph.operators if kind_of(model, one) not in _CONVERSIONS]
     shapes = {index: tuple(graph.tensors[index].shape) for index in results}
     areas = {index: shape[1] * shape[2] for index, shape in shapes.items() if len(shape) == 4 and shape[1:3] != (1, 1)}
     if not areas:

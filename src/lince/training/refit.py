@@ -15,7 +15,7 @@ from lince.networks import models
 from lince.progress import Progress
 from lince.training import checkpoint, history, loop, schedule
 from lince.training.display import ProgressDisplay
-from lince.training.session import Run, begin, build_for
+from lince.training.session import Run, begin, build_for, teacher_of
 from lince.training.transfer import cross_validation, features
 from lince.training.transfer import head as heads
 
@@ -62,6 +62,7 @@ def refit(run: Run, progress: Progress, *, resume: bool = False) -> None:
         seed=seed,
         checkpoint_path=run.folder.refit,
         display=ProgressDisplay(progress, run.recipe.train.epochs),
+        teacher=teacher_of(run),
         schedule=schedule.of(run.recipe.train, run.record.budget),
         head=head if keeps_head else None,
         fine_tunes=not keeps_head,
