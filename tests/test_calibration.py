@@ -245,7 +245,7 @@ class TestAbstention:
     def test_few_images_with_distances_have_a_threshold(self, n):
         """Distances that hardly differ weigh much and make all scores small: the margin below the highest shrinks."""
         logits, labels = draw(3, n)
-        distances = np.random.default_rng(0).normal(1, 0.1, n).astype(np.float32)
+        distances = np.random.default_rng(0).normal(1, 0.05, n).astype(np.float32)
         fitted = calibration.fit(logits, labels, distances=distances)
         assert fitted.abstain_below > 0
         assert calibration.apply(logits, fitted, distances=distances).abstain.sum() <= 0.05 * (n + 1)
