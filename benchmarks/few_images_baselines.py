@@ -5,6 +5,7 @@ Every choice is made by cross-validation on training images. Pictures are read a
 
 import functools
 import importlib.util
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -89,7 +90,10 @@ class Pictures:
         split, spec = self._at(FEATURES_SIDE), ImageSpec(FEATURES_SIDE, FEATURES_SIDE)
         model = models.build(EfficientNetLite(), spec=spec, num_classes=len(split.classes), precision="float32", seed=0)
         pretrained.set_imagenet_weights(model)
-        return np.stack(features.extract(model, split.images, mirrored=True, progress=silent))
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder, "features.npy")
+            found = features.stored(path, model, [split.images], mirrored=True, progress=silent)
+            return np.moveaxis(np.asarray(found[:], np.float32), 1, 0)
 
     @functools.cached_property
     def _places_by_name(self) -> dict[str, int]:

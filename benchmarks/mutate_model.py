@@ -52,7 +52,7 @@ def refit(sound: Artifact, flatbuffer: bytes) -> bytes:
         image=sound.manifest.image, calibration=sound.manifest.calibration, certificate=None, training={},
         arithmetic=sound.manifest.arithmetic,
     )  # fmt: skip
-    return artifact.encode(Artifact(flatbuffer, described, sound.golden, "A mutant.\n"))
+    return artifact.encode(Artifact(flatbuffer, described, sound.golden, "A mutant.\n", sound.familiarity))
 
 
 def places(flatbuffer: bytes) -> np.ndarray:

@@ -241,6 +241,15 @@ class TestAbstention:
         assert calibration.fit(logits, labels, abstain=0).abstain_below == 0
         assert calibration.fit(logits[:18], labels[:18]).abstain_below == 0
 
+    @pytest.mark.parametrize("n", [20, 40])
+    def test_few_images_with_distances_have_a_threshold(self, n):
+        """Distances that hardly differ weigh much and make all scores small: the margin below the highest shrinks."""
+        logits, labels = draw(3, n)
+        distances = np.random.default_rng(0).normal(1, 0.05, n).astype(np.float32)
+        fitted = calibration.fit(logits, labels, distances=distances)
+        assert fitted.abstain_below > 0
+        assert calibration.apply(logits, fitted, distances=distances).abstain.sum() <= 0.05 * (n + 1)
+
     def test_rather_answers_on_ties(self):
         """When most images share one top probability, none of them is below the threshold."""
         logits = np.tile(np.array([[2, 0, 0]], np.float32), (50, 1))
@@ -317,6 +326,76 @@ class TestApply:
         """Whatever its probability."""
         answers = calibration.apply(np.zeros((1, 3), np.float32), Calibration(set_threshold=0.9, n=1))
         assert [[True, False, False]] == answers.sets.tolist()
+
+
+class TestDistances:
+    LOGITS = np.log(np.array([[0.9, 0.1], [0.8, 0.2], [0.7, 0.3], [0.6, 0.4]], np.float32))
+
+    def test_far_pictures_need_a_higher_probability(self):
+        """The same answer is given for a near picture and withheld for a far one: 0.9 · exp(−0.5 · 2) is below 0.5."""
+        fitted = Calibration(abstain_below=0.5, distance_weight=0.5)
+        found = calibration.apply(self.LOGITS[[0, 0]], fitted, distances=np.array([1, 2], np.float32))
+        assert [False, True] == found.abstain.tolist()
+        np.testing.assert_array_equal(found.probabilities[0], found.probabilities[1])
+
+    def test_both_terms_have_the_same_spread(self):
+        """The weight is the quotient of the standard deviations of −log(probability) and of the distance."""
+        rng = np.random.default_rng(0)
+        logits, distances = rng.normal(size=(400, 3)).astype(np.float32), rng.gamma(9, size=400).astype(np.float32)
+        fitted = calibration.fit(logits, rng.integers(0, 3, 400), distances=distances)
+        top = calibration.apply(logits, fitted, distances=distances).probabilities.max(axis=1)
+        assert pytest.approx(np.log(top).std() / distances.std(), rel=1e-4) == fitted.distance_weight
+
+    @pytest.mark.parametrize("n", [19, 100, 1000])
+    def test_withholds_at_most_the_share_asked_for(self, n):
+        """Of the images that it was fitted on, and on average of new ones like them."""
+        rng, shares = np.random.default_rng(n), []
+        for _ in range(200):
+            logits = 3 * rng.normal(size=(2 * n, 3)).astype(np.float32)
+            distances = rng.gamma(4, 0.25, size=2 * n).astype(np.float32)
+            fitted = calibration.fit(logits[:n], logits[:n].argmax(axis=1), abstain=0.1, distances=distances[:n])
+            found = calibration.apply(logits, fitted, distances=distances).abstain
+            assert found[:n].sum() <= 0.1 * (n + 1) - 1
+            shares.append(found[n:].mean())
+        assert np.mean(shares) < 0.1 + 3 * np.std(shares) / np.sqrt(len(shares))
+
+    def test_too_few_images_never_abstain(self):
+        """No threshold can be promised, so distances get no weight, and are not needed to answer."""
+        fitted = calibration.fit(self.LOGITS, np.zeros(4, np.int64), distances=np.arange(4, dtype=np.float32))
+        assert (0, 0) == (fitted.abstain_below, fitted.distance_weight)
+        assert not calibration.apply(self.LOGITS, fitted).abstain.any()
+
+    def test_equal_distances_have_no_weight(self):
+        """They say nothing of a picture: the calibration is the one without them."""
+        logits = np.random.default_rng(0).normal(size=(100, 3)).astype(np.float32)
+        labels = np.zeros(100, np.int64)
+        equal = calibration.fit(logits, labels, distances=np.ones(100, np.float32))
+        assert calibration.fit(logits, labels) == equal
+
+    def test_answers_and_sets_do_not_depend_on_distances(self):
+        """They decide what is withheld, nothing else."""
+        fitted = Calibration(set_threshold=0.25, abstain_below=0.5, distance_weight=1.0)
+        near, far = (
+            calibration.apply(self.LOGITS, fitted, distances=np.full(4, distance, np.float32)) for distance in (0, 9)
+        )
+        np.testing.assert_array_equal(near.sets, far.sets)
+        np.testing.assert_array_equal(near.indices, far.indices)
+
+    def test_the_largest_numbers_of_a_file_withhold_the_answer(self):
+        """A weight and a distance at the reader's bounds overflow nothing."""
+        fitted = Calibration(abstain_below=0.5, distance_weight=999_999.0)
+        assert calibration.apply(self.LOGITS, fitted, distances=np.full(4, 3e38, np.float32)).abstain.all()
+
+    def test_missing_distances_are_refused(self):
+        """A calibration that weighs them cannot be applied without."""
+        with pytest.raises(LinceError, match=r"logits alone .*distance_weight=0\.5\. Expected distances as well"):
+            calibration.apply(self.LOGITS, Calibration(abstain_below=0.5, distance_weight=0.5))
+
+    def test_what_is_not_a_number_is_refused(self):
+        """A damaged file shows itself."""
+        distances = np.array([1, np.nan, np.inf, 1], np.float32)
+        with pytest.raises(LinceError, match="distances that are not finite for 2 of 4 images"):
+            calibration.apply(self.LOGITS, Calibration(), distances=distances)
 
 
 class TestSetReport:

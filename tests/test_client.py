@@ -21,7 +21,7 @@ from lince.errors import ServiceError
 from lince.evaluation.accuracy import evaluate
 from lince.evaluation.evaluated_model import open_server
 from lince.inference.answers import answer
-from lince.types import Calibration, ImageSpec, Predict, Split
+from lince.types import Calibration, ImageSpec, Outputs, Predict, Split
 
 CLASSES = ("cat", "dog", "fox")
 MODEL = {
@@ -33,6 +33,7 @@ MODEL = {
     "calibration": {"temperature": 1.5, "coverage": 0.9, "set_threshold": 0.2, "abstain_below": 0.4, "n": 100},
     "extra": "ignored",
 }
+WEIGHING = MODEL | {"calibration": MODEL["calibration"] | {"distance_weight": 0.5}}
 
 
 def answer_pixels(pixels: np.ndarray) -> np.ndarray:
@@ -68,7 +69,8 @@ class FakeLince:
         assert {image.format for image in images} == {"PNG"}
         logits = answer_pixels(np.stack([np.asarray(image) for image in images]))
         fitted = msgspec.convert(self.model["calibration"], Calibration)
-        prediction = calibration.apply(logits, fitted)
+        distances = np.arange(len(logits), dtype=np.float32) if fitted.distance_weight else None
+        prediction = calibration.apply(logits, fitted, distances=distances)
         rows = [answer(prediction, row, tuple(self.model["classes"]), top=1, logits=True) for row in range(len(logits))]
         return self.change({"model": {"name": "pets"}, "predictions": rows})
 
@@ -141,8 +143,8 @@ class TestPredict:
         images, fake = some_images(12), FakeLince()
         with serve(fake) as url:
             found = predict_of(url)(images)
-        np.testing.assert_array_equal(answer_pixels(images), found)
-        assert np.float32 == found.dtype
+        np.testing.assert_array_equal(answer_pixels(images), found.logits)
+        assert (np.float32, None) == (found.logits.dtype, found.distances)
         assert ([5, 5, 2], {"file"}) == (fake.parts, fake.names)
 
     def test_sends_at_most_sixteen_parts(self):
@@ -164,7 +166,7 @@ class TestPredict:
     def test_works_below_a_path(self):
         """A service behind a proxy may live below a path, with or without a slash at its end."""
         with serve(FakeLince(prefix="/pets")) as url:
-            assert predict_of(url + "/")(some_images(1)).shape == (1, 3)
+            assert predict_of(url + "/")(some_images(1)).logits.shape == (1, 3)
 
     def test_is_a_predict_for_evaluate(self):
         """The same code evaluates a server and a function, with the same report."""
@@ -172,7 +174,13 @@ class TestPredict:
         split = Split(images, np.arange(9) % 3, CLASSES, tuple(map(str, range(9))))
         with serve(FakeLince()) as url:
             found = evaluate(predict_of(url), split)
-        assert evaluate(answer_pixels, split) == found
+        assert evaluate(lambda pixels: Outputs(answer_pixels(pixels)), split) == found
+
+    def test_gives_the_distances_that_the_calibration_weighs(self):
+        """They come with the logits, image by image, over several requests."""
+        with serve(FakeLince(model=WEIGHING)) as url:
+            found = predict_of(url)(some_images(7)).distances
+        np.testing.assert_array_equal(np.array([0, 1, 2, 3, 4, 0, 1], np.float32), found)
 
 
 class TestErrors:
@@ -243,6 +251,15 @@ class TestErrors:
         """The server would resize them, and the answers would not be for the same pixels."""
         message = r"Received images of 4 × 6 pixels for http.*model sees 6 × 4\. Expected this size"
         self.predict_fails(message, FakeLince(), np.zeros((1, 6, 4, 3), np.uint8))
+
+    def test_a_missing_distance_is_refused(self):
+        """A server whose calibration weighs distances must give one for each image."""
+
+        def forget(answer: dict[str, Any]) -> dict[str, Any]:
+            return answer | {"predictions": [one | {"distance": None} for one in answer["predictions"]]}
+
+        message = "0 distances for 2 images and a calibration that weighs them"
+        self.predict_fails(message, FakeLince(model=WEIGHING, change=forget))
 
     def test_a_missing_answer_is_refused(self):
         """One prediction an image."""

@@ -257,7 +257,7 @@ class TestTeacher:
         begun = replace(begun, train=replace(begun.train, labels=(begun.train.labels + 1) % 3))
         with pipeline.watch(console_on(), begun, tensorboard=False) as display:
             pipeline.train_model(begun, display)
-        pupil = pipeline.float_predict(pipeline.trained_model(begun.folder))(begun.test.images).argmax(axis=1)
+        pupil = pipeline.float_predict(pipeline.trained_model(begun.folder))(begun.test.images).logits.argmax(axis=1)
         theirs = Classifier.load(run.model).logits(begun.test.images).argmax(axis=1)
         assert (pupil == theirs).mean() > 0.7
         assert (pupil == (begun.test.labels + 1) % 3).mean() < 0.3
@@ -345,7 +345,7 @@ class TestReport:
         """report.json's figures are those of the published file on the test images, evaluated again."""
         report, classifier = run.read_report(), Classifier.load(run.model)
         assert classifier.manifest.version == report.version
-        found = accuracy.evaluate(classifier.logits, opened.test, fitted=report.calibration)
+        found = accuracy.evaluate(classifier.outputs, opened.test, fitted=report.calibration)
         assert (report.int8, report.sets) == found
 
     def test_says_what_the_float_model_answers(self, run, opened, trained_model):

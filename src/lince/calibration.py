@@ -1,6 +1,6 @@
 """Probability calibration: temperature, prediction sets and "I don't know", fitted once and applied everywhere.
 
-Four numbers are fitted on held-out images, with the network that is served:
+These numbers are fitted on held-out images, with the network that is served:
 
 - **Temperature.** Logits are divided by it so that the true classes are most probable a posteriori. The answer does not
   change, only its probability. Source: Guo et al. 2017, arXiv:1706.04599, who maximise the likelihood alone. When a
@@ -17,8 +17,11 @@ Four numbers are fitted on held-out images, with the network that is served:
   coverage / (1 − coverage), 19 for 95 %, can promise nothing: then there are no sets.
   Source: Sadinle, Lei, Wasserman 2019, J. Am. Stat. Assoc. 114:223, arXiv:1609.00451; Vovk, Gammerman, Shafer 2005,
   *Algorithmic Learning in a Random World*.
-- **Abstention threshold.** The answer is "I don't know" when the top probability is below a quantile of the held-out
-  images' top probabilities. By the same argument, a new image is below it with at most that probability.
+- **Abstention threshold.** The answer is "I don't know" when a score is below a quantile of the held-out images'
+  scores. By the same argument, a new image is below it with at most that probability. The score is the top probability,
+  times exp(−weight · distance) where the model measures the distance of a picture from its training images
+  (`lince.familiarity`): the stranger the picture, the more probable its class must be. In logarithms it is a sum. The
+  weight gives both terms the same standard deviation over the held-out images. No foreign picture is needed for that.
 
 The temperature is fitted on the same images as the thresholds, which the assumption of exchangeability does not cover
 strictly. It keeps the order of every image's classes; a test measures that the coverage is as promised.
@@ -26,6 +29,7 @@ strictly. It keeps the order of every image's classes; a test measures that the 
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Annotated
 
 import numpy as np
@@ -49,12 +53,14 @@ _PRIOR_WEIGHT = 2.0
 _TEMPERATURE_BOUNDS = (1e-3, 1e3)  # of the search for the mode: 300 times beyond every measured value
 _HALVINGS = 50  # of a bracket 14 wide in log T: T to 13 digits, in 50 softmaxes
 
+_ROUNDING = 1e-4  # of distances, which are about 1 and come from float32
+
 # A probability that is printed like the highest one is never answered with "I don't know".
 _PRINTED_STEP = 0.001
 
 
 class Calibrate(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Probability calibration, fitted on validation images with the int8 model.
+    """Probability calibration, fitted on images that were held out from training.
 
     Attributes:
         coverage: share of images whose prediction set should contain the true class. 0.95 needs 19 validation images,
@@ -72,6 +78,7 @@ def fit(
     *,
     coverage: float = 0.95,
     abstain: float = 0.05,
+    distances: Float32[np.ndarray, " n"] | None = None,
 ) -> Calibration:
     """Fits temperature, set threshold and abstention threshold on held-out images.
 
@@ -80,44 +87,78 @@ def fit(
         labels: i64[N], their true classes.
         coverage: the probability, 0..1 exclusive, with which the set should hold the true class.
         abstain: the largest share of images, 0..1 exclusive or 0, that is answered with "I don't know".
+        distances: f32[N], finite, from the training images; None where the model does not measure them.
 
     Returns:
         The calibration. When N is too small to promise the coverage (see `images_for_sets`), the set threshold is None:
         there are no sets. N < 1 / abstain − 1 never abstains.
 
     Raises:
-        LinceError: the logits are not finite.
+        LinceError: logits or distances are not finite.
     """
-    _require_finite(logits)
+    _require_finite(logits, distances)
     temperature = _fit_temperature(logits, labels)
     uniform_share = _uniform_share(*logits.shape)
     probabilities = _probabilities(logits, temperature, uniform_share)
     true = probabilities[np.arange(len(labels)), labels]
-    return Calibration(
+    fitted = Calibration(
         temperature=temperature,
         coverage=coverage,
         set_threshold=_set_threshold(true, coverage),
-        abstain_below=_abstain_threshold(probabilities.max(axis=1), abstain),
         n=len(labels),
         uniform_share=uniform_share,
     )
+    return fit_abstention(fitted, logits, abstain=abstain, distances=distances)
 
 
-def apply(logits: Float32[np.ndarray, "n k"], calibration: Calibration) -> Prediction:
+def fit_abstention(
+    calibration: Calibration,
+    logits: Float32[np.ndarray, "n k"],
+    *,
+    abstain: float,
+    distances: Float32[np.ndarray, " n"] | None = None,
+) -> Calibration:
+    """The calibration with a threshold and a weight for "I don't know"; arguments and errors as of `fit`.
+
+    Args:
+        calibration: gives the probabilities.
+        logits: f32[N,K], of the images that it was fitted on.
+    """
+    _require_finite(logits, distances)
+    top = _probabilities(logits, calibration.temperature, calibration.uniform_share).max(axis=1)
+    weight = 0.0 if distances is None else _distance_weight(top, distances)
+    scores = _scores(top, distances, weight)
+    threshold = _abstain_threshold(scores, abstain, unit=float(scores.max()) if weight > 0 else 1.0)
+    return replace(calibration, abstain_below=threshold, distance_weight=weight if threshold > 0 else 0.0)
+
+
+def apply(
+    logits: Float32[np.ndarray, "n k"],
+    calibration: Calibration,
+    *,
+    distances: Float32[np.ndarray, " n"] | None = None,
+) -> Prediction:
     """Turns logits into answers.
 
     Args:
         logits: f32[N,K], finite; N may be 0.
         calibration: from `fit`; `Calibration()` for a network that was never calibrated: it has no sets and never
             abstains.
+        distances: f32[N], finite, from the training images; required where the calibration gives them a weight.
 
     Returns:
         The answers; `indices` are taken from the logits, where the softmax cannot round two classes to a tie.
 
     Raises:
-        LinceError: the logits are not finite.
+        LinceError: logits or distances are not finite, or distances are missing.
     """
-    _require_finite(logits)
+    _require_finite(logits, distances)
+    weight = calibration.distance_weight
+    if weight > 0 and distances is None:
+        raise LinceError(
+            f"Received logits alone for a calibration with distance_weight={weight:.4g}. Expected distances as well: "
+            "use `Classifier.predict`, or `Classifier.outputs`."
+        )
     probabilities = _probabilities(logits, calibration.temperature, calibration.uniform_share)
     indices = logits.argmax(axis=1)
     return Prediction(
@@ -125,8 +166,15 @@ def apply(logits: Float32[np.ndarray, "n k"], calibration: Calibration) -> Predi
         probabilities=probabilities,
         indices=indices,
         sets=_sets(probabilities, indices, calibration.set_threshold),
-        abstain=probabilities.max(axis=1) < np.float32(calibration.abstain_below),
+        abstain=_scores(probabilities.max(axis=1), distances, weight) < np.float32(calibration.abstain_below),
+        distances=distances,
     )
+
+
+def probabilities(logits: Float32[np.ndarray, "n k"], calibration: Calibration) -> Float32[np.ndarray, "n k"]:
+    """The probabilities alone, for which no distances are needed; arguments and errors as of `apply`."""
+    _require_finite(logits, None)
+    return _probabilities(logits, calibration.temperature, calibration.uniform_share)
 
 
 def images_for_sets(coverage: float) -> int:
@@ -245,18 +293,41 @@ def _set_threshold(true_probabilities: Float32[np.ndarray, " n"], coverage: floa
     return float(np.sort(true_probabilities)[n - rank]) if rank <= n else None
 
 
-def _abstain_threshold(top_probabilities: Float32[np.ndarray, " n"], abstain: float) -> float:
-    """The floor((n+1)·abstain)-th lowest top probability; 0, never, when that is none of them.
+def _distance_weight(top_probabilities: Float32[np.ndarray, " n"], distances: Float32[np.ndarray, " n"]) -> float:
+    """The weight with which −log(probability) and weight · distance have the same standard deviation.
+
+    0 where the distances do not differ by more than rounding.
+    """
+    spread = float(distances.std(dtype=np.float64))
+    return float(np.log(top_probabilities, dtype=np.float64).std()) / spread if spread > _ROUNDING else 0.0
+
+
+def _scores(
+    top_probabilities: Float32[np.ndarray, " n"], distances: Float32[np.ndarray, " n"] | None, weight: float
+) -> Float32[np.ndarray, " n"]:
+    """The top probability, discounted for the distance."""
+    if distances is None or weight == 0:
+        return top_probabilities
+    # The largest weight and distance of a stranger's file overflow float32.
+    discounted = top_probabilities * np.exp(-weight * distances.astype(np.float64))
+    return discounted.astype(np.float32)
+
+
+def _abstain_threshold(scores: Float32[np.ndarray, " n"], abstain: float, *, unit: float) -> float:
+    """The floor((n+1)·abstain)-th lowest score; 0, never, when that is none of them.
 
     It stays below the highest by one image in n + 1, and by one printed step. When all n images have about the same
-    probability, they do not show which answers to withhold, and rounding must not decide it.
+    score, they do not show which answers to withhold, and rounding must not decide it.
+
+    Args:
+        unit: of that distance; 1 for probabilities. Scores that distances discount have another scale.
     """
-    n = len(top_probabilities)
+    n = len(scores)
     rank = _whole(math.floor, (n + 1) * abstain)
     if rank < 1:
         return 0.0
-    surest = float(top_probabilities.max()) - max(1 / (n + 1), _PRINTED_STEP)
-    return max(0.0, min(float(np.sort(top_probabilities)[rank - 1]), surest))
+    surest = float(scores.max()) - unit * max(1 / (n + 1), _PRINTED_STEP)
+    return max(0.0, min(float(np.sort(scores)[rank - 1]), surest))
 
 
 def _whole(rounding: Callable[[float], int], product: float) -> int:
@@ -264,10 +335,15 @@ def _whole(rounding: Callable[[float], int], product: float) -> int:
     return rounding(round(product, 9))
 
 
-def _require_finite(logits: np.ndarray) -> None:
+def _require_finite(logits: np.ndarray, distances: np.ndarray | None) -> None:
     if not np.isfinite(logits).all():
         count = int((~np.isfinite(logits)).any(axis=1).sum())
         raise LinceError(
             f"Received logits that are not finite for {count} of {len(logits)} images. Expected numbers: the network's "
             "weights are damaged, or its training diverged."
+        )
+    if distances is not None and not np.isfinite(distances).all():
+        raise LinceError(
+            f"Received distances that are not finite for {int((~np.isfinite(distances)).sum())} of {len(distances)} "
+            "images. Expected numbers: the model file's familiarity.npz is damaged."
         )

@@ -12,14 +12,14 @@ from dataclasses import dataclass
 from typing import Annotated
 
 import numpy as np
-from jaxtyping import Float32, UInt8
+from jaxtyping import UInt8
 from msgspec import Meta
 from PIL import Image
 
 from lince import calibration
 from lince.errors import ServiceError
 from lince.system import http_exchange
-from lince.types import Calibration, ImageSpec, Predict, ResizeRule
+from lince.types import Calibration, ImageSpec, Outputs, Predict, ResizeRule
 
 _PARTS_PER_REQUEST = 16  # a small request with a quick answer, even where the server takes more
 _MODEL_LIMIT_BYTES = 16 * 2**20  # twice a model file's largest manifest
@@ -27,6 +27,7 @@ _ANSWER_LIMIT_BYTES = 32 * 2**20  # 16 answers with 10,000 logits at 100 bytes e
 _TOLERANCE = 1e-4  # of a probability: machines differ in the last bits of a softmax
 
 _Side = Annotated[int, Meta(ge=1, le=1024)]  # of a model file's images
+_Distance = Annotated[float, Meta(ge=0, le=1e38)]
 _Logit = Annotated[float, Meta(ge=-1e38, le=1e38)]  # within float32
 _Name = Annotated[str, Meta(min_length=1, max_length=1000)]
 
@@ -67,6 +68,7 @@ class _Prediction:
     label: str = ""
     probability: float = 0.0
     logits: tuple[_Logit, ...] = ()
+    distance: _Distance | None = None
     error: _Failure | None = None
 
 
@@ -127,22 +129,28 @@ def server_predict(url: str, served: ServedModel, *, timeout_s: float) -> Predic
         timeout_s: seconds to wait for it to connect, and for each whole answer.
 
     Returns:
-        A function u8[n,H,W,3] → logits f32[n,K], with H and W of the served model: nothing is resized on the way.
-        It keeps no connection open. It raises ServiceError when nothing answers there, or not as Lince does.
+        A function u8[n,H,W,3] → logits f32[n,K] and distances, with H and W of the served model: nothing is resized on
+        the way. It keeps no connection open. It raises ServiceError when nothing answers there, or not as Lince does.
     """
     step = min(_PARTS_PER_REQUEST, served.max_parts)
 
-    def predict(images: UInt8[np.ndarray, "n h w 3"]) -> Float32[np.ndarray, "n k"]:
+    measures = served.calibration.distance_weight > 0
+
+    def predict(images: UInt8[np.ndarray, "n h w 3"]) -> Outputs:
         _check_size(url, served.image, images)
         logits = np.zeros((len(images), len(served.classes)), np.float32)
+        distances = np.zeros(len(images), np.float32)
         for start in range(0, len(images), step):
             batch = images[start : start + step]
             answer = _post_images(url, batch, timeout_s=timeout_s)
             try:
-                logits[start : start + step] = _logits(answer, served, len(batch))
+                found = _outputs(answer, served, len(batch))
+                logits[start : start + step] = found.logits
+                if found.distances is not None:
+                    distances[start : start + step] = found.distances
             except ValueError as error:
                 raise http_exchange.foreign(url, "/predict", str(error)) from error
-        return logits
+        return Outputs(logits, distances if measures else None)
 
     return predict
 
@@ -187,7 +195,7 @@ def _multipart(files: Iterable[bytes], boundary: str) -> bytes:
     return b"".join([*pieces, f"--{boundary}--\r\n".encode()])
 
 
-def _logits(answer: _Answer, served: ServedModel, count: int) -> Float32[np.ndarray, "n k"]:
+def _outputs(answer: _Answer, served: ServedModel, count: int) -> Outputs:
     """Logits in the server's order of classes; ValueError where they are not `count` rows with their own answers."""
     predictions, num_classes = answer.predictions, len(served.classes)
     if len(predictions) != count:
@@ -198,13 +206,17 @@ def _logits(answer: _Answer, served: ServedModel, count: int) -> Float32[np.ndar
         if len(prediction.logits) != num_classes:
             raise ValueError(f"{len(prediction.logits)} logits for {num_classes} classes and ?logits=true")
     logits = np.array([prediction.logits for prediction in predictions], np.float32)
-    _require_consistent(predictions, logits, served)
-    return logits
+    found = [prediction.distance for prediction in predictions if prediction.distance is not None]
+    if served.calibration.distance_weight > 0 and len(found) < count:
+        raise ValueError(f"{len(found)} distances for {count} images and a calibration that weighs them")
+    outputs = Outputs(logits, np.array(found, np.float32) if len(found) == count else None)
+    _require_consistent(predictions, outputs, served)
+    return outputs
 
 
-def _require_consistent(predictions: tuple[_Prediction, ...], logits: np.ndarray, served: ServedModel) -> None:
+def _require_consistent(predictions: tuple[_Prediction, ...], outputs: Outputs, served: ServedModel) -> None:
     """Raises ValueError where a label or a probability does not follow from the logits and the calibration."""
-    expected = calibration.apply(logits, served.calibration)
+    expected = calibration.apply(outputs.logits, served.calibration, distances=outputs.distances)
     for row, prediction in enumerate(predictions):
         index = int(expected.indices[row])
         label, probability = served.classes[index], float(expected.probabilities[row, index])

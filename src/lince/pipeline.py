@@ -93,8 +93,6 @@ def train_model(run: Run, display: Display, *, resume: bool = False) -> None:
     model = build_for(run, precision=run.record.precision)
     begin(run, model)
     head = heads.read(run.folder.head) if run.recipe.model.pretrained else None
-    if head is not None:
-        model.get_layer(models.LOGITS).set_weights([head.kernel, head.bias])
     try:
         loop.fit(
             model,

@@ -31,10 +31,24 @@ class Environment(TypedDict):
     versions: dict[str, str]
 
 
-Predict = Callable[[UInt8[np.ndarray, "n h w 3"]], Float32[np.ndarray, "n k"]]
-"""Pixels in, logits out: what a float Keras model, an int8 model file and a running server have in common.
+@dataclass(frozen=True)
+class Outputs:
+    """What a model computes from N images, before calibration.
 
-`lince.calibration.apply` turns the logits into probabilities, prediction sets and "I don't know".
+    Attributes:
+        logits: f32[N,K].
+        distances: f32[N], how far each image is from the training images; see `lince.familiarity`. None for a model
+            that does not measure it, as a float model does not.
+    """
+
+    logits: Float32[np.ndarray, "n k"]
+    distances: Float32[np.ndarray, " n"] | None = None
+
+
+Predict = Callable[[UInt8[np.ndarray, "n h w 3"]], Outputs]
+"""Pixels in, logits and distances out: what a float Keras model, an int8 model file and a server have in common.
+
+`lince.calibration.apply` turns them into probabilities, prediction sets and "I don't know".
 """
 
 
@@ -126,15 +140,17 @@ class Dataset:
 
 @dataclass(frozen=True)
 class Calibration:
-    """The parameters that turn logits into calibrated probabilities, fitted on validation images with the int8 model.
+    """The parameters that turn logits into calibrated probabilities, fitted on images that were held out from training.
 
     Attributes:
         temperature: logits are divided by it before the softmax.
         coverage: the share of images whose true class the prediction set should hold, 0..1.
         set_threshold: a class is in the set when its probability is at least this; the top class always is. None where
             there are no sets, because `n` images are too few to promise the coverage.
-        abstain_below: the answer is "I don't know" when the top probability is below this.
+        abstain_below: the answer is "I don't know" when the top probability, times exp(−distance_weight · distance), is
+            below this.
         n: validation images that it was fitted on; 0 when it was never fitted (temperature 1).
+        distance_weight: 0 for a model that does not measure distances.
         uniform_share: the softmax is mixed with at most this share of the uniform distribution, until the least
             probable class has the probability uniform_share / K.
     """
@@ -145,6 +161,7 @@ class Calibration:
     abstain_below: _Share = 0.0
     n: Annotated[int, Meta(ge=0, le=2**62)] = 0
     uniform_share: _Share = 0.0
+    distance_weight: Annotated[float, Meta(ge=0, lt=1e6)] = 0.0
 
 
 @dataclass(frozen=True)
@@ -157,6 +174,7 @@ class Prediction:
         indices: i64[N], the top class: argmax of the logits, the lowest index on a tie.
         sets: bool[N,K], the prediction set; never empty. None for a model without sets.
         abstain: bool[N], true for "I don't know".
+        distances: f32[N], as in `Outputs`.
     """
 
     logits: Float32[np.ndarray, "n k"]
@@ -164,6 +182,7 @@ class Prediction:
     indices: Int64[np.ndarray, " n"]
     sets: Bool[np.ndarray, "n k"] | None
     abstain: Bool[np.ndarray, " n"]
+    distances: Float32[np.ndarray, " n"] | None = None
 
 
 @dataclass(frozen=True)
@@ -275,6 +294,7 @@ class EpochRecord:
         seconds: since the validation before: checkpoint, training and this validation.
         peak_memory_bytes: the most memory that the process has used; 0 where the system does not say.
         progress: the share of the training that is finished, 0 to 1.
+        val_images: the number of validation images.
     """
 
     epoch: int
@@ -287,3 +307,4 @@ class EpochRecord:
     seconds: float
     peak_memory_bytes: int = 0
     progress: float = 0.0
+    val_images: int = 0

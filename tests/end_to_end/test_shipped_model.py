@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from lince.evaluation import evaluated_model, robustness
 from lince.model_file import artifact
 
 DATA = Path(__file__).parents[3] / "shared" / "data" / "cifar10-jpeg.zip"
@@ -36,3 +37,12 @@ def test_shipped_model_lost_nothing_that_matters(name):
     assert certificate.comparison.n == 10_000
     assert not certificate.forced
     assert certificate.comparison.drop_points.value <= certificate.bound_points
+
+
+@pytest.mark.parametrize("name", artifact.shipped_models())
+def test_shipped_model_does_not_know_pictures_of_nothing(name, monkeypatch):
+    """Of each generated kind it answers four fifths or more with "I don't know"; the cards promise that and more."""
+    monkeypatch.setattr(robustness, "OOD_IMAGES", 50)
+    model = evaluated_model.open_file(artifact.locate(name))
+    found = robustness.ood_report(model.predict, model.spec, num_classes=len(model.classes), fitted=model.fitted)
+    assert min(score.abstained for score in found.generated) >= 0.8

@@ -124,7 +124,9 @@ def change_model(model: Path, change: str) -> None:
             training={},
             arithmetic=read.manifest.arithmetic,
         )
-        model.write_bytes(artifact.encode(artifact.Artifact(flatbuffer, manifest, read.golden, read.card)))
+        model.write_bytes(
+            artifact.encode(artifact.Artifact(flatbuffer, manifest, read.golden, read.card, read.familiarity))
+        )
 
 
 @pytest.mark.parametrize("workers", [1, 2])

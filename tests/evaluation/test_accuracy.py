@@ -5,8 +5,8 @@ import pytest
 
 from lince import calibration, metrics
 from lince.errors import LinceError
-from lince.evaluation.accuracy import evaluate, logits, report_from
-from lince.types import Calibration, Mistake, Split
+from lince.evaluation.accuracy import evaluate, outputs, report_from
+from lince.types import Calibration, Mistake, Outputs, Split
 
 CLASSES = ("cat", "dog", "fox")
 # Five images of cat, cat, dog, dog, fox, of which the second and the fourth are answered wrongly.
@@ -24,9 +24,9 @@ def split_of(labels: np.ndarray, classes: tuple[str, ...] = CLASSES) -> Split:
     return Split(images, labels, classes, tuple(f"{i}.png" for i in range(len(labels))))
 
 
-def look_up(images: np.ndarray) -> np.ndarray:
+def look_up(images: np.ndarray) -> Outputs:
     """Answers from the table by the image's number."""
-    return ANSWERS[images[:, 0, 0, 0]]
+    return Outputs(ANSWERS[images[:, 0, 0, 0]])
 
 
 class TestEvaluate:
@@ -67,7 +67,7 @@ class TestEvaluate:
             sizes.append(len(images))
             return look_up(images)
 
-        found = logits(predict, split_of(LABELS), batch_size=batch_size)
+        found = outputs(predict, split_of(LABELS), batch_size=batch_size).logits
         np.testing.assert_array_equal(ANSWERS, found)
         assert sum(sizes) == 5
         assert max(sizes) <= batch_size
@@ -75,7 +75,7 @@ class TestEvaluate:
     def test_reports_progress_after_every_batch(self):
         """Images done, of how many, and the task."""
         seen = []
-        logits(look_up, split_of(LABELS), batch_size=2, progress=lambda *step: seen.append(step))
+        outputs(look_up, split_of(LABELS), batch_size=2, progress=lambda *step: seen.append(step))
         assert seen == [(2, 5, "evaluating"), (4, 5, "evaluating"), (5, 5, "evaluating")]
 
     def test_applies_a_calibration(self):
@@ -88,14 +88,29 @@ class TestEvaluate:
         expected = metrics.softmax(ANSWERS, 3)
         assert metrics.negative_log_likelihood(expected, LABELS) == warm.nll != plain.nll
 
+    def test_distances_count_for_abstention(self):
+        """Each image keeps its own, over several batches: one that is far is withheld, whatever its probability."""
+        far = np.array([0, 0, 0, 9, 0], np.float32)
+
+        def predict(images):
+            return Outputs(look_up(images).logits, far[images[:, 0, 0, 0]])
+
+        found = outputs(predict, split_of(LABELS), batch_size=2)
+        np.testing.assert_array_equal(far, found.distances)
+        _, sets = evaluate(predict, split_of(LABELS), fitted=Calibration(abstain_below=0.01, distance_weight=1.0))
+        assert (0.2, 0.75) == (sets.abstained, sets.accuracy_when_answering)
+
     def test_breaks_ties_by_the_lowest_index(self):
         """Equal logits are answered with the first class."""
-        report, _ = evaluate(lambda images: np.full((len(images), 2), 0.5), split_of(np.array([0, 1]), ("a", "b")))
+        report, _ = evaluate(
+            lambda images: Outputs(np.full((len(images), 2), np.float32(0.5))), split_of(np.array([0, 1]), ("a", "b"))
+        )
         assert report.confusion == ((1, 0), (1, 0))
 
+    @pytest.mark.usefixtures("wrong_arrays")
     def test_takes_other_float_types(self):
         """A network in half precision answers too; its logits become float32."""
-        found = logits(lambda images: look_up(images).astype(np.float16), split_of(LABELS))
+        found = outputs(lambda images: Outputs(look_up(images).logits.astype(np.float16)), split_of(LABELS)).logits
         assert np.float32 == found.dtype
         np.testing.assert_allclose(ANSWERS, found, rtol=1e-3)
 
@@ -117,10 +132,11 @@ class TestErrors:
             (np.where(PROBABILITIES < 0.2, -np.inf, ANSWERS), r"not finite for 4 of 5 images\."),
         ],
     )
+    @pytest.mark.usefixtures("wrong_arrays")
     def test_what_are_no_logits_is_refused(self, answers, message):
         """The message says what came instead of what."""
         with pytest.raises(LinceError, match=message):
-            evaluate(lambda images: answers, split_of(LABELS))
+            evaluate(lambda images: Outputs(answers), split_of(LABELS))
 
     def test_no_image_is_refused(self):
         """Nothing can be measured without images."""

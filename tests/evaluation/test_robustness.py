@@ -11,20 +11,20 @@ from lince.evaluation import ood, robustness
 from lince.evaluation.accuracy import evaluate
 from lince.evaluation.corruptions import AMOUNTS, STRENGTHS, corrupt
 from lince.inference.classifier import Classifier
-from lince.types import Calibration, ImageSpec, Split
+from lince.types import Calibration, ImageSpec, Outputs, Split
 
 SPEC = ImageSpec(8, 8)
 FITTED = Calibration(set_threshold=0.3, abstain_below=0.5, n=100)
 
 
-def brightest(images: np.ndarray) -> np.ndarray:
+def brightest(images: np.ndarray) -> Outputs:
     """Logits of three classes whose softmax is the share of each colour in the light. Black is a tie."""
-    return np.log(images.mean(axis=(1, 2)).astype(np.float32) + 1e-3)
+    return Outputs(np.log(images.mean(axis=(1, 2)).astype(np.float32) + 1e-3))
 
 
-def same(images: np.ndarray) -> np.ndarray:
+def same(images: np.ndarray) -> Outputs:
     """Logits whose softmax is always 0.4, 0.35, 0.25: unsure, of two classes."""
-    return np.tile(np.log(np.array([0.4, 0.35, 0.25], np.float32)), (len(images), 1))
+    return Outputs(np.tile(np.log(np.array([0.4, 0.35, 0.25], np.float32)), (len(images), 1)))
 
 
 @pytest.fixture
@@ -76,8 +76,8 @@ class TestCorruptionReport:
         """A real model: the clean row is its evaluation, abstentions those of its own predictions."""
         classifier = Classifier.load(run.model)
         fitted = classifier.manifest.calibration
-        found = robustness.corruption_report(classifier.logits, dataset.test, fitted=fitted)
-        assert evaluate(classifier.logits, dataset.test)[0].accuracy.value == found.clean_accuracy
+        found = robustness.corruption_report(classifier.outputs, dataset.test, fitted=fitted)
+        assert evaluate(classifier.outputs, dataset.test)[0].accuracy.value == found.clean_accuracy
         assert float(classifier.predict(dataset.test.images[:]).abstain.mean()) == found.clean_abstained
         assert found.mean_accuracy <= found.clean_accuracy + 0.1
 
@@ -97,7 +97,7 @@ class TestOodReport:
         """Probability 1 for the first class, always: never abstains, sets of one class, all above 90 %."""
         sure = np.array([100, 0, 0], np.float32)
         found = robustness.ood_report(
-            lambda images: np.tile(sure, (len(images), 1)), SPEC, num_classes=3, fitted=FITTED
+            lambda images: Outputs(np.tile(sure, (len(images), 1))), SPEC, num_classes=3, fitted=FITTED
         )
         assert (0.0, 1.0, 1.0) == (found.mean.abstained, found.mean.mean_set_size, found.mean.sure)
 

@@ -1,10 +1,12 @@
 """The runtime: the model file's answers, one image at a time, and refusals of files that do not do what they say."""
 
+import hashlib
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from ai_edge_litert.tools import flatbuffer_utils
 
 import synthetic
 from lince import calibration
@@ -107,6 +109,36 @@ class TestPredict:
             LinceError, match=rf"{received}\. Expected uint8\[N,32,32,3\]: read them with lince\.images"
         ):
             classifier.predict(np.zeros(shape, dtype))
+
+
+class TestDistances:
+    def test_pictures_of_other_things_are_further_away(self, classifier, dataset):
+        """Noise is further from the training images than any test image."""
+        noise = np.random.default_rng(0).integers(0, 256, (20, 32, 32, 3), np.uint8)
+        near, far = (classifier.outputs(pictures).distances for pictures in (dataset.test.images[:], noise))
+        assert near.max() < far.min()
+
+    def test_are_those_of_the_prediction(self, classifier, images):
+        """One run of the network gives both, in the order of the images."""
+        found, alone = classifier.predict(images), [classifier.outputs(image[None]).distances[0] for image in images]
+        np.testing.assert_array_equal(np.array(alone), found.distances)
+
+    def test_a_network_without_features_has_none(self, run, written, images):
+        """Its answers are the same."""
+        content = bytearray(artifact.read(run.model).flatbuffer)
+        model = flatbuffer_utils.read_model_from_bytearray(content)
+        del model.subgraphs[0].outputs[1:], model.signatureDefs[0].outputs[1:]
+        network = bytes(flatbuffer_utils.convert_object_to_bytearray(model))
+        digest = hashlib.sha256(network).hexdigest()
+        manifest = replace(
+            artifact.read(run.model).manifest,
+            version=digest[:12],
+            flatbuffer_sha256=digest,
+            flatbuffer_bytes=len(network),
+        )
+        alone = Classifier.load(written(flatbuffer=network, manifest=manifest, familiarity=None))
+        assert alone.predict(images).distances is None
+        np.testing.assert_array_equal(Classifier.load(run.model).logits(images), alone.logits(images))
 
 
 class TestLoad:

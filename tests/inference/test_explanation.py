@@ -12,6 +12,7 @@ from lince.errors import LinceError
 from lince.inference import explanation
 from lince.inference.classifier import Classifier
 from lince.inference.explanation import Explanation, explain, sentences
+from lince.model_file import artifact
 from lince.types import Calibration, Prediction
 
 SIZE = 32
@@ -138,6 +139,13 @@ class TestModelFile:
         assert int(expected.indices[0]) == found.index
         assert expected.probabilities[0, found.index] == np.float32(found.probability)
         assert ((SIZE, SIZE), np.float32) == (found.heat.shape, found.heat.dtype)
+
+    def test_of_a_model_that_weighs_distances(self):
+        """Only the picture itself has one; the partly hidden copies have probabilities."""
+        known = Classifier.load(artifact.locate("cifar10"))
+        picture = np.random.default_rng(0).integers(0, 256, known.image_spec.shape, np.uint8)
+        assert known.manifest.calibration.distance_weight > 0
+        assert explain(known, picture).prediction.abstain.all()
 
     def test_is_repeatable(self, classifier):
         """The same pixels give the same heat map to the bit."""

@@ -87,6 +87,8 @@ class TestEncode:
         assert (good.flatbuffer, good.manifest, good.card) == (read.flatbuffer, read.manifest, read.card)
         np.testing.assert_array_equal(good.golden.images, read.golden.images)
         np.testing.assert_array_equal(good.golden.logits, read.golden.logits)
+        np.testing.assert_array_equal(good.familiarity.mean, read.familiarity.mean)
+        np.testing.assert_array_equal(good.familiarity.whitening, read.familiarity.whitening)
 
     def test_a_file_without_a_verdict(self, data, good):
         """Files that were written before there was one are read as they are, and say nothing."""
@@ -101,10 +103,11 @@ class TestEncode:
         """No clock and no order of writing leaks into the file."""
         assert data == artifact.encode(good)
 
-    def test_zip_tools_list_the_four_members(self, run, good):
+    def test_zip_tools_list_the_members(self, run, good):
         """To a zip program the file is an archive; its CRCs hold, and its text is text."""
         with zipfile.ZipFile(run.model) as archive:
-            assert ["manifest.json", "labels.txt", "golden.npz", "CARD.md"] == archive.namelist()
+            expected = ["manifest.json", "labels.txt", "golden.npz", "CARD.md", "familiarity.npz"]
+            assert expected == archive.namelist()
             assert archive.testzip() is None
             assert "disc\nsquare\nstripes\n" == archive.read("labels.txt").decode()
             assert good.card == archive.read("CARD.md").decode()
@@ -115,7 +118,8 @@ class TestEncode:
 
         interpreter = Interpreter(str(run.model))
         interpreter.allocate_tensors()
-        [pixels], [logits] = interpreter.get_input_details(), interpreter.get_output_details()
+        [pixels], [logits, features] = interpreter.get_input_details(), interpreter.get_output_details()
+        assert good.familiarity.mean.shape == (features["shape"][3],)
         assert ("pixels", np.uint8, [-1, 32, 32, 3]) == (
             pixels["name"],
             pixels["dtype"],
@@ -273,8 +277,17 @@ class TestReadRefusesHiddenBytes:
         )
 
     def test_missing_member(self, refuse, data, good):
-        """Three members."""
-        refuse(pack(good.flatbuffer, list(members(data).items())[:-1]), "Expected exactly")
+        """No card."""
+        contents = members(data)
+        del contents["CARD.md"]
+        refuse(pack(good.flatbuffer, list(contents.items())), "Expected exactly")
+
+    def test_features_without_familiarity(self, refuse, data, good):
+        """The network returns features, and nothing says which are familiar."""
+        contents = members(data)
+        del contents["familiarity.npz"]
+        message = r"familiarity\.npz is missing, and the network has 8 features\. Expected both or none"
+        refuse(pack(good.flatbuffer, list(contents.items())), message)
 
     def test_duplicate_member(self, refuse, data, good):
         """Two members of one name, of which two programs may read different ones."""
@@ -442,6 +455,21 @@ class TestReadRefusesGoldenImages:
         file = io.BytesIO()
         np.savez_compressed(file, images=good.golden.images, logits=good.golden.logits[:, :2])
         refuse_member("golden.npz", file.getvalue(), r"logits\.npy holds int8\[32, 2\], expected int8\[32, 3\]")
+
+    @pytest.mark.parametrize(
+        ("mean", "whitening", "match"),
+        [
+            (np.zeros(7), np.eye(8), r"mean\.npy holds float32\[7\], expected float32\[8\]"),
+            (np.zeros(8), np.eye(7), r"whitening\.npy holds float32\[7, 7\], expected float32\[8, 8\]"),
+            (np.full(8, np.nan), np.eye(8), "its mean are not all finite"),
+            (np.zeros(8), np.eye(8) * 2e7, r"familiarity\.npz holds numbers beyond 1e\+07"),
+        ],
+    )
+    def test_familiarity_that_gives_no_distances(self, refuse_member, mean, whitening, match):
+        """Other shapes than the network's features, and numbers with which a distance would overflow."""
+        file = io.BytesIO()
+        np.savez_compressed(file, mean=mean.astype(np.float32), whitening=whitening.astype(np.float32))
+        refuse_member("familiarity.npz", file.getvalue(), match)
 
     def test_no_archive(self, refuse_member):
         """Bytes that are no npz."""

@@ -88,15 +88,15 @@ def test_images_that_may_differ(copy, monkeypatch, precision, more, is_refused):
     """The kept epoch was right for so many more than the network now is: one of 15, or three in bfloat16."""
     run, state = opened(copy, precision), checkpoint.read(copy.checkpoint)
     kept = min(state.history, key=lambda record: record.val_loss).epoch
-    probabilities = accuracy.logits(float_predict(pipeline.trained_model(copy)), run.validation, batch_size=16)
-    right = (probabilities.argmax(axis=1) == run.validation.labels).sum()
+    found = accuracy.outputs(float_predict(pipeline.trained_model(copy)), run.validation, batch_size=16)
+    right = (found.logits.argmax(axis=1) == run.validation.labels).sum()
     history = [
         replace(record, val_accuracy=(right + more) / 15) if record.epoch == kept else record
         for record in state.history
     ]
     monkeypatch.setattr(checkpoint, "read", lambda path: replace(state, history=tuple(history)))
     with pytest.raises(TrainingError) if is_refused else nullcontext():
-        require_reproduced(run, probabilities)
+        require_reproduced(run, found.logits)
 
 
 @pytest.mark.parametrize(

@@ -58,6 +58,15 @@ def test_each_network_by_its_own_calibration():
 class TestPaired:
     """Float against quantized, image by image."""
 
+    def test_needs_no_distances(self):
+        """They decide on "I don't know" alone, and the certificate says nothing of that."""
+        logits, labels = np.log(np.array([[0.9, 0.1], [0.2, 0.8]], np.float32)), np.array([0, 1])
+        weighing = replace(FITTED, abstain_below=0.3, distance_weight=0.5)
+        expected, found = (
+            compare(logits, logits, fitted=fitted, labels=labels, classes=("a", "b")) for fitted in (FITTED, weighing)
+        )
+        assert expected == found
+
     # Five images of cat, cat, dog, dog, fox, of which the second and the fourth are answered wrongly.
     LOGITS = np.log(
         np.array([[0.8, 0.1, 0.1], [0.2, 0.7, 0.1], [0.1, 0.6, 0.3], [0.8, 0.1, 0.1], [0.25, 0.25, 0.5]], np.float32)

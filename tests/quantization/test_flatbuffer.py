@@ -1,17 +1,20 @@
 """The int8 network's public face: uint8 pixels in, int8 logits out, any batch size, and nothing heavy left in float."""
 
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
 import pytest
 import residual
 from ai_edge_litert.interpreter import Interpreter
+from ai_edge_litert.tools import flatbuffer_utils
 from ai_edge_quantizer import quantizer
 from ai_edge_quantizer import recipe as quantizer_recipes
 
 import synthetic
 from lince.errors import QuantizationError
+from lince.model_file import artifact
 from lince.networks.models import normalised_to_logits
 from lince.quantization import flatbuffer
 from lince.quantization.export import export
@@ -29,7 +32,7 @@ def float_network(trained_model: keras.Model, tmp_path_factory: pytest.TempPathF
 def run(network: bytes, images: np.ndarray) -> np.ndarray:
     """All images as one batch."""
     interpreter = Interpreter(model_content=network)
-    [pixels], [logits] = interpreter.get_input_details(), interpreter.get_output_details()
+    [pixels], [logits, *_] = interpreter.get_input_details(), interpreter.get_output_details()
     interpreter.resize_tensor_input(pixels["index"], images.shape)
     interpreter.allocate_tensors()
     interpreter.set_tensor(pixels["index"], images)
@@ -39,15 +42,16 @@ def run(network: bytes, images: np.ndarray) -> np.ndarray:
 
 class TestFinish:
     def test_ends(self, int8):
-        """`pixels` u8[N,H,W,3] in, `logits` i8[N,K] out, the batch size free; the signature says the same."""
+        """`pixels` in, `logits` and `features` out, the batch size free; the signature says the same."""
         interpreter = Interpreter(model_content=int8)
-        [pixels], [logits] = interpreter.get_input_details(), interpreter.get_output_details()
+        [pixels], [logits, features] = interpreter.get_input_details(), interpreter.get_output_details()
+        assert (np.int8, -1, 4) == (features["dtype"], features["shape_signature"][0], len(features["shape"]))
         assert ("pixels", np.uint8) == (pixels["name"], pixels["dtype"])
         assert ("logits", np.int8) == (logits["name"], logits["dtype"])
         assert [-1, 32, 32, 3] == pixels["shape_signature"].tolist()
         assert [-1, 3] == logits["shape_signature"].tolist()
         [(_, ends)] = interpreter.get_signature_list().items()
-        assert {"inputs": ["pixels"], "outputs": ["logits"]} == ends
+        assert {"inputs": ["pixels"], "outputs": ["features", "logits"]} == {key: sorted(ends[key]) for key in ends}
 
     def test_input_is_the_pixel_minus_128(self, int8):
         """The first operation turns each of the 256 pixel values into that value minus 128, and rounds nothing."""
@@ -78,6 +82,49 @@ class TestFinish:
         narrow = bytes(engine.quantize(ranges, enable_progress_report=False).quantized_model)
         with pytest.raises(QuantizationError, match=r"has scale 0\.00\d+ and zero point -?\d+\. Expected 1/128 and 0"):
             flatbuffer.finish(narrow)
+
+
+class TestAddFeatures:
+    @staticmethod
+    def without_features(name: str) -> Any:
+        """A model that ships, parsed, with logits alone."""
+        content = bytearray(artifact.read(artifact.locate(name)).flatbuffer)
+        model = flatbuffer_utils.read_model_from_bytearray(content)
+        del model.subgraphs[0].outputs[1:], model.signatureDefs[0].outputs[1:]
+        return model
+
+    @pytest.mark.parametrize(("name", "expected"), [("cifar10", b"stage2_add"), ("cifar10-best", b"stage2_block4_add")])
+    def test_takes_the_narrowest_of_the_lowest_resolution_but_one(self, name, expected):
+        """The end of the last stage but one, not the wider convolution that begins the last stage."""
+        found = flatbuffer.add_features(
+            bytes(flatbuffer_utils.convert_object_to_bytearray(self.without_features(name)))
+        )
+        graph = flatbuffer_utils.read_model_from_bytearray(bytearray(found)).subgraphs[0]
+        assert expected == graph.tensors[graph.outputs[1]].name
+        assert found == artifact.read(artifact.locate(name)).flatbuffer
+
+    def test_without_height_and_width_nothing_is_added(self):
+        """A network whose results are all 1 × 1 has no place in its middle."""
+        model = self.without_features("cifar10")
+        for tensor in model.subgraphs[0].tensors:
+            if len(tensor.shape) == 4 and model.buffers[tensor.buffer].data is None:
+                tensor.shape = [1, 1, 1, tensor.shape[3]]
+        flat = bytes(flatbuffer_utils.convert_object_to_bytearray(model))
+        assert flat == flatbuffer.add_features(flat)
+
+    def test_too_many_channels_are_not_added(self, monkeypatch):
+        """A model file would grow by their square."""
+        monkeypatch.setattr(flatbuffer, "MOST_FEATURES", 175)
+        wide = bytes(flatbuffer_utils.convert_object_to_bytearray(self.without_features("cifar10")))
+        assert wide == flatbuffer.add_features(wide)
+
+    def test_logits_do_not_change(self, int8):
+        """The second output costs no bit of the first."""
+        images, _ = synthetic.batch(6, seed=3)
+        model = flatbuffer_utils.read_model_from_bytearray(bytearray(int8))
+        del model.subgraphs[0].outputs[1:], model.signatureDefs[0].outputs[1:]
+        alone = bytes(flatbuffer_utils.convert_object_to_bytearray(model))
+        np.testing.assert_array_equal(run(alone, images), run(int8, images))
 
 
 class TestFloatOperations:

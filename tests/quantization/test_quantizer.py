@@ -98,7 +98,7 @@ class TestQuantize:
         kernel[..., 0], bias[0] = 1e-12 * kernel[..., 0], sign
         convolution.set_weights([kernel, bias])
         images = np.random.default_rng(0).integers(0, 256, (8, 16, 16, 3), dtype=np.uint8)
-        exact = models.float_predict(model)(images)
+        exact = models.float_predict(model)(images).logits
         found = logits_of(quantized(model, images), images)
         assert divergence(exact, found).logit_error < 0.1
 

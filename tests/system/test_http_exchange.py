@@ -112,7 +112,7 @@ LIES = {
     },
     **{
         f"{field} {value}": changed(calibration=MODEL["calibration"] | {field: "X"}).replace(b'"X"', value.encode())
-        for field in ("temperature", "coverage", "set_threshold", "abstain_below", "n")
+        for field in ("temperature", "coverage", "set_threshold", "abstain_below", "distance_weight", "n")
         for value in ("NaN", "-1", "1e999", '"1"', "null")
         if (field, value) != ("set_threshold", "null")  # a model without sets
     },
@@ -276,4 +276,4 @@ class TestAnswers:
         """The server of these tests can tell the truth, too."""
         with lying_server(says_json(MODEL), says_json({"predictions": [GOOD]})) as url:
             found = server_predict(url, served_model(url, timeout_s=20), timeout_s=20)(np.zeros((1, 4, 6, 3), np.uint8))
-        assert [GOOD["logits"]] == found.tolist()
+        assert [GOOD["logits"]] == found.logits.tolist()

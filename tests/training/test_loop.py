@@ -17,16 +17,10 @@ from lince.runs.run_folder import Budget
 from lince.training import checkpoint, loop
 from lince.training.augmentation.options import Augment
 from lince.training.checkpoint import Checkpoint
-from lince.training.loop import finished, kept_record
 from lince.training.recipe import Recipe, Train
 from lince.training.schedule import ByEpochs, BySeconds
 from lince.training.step import Trainer
 from lince.types import EpochRecord, Split
-
-
-def history(*val_losses: float) -> tuple[EpochRecord, ...]:
-    """Epochs with these validation losses."""
-    return tuple(EpochRecord(epoch, 1.0, 0.5, loss, 0.5, 1e-3, 100.0, 1.0) for epoch, loss in enumerate(val_losses, 1))
 
 
 class Watcher:
@@ -107,51 +101,6 @@ def without_times(records: tuple[EpochRecord, ...]) -> tuple[EpochRecord, ...]:
 
 def same(first, second) -> bool:
     return len(first) == len(second) and all(np.array_equal(*pair) for pair in zip(first, second, strict=True))
-
-
-class TestStopping:
-    @pytest.mark.parametrize(
-        ("losses", "patience", "expected"),
-        [
-            ((), 2, False),
-            ((1.0,), 1, False),
-            ((1.0, 0.5), 1, False),
-            ((1.0, 1.5), 1, True),
-            ((1.0, 1.0), 1, True),
-            ((1.0, 1.5), 2, False),
-            ((1.0, 1.5, 1.1), 2, True),
-            ((1.0, 1.5, 0.9), 2, False),
-            ((0.5, *[1.0] * 9), 10, False),
-            ((0.5, *[1.0] * 10), 10, True),
-        ],
-    )
-    def test_patience(self, losses, patience, expected):
-        """Training ends `patience` validations after the best one; an equal loss is no improvement."""
-        options = Train(epochs=100, batch_size=8, learning_rate=1e-3, patience=patience)
-        assert expected == finished(history(*losses), options)
-
-    @pytest.mark.parametrize("patience", [0, 10])
-    @pytest.mark.parametrize(("progress", "expected"), [(0.0, False), (0.99, False), (1.0, True)])
-    def test_end(self, progress, expected, patience):
-        """Training ends when all is done, however well it goes."""
-        options = Train(epochs=3, batch_size=8, learning_rate=1e-3, patience=patience)
-        first, last = history(1.0, 0.5)
-        assert expected == finished((first, replace(last, progress=progress)), options)
-
-    @pytest.mark.parametrize(
-        ("losses", "best"), [((1.0,), 1), ((1.0, 0.5, 0.7), 2), ((0.5, 0.7, 0.5), 1), ((3.0, 2.0, 1.0), 3)]
-    )
-    def test_kept_record(self, losses, best):
-        """With patience that of the lowest validation loss, the first of equals; without, the last."""
-        options = {"epochs": 9, "batch_size": 8, "learning_rate": 1e-3}
-        assert best == kept_record(history(*losses), Train(**options, patience=2)).epoch
-        assert len(losses) == kept_record(history(*losses), Train(**options)).epoch
-
-    def test_validations_are_counted(self):
-        """Patience counts validations, however many epochs lie between two of them."""
-        options = Train(epochs=100, batch_size=8, learning_rate=1e-3, patience=2, validate_every=20)
-        records = tuple(replace(record, epoch=20 * record.epoch) for record in history(1.0, 1.5, 1.1))
-        assert [False, True] == [finished(records[:count], options) for count in (2, 3)]
 
 
 class TestFit:

@@ -49,6 +49,28 @@ class TestRecommend:
             assert ("--recipe", recipe.name) == candidate.options[:2]
             assert len(candidate.overrides) == len(candidate.options) - 2
 
+    @pytest.mark.parametrize(
+        ("per_class", "side", "epochs"), [(2, 192, 34), (20, 192, 16), (200, 160, 7), (900, 128, 4)]
+    )
+    def test_few_images_are_seen_larger_and_more_often(self, per_class, side, epochs):
+        """The pretrained network takes about as long for 200 images as for 9,000."""
+        found = recipes.load("photos", recommend(seen(per_class)).chosen.overrides)
+        assert (side, epochs, "random") == (found.image_size, found.train.epochs, found.augment.horizontal_flip)
+        assert found.augment.translate == 3 * side // 32
+
+    def test_time_budget_decides_the_epochs(self):
+        """They are not set, and a short budget reads smaller images."""
+        for seconds, side in ((60, 128), (600, 192)):
+            overrides = recommend(seen(20), seconds=seconds).chosen.overrides
+            assert not any("epochs" in one for one in overrides)
+            assert side == recipes.load("photos", overrides).image_size
+
+    def test_grey_pictures_are_not_mirrored(self):
+        """By neither recipe."""
+        found = recommend(seen(40, is_grey=True))
+        for candidate in (found.chosen, found.other):
+            assert recipes.load(candidate.name, candidate.overrides).augment.horizontal_flip == "none"
+
     def test_few_grey_pictures_from_scratch(self):
         """Not mirrored, in small batches, with enough images to calibrate with."""
         other = recommend(seen(40, is_grey=True)).other

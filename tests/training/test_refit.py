@@ -12,13 +12,16 @@ from rich.console import Console
 from lince import calibration, data, metrics, pipeline
 from lince.errors import LinceError
 from lince.evaluation import accuracy, evaluated_model
+from lince.inference import interpreter
 from lince.networks import models
 from lince.progress import silent
+from lince.publishing import familiar_images
 from lince.runs.run_folder import RunFolder
-from lince.training import checkpoint, loop, recipes
+from lince.training import checkpoint, history, recipes
 from lince.training.display import LineDisplay
 from lince.training.session import Run, build_for
 from lince.training.transfer import head as heads
+from training_fixtures import quantized
 
 SMALL = ("image_size=64", "augment.translate=6", "train.epochs=2")
 
@@ -46,8 +49,8 @@ def train(run: Run) -> Run:
 
 @pytest.fixture(scope="module")
 def with_head(images_folder, tmp_path_factory) -> Run:
-    """A run whose fine-tuning takes no step worth the name, so that the head is kept. Copy it before changing it."""
-    overrides = (*SMALL, "train.learning_rate=1e-12")
+    """A run whose fine-tuning ruins the network, so that the head is kept. Copy it before changing it."""
+    overrides = (*SMALL, "train.learning_rate=0.03")
     return train(start(images_folder, tmp_path_factory.mktemp("head") / "photos", overrides=overrides))
 
 
@@ -65,7 +68,7 @@ def float_logits(run: Run, weights: tuple[np.ndarray, ...]) -> np.ndarray:
     """The logits of the run's network with these weights, of its validation images."""
     model = build_for(run, precision="float32")
     model.set_weights(weights)
-    return accuracy.logits(models.float_predict(model), run.validation)
+    return accuracy.outputs(models.float_predict(model), run.validation).logits
 
 
 class TestIsDue:
@@ -73,7 +76,7 @@ class TestIsDue:
         """15 validation images are few; a network from scratch is trained once, however few there are."""
         assert start(images_folder, tmp_path / "photos").record.refits
         assert not start(images_folder, tmp_path / "fast", recipe="fast", overrides=()).record.refits
-        monkeypatch.setattr("lince.training.session._ENOUGH_VALIDATION_IMAGES", 15)
+        monkeypatch.setattr("lince.training.session.ENOUGH_VALIDATION_IMAGES", 15)
         assert not start(images_folder, tmp_path / "many").record.refits
 
     def test_not_before_the_training_is_finished(self, images_folder, tmp_path):
@@ -92,7 +95,7 @@ class TestHeld:
         assert (75, 3) == logits.shape
         everything = data.join(with_head.train, with_head.validation)
         assert (everything.labels == labels).all()
-        own = accuracy.logits(models.float_predict(pipeline.trained_model(with_head.folder)), everything)
+        own = accuracy.outputs(models.float_predict(pipeline.trained_model(with_head.folder)), everything).logits
         rows = np.arange(75)
         assert metrics.softmax(logits)[rows, labels].mean() < metrics.softmax(own)[rows, labels].mean()
 
@@ -100,7 +103,7 @@ class TestHeld:
         """They are the validation images, answered by the network that the refit has replaced."""
         logits, labels = tuned.folder.read_held_out()
         first = checkpoint.read(tuned.folder.checkpoint)
-        assert loop.kept_record(first.history, tuned.recipe.train).epoch == 2
+        assert history.kept_record(first.history, tuned.recipe.train).epoch == 2
         assert (tuned.validation.labels == labels).all()
         np.testing.assert_allclose(float_logits(tuned, first.kept_weights), logits, rtol=1e-5, atol=1e-5)
 
@@ -108,7 +111,7 @@ class TestHeld:
 class TestPublished:
     def test_network_is_that_of_the_refit(self, tuned):
         """Its answers are those of the refit's weights, and not those of the first training."""
-        found = accuracy.logits(models.float_predict(pipeline.trained_model(tuned.folder)), tuned.validation)
+        found = accuracy.outputs(models.float_predict(pipeline.trained_model(tuned.folder)), tuned.validation).logits
         first, second = (checkpoint.read(path) for path in (tuned.folder.checkpoint, tuned.folder.refit))
         np.testing.assert_allclose(float_logits(tuned, second.kept_weights), found, rtol=1e-4, atol=1e-4)
         assert not np.allclose(float_logits(tuned, first.kept_weights), found, rtol=1e-2, atol=1e-2)
@@ -126,12 +129,46 @@ class TestPublished:
         report = pipeline.publish(opened, pipeline.PublishOptions(force=True), say=lambda _: None)
         logits, labels = folder.read_held_out()
         assert len(labels) == report.calibration.n
-        assert calibration.fit(logits, labels) == report.calibration
+        expected = calibration.fit(logits, labels, abstain=0)  # what does not depend on distances
+        assert expected == replace(report.calibration, abstain_below=0.0, distance_weight=0.0)
         right = (logits.argmax(axis=1) == labels).mean()
         assert right == pytest.approx(report.validation_accuracy.value)
         model = evaluated_model.open_file(folder.model)
         with pytest.raises(LinceError, match="trained on the validation images too"):
             evaluated_model.images(model, None, "validation")
+
+
+class TestDistances:
+    def published(self, run: Run) -> bytes:
+        """The network of the refit in int8, with its features."""
+        return quantized(pipeline.trained_model(run.folder), run.train.images[::6])
+
+    def test_fine_tuned_network_is_measured_by_the_one_that_has_not_seen_the_images(self, tuned):
+        """The first network's features of the validation images, from the Gaussian of its training images."""
+        network = self.published(tuned)
+        found = familiar_images.held_out_distances(network, tuned, count=15)
+        own = familiar_images.of_training(network, data.join(tuned.train, tuned.validation), seed=0)
+        seen = own.distances(interpreter.features(network, tuned.validation.images))
+        assert (15,) == found.shape
+        assert seen.mean() < found.mean()
+
+    def test_head_measures_every_image_by_other_folds(self, with_head):
+        """75 images, each further away than from a Gaussian that knows it."""
+        network = self.published(with_head)
+        found = familiar_images.held_out_distances(network, with_head, count=75)
+        everything = data.join(with_head.train, with_head.validation)
+        own = familiar_images.of_training(network, everything, seed=0)
+        assert (75,) == found.shape
+        assert own.distances(interpreter.features(network, everything.images)).mean() < found.mean()
+
+    def test_without_the_checkpoint_there_are_none(self, tuned, tmp_path):
+        """The user has removed the network that had not seen the images; the run is published without a weight."""
+        folder = RunFolder(Path(shutil.copytree(tuned.folder.path, tmp_path / "photos")))
+        opened = pipeline.resume(folder, progress=silent)
+        folder.checkpoint.unlink()
+        assert familiar_images.held_out_distances(self.published(tuned), opened, count=15) is None
+        report = pipeline.publish(opened, pipeline.PublishOptions(force=True), say=lambda _: None)
+        assert 0 == report.calibration.distance_weight
 
 
 class TestResume:

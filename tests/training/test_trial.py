@@ -61,6 +61,19 @@ def test_by_the_clock(start, recipe):
     assert 1.0 == run.record.budget.training_seconds
 
 
+def test_head_on_a_part_of_the_images(start, monkeypatch):
+    """The images of the part keep their groups, which the folds of the head's cross-validation need."""
+    monkeypatch.setattr(trial, "_MOST_TRAIN", 20)
+    train, whole = Stages(), Stages()
+    small = recipes.load("photos", ("image_size=64", "augment.translate=4", trial.HELD_OUT))
+    trial.run(small, start=start, train=train, seconds=None)
+    monkeypatch.setattr(trial, "_MOST_TRAIN", 1000)
+    trial.run(small, start=start, train=whole, seconds=None)
+    groups = dict(zip(whole.seen[0].train.names, whole.seen[0].groups.tolist(), strict=True))
+    assert [groups[name] for name in train.seen[0].train.names] == train.seen[0].groups.tolist()
+    assert 21 == len(train.seen[0].groups)
+
+
 def test_only_the_head_of_a_pretrained_network(start):
     """Its accuracy is that before the first step of fine-tuning."""
     ended: list[int] = []

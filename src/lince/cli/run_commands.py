@@ -123,7 +123,7 @@ def _recommended(source: str, *, seconds: float | None) -> Recommendation | None
 
     if source == cifar10.NAME:
         return None
-    found = recommend(data.survey(source))
+    found = recommend(data.survey(source), seconds=seconds)
     if found.is_tried and seconds is not None and trial_seconds(seconds) is None:
         return replace(found, is_tried=False, why=f"{found.why}, and the time is too short to try another recipe")
     return found
@@ -211,10 +211,10 @@ def train(
         LinceError: a stage failed.
     """
     from lince import pipeline
-    from lince.training import checkpoint, loop
+    from lince.training import checkpoint, history
 
     state = checkpoint.read(run.folder.checkpoint) if resumes else None
-    if state and loop.finished(state.history, run.recipe.train):
+    if state and history.finished(state.history, run.recipe.train):
         say(f"{run.folder.path}: training is finished. Only later stages are repeated.")
     else:
         say_start(run)
@@ -233,6 +233,7 @@ def train(
             pipeline.fit_head(one, progress)
         with interruptible(again), pipeline.watch(stderr(), one, tensorboard=tensorboard) as display:
             pipeline.train_model(one, display, resume=resumes)
+        _say_kept(one)
         with interruptible(again), progress_bar(stderr()) as progress:
             pipeline.refit(one, progress, resume=resumes)
 
@@ -271,15 +272,27 @@ def _with_time_left(run: Run, *, began: float, trained: float) -> Run | None:
     return longer
 
 
+def _say_kept(run: Run) -> None:
+    """Says whether fine-tuning was kept, after a training that had a head to begin with and took a step."""
+    records = run.folder.read_history()
+    before, after = records[0], records[-1]
+    if before.epoch > 0 or after.epoch == 0:
+        return
+    kept, what = ("kept", "network") if _is_fine_tuned(run) else ("not kept", "head")
+    count = len(run.train) + len(run.validation)
+    again = f" The {what} is now fitted again, to all {count:,} images." if run.record.refits else ""
+    say(
+        f"Fine-tuning is {kept}: it is right for {after.val_accuracy:.1%} of "
+        f"{quantity(after.val_images, 'validation image')}, the head alone for {before.val_accuracy:.1%}.{again}"
+    )
+
+
 def _is_fine_tuned(run: Run) -> bool:
-    """Whether fine-tuning was kept; says so where it was not."""
-    from lince.training import checkpoint, loop
+    """Whether the weights that are kept are those of the fine-tuned network."""
+    from lince.training import checkpoint, history
 
     state = checkpoint.read(run.folder.checkpoint)
-    if state is not None and loop.kept_record(state.history, run.recipe.train).epoch > 0:
-        return True
-    say("Fine-tuning has not made it more accurate on validation images: the head stays published.")
-    return False
+    return state is not None and history.kept_record(state.history, run.recipe.train).epoch > 0
 
 
 def prepare(*, deterministic: bool = False, run: Path | None = None, trains: bool = False) -> None:

@@ -52,7 +52,7 @@ def load(
 ) -> Dataset:
     """Reads a labelled source; from the second time on, from the cache.
 
-    Up to `cache.IN_MEMORY_BYTES` (512 MiB) of pixels are held in memory. The pixels of a larger source stay in its
+    Up to `cache.IN_MEMORY_BYTES` (256 MiB) of pixels are held in memory. The pixels of a larger source stay in its
     cache file, and are read when `images` is indexed. About 100 bytes an image are in memory then.
 
     Args:

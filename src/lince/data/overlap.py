@@ -45,7 +45,7 @@ def leaked(test: Split, *, train: Split, validation: Split) -> LeakedImages | No
     """
     if len(test) + len(train) + len(validation) > _MAX_SEARCHED:
         return None
-    split = join(train, join(validation, test))
+    split = join(train, validation, test)
     first = first_copies(split.images)
     theirs, ours = np.split(first, [len(first) - len(test)])
     is_theirs, looks_like_theirs = np.zeros(len(first), bool), np.zeros(len(first), bool)

@@ -3,6 +3,9 @@
 import hashlib
 from collections import Counter
 from collections.abc import Sequence
+from functools import reduce
+from itertools import chain
+from typing import cast
 
 import numpy as np
 from jaxtyping import Int64
@@ -137,21 +140,22 @@ def sample(split: Split, count: int, *, seed: int) -> Int64[np.ndarray, " m"]:
     return rng.permutation(chosen)
 
 
-def join(first: Split, second: Split) -> Split:
-    """All images of two splits of one dataset, those of `first` first; stored images stay in their file."""
-    labels = np.concatenate([first.labels, second.labels])
+def join(*splits: Split) -> Split:
+    """All images of splits of one dataset, in order. Stored images stay in their file; others are copied once."""
     images: Images
-    if isinstance(first.images, StoredImages) and isinstance(second.images, StoredImages):
-        images = first.images.joined(second.images)
+    if all(isinstance(one.images, StoredImages) for one in splits):
+        images = reduce(StoredImages.joined, (cast(StoredImages, one.images) for one in splits))
     else:
-        images = np.concatenate([first.images[:], second.images[:]])
+        images = np.concatenate([one.images[:] for one in splits])
     names: Sequence[str]
-    if isinstance(first.names, StoredNames) and isinstance(second.names, StoredNames):
-        names = first.names.joined(second.names)
+    if all(isinstance(one.names, StoredNames) for one in splits):
+        stored: StoredNames = reduce(StoredNames.joined, (cast(StoredNames, one.names) for one in splits))
+        names = stored
     else:
-        names = (*first.names, *second.names)
-    sizes = None if first.sizes is None or second.sizes is None else np.concatenate([first.sizes, second.sizes])
-    return Split(images, labels, first.classes, names, sizes)
+        names = tuple(chain.from_iterable(one.names for one in splits))
+    sizes = [one.sizes for one in splits if one.sizes is not None]
+    labels = np.concatenate([one.labels for one in splits])
+    return Split(images, labels, splits[0].classes, names, np.concatenate(sizes) if len(sizes) == len(splits) else None)
 
 
 class _Draw:

@@ -1,12 +1,12 @@
 """Accuracy and the other measures of answers, by one code for a float model, a model file and a running server."""
 
 import numpy as np
-from jaxtyping import Float32, UInt8
+from jaxtyping import UInt8
 
 from lince import calibration, metrics
 from lince.errors import LinceError
 from lince.progress import Progress, silent
-from lince.types import Calibration, Mistake, Predict, Prediction, Report, SetReport, Split
+from lince.types import Calibration, Mistake, Outputs, Predict, Prediction, Report, SetReport, Split
 
 
 def evaluate(
@@ -15,7 +15,7 @@ def evaluate(
     """Lets `predict` answer every image of a split once, and measures the answers.
 
     Args:
-        predict: u8[n,H,W,3] → logits f32[n,K].
+        predict: u8[n,H,W,3] → logits f32[n,K], and distances.
         split: labelled images, at least 1.
         fitted: turns logits into probabilities. None: the softmax is taken, without sets and abstention.
         progress: receives the number of images answered.
@@ -26,60 +26,61 @@ def evaluate(
     Raises:
         LinceError: there are no images, `predict` returns something other than logits, or a server fails.
     """
-    prediction = calibration.apply(logits(predict, split, progress=progress), fitted or Calibration())
+    found = outputs(predict, split, progress=progress)
+    prediction = calibration.apply(found.logits, fitted or Calibration(), distances=found.distances)
     sets = calibration.set_report(prediction, split.labels, fitted) if fitted else None
     return report_from(prediction, split), sets
 
 
-def logits(
-    predict: Predict, split: Split, *, batch_size: int = 256, progress: Progress = silent
-) -> Float32[np.ndarray, "n k"]:
+def outputs(predict: Predict, split: Split, *, batch_size: int = 256, progress: Progress = silent) -> Outputs:
     """Lets `predict` answer every image of a split once, in order.
 
     Args:
         predict: u8[n,H,W,3] → logits f32[n,K].
         split: labelled images.
-        batch_size: images given to `predict` at once. Memory beyond the split: one batch, and N×K logits.
+        batch_size: images given to `predict` at once. Memory beyond the split: one batch, and the outputs.
         progress: receives the number of images answered.
 
     Returns:
-        f32[N,K], finite.
+        Of N images, finite.
 
     Raises:
         LinceError: `predict` returns something other than logits.
     """
     found = np.empty((len(split), len(split.classes)), np.float32)
+    distances = []
     for start in range(0, len(split), batch_size):
         images = split.images[start : start + batch_size]
-        found[start : start + batch_size] = checked_logits(predict, images, num_classes=len(split.classes))
+        batch = checked_outputs(predict, images, num_classes=len(split.classes))
+        found[start : start + batch_size] = batch.logits
+        distances += [] if batch.distances is None else [batch.distances]
         progress(start + len(images), len(split), "evaluating")
-    return found
+    return Outputs(found, np.concatenate(distances) if distances else None)
 
 
-def checked_logits(
-    predict: Predict, images: UInt8[np.ndarray, "n h w 3"], *, num_classes: int
-) -> Float32[np.ndarray, "n k"]:
+def checked_outputs(predict: Predict, images: UInt8[np.ndarray, "n h w 3"], *, num_classes: int) -> Outputs:
     """Lets `predict` answer one batch, and checks what it returns.
 
     Args:
-        predict: u8[n,H,W,3] → logits f32[n,K].
+        predict: u8[n,H,W,3] → logits f32[n,K], and distances.
         images: u8[n,H,W,3], of the size that `predict` takes.
         num_classes: K.
 
     Returns:
-        f32[n,K], finite.
+        Of n images, finite.
 
     Raises:
         LinceError: `predict` returns something other than logits.
     """
-    found, shape = np.asarray(predict(images)), (len(images), num_classes)
+    answered = predict(images)
+    found, shape = np.asarray(answered.logits), (len(images), num_classes)
     expected = f"Expected logits f32[{shape[0]},{shape[1]}], one row an image and one column a class."
     if found.shape != shape or not np.issubdtype(found.dtype, np.floating):
         raise LinceError(f"Received answers of shape {found.shape} and type {found.dtype}. {expected}")
     if not np.isfinite(found).all():
         count = int((~np.isfinite(found)).any(axis=1).sum())
         raise LinceError(f"Received answers that are not finite for {count} of {len(found)} images. {expected}")
-    return found.astype(np.float32, copy=False)
+    return Outputs(found.astype(np.float32, copy=False), answered.distances)
 
 
 def report_from(prediction: Prediction, split: Split, *, worst: int = 20) -> Report:

@@ -27,7 +27,7 @@ class EvaluatedModel:
 
     Attributes:
         name: the path or address that the user gave.
-        predict: images u8[n,H,W,3] → logits f32[n,K].
+        predict: images u8[n,H,W,3] → logits f32[n,K], and distances of a model that measures them.
         classes: K labels, in the order of the columns.
         spec: the images that it takes.
         fitted: its calibration; None for a float model, which has none.
@@ -67,7 +67,7 @@ def open_file(path: Path, *, name: str | None = None) -> EvaluatedModel:
         seed, split, test_sha256 = run[1].seed, recorded_split(*run), None
     return EvaluatedModel(
         name=name or str(path),
-        predict=classifier.logits,
+        predict=classifier.outputs,
         classes=manifest.classes,
         spec=manifest.image,
         fitted=manifest.calibration,

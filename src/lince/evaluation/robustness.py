@@ -11,7 +11,7 @@ from lince import calibration
 from lince.data.sources.image_files import iter_images
 from lince.errors import DataError, LinceError
 from lince.evaluation import corruptions, ood
-from lince.evaluation.accuracy import checked_logits
+from lince.evaluation.accuracy import checked_outputs
 from lince.images import decode
 from lince.progress import Progress, silent
 from lince.types import Calibration, ImageSpec, Predict, Prediction, Split
@@ -19,7 +19,7 @@ from lince.types import Calibration, ImageSpec, Predict, Prediction, Split
 OOD_IMAGES = 500  # of each generated kind: the standard error of a share is then at most 2.2 points
 SURE = 0.9  # a probability that most people would act upon
 
-_BATCH = 256  # images, as in `accuracy.logits`
+_BATCH = 256  # images, as in `accuracy.outputs`
 
 _Change = Callable[..., np.ndarray]
 
@@ -106,7 +106,7 @@ def corruption_report(
     """Lets `predict` answer every image without corruption, and with every corruption at every strength.
 
     Args:
-        predict: u8[n,H,W,3] → logits f32[n,K].
+        predict: u8[n,H,W,3] → logits f32[n,K], and distances.
         split: labelled images, at least 1.
         fitted: the model's calibration; None for a float network, which has none.
         seed: of the noise.
@@ -151,7 +151,7 @@ def ood_report(
     """Lets `predict` answer generated pictures of none of its classes, and the pictures of folders.
 
     Args:
-        predict: u8[n,H,W,3] → logits f32[n,K].
+        predict: u8[n,H,W,3] → logits f32[n,K], and distances.
         spec: the images that it takes.
         num_classes: K.
         fitted: the model's calibration; None for a float network, which has none.
@@ -188,7 +188,8 @@ def _accuracy_and_abstained(
 
 
 def _answers(predict: Predict, images: np.ndarray, *, num_classes: int, fitted: Calibration | None) -> Prediction:
-    return calibration.apply(checked_logits(predict, images, num_classes=num_classes), fitted or Calibration())
+    found = checked_outputs(predict, images, num_classes=num_classes)
+    return calibration.apply(found.logits, fitted or Calibration(), distances=found.distances)
 
 
 def _drawn(kind: str, spec: ImageSpec, seed: int) -> Iterator[np.ndarray | LinceError]:

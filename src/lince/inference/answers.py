@@ -15,11 +15,11 @@ def answer(
         index: of the image in the batch.
         classes: K labels, in index order.
         top: the number of classes to list, most probable first, the lower index on a tie; at most K.
-        logits: add the network's raw output, in class order.
+        logits: add the network's raw output, in class order, and the picture's distance from the training images.
 
     Returns:
         `label`, `index`, `probability`, `top`, `prediction_set` (None for a model without sets), `abstain`, and
-        `logits` with that option.
+        with that option `logits` and `distance` (None for a model that does not measure it).
     """
     probabilities, sets = prediction.probabilities[index], prediction.sets
     order = (-prediction.logits[index]).argsort(kind="stable")
@@ -32,6 +32,7 @@ def answer(
     }
     if logits:
         found["logits"] = [float(value) for value in prediction.logits[index]]
+        found["distance"] = None if prediction.distances is None else float(prediction.distances[index])
     return found
 
 

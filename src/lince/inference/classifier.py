@@ -12,7 +12,7 @@ from lince.inference.interpreter import Network
 from lince.model_file import artifact
 from lince.model_file.golden_images import TOLERANCE_STEPS, Golden, deviation_steps
 from lince.model_file.manifest import Manifest
-from lince.types import ImageSpec, Prediction
+from lince.types import ImageSpec, Outputs, Prediction
 
 
 class Classifier:
@@ -41,6 +41,7 @@ class Classifier:
                 f"The manifest says {kind!r}, which the network's output does not fit. Expected int8 logits without "
                 f"float layers, and float32 logits with them. {WRITE_AGAIN}"
             )
+        self._familiarity = model.familiarity
 
     @classmethod
     def load(cls, path: str | Path, *, threads: int = 1, sha256: str | None = None) -> "Classifier":
@@ -89,10 +90,15 @@ class Classifier:
         Raises:
             LinceError: another shape or dtype.
         """
-        return calibration.apply(self.logits(images), self.manifest.calibration)
+        found = self.outputs(images)
+        return calibration.apply(found.logits, self.manifest.calibration, distances=found.distances)
 
     def logits(self, images: UInt8[np.ndarray, "n h w 3"]) -> Float32[np.ndarray, "n k"]:
-        """Logits of N images, dequantized: this classifier as a `Predict`. Args and errors as of `predict`."""
+        """Logits of N images, dequantized. Args and errors as of `predict`."""
+        return self.outputs(images).logits
+
+    def outputs(self, images: UInt8[np.ndarray, "n h w 3"]) -> Outputs:
+        """Logits and distances of N images: this classifier as a `Predict`. Args and errors as of `predict`."""
         if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1:] != self.image_spec.shape:
             height, width, _ = self.image_spec.shape
             raise LinceError(
@@ -100,7 +106,11 @@ class Classifier:
                 "read them with lince.images.decode."
             )
         with self._lock:
-            return self._network.dequantize(self._network.run(images))
+            steps, features = self._network.run_with_features(images)
+        distances = None
+        if features is not None and self._familiarity is not None:
+            distances = self._familiarity.distances(features)
+        return Outputs(self._network.dequantize(steps), distances)
 
     def _check_golden(self, expected: Golden, path: str) -> None:
         steps = deviation_steps(self._network.run(expected.images), expected.logits)

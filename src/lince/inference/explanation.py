@@ -91,8 +91,8 @@ def explain(classifier: Classifier, pixels: UInt8[np.ndarray, "h w 3"], class_in
     scores = _log_odds(_logits(classifier, pixels, cells, hidden), index, classifier.manifest.calibration.temperature)
     effects = np.where(hidden, -1.0, 1.0).T @ scores / (len(hidden) / 2)
     quarters = _quarters(effects)
-    without = calibration.apply(_logits(classifier, pixels, cells, quarters), classifier.manifest.calibration)
-    without_most, without_least = without.probabilities[:, index].tolist()
+    without = calibration.probabilities(_logits(classifier, pixels, cells, quarters), classifier.manifest.calibration)
+    without_most, without_least = without[:, index].tolist()
     return Explanation(
         prediction=prediction,
         index=index,

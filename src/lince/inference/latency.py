@@ -97,7 +97,7 @@ def throughput(model: Artifact, single: Latency) -> Throughput:
 def _batch_runner(model: Artifact, batch: int, threads: int) -> Callable[[], np.ndarray] | None:
     """A function that answers `batch` images at once; None for a network that is made for one."""
     interpreter = Interpreter(model_content=model.flatbuffer, num_threads=threads)
-    [source], [result] = interpreter.get_input_details(), interpreter.get_output_details()
+    [source], [result, *_] = interpreter.get_input_details(), interpreter.get_output_details()
     images = np.resize(model.golden.images, (batch, *model.golden.images.shape[1:]))
 
     def run() -> np.ndarray:

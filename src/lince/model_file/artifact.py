@@ -4,6 +4,8 @@
     │ flatbuffer         │ zip: manifest.json  labels.txt  golden.npz  CARD.md        │
     └────────────────────┴───────────────────────────────────────────────────────────┘
 
+A network that returns features has a fifth member, familiarity.npz.
+
 A reader does not trust the file: it checks sizes before it unpacks a byte, checks each part against the others, and
 executes nothing.
 """
@@ -11,6 +13,7 @@ executes nothing.
 import hashlib
 import io
 import zipfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from importlib import resources
@@ -22,6 +25,7 @@ import numpy as np
 
 from lince import schema
 from lince.errors import WRITE_AGAIN, ModelFileError
+from lince.familiarity import LARGEST, Familiarity
 from lince.model_file import archive as zips
 from lince.model_file import golden_images, network
 from lince.model_file.golden_images import Golden
@@ -32,11 +36,13 @@ from lince.types import Calibration, ImageSpec
 
 SHIPPED = "cifar10"  # of the models that ship, the one that is served when none is named
 MEMBERS = ("manifest.json", "labels.txt", "golden.npz", "CARD.md")
+FAMILIARITY = "familiarity.npz"
 
 # Our models have a few megabytes; the limit is for hostile files.
 _MAX_FILE_BYTES = 2**30
 # 32 images of 1024 × 1024 pixels, the largest a recipe allows, are 96 MiB; the other members are text.
 _MAX_MEMBER_BYTES = {"manifest.json": 2**23, "labels.txt": 2**20, "golden.npz": 2**27, "CARD.md": 2**20}
+_MAX_MEMBER_BYTES[FAMILIARITY] = 2**23  # twice the covariance of the most features
 _MAX_DEPTH = 32  # of `training`, which is free-form; Lince nests 5 levels there
 _FLATBUFFER_IDENTIFIER = b"TFL3"  # bytes 4 to 8 of every LiteRT flatbuffer
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # a fixed time, the earliest of zip: the same content gives the same bytes
@@ -44,12 +50,13 @@ _EPOCH = (1980, 1, 1, 0, 0, 0)  # a fixed time, the earliest of zip: the same co
 
 @dataclass(frozen=True)
 class Artifact:
-    """A model file, read and verified."""
+    """A model file, read and verified; familiarity is None for a network without features."""
 
     flatbuffer: bytes
     manifest: Manifest
     golden: Golden
     card: str
+    familiarity: Familiarity | None = None
 
 
 def locate(name: str) -> Path:
@@ -122,9 +129,13 @@ def encode(artifact: Artifact) -> bytes:
         "golden.npz": arrays.getvalue(),
         "CARD.md": artifact.card.encode(),
     }
+    if artifact.familiarity is not None:
+        arrays = io.BytesIO()
+        np.savez_compressed(arrays, mean=artifact.familiarity.mean, whitening=artifact.familiarity.whitening)
+        contents[FAMILIARITY] = arrays.getvalue()
     file = io.BytesIO(artifact.flatbuffer)
     with zipfile.ZipFile(file, "a", zipfile.ZIP_DEFLATED) as archive:
-        for name in MEMBERS:
+        for name in contents:
             info = zipfile.ZipInfo(name, _EPOCH)
             info.compress_type, info.external_attr = zipfile.ZIP_DEFLATED, 0o644 << 16
             archive.writestr(info, contents[name])
@@ -165,11 +176,12 @@ def decode(data: bytes) -> Artifact:
             f"the network's SHA-256 is {digest[:12]}…, the manifest says {manifest.flatbuffer_sha256[:12]}…. "
             f"The file is damaged or was altered. {WRITE_AGAIN}"
         )
-    network.verify(flatbuffer)
+    num_features = network.verify(flatbuffer).num_features
     if members["labels.txt"].decode("utf-8", "replace").splitlines() != list(manifest.classes):
         raise ModelFileError(f"labels.txt and the manifest name different classes. {WRITE_AGAIN}")
     golden = _golden(members["golden.npz"], manifest)
-    return Artifact(flatbuffer, manifest, golden, members["CARD.md"].decode("utf-8", "replace"))
+    familiarity = _familiarity(members.get(FAMILIARITY), num_features, manifest)
+    return Artifact(flatbuffer, manifest, golden, members["CARD.md"].decode("utf-8", "replace"), familiarity)
 
 
 def _bytes(path: Path, *, sha256: str | None) -> bytes:
@@ -194,8 +206,11 @@ def _members(data: bytes) -> tuple[dict[str, bytes], int]:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             entries = archive.infolist()
             found = tuple(entry.filename for entry in entries)
-            if sorted(found) != sorted(MEMBERS) or archive.comment:
-                raise ModelFileError(f"its archive holds {list(found)!r}. Expected exactly {list(MEMBERS)!r}.")
+            if sorted(found) not in [sorted(MEMBERS), sorted([*MEMBERS, FAMILIARITY])] or archive.comment:
+                raise ModelFileError(
+                    f"its archive holds {list(found)!r}. Expected exactly {list(MEMBERS)!r}, and "
+                    f"{FAMILIARITY} for a network with features."
+                )
             for entry in entries:
                 zips.require_bounded(entry)
                 limit = _MAX_MEMBER_BYTES[entry.filename]
@@ -247,16 +262,43 @@ def _check(manifest: Manifest) -> None:
 def _golden(data: bytes, manifest: Manifest) -> Golden:
     count, classes = golden_images.COUNT, len(manifest.classes)
     answers = np.int8 if manifest.arithmetic.kind == "int8" else np.float32
+    images, logits = _arrays(
+        data,
+        "golden.npz",
+        {"images.npy": ((count, *manifest.image.shape), np.uint8), "logits.npy": ((count, classes), answers)},
+    )
+    return Golden(images, logits)
+
+
+def _familiarity(data: bytes | None, num_features: int, manifest: Manifest) -> Familiarity | None:
+    if (data is None) != (num_features == 0):
+        raise ModelFileError(
+            f"{FAMILIARITY} is {'missing' if data is None else 'there'}, and the network has {num_features} features. "
+            f"Expected both or none. {WRITE_AGAIN}"
+        )
+    if data is None:
+        if manifest.calibration.distance_weight > 0:
+            raise ModelFileError(f"its manifest weighs distances, which it cannot measure. {WRITE_AGAIN}")
+        return None
+    shapes = {"mean.npy": ((num_features,), np.float32), "whitening.npy": ((num_features, num_features), np.float32)}
+    mean, whitening = _arrays(data, FAMILIARITY, shapes)
+    if max(np.abs(mean).max(), np.abs(whitening).max()) > LARGEST:
+        raise ModelFileError(f"{FAMILIARITY} holds numbers beyond {LARGEST:g}. {WRITE_AGAIN}")
+    return Familiarity(mean, whitening)
+
+
+def _arrays(data: bytes, name: str, expected: Mapping[str, tuple[tuple[int, ...], type]]) -> list[np.ndarray]:
+    """The finite arrays of an npz, which holds exactly these."""
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             for entry in archive.infolist():
                 zips.require_bounded(entry)
-            if archive.namelist() != ["images.npy", "logits.npy"]:
-                raise ValueError(f"it holds {archive.namelist()!r}, expected images.npy and logits.npy")
-            images = zips.array(archive, "images.npy", (count, *manifest.image.shape), np.uint8)
-            logits = zips.array(archive, "logits.npy", (count, classes), answers)
-            if not np.isfinite(logits).all():
-                raise ValueError("its logits are not all finite")
+            if archive.namelist() != list(expected):
+                raise ValueError(f"it holds {archive.namelist()!r}, expected {' and '.join(expected)}")
+            arrays = [zips.array(archive, member, *kind) for member, kind in expected.items()]
+        for member, array in zip(expected, arrays, strict=True):
+            if not np.isfinite(array).all():
+                raise ValueError(f"its {member.removesuffix('.npy')} are not all finite")
     except Exception as error:  # zipfile, zlib and NumPy's header parser raise many types on hostile bytes
-        raise ModelFileError(f"golden.npz cannot be read ({error}). {WRITE_AGAIN}") from error
-    return Golden(images, logits)
+        raise ModelFileError(f"{name} cannot be read ({error}). {WRITE_AGAIN}") from error
+    return arrays

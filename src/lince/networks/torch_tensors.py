@@ -6,7 +6,7 @@ Such a file is a sequence of pickles, then raw numbers:
     for each key: the count of its numbers (i64), and the numbers
 
 A pickle is a program for a stack machine, which can call any function that it names. Here a program may name only the
-five functions and types below, none of which does anything but describe a tensor. Everything else is refused.
+four functions and types below, none of which does anything but describe a tensor. Everything else is refused.
 """
 
 import io

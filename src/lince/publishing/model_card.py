@@ -36,7 +36,7 @@ Measured on the test split of its dataset, {n:,} images, with the file as it is 
 |---|---|
 | accuracy | {percent(accuracy.value)} (95 % interval {percent(accuracy.low)} to {percent(accuracy.high)}) |
 | prediction sets | {_sets(report)} |
-| "I don't know" | {percent(sets.abstained)} of images; {_others(sets, n=n)} |
+{abstention_row(sets, n=n)}
 {_costliest(report.sensitivity)}
 
 {markdown(table(certificate, manifest.arithmetic))}
@@ -54,6 +54,11 @@ It is meant for pictures like its training images. It always names one of its cl
 them: read the probability, the set and "I don't know". Other cameras, sizes or compressions lower the accuracy. Measure
 it on your own pictures with `lince evaluate` before you rely on it.
 {about_section}"""
+
+
+def abstention_row(sets: SetReport, *, n: int) -> str:
+    """A row of the table: how many of `n` images are answered with "I don't know", and the accuracy on the others."""
+    return f'| "I don\'t know" | {percent(sets.abstained)} of images; {_others(sets, n=n)} |'
 
 
 def markdown(table: TextTable) -> str:

@@ -14,6 +14,7 @@ import numpy as np
 from lince import calibration, data
 from lince.data.splits import digest
 from lince.evaluation import accuracy
+from lince.familiarity import Familiarity
 from lince.inference import interpreter
 from lince.inference.interpreter import Network
 from lince.model_file import artifact, golden_images
@@ -22,7 +23,7 @@ from lince.model_file.golden_images import Golden
 from lince.model_file.manifest import Arithmetic, Attempt, Manifest, RunReport, Sensitivity
 from lince.networks import models
 from lince.networks.models import float_predict
-from lince.publishing import acceptance
+from lince.publishing import acceptance, familiar_images
 from lince.publishing.acceptance import Answers, Judgement
 from lince.publishing.model_card import write_card
 from lince.publishing.options import PublishOptions
@@ -33,11 +34,12 @@ from lince.quantization.comparison import compare_calibrated
 from lince.quantization.export import FloatNetwork, export
 from lince.quantization.quantizer import quantize
 from lince.runs.float_model import trained_model
+from lince.system import machine
 from lince.system.files import write_atomically
 from lince.text import quantity
 from lince.training import backend, recipes
 from lince.training.session import Run
-from lince.types import Calibration
+from lince.types import Calibration, Images, Outputs
 
 Say = Callable[[str], None]
 
@@ -56,30 +58,37 @@ def publish(run: Run, options: PublishOptions = PublishOptions(), *, say: Say) -
         QuantizationError: an operation is left in float. GateError: see `acceptance.judge`; no model is written.
         TrainingError: there is no trained network, or its answers differ from those that it gave during training.
     """
+    machine.return_freed_memory()
     model, batch = trained_model(run.folder), models.images_at_once(run.recipe.spec)
     predict = float_predict(model)
-    validation_float = accuracy.logits(predict, run.validation, batch_size=batch)
+    validation_float = accuracy.outputs(predict, run.validation, batch_size=batch).logits
     require_reproduced(run, validation_float)
     float_network = export(model)
     chosen = data.sample(run.train, run.recipe.quantize.calibration_images, seed=run.record.seed)
     say(f"Quantizing to int8 with the activation ranges of {quantity(len(chosen), 'training image')} …")
     quantized = _quantize_by_recipe(float_network, run, chosen, fallback=options.fallback, say=say)
 
-    validation_logits = interpreter.logits(quantized.flatbuffer, run.validation.images)
     refitted = run.folder.read_held_out()
-    held_out, labels = refitted or (validation_logits, run.validation.labels)
+    seen = data.join(run.train, run.validation) if refitted else run.train
+    known = familiar_images.of_training(quantized.flatbuffer, seen, seed=run.record.seed)
+    validation = _outputs(quantized.flatbuffer, run.validation.images, known)
+    held_out, labels, distances = validation.logits, run.validation.labels, validation.distances
+    if refitted:
+        held_out, labels = refitted
+        distances = familiar_images.held_out_distances(quantized.flatbuffer, run, count=len(labels))
     say(f"Calibrating on {quantity(len(labels), 'validation image')} …")
-    fitted = _fit(held_out, labels, run)
-    float_fitted = fitted if refitted else _fit(validation_float, labels, run)
+    fitted = _fit(held_out, labels, run, distances=distances)
+    float_fitted = _fit(held_out if refitted else validation_float, labels, run)
     _warn_of_few(fitted, run, say)
     say(f"Comparing with the float network on {quantity(len(run.test), 'test image')} …")
+    test = _outputs(quantized.flatbuffer, run.test.images, known)
     answers = Answers(
         validation_float=validation_float,
-        validation_quantized=validation_logits,
+        validation_quantized=validation.logits,
         held_out=held_out,
         held_out_labels=labels,
-        test_float=accuracy.logits(predict, run.test, batch_size=batch),
-        prediction=calibration.apply(interpreter.logits(quantized.flatbuffer, run.test.images), fitted),
+        test_float=accuracy.outputs(predict, run.test, batch_size=batch).logits,
+        prediction=calibration.apply(test.logits, fitted, distances=test.distances),
         fitted=fitted,
     )
     judgement = acceptance.judge(
@@ -105,7 +114,7 @@ def publish(run: Run, options: PublishOptions = PublishOptions(), *, say: Say) -
         training=_training_record(run, chosen),
     )
     report = _report(manifest, answers, quantized, run, float_fitted=float_fitted, judgement=judgement)
-    _write(run, manifest, quantized.flatbuffer, report, answers, about=options.about)
+    _write(run, manifest, quantized.flatbuffer, report, answers, known, about=options.about)
     return report
 
 
@@ -124,7 +133,8 @@ def _quantize_by_recipe(
 ) -> _QuantizedNetwork:
     seed = run.record.seed
     ranges = activation_ranges.measure(network, run.train.images[chosen])
-    images = run.validation.images[data.sample(run.validation, layer_sensitivity.IMAGES, seed=seed)]
+    count = min(layer_sensitivity.IMAGES, models.images_at_once(run.recipe.spec))  # a minute at any size of image
+    images = run.validation.images[data.sample(run.validation, count, seed=seed)]
     shown = quantity(len(images), "validation image")
     say(f"Measuring what each of {len(network.layers)} layers costs in int8, on {shown} …")
     sensitivity = layer_sensitivity.measure(network, ranges, images)
@@ -143,9 +153,14 @@ def _quantize_by_recipe(
     return _QuantizedNetwork(quantize(network, ranges, arithmetic), arithmetic, sensitivity, attempts)
 
 
-def _fit(logits: np.ndarray, labels: np.ndarray, run: Run) -> Calibration:
+def _outputs(flatbuffer: bytes, images: Images, known: Familiarity | None) -> Outputs:
+    logits, features = interpreter.logits_and_features(flatbuffer, images)
+    return Outputs(logits, None if features is None or known is None else known.distances(features))
+
+
+def _fit(logits: np.ndarray, labels: np.ndarray, run: Run, *, distances: np.ndarray | None = None) -> Calibration:
     options = run.recipe.calibrate
-    return calibration.fit(logits, labels, coverage=options.coverage, abstain=options.abstain)
+    return calibration.fit(logits, labels, coverage=options.coverage, abstain=options.abstain, distances=distances)
 
 
 def _warn_of_few(fitted: Calibration, run: Run, say: Say) -> None:
@@ -226,13 +241,19 @@ def _training_record(run: Run, calibration_images: np.ndarray) -> dict[str, Any]
 
 
 def _write(
-    run: Run, manifest: Manifest, flatbuffer: bytes, report: RunReport, answers: Answers, *, about: str | None
+    run: Run,
+    manifest: Manifest,
+    flatbuffer: bytes,
+    report: RunReport,
+    answers: Answers,
+    known: Familiarity | None,
+    *,
+    about: str | None,
 ) -> None:
     """Writes the model file last: a new report beside an old model file names the version that it is of."""
     images = golden_images.draw_images(manifest.image, seed=0)
-    model = Artifact(
-        flatbuffer, manifest, Golden(images, Network(flatbuffer).run(images)), write_card(manifest, report, about=about)
-    )
+    golden = Golden(images, Network(flatbuffer).run(images))
+    model = Artifact(flatbuffer, manifest, golden, write_card(manifest, report, about=about), known)
     encoded = artifact.encode(model)
     artifact.decode(encoded)  # raises what a reader would raise, before the old file is replaced
     arrays = io.BytesIO()

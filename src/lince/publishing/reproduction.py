@@ -10,7 +10,7 @@ from lince.number_formats import percent
 from lince.text import quantity
 from lince.training import advice, checkpoint
 from lince.training.checkpoint import Checkpoint
-from lince.training.loop import kept_record
+from lince.training.history import kept_record
 from lince.training.session import Run, build_for
 
 # Share of the validation images that folding may change: the usual bound on the loss of int8. One image always may.
@@ -61,7 +61,7 @@ def _unfolded(run: Run, state: Checkpoint) -> Float32[np.ndarray, "n k"]:
     model = build_for(run, precision="float32")
     model.set_weights(state.kept_weights)
     batch = models.images_at_once(run.recipe.spec)
-    return accuracy.logits(models.float_predict(model), run.validation, batch_size=batch)
+    return accuracy.outputs(models.float_predict(model), run.validation, batch_size=batch).logits
 
 
 def _accuracy(logits: np.ndarray, run: Run) -> float:

@@ -31,10 +31,8 @@ def compare(
     Raises:
         LinceError: the logits are not finite.
     """
-    exact, raw, calibrated = (
-        calibration.apply(found, used)
-        for found, used in ((float_logits, Calibration()), (logits, Calibration()), (logits, fitted))
-    )
+    exact, raw = (calibration.apply(found, Calibration()) for found in (float_logits, logits))
+    calibrated = calibration.probabilities(logits, fitted)
     exact_right, right = exact.indices == labels, raw.indices == labels
     worst, worst_drop = metrics.worst_class_drop(exact_right, right, labels=labels)
     return Comparison(
@@ -47,7 +45,7 @@ def compare(
         worst_class_drop_points=100 * worst_drop,
         float_ece=metrics.expected_calibration_error(exact.probabilities, labels),
         int8_ece=metrics.expected_calibration_error(raw.probabilities, labels),
-        calibrated_ece=metrics.expected_calibration_error(calibrated.probabilities, labels),
+        calibrated_ece=metrics.expected_calibration_error(calibrated, labels),
     )
 
 

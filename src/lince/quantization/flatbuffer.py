@@ -1,4 +1,7 @@
-"""Edits of a LiteRT flatbuffer for which its converter has no option: uint8 input, any batch size, a smaller file."""
+"""Edits of a LiteRT flatbuffer for which its converter has no option: uint8 input, any batch size, a smaller file.
+
+And a second output, the features from which `lince.familiarity` measures how far a picture is from training images.
+"""
 
 from typing import Any
 
@@ -7,6 +10,7 @@ from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.tools import flatbuffer_utils
 
 from lince.errors import QuantizationError
+from lince.model_file.network import MOST_FEATURES
 from lince.networks.family import PIXEL_SCALE
 from lince.quantization import flatbuffer_writer
 from lince.quantization.export import kind_of
@@ -35,6 +39,41 @@ def finish(flatbuffer: bytes) -> bytes:
     return flatbuffer_writer.pack(model)
 
 
+def add_features(flatbuffer: bytes) -> bytes:
+    """Makes an intermediate result the second output, so that one run of the network gives both.
+
+    It is the narrowest result (fewest channels) of the lowest resolution but one, and of these the last. At the lowest
+    resolution a network tells its classes apart, and ignores what does not matter for that. At higher ones, features
+    are of texture alone: with them, more noisy or blurred pictures of the classes are withheld. Of two networks, one
+    each of `pooled` and `resnet`, only this resolution rejected most of every kind of foreign picture.
+
+    Args:
+        flatbuffer: a finished network; one that has features is returned as it is.
+
+    Returns:
+        The network with the output `features` [N,h,w,D]; without a change when no result has height and width, or D
+        would exceed `MOST_FEATURES`.
+    """
+    model = flatbuffer_utils.read_model_from_bytearray(bytearray(flatbuffer))
+    graph = model.subgraphs[0]
+    features = _features(model)
+    if features is None:
+        return flatbuffer
+    graph.outputs = [graph.outputs[0], features]
+    for signature in model.signatureDefs or []:
+        end = schema.TensorMapT()
+        end.name, end.tensorIndex = b"features", features
+        signature.outputs = [signature.outputs[0], end]
+    return flatbuffer_writer.pack(model)
+
+
+def features_name(flatbuffer: bytes) -> str | None:
+    """The Keras layer whose output `add_features` made the second output; None for a network without one."""
+    graph = flatbuffer_utils.read_model_from_bytearray(bytearray(flatbuffer)).subgraphs[0]
+    names = [graph.tensors[index].name.decode() for index in graph.outputs[1:]]
+    return names[0] if names else None
+
+
 def float_operations(flatbuffer: bytes) -> list[str]:
     """Names of the operations that read or write floating point; conversions to and from it are not listed."""
     model = flatbuffer_utils.read_model_from_bytearray(bytearray(flatbuffer))
@@ -46,6 +85,20 @@ def float_operations(flatbuffer: bytes) -> list[str]:
         if is_float and kind_of(model, operator) not in _CONVERSIONS:
             found.append(graph.tensors[operator.outputs[0]].name.decode())
     return found
+
+
+def _features(model: Any) -> int | None:
+    """The index of the tensor to return as features: a layer's result, and not a conversion of it."""
+    graph = model.subgraphs[0]
+    results = [one.outputs[0] for one in graph.operators if kind_of(model, one) not in _CONVERSIONS]
+    shapes = {index: tuple(graph.tensors[index].shape) for index in results}
+    areas = {index: shape[1] * shape[2] for index, shape in shapes.items() if len(shape) == 4 and shape[1:3] != (1, 1)}
+    if not areas:
+        return None
+    area = sorted(set(areas.values()))[:2][-1]
+    candidates = [index for index in areas if areas[index] == area]
+    narrowest = min(shapes[index][3] for index in candidates)
+    return [index for index in candidates if shapes[index][3] == narrowest][-1] if narrowest <= MOST_FEATURES else None
 
 
 def _accept_uint8(model: Any, graph: Any) -> None:

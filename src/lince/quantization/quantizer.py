@@ -33,7 +33,8 @@ def quantize(network: FloatNetwork, ranges: Ranges, arithmetic: Arithmetic = _IN
         arithmetic: the layers to keep in float.
 
     Returns:
-        Flatbuffer: `pixels` u8[N,H,W,3] → `logits`, i8[N,K] when everything is int8, otherwise f32[N,K].
+        Flatbuffer: `pixels` u8[N,H,W,3] → `logits`, i8[N,K] when everything is int8, otherwise f32[N,K], and the
+        `features` of `flatbuffer.add_features`.
 
     Raises:
         QuantizationError: another operation is left in float, or the input range is not 0..255.
@@ -52,7 +53,7 @@ def quantize(network: FloatNetwork, ranges: Ranges, arithmetic: Arithmetic = _IN
             f"{', '.join(arithmetic.float_layers) or 'none'}: ai-edge-quantizer does not support them, so build the "
             "network from others."
         )
-    return finished
+    return flatbuffer.add_features(finished)
 
 
 def quantize_one_layer(network: FloatNetwork, ranges: Ranges, layer: str) -> bytes:

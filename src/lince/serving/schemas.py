@@ -30,6 +30,8 @@ class ImageAnswer:
             when the model was calibrated on too few images to promise it.
         abstain: true for "I don't know"; `label` is then the best guess all the same.
         logits: the network's dequantized output, in the order of the classes; only with `?logits=true`.
+        distance: of the picture from the training images, about 1 for one of them; only with `?logits=true`, and null
+            for a model that does not measure it.
     """
 
     label: str
@@ -39,6 +41,7 @@ class ImageAnswer:
     prediction_set: tuple[str, ...] | None
     abstain: bool
     logits: tuple[float, ...] = ()
+    distance: float | None = None
 
 
 @dataclass(frozen=True)

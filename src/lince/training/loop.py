@@ -23,6 +23,7 @@ from lince.training.augmentation.options import Augment
 from lince.training.checkpoint import Checkpoint
 from lince.training.display import Display
 from lince.training.distillation.teacher import Teacher
+from lince.training.history import finished, kept_record
 from lince.training.recipe import Train
 from lince.training.schedule import ByEpochs, Schedule, learning_rate
 from lince.training.step import Trainer
@@ -50,7 +51,7 @@ def fit(
 ) -> Checkpoint:
     """Trains until the schedule ends, or until `patience` validations in a row have not improved the loss.
 
-    The checkpoint, returned or on disk, holds the weights to keep; see `kept_record`.
+    The checkpoint, returned or on disk, holds the weights to keep; see `history.kept_record`.
 
     Args:
         model: built by `models.build`. It is compiled here.
@@ -62,7 +63,7 @@ def fit(
         display: receives every step and validation.
         schedule: how much of the training is done. None counts the recipe's epochs.
         teacher: a trained network to learn from, besides the labels.
-        head: the last layer of a pretrained network, which the model has. It is measured first, as epoch 0.
+        head: the last layer for a pretrained network. It is measured first, as epoch 0.
         fine_tunes: train further. Otherwise epoch 0 is the last.
         resume: continue from the checkpoint. Without a checkpoint, training starts at the beginning.
 
@@ -78,8 +79,11 @@ def fit(
     clock, schedule = _clock(state.history), schedule or ByEpochs(recipe.epochs)
     if head is not None and not state.history:
         progress = schedule.progress(epochs=0, seconds=0) if fine_tunes else 1.0  # 1 where there is no time to train
+        layer = model.get_layer(models.LOGITS)
+        layer.set_weights([head.kernel, head.bias])
         record = _untrained(trainer.model, validation, head, clock=clock, progress=progress)
         state = Checkpoint((record,), tuple(model.get_weights()))
+        layer.set_weights([head.unsure_kernel, head.unsure_bias])
         checkpoint.save(checkpoint_path, state, model)
         display.epoch(record, best=False)
     while not finished(state.history, recipe):
@@ -93,26 +97,6 @@ def fit(
         checkpoint.save(checkpoint_path, state, model)
         display.epoch(record, best=keeps and recipe.patience > 0)
     return state
-
-
-def finished(history: tuple[EpochRecord, ...], recipe: Train) -> bool:
-    """True at the end of the schedule, or when `patience` validations in a row have not improved the loss."""
-    if not history:
-        return False
-    waited = len(history) - 1 - history.index(kept_record(history, recipe))
-    return history[-1].progress >= 1 or (recipe.patience > 0 and waited >= recipe.patience)
-
-
-def kept_record(history: tuple[EpochRecord, ...], recipe: Train) -> EpochRecord:
-    """The record whose weights are kept: with `patience` the first of the lowest `val_loss`, without it the last.
-
-    Fine-tuning that has not ended, or is not more accurate in validation than the head it began with, is not kept.
-    """
-    if recipe.patience:
-        return min(history, key=lambda record: record.val_loss)
-    first, last = history[0], history[-1]
-    keeps_head = first.epoch == 0 and (last.progress < 1 or last.val_accuracy <= first.val_accuracy)
-    return first if keeps_head else last
 
 
 def _untrained(
@@ -131,6 +115,7 @@ def _untrained(
         seconds=clock(),
         peak_memory_bytes=machine.peak_memory_bytes() or 0,
         progress=progress,
+        val_images=len(validation),
     )
 
 
@@ -184,6 +169,7 @@ def _train_and_validate(
         seconds=clock() - _seconds(history),
         peak_memory_bytes=machine.peak_memory_bytes() or 0,
         progress=schedule.progress(epochs=epochs_done, seconds=clock()),
+        val_images=len(validation),
     )
 
 

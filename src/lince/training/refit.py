@@ -2,7 +2,7 @@
 
 A split that holds out a fifth of 200 images leaves a network that has not seen 40 of them. Held-out images decide
 whether fine-tuning is kept, and their answers calibrate the probabilities. The published network is then trained in the
-same way on all images. It is at least as accurate, so that the calibration is rather too careful than too bold.
+same way on all images. It should be more accurate, so that the calibration is rather too careful than too bold.
 """
 
 from typing import Any
@@ -13,9 +13,9 @@ from lince import data
 from lince.evaluation import accuracy
 from lince.networks import models
 from lince.progress import Progress
-from lince.training import checkpoint, loop, schedule
+from lince.training import checkpoint, history, loop, schedule
 from lince.training.display import ProgressDisplay
-from lince.training.session import Run, begin, build_for
+from lince.training.session import Run, begin, build_for, teacher_of
 from lince.training.transfer import cross_validation, features
 from lince.training.transfer import head as heads
 
@@ -34,10 +34,10 @@ def refit(run: Run, progress: Progress, *, resume: bool = False) -> None:
         TrainingError, ResumeError: see `loop.fit`. KeyboardInterrupt: passed on. The network trained before is intact.
     """
     state = checkpoint.read(run.folder.checkpoint) if run.record.refits and not run.folder.held_out.exists() else None
-    if state is None or not loop.finished(state.history, run.recipe.train):
+    if state is None or not history.finished(state.history, run.recipe.train):
         return
     seed, everything = run.record.seed, data.join(run.train, run.validation)
-    keeps_head = loop.kept_record(state.history, run.recipe.train).epoch == 0
+    keeps_head = history.kept_record(state.history, run.recipe.train).epoch == 0
     model = build_for(run, precision=run.record.precision)
     begin(run, model)
     mirrored = run.recipe.augment.horizontal_flip != "none"
@@ -52,7 +52,7 @@ def refit(run: Run, progress: Progress, *, resume: bool = False) -> None:
         "seed": seed,
     }
     head = heads.fit(seen, everything.labels, **options)
-    model.get_layer(models.LOGITS).set_weights([head.kernel, head.bias])
+    model.get_layer(models.LOGITS).set_weights([head.unsure_kernel, head.unsure_bias])
     loop.fit(
         model,
         train=everything,
@@ -62,6 +62,7 @@ def refit(run: Run, progress: Progress, *, resume: bool = False) -> None:
         seed=seed,
         checkpoint_path=run.folder.refit,
         display=ProgressDisplay(progress, run.recipe.train.epochs),
+        teacher=teacher_of(run),
         schedule=schedule.of(run.recipe.train, run.record.budget),
         head=head if keeps_head else None,
         fine_tunes=not keeps_head,
@@ -73,5 +74,5 @@ def refit(run: Run, progress: Progress, *, resume: bool = False) -> None:
     else:
         model.set_weights(state.kept_weights)
         batch_size = models.images_at_once(run.recipe.spec)
-        logits = accuracy.logits(models.float_predict(model), run.validation, batch_size=batch_size)
-        run.folder.write_held_out(logits, run.validation.labels)
+        found = accuracy.outputs(models.float_predict(model), run.validation, batch_size=batch_size)
+        run.folder.write_held_out(found.logits, run.validation.labels)

@@ -16,10 +16,12 @@ from lince.model_file import artifact
 from lince.networks import models, pretrained
 from lince.progress import Progress
 from lince.runs.run_folder import Budget, RunFolder, RunRecord
+from lince.system import machine
 from lince.text import quantity
 from lince.training import backend, optimizers, recipes
 from lince.training.distillation import teacher as teachers
 from lince.training.distillation.teacher import HeldOut, Teacher, TeacherModel
+from lince.training.history import ENOUGH_VALIDATION_IMAGES
 from lince.training.recipe import Recipe
 from lince.training.step import initialise_from
 from lince.types import ComputeDtype, Dataset, Split
@@ -47,9 +49,6 @@ class Run:
 
 Splits = Mapping[str, np.ndarray]
 """Index arrays by the name of a split; see `splits.npz` in docs/run-folder.md."""
-
-# With fewer validation images, a pretrained network is trained again on them too.
-_ENOUGH_VALIDATION_IMAGES = 200
 
 Plan = Callable[[Run, Splits], tuple[Recipe, Budget | None]]
 """Chooses the recipe and its epochs when the images are read. The folder of the run does not exist yet."""
@@ -121,7 +120,7 @@ def start(
         teacher_knows_validation=teacher is not None and teachers.knows_validation(teacher, dataset, held_out),
         leave_out=leave_out,
         pretrained=pretrained.origin(recipe.model.pretrained) if recipe.model.pretrained else None,
-        refits=bool(recipe.model.pretrained) and len(splits["validation"]) < _ENOUGH_VALIDATION_IMAGES,
+        refits=bool(recipe.model.pretrained) and len(splits["validation"]) < ENOUGH_VALIDATION_IMAGES,
         groups=groups,
     )
     run = _run(folder, record, recipe, dataset, splits, teacher=teacher)
@@ -183,6 +182,7 @@ def begin(run: Run, model: keras.Model) -> None:
         TrainingError: the pretrained weights cannot be read.
     """
     if run.recipe.model.pretrained:
+        machine.return_freed_memory()
         pretrained.set_weights(model, run.recipe.model.pretrained, classes=run.record.classes)
     else:
         initialise_from(run.train, model, run.recipe.model, seed=run.record.seed)

@@ -50,9 +50,10 @@ def run(recipe: Recipe, *, start: Start, train: Callable[[Run], object], seconds
     with tempfile.TemporaryDirectory() as parent:
         opened = start(recipe, RunFolder(Path(parent) / recipe.name), plan=partial(_shortened, seconds=seconds))
         seed = opened.record.seed
-        few = opened.train.take(data.sample(opened.train, _MOST_TRAIN, seed=seed))
+        chosen = data.sample(opened.train, _MOST_TRAIN, seed=seed)
+        few = replace(opened, train=opened.train.take(chosen), groups=opened.groups[chosen])
         held_out = opened.validation.take(data.sample(opened.validation, _MOST_VALIDATION, seed=seed))
-        train(replace(opened, train=few, validation=held_out))
+        train(replace(few, validation=held_out))
         return Outcome(opened.folder.read_history()[-1].val_accuracy, len(held_out))
 
 

@@ -13,7 +13,7 @@ from mutate_model import places
 
 from lince.errors import ModelFileError
 from lince.model_file import artifact, network
-from lince.model_file.network import graph
+from lince.model_file.network import graph, verification
 from lince.model_file.network.flatbuffer import Table
 
 SHIPPED = artifact.read(artifact.locate(artifact.SHIPPED)).flatbuffer
@@ -102,6 +102,19 @@ def activation_as_kernel(model: Any) -> None:
     found.inputs = [found.inputs[0], found.inputs[0], found.inputs[2]]
 
 
+def with_outputs(*indices: int) -> Callable[[Any], None]:
+    """A change of the outputs, which the signature names, too."""
+
+    def change(model: Any) -> None:
+        model.subgraphs[0].outputs = list(indices)
+        ends = [schema.TensorMapT() for _ in indices]
+        for end, index in zip(ends, indices, strict=True):
+            end.name, end.tensorIndex = f"output {index}".encode(), index
+        model.signatureDefs[0].outputs = ends
+
+    return change
+
+
 def huge_pooling(model: Any) -> None:
     found = options(model, POOLING)
     found.filterWidth = found.filterHeight = 1024
@@ -183,6 +196,17 @@ CHANGES = {
     ),
     "output": (changed(lambda model: result(model, DENSE), shape=[1, 2, 5], shapeSignature=None), "returns type"),
     "output not written": (lambda model: model.subgraphs[0].operators.pop(), "nothing writes its output"),
+    "outputs three": (with_outputs(40, 33, 28), "outputs are not one or two tensors"),
+    "output twice": (with_outputs(40, 40), "outputs are not one or two tensors"),
+    "outputs exchanged": (with_outputs(33, 40), "returns type 9 and shape"),
+    "output outside": (with_outputs(40, 42), "outputs are not one or two tensors"),
+    "pixels for features": (with_outputs(40, 41), "returns features of type 3"),
+    "biases for features": (with_outputs(40, 22), "returns features of type 2"),
+    "a kernel for features": (with_outputs(40, 21), r"returns features of type 9 and shape \(24, "),
+    "features not in the signature": (
+        changed(lambda model: model.subgraphs[0], outputs=[40, 28]),
+        "signature does not name",
+    ),
     "signature elsewhere": (
         changed(lambda model: model.signatureDefs[0].inputs[0], tensorIndex=1000),
         "signature does not name",
@@ -208,6 +232,20 @@ def test_what_ships_passes():
     """As it is, and written anew as the changes above are."""
     network.verify(SHIPPED)
     network.verify(written(parsed()))
+
+
+def test_a_network_without_features_passes():
+    """One output is enough."""
+    model = parsed()
+    with_outputs(40)(model)
+    assert 0 == network.verify(written(model)).num_features
+
+
+def test_features_are_bounded(monkeypatch: pytest.MonkeyPatch):
+    """Their covariance is a square."""
+    monkeypatch.setattr(verification, "MOST_FEATURES", 175)
+    with pytest.raises(ModelFileError, match="returns 176 features, more than 175"):
+        network.verify(SHIPPED)
 
 
 def test_every_word_of_the_tables_can_be_anything():
@@ -263,4 +301,4 @@ def test_reads_what_is_there():
     read, model = graph.read(SHIPPED), parsed().subgraphs[0]
     assert [tuple(tensor.shape) for tensor in model.tensors] == [tensor.shape for tensor in read.tensors]
     assert [tuple(one.inputs) for one in model.operators] == [operator.inputs for operator in read.operators]
-    assert ([read.pixels], [read.logits]) == (model.inputs, model.outputs)
+    assert ([read.pixels], [read.logits, read.features]) == (model.inputs, model.outputs)

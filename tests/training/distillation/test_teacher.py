@@ -118,6 +118,10 @@ class TestKnowsValidation:
         """Any of these makes other splits of the same dataset."""
         assert teacher.knows_validation(saying(TRAINING), dataset(), held_out(**change))
 
+    def test_a_teacher_of_few_images(self):
+        """In the end it was trained on its validation images, too."""
+        assert teacher.knows_validation(saying(TRAINING | {"refitted": True}), dataset(), held_out())
+
     def test_other_data(self):
         """Nothing can be told."""
         assert not teacher.knows_validation(saying(TRAINING), dataset(fingerprint="other"), held_out(seed=1))

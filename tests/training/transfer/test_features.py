@@ -17,7 +17,7 @@ def model():
 @pytest.fixture
 def computed(model, tmp_path, monkeypatch):
     """Calls `stored` on these images, four at a time; gives the features and what the progress received."""
-    monkeypatch.setattr(features, "_MAX_BATCH", 4)
+    monkeypatch.setattr(features, "images_at_once", lambda spec: 4)
 
     def call(*images: np.ndarray, mirrored: bool = True):
         calls: list[tuple[int, int]] = []

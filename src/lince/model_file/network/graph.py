@@ -113,13 +113,25 @@ class Graph:
     Attributes:
         tensors: all of them.
         operators: in the order in which they run.
-        pixels, logits: indices of its input and of its output.
+        pixels, logits: indices of its input and of its first output.
+        features: index of its second output, an intermediate result; None for a network without one.
     """
 
     tensors: tuple[Tensor, ...]
     operators: tuple[Operator, ...]
     pixels: int
     logits: int
+    features: int | None = None
+
+    @property
+    def outputs(self) -> frozenset[int]:
+        """The indices of its outputs."""
+        return frozenset({self.logits} if self.features is None else {self.logits, self.features})
+
+    @property
+    def num_features(self) -> int:
+        """The channels of the second output; 0 for a network without one."""
+        return 0 if self.features is None else self.tensors[self.features].shape[-1]
 
 
 def read(flatbuffer: bytes) -> Graph:
@@ -152,9 +164,10 @@ def read(flatbuffer: bytes) -> Graph:
         _operator(table, codes, len(tensors), f"operator {index}")
         for index, table in enumerate(graph.tables("operators", _OPERATOR, "operator", most=_MOST))
     )
-    pixels, logits = (_end(graph, name, len(tensors)) for name in ("inputs", "outputs"))
-    _check_signatures(model, pixels, logits)
-    return Graph(tensors, operators, pixels, logits)
+    [pixels] = _ends(graph, "inputs", len(tensors), most=1)
+    outputs = _ends(graph, "outputs", len(tensors), most=2)
+    _check_signatures(model, pixels, outputs)
+    return Graph(tensors, operators, pixels, *outputs)
 
 
 def _buffer(table: Table) -> np.ndarray | None:
@@ -246,19 +259,24 @@ def _indices(table: Table, name: str) -> tuple[int, ...]:
     return tuple(indices.tolist())
 
 
-def _end(graph: Table, name: str, tensors: int) -> int:
+def _ends(graph: Table, name: str, tensors: int, *, most: int) -> tuple[int, ...]:
     indices = _indices(graph, name)
-    if len(indices) != 1 or not 0 <= indices[0] < tensors:
-        raise refusal(f"its {name} are not exactly one tensor")
-    return indices[0]
+    if len(indices) > most or len(set(indices)) < len(indices) or not all(0 <= index < tensors for index in indices):
+        raise refusal(f"its {name} are not {'exactly one tensor' if most == 1 else 'one or two tensors'}")
+    return indices
 
 
-def _check_signatures(model: Table, pixels: int, logits: int) -> None:
-    """Checks the signature, which names the network's input and output."""
+def _check_signatures(model: Table, pixels: int, outputs: tuple[int, ...]) -> None:
+    """Checks the signature, which names the network's input and outputs."""
     signatures = model.tables("signatures", _SIGNATURE, "signature", most=1)
     for signature in signatures:
-        ends = [signature.tables(name, _END, f"signature's {name}", most=1) for name in ("inputs", "outputs")]
+        ends = [signature.tables(name, _END, f"signature's {name}", most=2) for name in ("inputs", "outputs")]
         found = [[end.number("tensor") for end in side] for side in ends]
         names = [end.text("name") for side in ends for end in side]
-        if found != [[pixels], [logits]] or None in names or not signature.text("key") or signature.number("subgraph"):
+        if (
+            found != [[pixels], [*outputs]]
+            or None in names
+            or not signature.text("key")
+            or signature.number("subgraph")
+        ):
             raise refusal("its signature does not name its own input and output")

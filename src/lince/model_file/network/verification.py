@@ -16,8 +16,15 @@ _MAX_LIVE_BYTES, _MOST_WEIGHTS = 2**31, 2**28
 _MOST_MULTIPLICATIONS_A_PIXEL, _FEWEST_PIXELS, _MOST_MULTIPLICATIONS = 2**24, 32**2, 2**42
 
 
-def verify(flatbuffer: bytes) -> None:
+MOST_FEATURES = 1024
+"""Channels of the second output: their covariance takes 4 MiB then."""
+
+
+def verify(flatbuffer: bytes) -> Graph:
     """Checks an untrusted network before LiteRT reads it.
+
+    Returns:
+        The network.
 
     Raises:
         ModelFileError: names the first rule that it breaks.
@@ -28,9 +35,10 @@ def verify(flatbuffer: bytes) -> None:
     for index, operator in enumerate(network.operators):
         multiplications += _check(operator, network, written, f"operator {index}")
         written.add(operator.outputs[0])
-    if network.logits not in written:
+    if not network.outputs <= written:
         raise refusal("nothing writes its output")
     _check_cost(network, multiplications)
+    return network
 
 
 def _check_ends(network: Graph) -> None:
@@ -39,6 +47,15 @@ def _check_ends(network: Graph) -> None:
         raise refusal(f"it reads tensors of type {pixels.type} and shape {pixels.shape}, not uint8[1,H,W,3]")
     if logits.type not in {INT8, FLOAT32} or len(logits.shape) != 2:
         raise refusal(f"it returns type {logits.type} and shape {logits.shape}, not int8[1,K] or float32[1,K]")
+    if network.features is None:
+        return
+    features = network.tensors[network.features]
+    if features.type not in {INT8, FLOAT32} or len(features.shape) != 4 or features.shape[0] != 1:
+        raise refusal(f"it returns features of type {features.type} and shape {features.shape}, not [1,h,w,D]")
+    if features.type == INT8 and len(features.scales) != 1:
+        raise refusal("it returns features that do not have one scale")
+    if network.num_features > MOST_FEATURES:
+        raise refusal(f"it returns {network.num_features:,} features, more than {MOST_FEATURES:,}")
 
 
 def _check(operator: Operator, network: Graph, written: set[int], what: str) -> int:
@@ -106,5 +123,5 @@ def _live_bytes(network: Graph) -> Iterator[int]:
         total += live[output]
         yield total
         for index in {output, *operator.inputs} & live.keys():
-            if last.get(index, place) <= place and index != network.logits:
+            if last.get(index, place) <= place and index not in network.outputs:
                 total -= live.pop(index)

@@ -1,5 +1,6 @@
 """A trained model file as the teacher of another network."""
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,9 +17,9 @@ from lince.model_file import artifact
 from lince.runs.run_folder import RunFolder, RunRecord
 from lince.system import machine, quiet
 from lince.text import brief
-from lince.types import Dataset, ImageSpec, Predict
+from lince.types import Dataset, ImageSpec
 
-Teacher = Predict
+Teacher = Callable[[UInt8[np.ndarray, "n h w 3"]], Float32[np.ndarray, "n k"]]
 """A trained network: pixels in, logits out."""
 
 
@@ -152,7 +153,7 @@ def check(teacher: TeacherModel, dataset: Dataset, held_out: HeldOut) -> None:
 def knows_validation(teacher: TeacherModel, dataset: Dataset, held_out: HeldOut) -> bool:
     """Whether a teacher has learned from images of the run's validation split, according to its manifest.
 
-    It has if both use the same dataset and do not hold out the same images.
+    It has if both use the same dataset, and the teacher was trained on all images in the end, or holds out others.
 
     Args: as of `check`.
     """
@@ -161,7 +162,8 @@ def knows_validation(teacher: TeacherModel, dataset: Dataset, held_out: HeldOut)
         return False
     fraction = _at(theirs, "recipe", "train", "validation_fraction")
     mine = (held_out.seed, held_out.validation_fraction, held_out.leave_out, held_out.groups)
-    return (theirs.get("seed"), fraction, theirs.get("leave_out"), theirs.get("groups")) != mine
+    yours = (theirs.get("seed"), fraction, theirs.get("leave_out"), theirs.get("groups"))
+    return theirs.get("refitted") is True or yours != mine
 
 
 def _at(table: Any, *keys: str) -> Any:

@@ -42,7 +42,8 @@ def fine_tuned(run: Run, *, left: float, publishing_seconds: float) -> Run | Non
         run.record.budget, training_seconds=seconds, publishing_seconds=_MARGIN * publishing_seconds
     )
     record = msgspec.structs.replace(run.record, budget=budget)
-    run.folder.write_record(record)
-    for finished in (run.folder.checkpoint, run.folder.refit, run.folder.held_out):  # the head is in a file of its own
+    # The head is in a file of its own. In this order, a run that is killed in between resumes with the head.
+    for finished in (run.folder.held_out, run.folder.refit, run.folder.checkpoint):
         finished.unlink(missing_ok=True)
+    run.folder.write_record(record)
     return replace(run, record=record)

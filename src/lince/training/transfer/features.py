@@ -14,8 +14,6 @@ from lince.training.transfer import feature_file
 from lince.training.transfer.feature_file import StoredFeatures
 from lince.types import Images, ImageSpec
 
-_MAX_BATCH = 64  # larger ones are no faster here: a batch of 128 × 128 fills the cores
-
 
 def stored(
     path: Path, model: keras.Model, images: Sequence[Images], *, mirrored: bool, progress: Progress
@@ -56,7 +54,7 @@ def _computed(
     done = 0
     for part in images:
         height, width = part.shape[1:3]
-        batch = min(_MAX_BATCH, images_at_once(ImageSpec(height, width)))
+        batch = images_at_once(ImageSpec(height, width))
         for start in range(0, len(part), batch):
             pixels = part[start : start + batch].astype(np.float32)
             seen = (pixels, pixels[:, :, ::-1])[:views]
