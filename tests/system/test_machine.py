@@ -95,28 +95,3 @@ class TestProcessorFlags:
         """By their Linux names, on x86 and on Arm; none where the system does not tell."""
         monkeypatch.setattr(machine, "_text", lambda path: cpuinfo)
         assert expected == machine.processor_flags()
-
-
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries return memory by other rules")
-def test_freed_memory_is_returned():
-    """160 MB in blocks of 8 MB stay in the process when they are freed, and do not after the call."""
-    program = """
-import os
-from lince.system import machine
-def resident(): return int(open("/proc/self/statm").read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
-before = resident()
-first = b"x" * (16 * 2**20)
-del first  # glibc now keeps blocks of this size
-blocks, kept = [], []
-for _ in range(20):
-    blocks.append(b"x" * (8 * 2**20))
-    kept.append(b"y" * 100_000)
-blocks.clear()
-print(resident() - before)
-machine.return_freed_memory()
-print(resident() - before)
-"""
-    found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    freed, returned = map(float, found.stdout.split())
-    assert freed > 120
-    assert returned < 40

@@ -279,8 +279,8 @@ def _say_kept(run: Run) -> None:
     if before.epoch > 0 or after.epoch == 0:
         return
     kept, what = ("kept", "network") if _is_fine_tuned(run) else ("not kept", "head")
-    count = len(run.train) + len(run.validation)
-    again = f" The {what} is now fitted again, to all {count:,} images." if run.record.refits else ""
+    count, refits = len(run.train) + len(run.validation), run.record.refits and not run.folder.held_out.exists()
+    again = f" The {what} is now fitted again, to all {count:,} images." if refits else ""
     say(
         f"Fine-tuning is {kept}: it is right for {after.val_accuracy:.1%} of "
         f"{quantity(after.val_images, 'validation image')}, the head alone for {before.val_accuracy:.1%}.{again}"

@@ -34,7 +34,7 @@ from lince.quantization.comparison import compare_calibrated
 from lince.quantization.export import FloatNetwork, export
 from lince.quantization.quantizer import quantize
 from lince.runs.float_model import trained_model
-from lince.system import machine
+from lince.system import memory
 from lince.system.files import write_atomically
 from lince.text import quantity
 from lince.training import backend, recipes
@@ -58,7 +58,7 @@ def publish(run: Run, options: PublishOptions = PublishOptions(), *, say: Say) -
         QuantizationError: an operation is left in float. GateError: see `acceptance.judge`; no model is written.
         TrainingError: there is no trained network, or its answers differ from those that it gave during training.
     """
-    machine.return_freed_memory()
+    memory.trim()
     model, batch = trained_model(run.folder), models.images_at_once(run.recipe.spec)
     predict = float_predict(model)
     validation_float = accuracy.outputs(predict, run.validation, batch_size=batch).logits
@@ -133,7 +133,7 @@ def _quantize_by_recipe(
 ) -> _QuantizedNetwork:
     seed = run.record.seed
     ranges = activation_ranges.measure(network, run.train.images[chosen])
-    count = min(layer_sensitivity.IMAGES, models.images_at_once(run.recipe.spec))  # a minute at any size of image
+    count = min(layer_sensitivity.IMAGES, models.images_at_once(run.recipe.spec))  # a bounded number of pixels
     images = run.validation.images[data.sample(run.validation, count, seed=seed)]
     shown = quantity(len(images), "validation image")
     say(f"Measuring what each of {len(network.layers)} layers costs in int8, on {shown} …")

@@ -1,8 +1,5 @@
 """The machine: its description for measurements, what this process may use of it, and what it has used."""
 
-import contextlib
-import ctypes
-import gc
 import math
 import os
 import platform
@@ -135,14 +132,3 @@ def _text(path: str) -> str:
         return Path(path).read_text(encoding="utf-8", errors="replace")
     except OSError:  # not Linux
         return ""
-
-
-def return_freed_memory() -> None:
-    """Makes the C library return the memory that was freed to the system. Where it cannot, nothing is changed.
-
-    Otherwise glibc keeps blocks of up to 32 MB for later ones. What one stage of a run has freed then adds to what the
-    next one needs: 0.15 GB in a run of 200 images of 192 × 192. Source: malloc_trim(3).
-    """
-    gc.collect()
-    with contextlib.suppress(OSError, TypeError, AttributeError):  # other systems have no such function
-        ctypes.CDLL(None).malloc_trim(0)

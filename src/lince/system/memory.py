@@ -1,6 +1,7 @@
 """How much memory a process keeps, and how much it may take. On Linux only; elsewhere nothing happens."""
 
 import ctypes
+import gc
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -17,6 +18,18 @@ def return_freed() -> None:
     if sys.platform == "linux":
         with suppress(AttributeError):  # musl
             ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, 2**17)
+
+
+def trim() -> None:
+    """Makes glibc return, once, what has been freed until now. What is freed later, it keeps again.
+
+    Between the stages of a training run this lowers the peak by 0.06 GB (200 images of 192 × 192, n = 1). With
+    `return_freed` training would be slower by 13 %: every step takes and frees large blocks.
+    """
+    gc.collect()
+    if sys.platform == "linux":
+        with suppress(AttributeError):  # musl
+            ctypes.CDLL(None).malloc_trim(0)
 
 
 def limit_growth(growth_bytes: int) -> None:

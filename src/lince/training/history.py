@@ -33,7 +33,7 @@ def _is_better(tuned: EpochRecord, head: EpochRecord) -> bool:
     """Whether fine-tuning is kept: with enough validation images, where it is more accurate than the head.
 
     Fewer images decide by chance, and fine-tuning is mostly better. So it is kept unless it is less accurate by more
-    than the standard error of that difference.
+    than the standard error that two networks with independent answers would have. That of paired answers is smaller.
     """
     gain, count = tuned.val_accuracy - head.val_accuracy, tuned.val_images
     if count >= ENOUGH_VALIDATION_IMAGES:

@@ -16,7 +16,7 @@ from lince.model_file import artifact
 from lince.networks import models, pretrained
 from lince.progress import Progress
 from lince.runs.run_folder import Budget, RunFolder, RunRecord
-from lince.system import machine
+from lince.system import memory
 from lince.text import quantity
 from lince.training import backend, optimizers, recipes
 from lince.training.distillation import teacher as teachers
@@ -182,7 +182,7 @@ def begin(run: Run, model: keras.Model) -> None:
         TrainingError: the pretrained weights cannot be read.
     """
     if run.recipe.model.pretrained:
-        machine.return_freed_memory()
+        memory.trim()
         pretrained.set_weights(model, run.recipe.model.pretrained, classes=run.record.classes)
     else:
         initialise_from(run.train, model, run.recipe.model, seed=run.record.seed)
