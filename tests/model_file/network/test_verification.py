@@ -301,4 +301,4 @@ def test_reads_what_is_there():
     read, model = graph.read(SHIPPED), parsed().subgraphs[0]
     assert [tuple(tensor.shape) for tensor in model.tensors] == [tensor.shape for tensor in read.tensors]
     assert [tuple(one.inputs) for one in model.operators] == [operator.inputs for operator in read.operators]
-    assert ([read.pixels], [read.logits, read.features]) == (model.inputs, model.outputs)
+    assert ([read.pixels], [read.logits, read.features]) == (list(model.inputs), list(model.outputs))
