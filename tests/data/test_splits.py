@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from lince.data.splits import first_of_group, hold_out, sample, split_warnings, stratified_split
+from lince.data.splits import first_of_group, hold_out, join, sample, split_warnings, stratified_split
 from lince.errors import DataError
 from lince.types import Split
 
@@ -206,3 +206,42 @@ def split_of(*labels: int) -> Split:
     """Black images with these labels."""
     images = np.zeros((len(labels), 1, 1, 3), np.uint8)
     return Split(images, np.array(labels), ("a", "b", "c"), tuple(map(str, range(len(labels)))))
+
+
+class TestJoin:
+    PIXELS = np.random.default_rng(0).integers(0, 256, (7, 2, 3, 3), np.uint8)
+
+    def joined(self):
+        """Seven images as splits of 3, 0 and 4."""
+        parts = (self.PIXELS[:3], self.PIXELS[3:3], self.PIXELS[3:])
+        return join(*(Split(part, np.arange(len(part)), ("a",), ("n",) * len(part)) for part in parts)).images
+
+    @pytest.mark.parametrize(
+        "index",
+        [
+            5,
+            -1,
+            slice(None),
+            slice(1, 6, 2),
+            slice(3, 3),
+            np.array([6, 0, 6]),
+            np.array([], int),
+            np.arange(7) % 2 == 0,
+        ],
+        ids=str,
+    )
+    def test_indexes_as_one_array(self, index):
+        """Numbers, slices, indices and masks, also after a selection."""
+        order = np.array([6, 1, 5, 0, 2, 4, 3])
+        images = self.joined()
+        np.testing.assert_array_equal(self.PIXELS[index], images[index])
+        np.testing.assert_array_equal(self.PIXELS[order][index], images.take(order, axis=0)[index])
+        assert self.PIXELS.shape == images.shape
+
+    def test_copies_nothing(self):
+        """A change of a part shows: 10,000 photographs would otherwise be in memory twice."""
+        parts = [np.zeros((2, 1, 1, 3), np.uint8) for _ in range(2)]
+        images = join(*(Split(part, np.zeros(2, int), ("a",), ("n", "m")) for part in parts)).images
+        taken = images.take(np.array([3]), axis=0)
+        parts[1][1] = 9
+        assert (9, 9) == (images[3].max(), taken[0].max())

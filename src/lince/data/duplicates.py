@@ -4,11 +4,12 @@ Exact copies have the same pixels. Near copies (encoded again, slightly cropped 
 64-bit difference hash proposes pairs, and their pixels decide (see `similarity`).
 """
 
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float32, Int64, UInt16, UInt64
+from jaxtyping import Bool, Float32, Int64, UInt8, UInt16, UInt64
 
 from lince.data.pixel_file import StoredImages, digests
 from lince.data.similarity import Pictures, averaging, differences, pictures
@@ -65,7 +66,7 @@ class NearPairs:
 
 def first_copies(images: Images) -> Int64[np.ndarray, " n"]:
     """For each image the index of the first that has the same pixels, usually itself; reads no pixel of stored ones."""
-    found = images.digests if isinstance(images, StoredImages) else digests(images[:])
+    found = images.digests if isinstance(images, StoredImages) else _digests(images)
     halves = np.ascontiguousarray(found).view(np.uint64)
     order = np.lexsort(halves.T)  # equal ones stay in order
     ordered, is_first = halves[order], np.ones(len(images), bool)
@@ -318,6 +319,13 @@ class _Comparison:
     def _read(self, wanted: Int64[np.ndarray, " m"]) -> Pictures:
         parts = [wanted[at : at + self._step] for at in range(0, len(wanted), self._step)]
         return Pictures.joined([pictures(self._images[part]) for part in parts])
+
+
+def _digests(images: Images) -> UInt8[np.ndarray, "n 16"]:
+    """As of `pixel_file.digests`; some images at a time, which are copied where they are joined."""
+    step = _per_step(math.prod(images.shape[1:]))
+    parts = [digests(images[start : start + step]) for start in range(0, max(1, len(images)), step)]
+    return np.concatenate(parts)
 
 
 def _per_step(bytes_each: int) -> int:

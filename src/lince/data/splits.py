@@ -5,10 +5,10 @@ from collections import Counter
 from collections.abc import Sequence
 from functools import reduce
 from itertools import chain
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
-from jaxtyping import Int64
+from jaxtyping import Int64, UInt8
 
 from lince.data.pixel_file import StoredImages, StoredNames
 from lince.errors import DataError
@@ -141,12 +141,12 @@ def sample(split: Split, count: int, *, seed: int) -> Int64[np.ndarray, " m"]:
 
 
 def join(*splits: Split) -> Split:
-    """All images of splits of one dataset, in order. Stored images stay in their file; others are copied once."""
+    """All images of splits of one dataset, in order. No pixel is read or copied."""
     images: Images
     if all(isinstance(one.images, StoredImages) for one in splits):
         images = reduce(StoredImages.joined, (cast(StoredImages, one.images) for one in splits))
     else:
-        images = np.concatenate([one.images[:] for one in splits])
+        images = JoinedImages.of([one.images for one in splits])
     names: Sequence[str]
     if all(isinstance(one.names, StoredNames) for one in splits):
         stored: StoredNames = reduce(StoredNames.joined, (cast(StoredNames, one.names) for one in splits))
@@ -156,6 +156,40 @@ def join(*splits: Split) -> Split:
     sizes = [one.sizes for one in splits if one.sizes is not None]
     labels = np.concatenate([one.labels for one in splits])
     return Split(images, labels, splits[0].classes, names, np.concatenate(sizes) if len(sizes) == len(splits) else None)
+
+
+class JoinedImages:
+    """u8[N,H,W,3]: a selection of images of several arrays, in a given order; copied when they are indexed."""
+
+    def __init__(self, parts: Sequence[Images], rows: Int64[np.ndarray, " n"]):
+        self._parts, self._rows = parts, rows
+
+    @classmethod
+    def of(cls, parts: Sequence[Images]) -> "JoinedImages":
+        """All images of arrays of one height and width, in order."""
+        return cls(parts, np.arange(sum(map(len, parts))))
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (len(self), *self._parts[0].shape[1:])
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, index: Any) -> UInt8[np.ndarray, "..."]:
+        """The images at an index, as an array; a number gives one image, without the first axis."""
+        chosen, begin = self._rows[index], 0
+        rows = np.atleast_1d(chosen)
+        images = np.empty((len(rows), *self.shape[1:]), np.uint8)
+        for part in self._parts:
+            inside = (rows >= begin) & (rows < begin + len(part))
+            images[inside] = part[rows[inside] - begin]
+            begin += len(part)
+        return images if chosen.ndim else np.asarray(images[0])
+
+    def take(self, indices: Int64[np.ndarray, " m"], axis: int) -> "JoinedImages":
+        """The images at `indices`; `axis` is 0. No pixel is copied."""
+        return JoinedImages(self._parts, self._rows[indices])
 
 
 class _Draw:

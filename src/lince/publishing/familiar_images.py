@@ -22,10 +22,9 @@ from lince.quantization import flatbuffer as flatbuffers
 from lince.training import checkpoint
 from lince.training.session import Run, build_for
 from lince.training.transfer import cross_validation
-from lince.types import Images, Split
+from lince.types import Images, ImageSpec, Split
 
 _STRENGTH = 1  # of the corrupted copies: hardly visible
-_BATCH = 256  # copies at once; corrupting makes float32 arrays of them
 
 _ToFeatures = Callable[[Images], Float32[np.ndarray, "n d"]]
 
@@ -109,10 +108,12 @@ class _Measured:
 def _measure(to_features: _ToFeatures, images: Images, *, seed: int) -> _Measured:
     measured = to_features(images)
     copies, kinds = np.empty_like(measured), tuple(corruptions.AMOUNTS)
+    _, height, width, _ = images.shape
+    batch = models.images_at_once(ImageSpec(height, width))  # corrupting makes several float32 arrays of them
     for first, kind in enumerate(kinds[: len(images)]):
         everyone = np.arange(first, len(images), len(kinds))
-        for start in range(0, len(everyone), _BATCH):
-            chosen = everyone[start : start + _BATCH]
+        for start in range(0, len(everyone), batch):
+            chosen = everyone[start : start + batch]
             pictures: UInt8[np.ndarray, "n h w 3"] = images.take(chosen, axis=0)[:]
             corrupted = corruptions.corrupt(pictures, kind, strength=_STRENGTH, seed=seed, first=start)
             copies[chosen] = to_features(corrupted)
@@ -120,6 +121,8 @@ def _measure(to_features: _ToFeatures, images: Images, *, seed: int) -> _Measure
 
 
 def _sample(images: Split, seed: int) -> Images:
+    if len(images) <= familiarity.IMAGES:
+        return images.images
     return images.images.take(np.sort(data.sample(images, familiarity.IMAGES, seed=seed)), axis=0)
 
 
