@@ -251,7 +251,7 @@ class TestTeacher:
         taught = msgspec.structs.replace(recipe, train=msgspec.structs.replace(recipe.train, teacher_weight=1.0))
         opened = teacher.open_model(given, taught.spec)
         begun = start(images_folder, taught, tmp_path / "pupil", teacher=opened)
-        assert (str(given), False) == (begun.record.teacher, begun.record.teacher_knows_validation)
+        assert (str(given), False) == (begun.record.teacher, begun.record.knows_validation)
         assert artifact.read(run.model).manifest.version == begun.record.teacher_version
         given.unlink()  # the run has its own
         begun = replace(begun, train=replace(begun.train, labels=(begun.train.labels + 1) % 3))
@@ -274,11 +274,11 @@ class TestTeacher:
             pipeline.train_model(begun, display)
         assert ([run.model], 1) == (reads, len(checks))
 
-    def test_tells_when_the_teacher_knows_validation_images(self, images_folder, recipe, run, tmp_path):
+    def test_tells_when_the_knows_validation_images(self, images_folder, recipe, run, tmp_path):
         """Another share held out: the record says so, for the card and for whoever watches."""
         other = msgspec.structs.replace(recipe, train=msgspec.structs.replace(recipe.train, validation_fraction=0.4))
         begun = start(images_folder, other, tmp_path / "pupil", teacher=teacher.open_model(run.model, other.spec))
-        assert begun.folder.read_record().teacher_knows_validation
+        assert begun.folder.read_record().knows_validation
 
     @pytest.mark.parametrize("is_timed", [False, True])
     def test_refuses_one_of_other_classes_before_a_folder_is_made(self, images_folder, recipe, tmp_path, is_timed):
@@ -298,7 +298,7 @@ class TestCard:
         changed = manifest.training | {"teacher": "abc123", "leave_out": "other.zip"}
         plain, full, knowing = (
             write_card(replace(manifest, training=training), run.read_report())
-            for training in (manifest.training, changed, changed | {"teacher_knows_validation": True})
+            for training in (manifest.training, changed, changed | {"knows_validation": True})
         )
         doubt = "Its teacher was trained on some of the validation images"
         assert [False, False, True] == [doubt in card for card in (plain, full, knowing)]

@@ -119,7 +119,7 @@ class TestSayStart:
         record = msgspec.structs.replace(opened.record, teacher="a.tflite", teacher_version="abc123")
         run_summary.say_start(replace(opened, record=record))
         assert "validation images, so" not in capsys.readouterr().err
-        run_summary.say_start(replace(opened, record=msgspec.structs.replace(record, teacher_knows_validation=True)))
+        run_summary.say_start(replace(opened, record=msgspec.structs.replace(record, knows_validation=True)))
         said = " ".join(capsys.readouterr().err.split())
         assert (
             "The teacher has learned from some of the validation images, so judge this run by its test images." in said

@@ -90,10 +90,11 @@ def _warnings(run: Run) -> Iterator[str]:
     yield from (f"Warning: {warning}" for warning in run.record.warnings)
     if run.record.teacher:
         yield f"Teacher: {run.record.teacher}, version {run.record.teacher_version}."
-    if run.record.teacher_knows_validation:
+    if run.record.knows_validation:
         yield (
-            "The teacher has learned from some of the validation images, so judge this run by its test images. To hold "
-            "out the same images, use the teacher's --seed, --leave-out and train.validation_fraction."
+            f"{'The teacher' if run.record.teacher else 'The run of model.weights'} has learned from some of the "
+            "validation images, so judge this run by its test images. To hold out the same images, use its --seed, "
+            "--leave-out and train.validation_fraction."
         )
 
 

@@ -34,7 +34,7 @@ _EPSILON = 1e-3
 
 
 def origin(weights: str) -> Pretrained:
-    """Source, licence and data of the weights; `weights` is that of `set_weights`.
+    """Source, licence and data of the weights; `weights` is the key of the recipe, `imagenet` or the folder of a run.
 
     Raises:
         ResumeError: the folder is not a run's.
@@ -54,24 +54,17 @@ def origin(weights: str) -> Pretrained:
     )
 
 
-def set_weights(model: keras.Model, weights: str, *, classes: Sequence[str]) -> None:
-    """Sets the weights that a network begins with.
+def set_weights_of_run(model: keras.Model, folder: RunFolder, *, classes: Sequence[str]) -> None:
+    """Sets the weights to those of an earlier run.
 
     Args:
         model: built by `models.build`.
-        weights: `imagenet`, or the folder of a run whose network has the same layers.
+        folder: of a run whose network has the same layers.
         classes: of the model. A run with other classes gives every layer but the last.
 
     Raises:
         TrainingError: the weights cannot be read, or are of another network.
     """
-    if weights == IMAGENET:
-        set_imagenet_weights(model)
-    else:
-        _set_weights_of_run(model, RunFolder(Path(weights)), classes)
-
-
-def _set_weights_of_run(model: keras.Model, folder: RunFolder, classes: Sequence[str]) -> None:
     record, source = folder.read_record(), trained_model(folder)
     layers = [layer for layer in model.layers if layer.weights]
     if tuple(classes) != record.classes:
@@ -82,7 +75,7 @@ def _set_weights_of_run(model: keras.Model, folder: RunFolder, classes: Sequence
     except ValueError as error:  # a layer that is missing, or of another shape
         family = record.recipe["model"]["family"]
         raise TrainingError(
-            f"{str(folder.path)!r} has a network of family {family!r} with other layers. Expected model.weights to "
+            f"The run {record.name!r} has a network of family {family!r} with other layers. Expected model.weights to "
             "name a run of the same [model] table."
         ) from error
 

@@ -90,10 +90,11 @@ def _taught(training: dict[str, Any]) -> str:
     version = training["teacher"]
     learned = f" Besides labels, the network learned from the answers of the model of version {version}."
     knows = (
-        " Its teacher was trained on some of the validation images, on which temperature, sets and abstention were "
-        "fitted. Their promises may therefore be too high; the table shows what they reached on test images."
+        " Its teacher, or the network that training began with, was trained on some of the validation images, on which "
+        "temperature, sets and abstention were fitted. Their promises may therefore be too high; the table shows what "
+        "they reached on test images."
     )
-    return (learned if version else "") + (knows if training["teacher_knows_validation"] else "")
+    return (learned if version else "") + (knows if training["knows_validation"] else "")
 
 
 def _left_out(training: dict[str, Any]) -> str:

@@ -228,7 +228,7 @@ def _training_record(run: Run, calibration_images: np.ndarray) -> dict[str, Any]
         "deterministic": record.deterministic,
         "epochs": max((record.epoch for record in run.folder.read_history()), default=0),
         "teacher": record.teacher_version,
-        "teacher_knows_validation": record.teacher_knows_validation,
+        "knows_validation": record.knows_validation,
         "leave_out": record.left_out_name,
         "refitted": run.folder.held_out.exists(),
         "groups": record.groups,

@@ -17,10 +17,16 @@ def trained_model(folder: RunFolder) -> keras.Model:
         open_regular(folder.keras_model).close()  # Keras would wait for a pipe
         return keras.models.load_model(folder.keras_model, compile=False, safe_mode=True)
     except (OSError, ValueError) as error:
-        raise TrainingError(
-            f"{str(folder.keras_model)!r} cannot be read ({reason_of(error)}). Expected the model of a run that "
-            f"finished an epoch: train it with lince train --resume {folder.path}."
-        ) from error
+        raise _unreadable(folder, error) from error
+
+
+def trained_bytes(folder: RunFolder) -> bytes:
+    """The file of the float model of a run, as it is; raises TrainingError when it cannot be read."""
+    try:
+        with open_regular(folder.keras_model) as file:
+            return file.read()
+    except OSError as error:
+        raise _unreadable(folder, error) from error
 
 
 def save_trained(model: keras.Model, folder: RunFolder) -> None:
@@ -31,3 +37,10 @@ def save_trained(model: keras.Model, folder: RunFolder) -> None:
         write_atomically(folder.keras_model, temporary.read_bytes())
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _unreadable(folder: RunFolder, error: Exception) -> TrainingError:
+    return TrainingError(
+        f"{str(folder.keras_model)!r} cannot be read ({reason_of(error)}). Expected the model of a run that "
+        f"finished an epoch: train it with lince train --resume {folder.path}."
+    )

@@ -3,6 +3,7 @@
 import csv
 import io
 import re
+from collections.abc import Mapping
 from dataclasses import astuple
 from pathlib import Path
 from typing import Annotated, Any
@@ -55,7 +56,8 @@ class RunRecord(Struct, frozen=True, kw_only=True):
         warnings: possible mistakes in the source, one sentence each.
         teacher: the model file of the teacher; the folder has a copy of it.
         teacher_version: of that model.
-        teacher_knows_validation: the teacher was trained on some of the run's validation images.
+        knows_validation: the teacher, or the run whose weights training begins with, was trained on some of the run's
+            validation images.
         leave_out: the source named by --leave-out; its images are neither trained nor validated on.
         pretrained: the weights that training begins with; None from scratch.
         refits: the network is trained again on the validation images too; see `training/refit.py`.
@@ -78,7 +80,7 @@ class RunRecord(Struct, frozen=True, kw_only=True):
     warnings: tuple[str, ...] = ()
     teacher: str | None = None
     teacher_version: str | None = None
-    teacher_knows_validation: bool = False
+    knows_validation: bool = False
     leave_out: str | None = None
     pretrained: Pretrained | None = None
     refits: bool = False
@@ -109,10 +111,16 @@ class RunFolder:
         self.model = path / "model.tflite"
         self.answers = path / "answers.npz"
         self.teacher = path / "teacher.tflite"
+        self._beginning = path / "beginning"
         self.report = path / "report.json"
         self.page = path / "report.html"
         self.plots = path / "plots"
         self.tensorboard = path / "tensorboard"
+
+    @property
+    def beginning(self) -> "RunFolder":
+        """Record and float model of the run whose weights training begins with, copied."""
+        return RunFolder(self._beginning)
 
     def require_new(self) -> None:
         """Raises RecipeError when its name is not allowed, TrainingError when it already holds a run."""
@@ -123,8 +131,8 @@ class RunFolder:
                 f"with lince quantize {self.path} when it is trained. Or choose another --name, or delete it."
             )
 
-    def create(self, record: RunRecord, *, teacher: bytes | None = None, **splits: np.ndarray) -> None:
-        """Makes the folder and writes the record, the teacher's model file, and index arrays by name.
+    def create(self, record: RunRecord, *, kept: Mapping[Path, bytes] | None = None, **splits: np.ndarray) -> None:
+        """Makes the folder and writes index arrays by name, other files that it is to keep, and last the record.
 
         Raises:
             TrainingError: the folder already holds a run, or cannot be made.
@@ -135,8 +143,9 @@ class RunFolder:
             file = io.BytesIO()
             np.savez(file, allow_pickle=False, **splits)
             write_atomically(self.splits, file.getvalue())
-            if teacher is not None:
-                write_atomically(self.teacher, teacher)
+            for path, content in (kept or {}).items():
+                path.parent.mkdir(exist_ok=True)
+                write_atomically(path, content)
             self.write_record(record)
         except OSError as error:
             raise TrainingError(

@@ -15,14 +15,16 @@ from lince.errors import ResumeError, TrainingError
 from lince.model_file import artifact
 from lince.networks import models, pretrained
 from lince.progress import Progress
+from lince.runs.float_model import trained_bytes
 from lince.runs.run_folder import Budget, RunFolder, RunRecord
 from lince.system import memory
 from lince.text import quantity
 from lince.training import backend, optimizers, recipes
 from lince.training.distillation import teacher as teachers
-from lince.training.distillation.teacher import HeldOut, Teacher, TeacherModel
+from lince.training.distillation.teacher import Teacher, TeacherModel
 from lince.training.history import ENOUGH_VALIDATION_IMAGES
 from lince.training.recipe import Recipe
+from lince.training.seen_images import HeldOut, Learned
 from lince.training.step import initialise_from
 from lince.types import ComputeDtype, Dataset, Split
 
@@ -46,6 +48,11 @@ class Run:
     groups: np.ndarray
     teacher: TeacherModel | None = None
 
+
+_MAY_BE_TESTED_ON = (
+    "The source has changed since, so that some of these images may be among the test or validation images now. "
+    "Accuracy and probabilities may then look better than they are: test on pictures that were not in the source."
+)
 
 Splits = Mapping[str, np.ndarray]
 """Index arrays by the name of a split; see `splits.npz` in docs/run-folder.md."""
@@ -92,6 +99,7 @@ def start(
     """
     folder.require_new()
     optimizers.create(recipe.train)
+    kept, earlier = _beginning(recipe, folder)
     source, leave_out = _absolute(source), _absolute(leave_out) if leave_out else None
     dataset = data.load(
         source, recipe.spec, seed=seed, strict=strict, leave_out=leave_out, groups=groups, progress=progress
@@ -101,6 +109,14 @@ def start(
     held_out = HeldOut(seed, left_out, recipe.train.validation_fraction, groups)
     if teacher is not None:
         teachers.check(teacher, dataset, held_out)
+        kept[folder.teacher] = artifact.encode(teacher.model)
+    others = [teacher.learned] if teacher else []
+    if earlier is not None:
+        name = f"The run {recipe.model.pretrained!r}, whose weights training begins with,"
+        others.append(Learned.by_run(earlier, name=name))
+        others[-1].require_unseen_test(dataset, held_out)
+        if earlier.source == source and earlier.fingerprint != dataset.fingerprint:
+            warnings = (*warnings, f"{name} has learned from images of the same source. {_MAY_BE_TESTED_ON}")
     record = RunRecord(
         name=folder.path.name,
         recipe=recipes.to_table(recipe),
@@ -117,7 +133,7 @@ def start(
         warnings=(*dataset.warnings, *warnings),
         teacher=str(teacher.path) if teacher else None,
         teacher_version=teacher.version if teacher else None,
-        teacher_knows_validation=teacher is not None and teachers.knows_validation(teacher, dataset, held_out),
+        knows_validation=any(other.knows_validation(dataset, held_out) for other in others),
         leave_out=leave_out,
         pretrained=pretrained.origin(recipe.model.pretrained) if recipe.model.pretrained else None,
         refits=bool(recipe.model.pretrained) and len(splits["validation"]) < ENOUGH_VALIDATION_IMAGES,
@@ -128,7 +144,7 @@ def start(
         recipe, budget = plan(run, splits)
         record = msgspec.structs.replace(record, recipe=recipes.to_table(recipe), budget=budget)
         run = replace(run, recipe=recipe, record=record)
-    folder.create(record, teacher=artifact.encode(teacher.model) if teacher else None, **splits)
+    folder.create(record, kept=kept, **splits)
     return run
 
 
@@ -181,9 +197,11 @@ def begin(run: Run, model: keras.Model) -> None:
     Raises:
         TrainingError: the pretrained weights cannot be read.
     """
-    if run.recipe.model.pretrained:
+    if run.recipe.model.pretrained == pretrained.IMAGENET:
         memory.trim()
-        pretrained.set_weights(model, run.recipe.model.pretrained, classes=run.record.classes)
+        pretrained.set_imagenet_weights(model)
+    elif run.recipe.model.pretrained:
+        pretrained.set_weights_of_run(model, run.folder.beginning, classes=run.record.classes)
     else:
         initialise_from(run.train, model, run.recipe.model, seed=run.record.seed)
 
@@ -193,6 +211,19 @@ def teacher_of(run: Run) -> Teacher | None:
     if run.record.teacher is None:
         return None
     return (run.teacher or teachers.reopen(run.folder, run.record, run.recipe.spec)).predict
+
+
+def _beginning(recipe: Recipe, folder: RunFolder) -> tuple[dict[Path, bytes], RunRecord | None]:
+    """What the folder keeps of the run whose weights training begins with, by path, and that run's record.
+
+    Raises:
+        ResumeError: `model.weights` names a folder that is not a run's. TrainingError: the run has no network yet.
+    """
+    if recipe.model.pretrained in ("", pretrained.IMAGENET):
+        return {}, None
+    earlier, copy = RunFolder(Path(recipe.model.pretrained)), folder.beginning
+    record = earlier.read_record()
+    return {copy.record: msgspec.json.encode(record), copy.keras_model: trained_bytes(earlier)}, record
 
 
 def _absolute(source: str) -> str:

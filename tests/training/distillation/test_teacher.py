@@ -12,6 +12,7 @@ from lince.inference.interpreter import Network
 from lince.model_file import artifact
 from lince.runs.run_folder import RunFolder, RunRecord
 from lince.training.distillation import teacher
+from lince.training.seen_images import HeldOut
 from lince.types import Dataset, ImageSpec, Split
 
 # The model that ships is a teacher that needs no training first.
@@ -33,10 +34,10 @@ def dataset(*, fingerprint: str = TRAINING["fingerprint"], classes=SHIPPED.manif
     return Dataset(empty, empty, fingerprint, test_indices=(1, 2) if drawn else ())
 
 
-def held_out(**changes: object) -> teacher.HeldOut:
+def held_out(**changes: object) -> HeldOut:
     """The same images as the shipped model holds out, but for what is changed."""
     fraction = TRAINING["recipe"]["train"]["validation_fraction"]
-    return replace(teacher.HeldOut(TRAINING["seed"], TRAINING["leave_out"], fraction), **changes)
+    return replace(HeldOut(TRAINING["seed"], TRAINING["leave_out"], fraction), **changes)
 
 
 def taught(**changes: object) -> RunRecord:
@@ -54,7 +55,7 @@ def taught(**changes: object) -> RunRecord:
 def folder(tmp_path) -> RunFolder:
     """A run folder with its copy of the shipped model as the teacher."""
     folder = RunFolder(tmp_path / "pupil")
-    folder.create(taught(), teacher=artifact.encode(SHIPPED))
+    folder.create(taught(), kept={folder.teacher: artifact.encode(SHIPPED)})
     return folder
 
 
@@ -109,28 +110,28 @@ class TestKnowsValidation:
 
     def test_the_same_images_are_held_out(self):
         """Same data, seed, share, and images left out."""
-        assert not teacher.knows_validation(saying(TRAINING), dataset(), held_out())
+        assert not saying(TRAINING).learned.knows_validation(dataset(), held_out())
 
     @pytest.mark.parametrize(
         "change", [{"seed": 1}, {"validation_fraction": 0.2}, {"leave_out": None}, {"groups": "folder"}]
     )
     def test_others_are_held_out(self, change):
         """Any of these makes other splits of the same dataset."""
-        assert teacher.knows_validation(saying(TRAINING), dataset(), held_out(**change))
+        assert saying(TRAINING).learned.knows_validation(dataset(), held_out(**change))
 
     def test_a_teacher_of_few_images(self):
         """In the end it was trained on its validation images, too."""
-        assert teacher.knows_validation(saying(TRAINING | {"refitted": True}), dataset(), held_out())
+        assert saying(TRAINING | {"refitted": True}).learned.knows_validation(dataset(), held_out())
 
     def test_other_data(self):
         """Nothing can be told."""
-        assert not teacher.knows_validation(saying(TRAINING), dataset(fingerprint="other"), held_out(seed=1))
+        assert not saying(TRAINING).learned.knows_validation(dataset(fingerprint="other"), held_out(seed=1))
 
     def test_a_manifest_that_does_not_say(self):
         """Its free-form part may hold anything."""
         for said in ({}, {"recipe": 5}, {"recipe": {"train": None}}):
             training = {"fingerprint": TRAINING["fingerprint"], "seed": TRAINING["seed"], "leave_out": None} | said
-            assert teacher.knows_validation(saying(training), dataset(), held_out(leave_out=None))
+            assert saying(training).learned.knows_validation(dataset(), held_out(leave_out=None))
 
 
 class TestCheck:

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float32, UInt8
@@ -17,6 +16,7 @@ from lince.model_file import artifact
 from lince.runs.run_folder import RunFolder, RunRecord
 from lince.system import machine, quiet
 from lince.text import brief
+from lince.training.seen_images import HeldOut, Learned
 from lince.types import Dataset, ImageSpec
 
 Teacher = Callable[[UInt8[np.ndarray, "n h w 3"]], Float32[np.ndarray, "n k"]]
@@ -41,22 +41,10 @@ class TeacherModel:
     def version(self) -> str:
         return self.model.manifest.version
 
-
-@dataclass(frozen=True)
-class HeldOut:
-    """The settings that decide on which images of a dataset a run does not train.
-
-    Attributes:
-        seed: of the run.
-        leave_out: the name given by `--leave-out`, without its folder; or None.
-        validation_fraction: of the recipe.
-        groups: the rule of `--groups`; or None.
-    """
-
-    seed: int
-    leave_out: str | None
-    validation_fraction: float
-    groups: str | None = None
+    @property
+    def learned(self) -> Learned:
+        """What its manifest says of its training."""
+        return Learned(f"The teacher {str(self.path)!r}", self.model.manifest.training)
 
 
 def open_model(path: Path, spec: ImageSpec) -> TeacherModel:
@@ -112,65 +100,19 @@ def check(teacher: TeacherModel, dataset: Dataset, held_out: HeldOut) -> None:
 
     Args:
         teacher: opened.
-        dataset: the run's. With `test_indices`, the seed has drawn its test split.
-        held_out: of the run.
+        dataset, held_out: of the run; see `seen_images`.
 
     Raises:
         RecipeError: see above.
     """
-    manifest, name = teacher.model.manifest, f"The teacher {str(teacher.path)!r}"
-    theirs, classes = manifest.training, dataset.train.classes
-    if tuple(map(composed, manifest.classes)) != classes:
-        known = manifest.classes
+    known, classes = teacher.model.manifest.classes, dataset.train.classes
+    if tuple(map(composed, known)) != classes:
         raise RecipeError(
-            f"{name} was trained for {len(known)} classes ({brief(known, unlike=classes)}). Expected those of the run, "
-            f"{len(classes)} ({brief(classes, unlike=known)}): train a teacher on this data, or name another."
+            f"{teacher.learned.name} was trained for {len(known)} classes ({brief(known, unlike=classes)}). Expected "
+            f"those of the run, {len(classes)} ({brief(classes, unlike=known)}): train a teacher on this data, or name "
+            "another."
         )
-    if theirs.get("fingerprint") != dataset.fingerprint:
-        return  # of other data, or of more: from which images it has learned is unknown
-    if dataset.test_indices and "seed" not in theirs:
-        raise RecipeError(
-            f"{name} does not say with which --seed it was trained: it may have learned from images of the run's test "
-            "split. Name a model of lince train, or add a test split to the data."
-        )
-    if dataset.test_indices and theirs["seed"] != held_out.seed:
-        raise RecipeError(
-            f"{name} was trained with --seed {theirs['seed']}, the run has {held_out.seed}: the teacher has learned "
-            "from images of the run's test split. Give both the same seed."
-        )
-    if dataset.test_indices and theirs.get("groups") != held_out.groups:
-        raise RecipeError(
-            f"{name} was trained with --groups {theirs.get('groups')}, the run has {held_out.groups}: the teacher has "
-            "learned from images of the run's test split. Give both the same groups."
-        )
-    if held_out.leave_out and theirs.get("leave_out") != held_out.leave_out:
-        raise RecipeError(
-            f"{name} was trained without --leave-out {held_out.leave_out}, which the run leaves out: it would "
-            "teach what it has learned from those images. Train it with the same --leave-out, or name another."
-        )
-
-
-def knows_validation(teacher: TeacherModel, dataset: Dataset, held_out: HeldOut) -> bool:
-    """Whether a teacher has learned from images of the run's validation split, according to its manifest.
-
-    It has if both use the same dataset, and the teacher was trained on all images in the end, or holds out others.
-
-    Args: as of `check`.
-    """
-    theirs = teacher.model.manifest.training
-    if theirs.get("fingerprint") != dataset.fingerprint:
-        return False
-    fraction = _at(theirs, "recipe", "train", "validation_fraction")
-    mine = (held_out.seed, held_out.validation_fraction, held_out.leave_out, held_out.groups)
-    yours = (theirs.get("seed"), fraction, theirs.get("leave_out"), theirs.get("groups"))
-    return theirs.get("refitted") is True or yours != mine
-
-
-def _at(table: Any, *keys: str) -> Any:
-    """The value at these keys of a manifest's free-form part; None if it has another structure."""
-    for key in keys:
-        table = table.get(key) if isinstance(table, dict) else None
-    return table
+    teacher.learned.require_unseen_test(dataset, held_out)
 
 
 def _size(image: ImageSpec) -> str:

@@ -115,7 +115,7 @@ def rehearse(run: Run, recipe: Recipe, splits: Splits, *, train: Stage, publish:
     record = msgspec.structs.replace(run.record, recipe=recipes.to_table(small))
     with tempfile.TemporaryDirectory() as parent:
         folder = RunFolder(Path(parent) / record.name)
-        folder.create(record, teacher=None, **splits)
+        folder.create(record, kept={}, **splits)
         train(replace(run, folder=folder, record=record, recipe=small, train=few))
         trained, history = time.perf_counter(), folder.read_history()
         folder.checkpoint.unlink()  # publishing compares answers with it, which differ after so few steps
