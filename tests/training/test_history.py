@@ -89,6 +89,11 @@ class TestFineTuning:
         """There is no error to measure, and it is kept."""
         assert self.keeps(0.0, 0.0, images=1)
 
+    def test_a_record_that_does_not_count_its_images(self):
+        """As written before they were counted: the more accurate one is kept."""
+        assert self.keeps(0.7, 0.8, images=0)
+        assert not self.keeps(0.7, 0.7, images=0)
+
     def test_not_before_it_has_ended(self):
         """An interrupted fine-tuning is not kept, however accurate it was."""
         assert not self.keeps(0.5, 0.9, images=1000, progress=0.9)

@@ -27,6 +27,11 @@ class TestRecommend:
         assert ("default", "photos", False) == (found.chosen.name, found.other.name, found.is_tried)
         assert () == found.chosen.overrides
 
+    @pytest.mark.parametrize(("side", "expected"), [(63, "default"), (64, "photos"), (3000, "photos")])
+    def test_many_large_pictures_in_colour(self, side, expected):
+        """A network from scratch would see them at 32 × 32."""
+        assert expected == recommend(seen(2000, side=side)).chosen.name
+
     @pytest.mark.parametrize("per_class", [40, 5000])
     def test_grey_pictures_are_tried(self, per_class):
         """Their colour and number do not decide."""

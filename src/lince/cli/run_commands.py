@@ -239,11 +239,13 @@ def train(
 
     fit(run)
     if options is None:
+        if (longer := _with_time_left(run, began=began)) is not None:
+            fit(longer)
         return
     request = PublishRequest(str(run.folder.path), options=options)
     trained, publishing = time.perf_counter(), _command(request, about=None, as_json=as_json)
     _publish(request, again=publishing, opened=run)
-    longer = None if resumes else _with_time_left(run, began=began, trained=trained)
+    longer = _with_time_left(run, began=began, trained=trained)
     if longer is not None:
         fit(longer)
         if _is_fine_tuned(longer):
@@ -257,18 +259,28 @@ def train(
         show_result(published, run.folder)
 
 
-def _with_time_left(run: Run, *, began: float, trained: float) -> Run | None:
-    """The run with time for fine-tuning, where its head was published first and enough of a time budget is left."""
+def _with_time_left(run: Run, *, began: float, trained: float | None = None) -> Run | None:
+    """The run with time for fine-tuning, where it has only a head and enough of a time budget is left.
+
+    A resumed run that was stopped before fine-tuning has its time budget from `began`, when it was resumed.
+
+    Args:
+        run: whose head is trained.
+        began: when the command began, a reading of `time.perf_counter()`.
+        trained: when publishing the head began. None: it was not published.
+    """
     from lince.training.time_budget.fine_tuning import fine_tuned
 
     budget, now = run.record.budget, time.perf_counter()
-    if budget is None or not run.recipe.model.pretrained:
+    if budget is None or not run.recipe.model.pretrained or budget.training_seconds > 0:
         return None
-    longer = fine_tuned(run, left=began + budget.seconds - now, publishing_seconds=now - trained)
+    publishing = 0.0 if trained is None else now - trained
+    longer = fine_tuned(run, left=began + budget.seconds - now, publishing_seconds=publishing)
+    done = "trained" if trained is None else "published"
     if longer is None:
-        say("The head is published. The time that is left is too short for fine-tuning.")
+        say(f"The head is {done}. The time that is left is too short for fine-tuning.")
     else:
-        say("The head is published. Fine-tuning the network in the time that is left …")
+        say(f"The head is {done}. Fine-tuning the network in the time that is left …")
     return longer
 
 
@@ -278,12 +290,15 @@ def _say_kept(run: Run) -> None:
     before, after = records[0], records[-1]
     if before.epoch > 0 or after.epoch == 0:
         return
-    kept, what = ("kept", "network") if _is_fine_tuned(run) else ("not kept", "head")
+    is_kept = _is_fine_tuned(run)
+    kept, what = ("kept", "network") if is_kept else ("not kept", "head")
+    is_chance = is_kept and after.val_accuracy <= before.val_accuracy
+    doubt = " So few images do not show a difference, and fine-tuning is mostly better." if is_chance else ""
     count, refits = len(run.train) + len(run.validation), run.record.refits and not run.folder.held_out.exists()
     again = f" The {what} is now fitted again, to all {count:,} images." if refits else ""
     say(
         f"Fine-tuning is {kept}: it is right for {after.val_accuracy:.1%} of "
-        f"{quantity(after.val_images, 'validation image')}, the head alone for {before.val_accuracy:.1%}.{again}"
+        f"{quantity(after.val_images, 'validation image')}, the head alone for {before.val_accuracy:.1%}.{doubt}{again}"
     )
 
 

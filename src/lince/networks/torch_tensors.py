@@ -22,8 +22,8 @@ import numpy as np
 from lince.errors import TrainingError
 
 _MAGIC, _PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
-# EfficientNet-Lite0 has 11,000 instructions and 360 numbers a memo.
-_MOST_INSTRUCTIONS = 200_000
+# EfficientNet-Lite0 has 11,000 instructions. Each can put a tuple around another: so many are safe to hash and compare.
+_MOST_INSTRUCTIONS = 20_000
 _DTYPES = {"FloatStorage": np.dtype("<f4"), "LongStorage": np.dtype("<i8")}
 # fmt: off
 _INSTRUCTIONS = {
@@ -32,6 +32,8 @@ _INSTRUCTIONS = {
     "SETITEMS", "BUILD", "REDUCE", "GLOBAL", "BINPERSID", "BINPUT", "LONG_BINPUT", "BINGET", "LONG_BINGET",
 }
 # fmt: on
+_MEMORISED = {"GLOBAL", "BINUNICODE"}
+"""What may be used again. A tuple of the same tuple twice, many times over, would take for ever to hash or to print."""
 
 
 class _Tensor(NamedTuple):
@@ -74,13 +76,20 @@ def read(data: bytes) -> dict[str, np.ndarray]:
 
 def _load(stream: io.BytesIO) -> Any:
     """The value of the next pickle. Its instructions are read once before they are followed."""
-    start, count = stream.tell(), 0
+    start, count, before = stream.tell(), 0, ""
+    memo: set[Any] = set()
     for instruction, argument, _ in islice(pickletools.genops(stream), _MOST_INSTRUCTIONS):
         count += 1
-        if instruction.name not in _INSTRUCTIONS:
-            raise pickle.UnpicklingError(f"it has the instruction {instruction.name}")
-        if instruction.name == "LONG_BINPUT" and int(argument or 0) > _MOST_INSTRUCTIONS:  # it would be allocated
+        name = instruction.name
+        if name not in _INSTRUCTIONS:
+            raise pickle.UnpicklingError(f"it has the instruction {name}")
+        if name == "LONG_BINPUT" and int(argument or 0) > _MOST_INSTRUCTIONS:  # it would be allocated
             raise pickle.UnpicklingError(f"it has place {argument:,} of the memo")
+        if name in ("BINPUT", "LONG_BINPUT"):
+            (memo.add if before in _MEMORISED else memo.discard)(argument)
+        if name in ("BINGET", "LONG_BINGET") and argument not in memo:
+            raise pickle.UnpicklingError("it uses something again that is neither a name nor a text")
+        before = name
     if count == _MOST_INSTRUCTIONS:
         raise pickle.UnpicklingError(f"it has more than {_MOST_INSTRUCTIONS:,} instructions")
     stream.seek(start)

@@ -38,5 +38,7 @@ def _is_better(tuned: EpochRecord, head: EpochRecord) -> bool:
     gain, count = tuned.val_accuracy - head.val_accuracy, tuned.val_images
     if count >= ENOUGH_VALIDATION_IMAGES:
         return round(gain * count) > 0  # accuracies are means in float32
+    if count == 0:  # a checkpoint that does not say
+        return gain > 0
     mean = (tuned.val_accuracy + head.val_accuracy) / 2
     return gain >= -math.sqrt(2 * mean * (1 - mean) / count)
