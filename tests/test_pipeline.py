@@ -300,7 +300,7 @@ class TestCard:
             write_card(replace(manifest, training=training), run.read_report())
             for training in (manifest.training, changed, changed | {"knows_validation": True})
         )
-        doubt = "Its teacher was trained on some of the validation images"
+        doubt = "was trained on some of the validation images, on which"
         assert [False, False, True] == [doubt in card for card in (plain, full, knowing)]
         for sentence in ("the answers of the model of version abc123.", "Images that `other.zip` also holds"):
             assert sentence in full

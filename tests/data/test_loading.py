@@ -270,7 +270,7 @@ class TestRejected:
         [
             ({"owl": None}, "owl"),
             ({"owl/train": None, "owl/test": None}, "owl"),
-            ({"owl/train/1.png": 98, "owl/test": None}, "owl/test"),
+            ({"owl/train/1.png": 98, "owl/train/2.png": 99, "owl/test": None}, "owl/test"),
             ({"owl/notes.txt": b"x"}, "owl"),
         ],
     )
@@ -395,23 +395,18 @@ class TestToAnswer:
 class TestSizes:
     """From the smallest source to many classes."""
 
-    def test_two_classes_of_one_image(self, make_tree):
-        """Nothing can be set aside, and that is said."""
-        with pytest.raises(
-            DataError, match=r"has no image to spare for a test split: each is the only one of its class"
-        ):
-            load(make_tree({"cat/1.png": 1, "dog/1.png": 2}))
-
     def test_nothing_but_copies(self, make_tree):
         """Neither can copies of what is trained on."""
-        with pytest.raises(DataError, match=r"no image to spare .* or in one group with all others of it"):
+        with pytest.raises(DataError, match=r"no image to spare .* all images of a class are in one group"):
             load(make_tree({f"{label}/{number}.png": 1 for label in ("cat", "dog") for number in range(5)}))
 
     def test_one_image_in_a_class(self, make_tree, two_classes):
-        """It is trained on; the other classes are tested."""
-        dataset = load(make_tree(two_classes(10) | {"owl/1.png": 999}))
-        assert [8, 8, 1] == np.bincount(dataset.train.labels, minlength=3).tolist()
-        assert [2, 2, 0] == np.bincount(dataset.test.labels, minlength=3).tolist()
+        """It cannot be trained on and tested on; with a test split of the source's own, one in each is enough."""
+        files = two_classes(10) | {"owl/1.png": 999}
+        with pytest.raises(DataError, match=r"has one image only of 'owl'\. Expected two or more of each class"):
+            load(make_tree(files))
+        split = {f"{split}/{path}": seed for path, seed in files.items() for split in ("train", "test")}
+        assert ("cat", "dog", "owl") == load(make_tree(split, "split")).train.classes
 
     def test_a_thousand_classes(self, make_zip):
         """In the order of their names, each in train and test, under its own label."""

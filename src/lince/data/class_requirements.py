@@ -17,8 +17,8 @@ def require_trainable(catalogue: Catalogue, *, name: str) -> None:
     A class whose folder holds no usable image is not refused: it is left out, and listed.
 
     Raises:
-        DataError: fewer than two classes have images to train on, or no class has images to test on. Also when one of
-            the source's own splits has no folder for a class of the other.
+        DataError: fewer than two classes have images to train on, a class has one image only, or no class has images to
+            test on. Also when one of the source's own splits has no folder for a class of the other.
     """
     if catalogue.num_train is not None:
         _require_comparable(catalogue, name=name)
@@ -28,6 +28,12 @@ def require_trainable(catalogue: Catalogue, *, name: str) -> None:
         raise DataError(
             f"{name!r} holds one class only, {listed(sorted(train))}. Expected two or more, with a folder for each."
             f"{read}{_first_empty(catalogue)}"
+        )
+    counts = dict(zip(catalogue.classes, np.bincount(catalogue.labels, minlength=len(catalogue.classes)), strict=True))
+    if single := [label for label in sorted(train) if counts[label] == 1]:
+        raise DataError(
+            f"{name!r} has one image only of {listed(single)}. Expected two or more of each class, one of them to test on: "
+            "add images, or remove the class."
         )
 
 

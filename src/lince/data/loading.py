@@ -95,8 +95,8 @@ def load(
     train, test = _splits(collection, division.test_indices)
     if trains and len(test) == 0:
         raise DataError(
-            f"{name!r} has no image to spare for a test split: each is the only one of its class, or in one group with "
-            "all others of it. Expected images of two groups in a class, or a tree 'test' beside 'train'."
+            f"{name!r} has no image to spare for a test split: all images of a class are in one group, for each class. "
+            "Expected images of two groups in a class, or a tree 'test' beside 'train'."
         )
     if trains_on_folders:
         train, test = learnable(train, test)
