@@ -32,8 +32,8 @@ def require_trainable(catalogue: Catalogue, *, name: str) -> None:
     counts = dict(zip(catalogue.classes, np.bincount(catalogue.labels, minlength=len(catalogue.classes)), strict=True))
     if single := [label for label in sorted(train) if counts[label] == 1]:
         raise DataError(
-            f"{name!r} has one image only of {listed(single)}. Expected two or more of each class, one of them to test on: "
-            "add images, or remove the class."
+            f"{name!r} has one image only of {listed(single)}. Expected two or more of each class, one of them to "
+            "test on: add images, or remove the class."
         )
 
 

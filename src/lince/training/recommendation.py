@@ -26,6 +26,7 @@ _SMALL_BATCH = 64
 # of 2,000 188 s, on two idle cores of an Intel Xeon (n = 1). The times of more images were not measured.
 _SIDES = ((300, 192), (3000, 160))  # up to so many images
 _SIDE = 128  # of more
+_DETAILED, _SIDES_OF_DETAILED = 96, ((600, 192), (3000, 160))  # pictures that have more detail to begin with
 _EPOCHS, _AT, _POWER, _FEWEST = 16, 200, -1 / 3, 4
 _SHIFT = 3 / 32  # of the image's side
 _TIME_FOR_LARGE = 180  # seconds of a time budget
@@ -105,7 +106,8 @@ def _photos(seen: Overview, seconds: float | None) -> Candidate:
     (docs/experiments.md). So their colour does.
     """
     has_time = seconds is None or seconds >= _TIME_FOR_LARGE
-    sides = (side for most, side in _SIDES if seen.num_train <= most) if has_time else ()
+    by_number = _SIDES_OF_DETAILED if seen.side >= _DETAILED else _SIDES
+    sides = (side for most, side in by_number if seen.num_train <= most) if has_time else ()
     side = next(iter(sides), _SIDE)
     epochs = max(_FEWEST, round(_EPOCHS * (max(1, seen.num_train) / _AT) ** _POWER))
     given = () if seconds is not None else (f"train.epochs={epochs}",)
