@@ -274,11 +274,16 @@ def _with_time_left(run: Run, *, began: float, trained: float) -> Run | None:
 
 def _say_kept(run: Run) -> None:
     """Says whether fine-tuning was kept, after a training that had a head to begin with and took a step."""
+    from lince.training import history
+
     records = run.folder.read_history()
-    before, after = records[0], records[-1]
-    if before.epoch > 0 or after.epoch == 0:
+    before, last = records[0], records[-1]
+    if before.epoch > 0 or last.epoch == 0:
         return
-    kept, what = ("kept", "network") if _is_fine_tuned(run) else ("not kept", "head")
+    chosen = history.kept_record(records, run.recipe.train)
+    is_tuned = chosen.epoch > 0
+    after = chosen if is_tuned else last
+    kept, what = ("kept", "network") if is_tuned else ("not kept", "head")
     count, refits = len(run.train) + len(run.validation), run.record.refits and not run.folder.held_out.exists()
     again = f" The {what} is now fitted again, to all {count:,} images." if refits else ""
     say(
