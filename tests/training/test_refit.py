@@ -4,7 +4,9 @@ import io
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import keras
 import msgspec
 import numpy as np
 import pytest
@@ -19,7 +21,7 @@ from lince.networks import models
 from lince.progress import silent
 from lince.publishing import familiar_images
 from lince.runs.run_folder import Budget, RunFolder
-from lince.training import checkpoint, history, recipes, schedule
+from lince.training import checkpoint, history, loop, recipes, schedule
 from lince.training import refit as refits
 from lince.training.display import LineDisplay
 from lince.training.recipe import Train
@@ -130,7 +132,7 @@ class TestRecipe:
         assert 1 == found.progress(epochs=2, seconds=10)
         assert 0.9 == found.progress(epochs=1, seconds=90)
 
-    def test_patience_does_not_stop_it(self, tuned, tmp_path, capsys):
+    def test_patience_does_not_stop_it(self, tuned, tmp_path, capsys, monkeypatch):
         """The first training kept epoch 1 of 3; the network is trained for one epoch again, and that one is told."""
         folder = RunFolder(Path(shutil.copytree(tuned.folder.path, tmp_path / "photos")))
         train = msgspec.structs.replace(tuned.recipe.train, patience=1, epochs=30)
@@ -147,7 +149,15 @@ class TestRecipe:
         folder.held_out.unlink()
         run_commands._say_kept(run)
         assert "Fine-tuning is kept: it is right for 60.0%" in capsys.readouterr().err
+        recipes_used, fit = [], loop.fit
+
+        def watched(model: keras.Model, *, recipe: Train, **options: Any) -> checkpoint.Checkpoint:
+            recipes_used.append(recipe)
+            return fit(model, recipe=recipe, **options)
+
+        monkeypatch.setattr(loop, "fit", watched)
         pipeline.refit(run, silent)
+        assert [(0, 1)] == [(recipe.patience, recipe.epochs) for recipe in recipes_used]
         found = checkpoint.read(folder.refit)
         assert [(1, 1.0)] == [(record.epoch, record.progress) for record in found.history]
         assert folder.trained == folder.refit
