@@ -59,6 +59,12 @@ class TestBuild:
         assert all(np.array_equal(one, two) for one, two in zip(first, second, strict=True))
         assert not all(np.array_equal(one, two) for one, two in zip(first, other, strict=True))
 
+    @pytest.mark.parametrize("is_folded", [False, True])
+    def test_names_do_not_depend_on_networks_built_before(self, small, is_folded):
+        """The names of layers are in the model file, so that a counter of the process would change its bytes."""
+        first, second = ([layer.name for layer in build(small, folded=is_folded).layers] for _ in range(2))
+        assert first == second
+
     def test_layers_differ(self, small):
         """Two layers do not begin with the same noise, as they would with a shared initialiser."""
         kernels = [weights for weights in build(small).get_weights() if weights.ndim > 1]

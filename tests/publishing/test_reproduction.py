@@ -116,3 +116,18 @@ def test_without_a_checkpoint(copy):
     copy.checkpoint.unlink()
     run = opened(copy)
     require_reproduced(run, np.full((15, 3), 1 / 3, np.float32))
+
+
+def test_refit_keeps_its_last_weights(copy, monkeypatch):
+    """The recipe's patience is the first training's: of a refit the last epoch counts, whatever its validation loss."""
+    run, state = opened(copy), checkpoint.read(copy.checkpoint)
+    found = accuracy.outputs(float_predict(pipeline.trained_model(copy)), run.validation, batch_size=16)
+    right = float((found.logits.argmax(axis=1) == run.validation.labels).mean())
+    lower, last = state.history[:2]
+    history = (replace(lower, val_loss=0.1, val_accuracy=1 - right), replace(last, val_loss=0.2, val_accuracy=right))
+    monkeypatch.setattr(checkpoint, "read", lambda path: replace(state, history=history))
+    assert run.recipe.train.patience
+    with pytest.raises(TrainingError, match="Nothing was published"):
+        require_reproduced(run, found.logits)
+    copy.write_held_out(found.logits, run.validation.labels)
+    require_reproduced(run, found.logits)

@@ -4,26 +4,34 @@ import io
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import keras
+import msgspec
 import numpy as np
 import pytest
 from rich.console import Console
 
 from lince import calibration, data, metrics, pipeline
+from lince.cli import run_commands
 from lince.errors import LinceError
 from lince.evaluation import accuracy, evaluated_model
 from lince.inference import interpreter
 from lince.networks import models
 from lince.progress import silent
 from lince.publishing import familiar_images
-from lince.runs.run_folder import RunFolder
-from lince.training import checkpoint, history, recipes
+from lince.runs.run_folder import Budget, RunFolder
+from lince.training import checkpoint, history, loop, recipes, schedule
+from lince.training import refit as refits
 from lince.training.display import LineDisplay
+from lince.training.recipe import Train
 from lince.training.session import Run, build_for
 from lince.training.transfer import head as heads
+from lince.types import EpochRecord
 from training_fixtures import quantized
 
 SMALL = ("image_size=64", "augment.translate=6", "train.epochs=2")
+ABSTAIN = ("calibrate.abstain=0.2",)  # 15 images are too few for the default of 0.05
 
 
 def quiet() -> LineDisplay:
@@ -64,6 +72,18 @@ def tuned(images_folder, tmp_path_factory) -> Run:
     return train(run)
 
 
+def history_of(*val_losses: float) -> tuple[EpochRecord, ...]:
+    """A head, and epochs, with these validation losses."""
+    return tuple(EpochRecord(epoch, 1.0, 0.5, loss, 0.5, 1e-3, 100.0, 1.0) for epoch, loss in enumerate(val_losses))
+
+
+def rewrite_history(path: Path, records: tuple[EpochRecord, ...]) -> None:
+    """Gives a checkpoint another history."""
+    with np.load(path) as file:
+        arrays = dict(file)
+    np.savez(path, **arrays | {"history": np.frombuffer(msgspec.json.encode(records), np.uint8)})
+
+
 def float_logits(run: Run, weights: tuple[np.ndarray, ...]) -> np.ndarray:
     """The logits of the run's network with these weights, of its validation images."""
     model = build_for(run, precision="float32")
@@ -86,6 +106,61 @@ class TestIsDue:
         pipeline.refit(run, silent)
         assert not run.folder.refit.exists()
         assert not run.folder.held_out.exists()
+
+
+class TestRecipe:
+    def test_without_patience_it_is_that_of_the_first_training(self):
+        """All its epochs, whatever they did to the validation loss."""
+        first = Train(epochs=9, batch_size=8, learning_rate=1e-3)
+        assert first is refits.recipe_of(first, history_of(1.0, 0.5, 0.7))
+
+    @pytest.mark.parametrize(
+        ("losses", "expected"), [((1.0, 0.5, 0.4, 0.7, 0.8), 2), ((1.0, 0.5, 0.4), 2), ((0.1, 0.5, 0.7), 1)]
+    )
+    def test_with_patience_the_epochs_that_were_kept(self, losses, expected):
+        """Those up to the lowest validation loss; one where that was the head's, which has no epoch."""
+        first = Train(epochs=9, batch_size=8, learning_rate=1e-3, patience=2, schedule="warm_cosine")
+        found = refits.recipe_of(first, history_of(*losses))
+        assert (0, expected) == (found.patience, found.epochs)
+        assert first == msgspec.structs.replace(found, patience=2, epochs=9)
+
+    def test_a_time_budget_ends_it_earlier_and_not_later(self):
+        """By the clock, or after the epochs that were kept, whichever is first."""
+        first = Train(epochs=9, batch_size=8, learning_rate=1e-3, patience=2)
+        recipe = refits.recipe_of(first, history_of(1.0, 0.5, 0.4, 0.7, 0.8))
+        found = schedule.of(recipe, Budget(seconds=300, training_seconds=100, publishing_seconds=50))
+        assert 1 == found.progress(epochs=2, seconds=10)
+        assert 0.9 == found.progress(epochs=1, seconds=90)
+
+    def test_patience_does_not_stop_it(self, tuned, tmp_path, capsys, monkeypatch):
+        """The first training kept epoch 1 of 3; the network is trained for one epoch again, and that one is told."""
+        folder = RunFolder(Path(shutil.copytree(tuned.folder.path, tmp_path / "photos")))
+        train = msgspec.structs.replace(tuned.recipe.train, patience=1, epochs=30)
+        run = replace(tuned, folder=folder, recipe=msgspec.structs.replace(tuned.recipe, train=train))
+        first = checkpoint.read(folder.checkpoint)
+        losses = (1.0, 0.4, 0.7)
+        records = tuple(
+            replace(one, val_loss=loss, val_accuracy=1 - loss, progress=one.epoch / 30)
+            for one, loss in zip(first.history, losses, strict=True)
+        )
+        rewrite_history(folder.checkpoint, records)
+        folder.write_history(records)
+        folder.refit.unlink()
+        folder.held_out.unlink()
+        run_commands._say_kept(run)
+        assert "Fine-tuning is kept: it is right for 60.0%" in capsys.readouterr().err
+        recipes_used, fit = [], loop.fit
+
+        def watched(model: keras.Model, *, recipe: Train, **options: Any) -> checkpoint.Checkpoint:
+            recipes_used.append(recipe)
+            return fit(model, recipe=recipe, **options)
+
+        monkeypatch.setattr(loop, "fit", watched)
+        pipeline.refit(run, silent)
+        assert [(0, 1)] == [(recipe.patience, recipe.epochs) for recipe in recipes_used]
+        found = checkpoint.read(folder.refit)
+        assert [(1, 1.0)] == [(record.epoch, record.progress) for record in found.history]
+        assert folder.trained == folder.refit
 
 
 class TestHeld:
@@ -125,12 +200,13 @@ class TestPublished:
         """The model file says from how many; `lince evaluate` does not take seen images for unseen ones."""
         run = request.getfixturevalue(kind)
         folder = RunFolder(Path(shutil.copytree(run.folder.path, tmp_path / "photos")))
-        opened = pipeline.resume(folder, progress=silent)
+        opened = pipeline.resume(folder, overrides=ABSTAIN, progress=silent)
         report = pipeline.publish(opened, pipeline.PublishOptions(force=True), say=lambda _: None)
         logits, labels = folder.read_held_out()
         assert len(labels) == report.calibration.n
         expected = calibration.fit(logits, labels, abstain=0)  # what does not depend on distances
         assert expected == replace(report.calibration, abstain_below=0.0, distance_weight=0.0)
+        assert report.calibration.distance_weight > 0
         right = (logits.argmax(axis=1) == labels).mean()
         assert right == pytest.approx(report.validation_accuracy.value)
         model = evaluated_model.open_file(folder.model)
@@ -164,16 +240,17 @@ class TestDistances:
     def test_without_the_checkpoint_there_are_none(self, tuned, tmp_path):
         """The user has removed the network that had not seen the images; the run is published without a weight."""
         folder = RunFolder(Path(shutil.copytree(tuned.folder.path, tmp_path / "photos")))
-        opened = pipeline.resume(folder, progress=silent)
+        opened = pipeline.resume(folder, overrides=ABSTAIN, progress=silent)
         folder.checkpoint.unlink()
         assert familiar_images.held_out_distances(self.published(tuned), opened, count=15) is None
         report = pipeline.publish(opened, pipeline.PublishOptions(force=True), say=lambda _: None)
+        assert report.calibration.abstain_below > 0  # with the checkpoint there would be a weight
         assert 0 == report.calibration.distance_weight
 
 
 class TestResume:
     def test_a_killed_refit_continues_to_the_same_network(self, tuned, tmp_path):
-        """Killed after its first epoch, it ends with the weights of an uninterrupted one."""
+        """Killed after its first epoch, it trains only the second, and ends as an uninterrupted one does."""
         folder = RunFolder(Path(shutil.copytree(tuned.folder.path, tmp_path / "photos")))
         expected = checkpoint.read(folder.refit).kept_weights
         folder.refit.unlink()
@@ -188,7 +265,9 @@ class TestResume:
             pipeline.refit(opened, killed)
         assert folder.refit.exists()
         assert folder.trained == folder.checkpoint
-        pipeline.refit(opened, silent, resume=True)
+        reported = []
+        pipeline.refit(opened, lambda done, total, what: reported.append((done, total, what)), resume=True)
+        assert {(1, 2)} == {(done, total) for done, total, what in reported if "epochs" in what}
         found = checkpoint.read(folder.refit).kept_weights
         for one, other in zip(expected, found, strict=True):
             np.testing.assert_array_equal(one, other)

@@ -286,13 +286,17 @@ def _with_time_left(run: Run, *, began: float, trained: float | None = None) -> 
 
 def _say_kept(run: Run) -> None:
     """Says whether fine-tuning was kept, after a training that had a head to begin with and took a step."""
+    from lince.training import history
+
     records = run.folder.read_history()
-    before, after = records[0], records[-1]
-    if before.epoch > 0 or after.epoch == 0:
+    before, last = records[0], records[-1]
+    if before.epoch > 0 or last.epoch == 0:
         return
-    is_kept = _is_fine_tuned(run)
-    kept, what = ("kept", "network") if is_kept else ("not kept", "head")
-    is_chance = is_kept and after.val_accuracy <= before.val_accuracy
+    chosen = history.kept_record(records, run.recipe.train)
+    is_tuned = chosen.epoch > 0
+    after = chosen if is_tuned else last
+    kept, what = ("kept", "network") if is_tuned else ("not kept", "head")
+    is_chance = is_tuned and after.val_accuracy <= before.val_accuracy
     doubt = " So few images do not show a difference, and fine-tuning is mostly better." if is_chance else ""
     count, refits = len(run.train) + len(run.validation), run.record.refits and not run.folder.held_out.exists()
     again = f" The {what} is now fitted again, to all {count:,} images." if refits else ""

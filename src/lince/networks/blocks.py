@@ -1,5 +1,6 @@
 """The layers of which families are built, in one precision, with batch norm or with batch norm folded."""
 
+from collections import Counter
 from typing import Any
 
 Tensor = Any
@@ -9,7 +10,9 @@ Tensor = Any
 class Blocks:
     """Makes the layers of one network.
 
-    Keras is an argument: families do not import it, so a recipe can be read without it.
+    Keras is an argument: families do not import it, so a recipe can be read without it. Every layer gets a name that
+    follows from the network alone. Keras would count the layers of the process. Names are in the model file, and its
+    bytes would depend on how many networks the process had built before.
 
     Args:
         layers: the module `keras.layers`.
@@ -22,6 +25,7 @@ class Blocks:
     def __init__(self, layers: Any, *, norm: Any, initializer: Any, dtype: str, folded: bool):
         self._layers, self._norm, self._initializer = layers, norm, initializer
         self._dtype, self._folded = dtype, folded
+        self._count: Counter[str] = Counter()
 
     def conv_relu(self, hidden: Tensor, filters: int, *, name: str) -> Tensor:
         """3×3 convolution with bias, initialised for the ReLU that follows (He et al. 2015, arXiv:1502.01852)."""
@@ -50,7 +54,7 @@ class Blocks:
 
     def relu6(self, hidden: Tensor) -> Tensor:
         """ReLU up to 6."""
-        return self._layers.ReLU(6.0, dtype=self._dtype)(hidden)
+        return self._layers.ReLU(6.0, dtype=self._dtype, name=self._numbered("relu"))(hidden)
 
     def fixed_conv_relu(self, hidden: Tensor, filters: int, *, name: str) -> Tensor:
         """2×2 convolution without padding, and ReLU; its bias is trained, its kernel is not."""
@@ -86,7 +90,7 @@ class Blocks:
         return dense(hidden)
 
     def relu(self, hidden: Tensor) -> Tensor:
-        return self._layers.ReLU(dtype=self._dtype)(hidden)
+        return self._layers.ReLU(dtype=self._dtype, name=self._numbered("relu"))(hidden)
 
     def add(self, shortcut: Tensor, hidden: Tensor, *, name: str) -> Tensor:
         """The sum of a shortcut and of the layers that it bypasses."""
@@ -101,16 +105,22 @@ class Blocks:
 
     def global_max(self, hidden: Tensor) -> Tensor:
         """The largest value of each channel. Folded, it is max pooling: the quantizer has no REDUCE_MAX."""
+        name = self._numbered("global_max")
         if not self._folded:
-            return self._layers.GlobalMaxPooling2D(dtype=self._dtype)(hidden)
-        return self.flatten(self._layers.MaxPooling2D(hidden.shape[1:3], dtype=self._dtype)(hidden))
+            return self._layers.GlobalMaxPooling2D(dtype=self._dtype, name=name)(hidden)
+        return self.flatten(self._layers.MaxPooling2D(hidden.shape[1:3], dtype=self._dtype, name=name)(hidden))
 
     def global_average(self, hidden: Tensor) -> Tensor:
         """The mean of each channel."""
-        return self._layers.GlobalAveragePooling2D(dtype=self._dtype)(hidden)
+        return self._layers.GlobalAveragePooling2D(dtype=self._dtype, name=self._numbered("global_average"))(hidden)
 
     def flatten(self, hidden: Tensor) -> Tensor:
-        return self._layers.Flatten(dtype=self._dtype)(hidden)
+        return self._layers.Flatten(dtype=self._dtype, name=self._numbered("flatten"))(hidden)
+
+    def _numbered(self, kind: str) -> str:
+        """The name of the next layer of a kind in this network: `relu_1`, then `relu_2`."""
+        self._count[kind] += 1
+        return f"{kind}_{self._count[kind]}"
 
 
 def norm_name(convolution: str) -> str:

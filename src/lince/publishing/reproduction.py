@@ -39,7 +39,8 @@ def require_reproduced(run: Run, logits: Float32[np.ndarray, "n k"]) -> None:
     state = checkpoint.read(run.folder.trained)
     if state is None:  # the user has removed the checkpoint
         return
-    kept = kept_record(state.history, run.recipe.train)
+    is_refit = run.folder.trained == run.folder.refit  # which keeps its last weights, whatever the patience
+    kept = state.history[-1] if is_refit else kept_record(state.history, run.recipe.train)
     trained, found, count = kept.val_accuracy, _accuracy(logits, run), len(run.validation)
     expected, source = trained, f"epoch {kept.epoch}, whose weights were kept, had"
     if run.record.precision == "bfloat16":

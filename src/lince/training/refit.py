@@ -7,6 +7,7 @@ same way on all images. It should be more accurate, so that the calibration is r
 
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from lince import data
@@ -15,9 +16,11 @@ from lince.networks import models
 from lince.progress import Progress
 from lince.training import checkpoint, history, loop, schedule
 from lince.training.display import ProgressDisplay
+from lince.training.recipe import Train
 from lince.training.session import Run, begin, build_for, teacher_of
 from lince.training.transfer import cross_validation, features
 from lince.training.transfer import head as heads
+from lince.types import EpochRecord
 
 
 def refit(run: Run, progress: Progress, *, resume: bool = False) -> None:
@@ -36,6 +39,7 @@ def refit(run: Run, progress: Progress, *, resume: bool = False) -> None:
     state = checkpoint.read(run.folder.checkpoint) if run.record.refits and not run.folder.held_out.exists() else None
     if state is None or not history.finished(state.history, run.recipe.train):
         return
+    recipe = recipe_of(run.recipe.train, state.history)
     seed, everything = run.record.seed, data.join(run.train, run.validation)
     keeps_head = history.kept_record(state.history, run.recipe.train).epoch == 0
     model = build_for(run, precision=run.record.precision)
@@ -57,13 +61,13 @@ def refit(run: Run, progress: Progress, *, resume: bool = False) -> None:
         model,
         train=everything,
         validation=run.validation,
-        recipe=run.recipe.train,
+        recipe=recipe,
         augmentation=run.recipe.augment,
         seed=seed,
         checkpoint_path=run.folder.refit,
-        display=ProgressDisplay(progress, run.recipe.train.epochs),
+        display=ProgressDisplay(progress, recipe.epochs),
         teacher=teacher_of(run),
-        schedule=schedule.of(run.recipe.train, run.record.budget),
+        schedule=schedule.of(recipe, run.record.budget),
         head=head if keeps_head else None,
         fine_tunes=not keeps_head,
         resume=resume,
@@ -76,3 +80,17 @@ def refit(run: Run, progress: Progress, *, resume: bool = False) -> None:
         batch_size = models.images_at_once(run.recipe.spec)
         found = accuracy.outputs(models.float_predict(model), run.validation, batch_size=batch_size)
         run.folder.write_held_out(found.logits, run.validation.labels)
+
+
+def recipe_of(recipe: Train, first: tuple[EpochRecord, ...]) -> Train:
+    """The recipe of the second training: without patience, for as many epochs as the first training kept.
+
+    The second training sees the validation images, so that their loss falls to the end and says nothing.
+
+    Args:
+        recipe: of the first training. Without patience it is also that of the second.
+        first: the history of the first training, finished.
+    """
+    if not recipe.patience:
+        return recipe
+    return msgspec.structs.replace(recipe, patience=0, epochs=max(1, history.kept_record(first, recipe).epoch))
