@@ -57,6 +57,13 @@ class Familiarity:
         return found
 
 
+def distances(
+    known: Familiarity | None, features: Float32[np.ndarray, "n d"] | None
+) -> Float32[np.ndarray, " n"] | None:
+    """As `Familiarity.distances`; None for a model without a Gaussian, and for a network without features."""
+    return None if known is None or features is None else known.distances(features)
+
+
 def fit(features: Float32[np.ndarray, "n d"]) -> Familiarity:
     """Fits the Gaussian.
 

@@ -61,7 +61,7 @@ class TestRecommend:
         assert side == found.image_size
 
     @pytest.mark.parametrize(
-        ("per_class", "side", "epochs"), [(2, 192, 34), (20, 192, 16), (200, 160, 7), (900, 128, 4)]
+        ("per_class", "side", "epochs"), [(2, 176, 34), (20, 176, 16), (200, 160, 7), (900, 128, 4)]
     )
     def test_few_images_are_seen_larger_and_more_often(self, per_class, side, epochs):
         """The pretrained network takes about as long for 200 images as for 9,000."""
@@ -71,7 +71,7 @@ class TestRecommend:
 
     def test_time_budget_decides_the_epochs(self):
         """They are not set, and a short budget reads smaller images."""
-        for seconds, side in ((60, 128), (600, 192)):
+        for seconds, side in ((60, 128), (600, 176)):
             overrides = recommend(seen(20), seconds=seconds).chosen.overrides
             assert not any("epochs" in one for one in overrides)
             assert side == recipes.load("photos", overrides).image_size

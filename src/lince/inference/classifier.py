@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float32, UInt8
 
-from lince import calibration
+from lince import calibration, familiarity
 from lince.errors import WRITE_AGAIN, LinceError, ModelFileError
 from lince.inference.interpreter import Network
 from lince.model_file import artifact
@@ -107,10 +107,7 @@ class Classifier:
             )
         with self._lock:
             steps, features = self._network.run_with_features(images)
-        distances = None
-        if features is not None and self._familiarity is not None:
-            distances = self._familiarity.distances(features)
-        return Outputs(self._network.dequantize(steps), distances)
+        return Outputs(self._network.dequantize(steps), familiarity.distances(self._familiarity, features))
 
     def _check_golden(self, expected: Golden, path: str) -> None:
         steps = deviation_steps(self._network.run(expected.images), expected.logits)

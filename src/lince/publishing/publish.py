@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from lince import calibration, data
+from lince import calibration, data, familiarity
 from lince.data.splits import digest
 from lince.evaluation import accuracy
 from lince.familiarity import Familiarity
@@ -155,7 +155,7 @@ def _quantize_by_recipe(
 
 def _outputs(flatbuffer: bytes, images: Images, known: Familiarity | None) -> Outputs:
     logits, features = interpreter.logits_and_features(flatbuffer, images)
-    return Outputs(logits, None if features is None or known is None else known.distances(features))
+    return Outputs(logits, familiarity.distances(known, features))
 
 
 def _fit(logits: np.ndarray, labels: np.ndarray, run: Run, *, distances: np.ndarray | None = None) -> Calibration:

@@ -8,7 +8,12 @@ from lince.model_file.manifest import LayerCost, Sensitivity
 from lince.quantization.activation_ranges import Ranges
 from lince.quantization.comparison import divergence
 from lince.quantization.export import FloatNetwork
-from lince.quantization.quantizer import quantize, quantize_one_layer, without_quantization
+from lince.quantization.quantizer import (
+    quantize,
+    quantize_one_layer,
+    with_fitting_biases,
+    without_quantization,
+)
 
 IMAGES = 256
 """Enough: measured on another 256 images, a layer of `classic` differs by a few per cent."""
@@ -25,10 +30,10 @@ def measure(network: FloatNetwork, ranges: Ranges, images: UInt8[np.ndarray, "n 
         ranges: of its activations.
         images: u8[N,H,W,3], of the validation split; a few hundred are enough.
     """
-    exact = logits(without_quantization(network), images)
+    exact, fitting = logits(without_quantization(network), images), with_fitting_biases(network, ranges)
     costs = []
     for layer in network.layers:
-        found = divergence(exact, logits(quantize_one_layer(network, ranges, layer.name), images))
+        found = divergence(exact, logits(quantize_one_layer(fitting, ranges, layer.name), images))
         costs.append(LayerCost(layer.name, layer.kind, layer.weights, found))
     return Sensitivity(
         n=len(images),

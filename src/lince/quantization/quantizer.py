@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Collection
+from dataclasses import replace
 
 import numpy as np
 from ai_edge_litert.tools import flatbuffer_utils
@@ -39,7 +40,7 @@ def quantize(network: FloatNetwork, ranges: Ranges, arithmetic: Arithmetic = _IN
     Raises:
         QuantizationError: another operation is left in float, or the input range is not 0..255.
     """
-    kept = _with_followers(network, arithmetic.float_layers)
+    network, kept = with_fitting_biases(network, ranges), _with_followers(network, arithmetic.float_layers)
     manager = RecipeManager()
     manager.add_static_config(".*", TFLOperationName.ALL_SUPPORTED, 8, 8)
     if kept:
@@ -57,12 +58,44 @@ def quantize(network: FloatNetwork, ranges: Ranges, arithmetic: Arithmetic = _IN
 
 
 def quantize_one_layer(network: FloatNetwork, ranges: Ranges, layer: str) -> bytes:
-    """The network with only one layer in int8, its input and output included; logits f32[N,K]."""
+    """The network with only one layer in int8, its input and output included; logits f32[N,K].
+
+    Args:
+        network: with biases that fit; see `with_fitting_biases`.
+        ranges: of its activations.
+        layer: its name.
+    """
     manager = RecipeManager()
     manager.add_static_config(_exactly([layer]), TFLOperationName.ALL_SUPPORTED, 8, 8)
     _keep_float(manager, TFLOperationName.INPUT)
     _keep_float(manager, TFLOperationName.OUTPUT)
     return flatbuffer.finish(_run(network, ranges, manager))
+
+
+def with_fitting_biases(network: FloatNetwork, ranges: Ranges) -> FloatNetwork:
+    """The network, with no bias above what 31 bits hold in units of input scale times weight scale.
+
+    The scale of a filter's weights follows from its largest weight. A filter of a pretrained network may be almost
+    zero; its bias would overflow. Its first weight is therefore raised to where the bias fits, which changes what the
+    filter gives by less than 1/10,000 of the bias.
+    """
+    content = flatbuffer_utils.read_model_from_bytearray(bytearray(network.flatbuffer))
+    graph = content.subgraphs[0]
+    for operator in graph.operators:
+        axis = _FILTER_AXIS.get(kind_of(content, operator))
+        if axis is None or len(operator.inputs) < 3 or operator.inputs[2] < 0:
+            continue
+        source, kernel, bias = (graph.tensors[index] for index in operator.inputs)
+        span = ranges[source.name.decode()]
+        unit = float(span["max"][0] - span["min"][0]) / 255 / _MOST_WEIGHT  # of the bias, at a largest weight of 1
+        biases = np.frombuffer(bytes(content.buffers[bias.buffer].data), np.float32)
+        weights = np.frombuffer(bytes(content.buffers[kernel.buffer].data), np.float32).reshape(kernel.shape).copy()
+        filters = np.moveaxis(weights, axis, -1)
+        first = filters[(0,) * (filters.ndim - 1)]  # of each filter; a view
+        least = np.abs(biases) / (_MOST_BIAS * unit)
+        np.copyto(first, least, where=np.abs(filters).max(axis=tuple(range(filters.ndim - 1))) < least)
+        content.buffers[kernel.buffer].data = np.frombuffer(weights.tobytes(), np.uint8)
+    return replace(network, flatbuffer=bytes(flatbuffer_utils.convert_object_to_bytearray(content)))
 
 
 def without_quantization(network: FloatNetwork) -> bytes:
@@ -90,34 +123,7 @@ def _exactly(names: Collection[str]) -> str:
     return "^(" + "|".join(map(re.escape, sorted(names))) + ");$"
 
 
-def _with_fitting_biases(network: FloatNetwork, ranges: Ranges) -> bytes:
-    """The network, with no bias above what 31 bits hold in units of input scale times weight scale.
-
-    The scale of a filter's weights follows from its largest weight. A filter of a pretrained network may be almost
-    zero; its bias would overflow. Its first weight is therefore raised to where the bias fits, which changes what the
-    filter gives by less than 1/10,000 of the bias.
-    """
-    content = flatbuffer_utils.read_model_from_bytearray(bytearray(network.flatbuffer))
-    graph = content.subgraphs[0]
-    for operator in graph.operators:
-        axis = _FILTER_AXIS.get(kind_of(content, operator))
-        if axis is None or len(operator.inputs) < 3 or operator.inputs[2] < 0:
-            continue
-        source, kernel, bias = (graph.tensors[index] for index in operator.inputs)
-        span = ranges[source.name.decode()]
-        unit = float(span["max"][0] - span["min"][0]) / 255 / _MOST_WEIGHT  # of the bias, at a largest weight of 1
-        biases = np.frombuffer(bytes(content.buffers[bias.buffer].data), np.float32)
-        weights = np.frombuffer(bytes(content.buffers[kernel.buffer].data), np.float32).reshape(kernel.shape).copy()
-        filters = np.moveaxis(weights, axis, -1)
-        first = filters[(0,) * (filters.ndim - 1)]  # of each filter; a view
-        least = np.abs(biases) / (_MOST_BIAS * unit)
-        np.copyto(first, least, where=np.abs(filters).max(axis=tuple(range(filters.ndim - 1))) < least)
-        content.buffers[kernel.buffer].data = np.frombuffer(weights.tobytes(), np.uint8)
-    return bytes(flatbuffer_utils.convert_object_to_bytearray(content))
-
-
 def _run(network: FloatNetwork, ranges: Ranges, manager: RecipeManager) -> bytes:
-    fitting = _with_fitting_biases(network, ranges)
     with quiet.captured_output():
-        engine = quantizer.Quantizer(fitting, manager.get_quantization_recipe())
+        engine = quantizer.Quantizer(network.flatbuffer, manager.get_quantization_recipe())
         return bytes(engine.quantize(ranges, enable_progress_report=False).quantized_model)

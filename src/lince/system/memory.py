@@ -6,7 +6,7 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-_M_MMAP_THRESHOLD = -3  # from glibc's malloc.h
+_M_MMAP_THRESHOLD, _M_ARENA_MAX = -3, -8  # from glibc's malloc.h
 
 
 def return_freed() -> None:
@@ -18,6 +18,17 @@ def return_freed() -> None:
     if sys.platform == "linux":
         with suppress(AttributeError):  # musl
             ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, 2**17)
+
+
+def share_arena() -> None:
+    """Makes the threads of this process take their memory from one place. Call it before they start.
+
+    By default glibc gives each thread an arena of its own, which keeps what is freed there. The threads of a training
+    run then keep 0.1 GB more (200 images of 192 × 192, n = 1).
+    """
+    if sys.platform == "linux":
+        with suppress(AttributeError):  # musl
+            ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
 
 
 def trim() -> None:

@@ -8,7 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import get_args
 
 from lince.errors import TrainingError
-from lince.system import machine, quiet
+from lince.system import machine, memory, quiet
 from lince.training.recipe import Precision
 from lince.types import Backend, ComputeDtype, Environment
 
@@ -40,6 +40,7 @@ def prepare(*, deterministic: bool = False) -> None:
         TrainingError: KERAS_BACKEND names another backend than those that train here.
     """
     os.environ["KERAS_BACKEND"] = _chosen()
+    memory.share_arena()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     for kind in ("INTRAOP", "INTEROP"):
         os.environ.setdefault(f"TF_NUM_{kind}_THREADS", str(machine.cores()))
