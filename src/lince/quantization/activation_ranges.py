@@ -8,8 +8,8 @@ import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 from jaxtyping import Float32, UInt8
 
-from lince.networks.family import PIXEL_OFFSET, PIXEL_SCALE
 from lince.quantization.export import INPUT, FloatNetwork
+from lince.quantization.exported_network import normalised
 from lince.system import quiet
 
 Ranges = dict[str, dict[str, np.ndarray]]
@@ -31,7 +31,7 @@ def measure(network: FloatNetwork, images: UInt8[np.ndarray, "n h w 3"]) -> Rang
         name: _range(np.quantile(lows, 1 - _COVERED), np.quantile(highs, _COVERED))
         for name, (lows, highs) in _extremes(network, images).items()
     }
-    ranges[INPUT] = _range(*_normalised(np.array([0, 255])))
+    ranges[INPUT] = _range(*normalised(np.array([0, 255])))
     return ranges
 
 
@@ -45,17 +45,12 @@ def _extremes(network: FloatNetwork, images: UInt8[np.ndarray, "n h w 3"]) -> di
     activations = {one["name"]: one["index"] for one in interpreter.get_tensor_details() if one["name"] in names}
     found = {name: np.empty((2, len(images)), np.float32) for name in activations}
     for number in range(len(images)):
-        interpreter.set_tensor(pixels["index"], _normalised(images[number : number + 1]))
+        interpreter.set_tensor(pixels["index"], normalised(images[number : number + 1]))
         interpreter.invoke()
         for name, index in activations.items():
             values = interpreter.get_tensor(index)
             found[name][:, number] = values.min(), values.max()
     return found
-
-
-def _normalised(pixels: np.ndarray) -> Float32[np.ndarray, "..."]:
-    """Pixels 0..255 as the exported network takes them."""
-    return (pixels * PIXEL_SCALE + PIXEL_OFFSET).astype(np.float32)
 
 
 def _range(low: float, high: float) -> dict[str, np.ndarray]:

@@ -3,17 +3,13 @@
 import numpy as np
 from jaxtyping import UInt8
 
-from lince.inference.interpreter import logits
+from lince.inference import interpreter
 from lince.model_file.manifest import LayerCost, Sensitivity
+from lince.quantization import exported_network
 from lince.quantization.activation_ranges import Ranges
 from lince.quantization.comparison import divergence
 from lince.quantization.export import FloatNetwork
-from lince.quantization.quantizer import (
-    quantize,
-    quantize_one_layer,
-    with_fitting_biases,
-    without_quantization,
-)
+from lince.quantization.quantizer import quantize, quantize_one_layer, with_fitting_biases
 
 IMAGES = 256
 """Enough: measured on another 256 images, a layer of `classic` differs by a few per cent."""
@@ -30,13 +26,14 @@ def measure(network: FloatNetwork, ranges: Ranges, images: UInt8[np.ndarray, "n 
         ranges: of its activations.
         images: u8[N,H,W,3], of the validation split; a few hundred are enough.
     """
-    exact, fitting = logits(without_quantization(network), images), with_fitting_biases(network, ranges)
+    exact, fitting = exported_network.logits(network.flatbuffer, images), with_fitting_biases(network, ranges)
     costs = []
     for layer in network.layers:
-        found = divergence(exact, logits(quantize_one_layer(fitting, ranges, layer.name), images))
+        one = quantize_one_layer(fitting, ranges, layer.name)
+        found = divergence(exact, exported_network.logits(one, images))
         costs.append(LayerCost(layer.name, layer.kind, layer.weights, found))
     return Sensitivity(
         n=len(images),
         layers=tuple(sorted(costs, key=lambda cost: -cost.divergence.kl)),
-        whole=divergence(exact, logits(quantize(network, ranges), images)),
+        whole=divergence(exact, interpreter.logits(quantize(network, ranges), images)),
     )

@@ -58,7 +58,7 @@ def quantize(network: FloatNetwork, ranges: Ranges, arithmetic: Arithmetic = _IN
 
 
 def quantize_one_layer(network: FloatNetwork, ranges: Ranges, layer: str) -> bytes:
-    """The network with only one layer in int8, its input and output included; logits f32[N,K].
+    """The network with only one layer in int8, its input and output included; `exported_network` runs it.
 
     Args:
         network: with biases that fit; see `with_fitting_biases`.
@@ -69,7 +69,7 @@ def quantize_one_layer(network: FloatNetwork, ranges: Ranges, layer: str) -> byt
     manager.add_static_config(_exactly([layer]), TFLOperationName.ALL_SUPPORTED, 8, 8)
     _keep_float(manager, TFLOperationName.INPUT)
     _keep_float(manager, TFLOperationName.OUTPUT)
-    return flatbuffer.finish(_run(network, ranges, manager))
+    return _run(network, ranges, manager)
 
 
 def with_fitting_biases(network: FloatNetwork, ranges: Ranges) -> FloatNetwork:
