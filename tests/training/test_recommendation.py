@@ -61,7 +61,7 @@ class TestRecommend:
         assert side == found.image_size
 
     @pytest.mark.parametrize(
-        ("per_class", "side", "epochs"), [(2, 176, 34), (20, 176, 16), (200, 160, 7), (900, 128, 4)]
+        ("per_class", "side", "epochs"), [(2, 160, 34), (20, 160, 16), (200, 160, 7), (900, 128, 4)]
     )
     def test_few_images_are_seen_larger_and_more_often(self, per_class, side, epochs):
         """The pretrained network takes about as long for 200 images as for 9,000."""
@@ -69,9 +69,15 @@ class TestRecommend:
         assert (side, epochs, "random") == (found.image_size, found.train.epochs, found.augment.horizontal_flip)
         assert found.augment.translate == 3 * side // 32
 
+    @pytest.mark.parametrize(("per_class", "epochs"), [(3, 46), (50, 46), (240, 26), (999, 16)])
+    def test_few_images_from_scratch_take_about_a_thousand_steps(self, per_class, epochs):
+        """The recipe's epochs are those of tens of thousands of images."""
+        found = recipes.load("default", recommend(seen(per_class, is_grey=True)).other.overrides)
+        assert epochs == found.train.epochs
+
     def test_time_budget_decides_the_epochs(self):
         """They are not set, and a short budget reads smaller images."""
-        for seconds, side in ((60, 128), (600, 176)):
+        for seconds, side in ((60, 128), (600, 160)):
             overrides = recommend(seen(20), seconds=seconds).chosen.overrides
             assert not any("epochs" in one for one in overrides)
             assert side == recipes.load("photos", overrides).image_size

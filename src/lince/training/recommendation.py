@@ -20,13 +20,15 @@ _LARGE_SIDE = 64
 # validation images after 8 epochs in batches of 64, and for 99.0 % after 46 epochs in batches of 240 (n = 1).
 _SMALL_BATCH = 64
 
+# From scratch with few images: so many steps in small batches, in no fewer epochs than these.
+_ENOUGH_STEPS, _FEWEST_FROM_SCRATCH = 1000, 16
+
 # Fine-tuning by the number n of training images. Larger images are more accurate, also where the pictures are smaller:
 # with 20 pictures of 32 × 32 a class, 75 % of 1,000 test images at 192 × 192 against 73 % at 128 × 128 (float, three
-# seeds). They take 2.2 times as long. From start to report, 16 epochs of 200 images took 147 s, 12 of 500 178 s and 7
-# of 2,000 188 s, on two idle cores of an Intel Xeon (n = 1). The times of more images were not measured.
-_SIDES = ((300, 176), (3000, 160))  # up to so many images
-_SIDE = 128  # of more
-_DETAILED, _SIDES_OF_DETAILED = 96, ((600, 192), (3000, 160))  # pictures that have more detail to begin with
+# seeds). They take 2.2 times as long. Pictures that have more detail to begin with are seen larger.
+_SIDE, _UP_TO = 160, 3000
+_SIDE_OF_DETAILED, _DETAILED, _UP_TO_OF_DETAILED = 192, 96, 600
+_SIDE_OF_MANY = 128
 _EPOCHS, _AT, _POWER, _FEWEST = 16, 200, -1 / 3, 4
 _SHIFT = 3 / 32  # of the image's side
 _TIME_FOR_LARGE = 180  # seconds of a time budget
@@ -72,7 +74,7 @@ class Recommendation:
 
 def recommend(seen: Overview, *, seconds: float | None = None) -> Recommendation:
     """The recipe for a source, by the number, the colour and the size of its pictures, and by a time budget."""
-    photos, scratch = _photos(seen, seconds), _from_scratch(seen)
+    photos, scratch = _photos(seen, seconds), _from_scratch(seen, seconds)
     count = f"{seen.per_class:,.0f} training images a class"
     if seen.is_grey:
         return Recommendation(photos, scratch, f"the pictures are grey, with {count}", is_tried=True)
@@ -106,9 +108,11 @@ def _photos(seen: Overview, seconds: float | None) -> Candidate:
     (docs/experiments.md). So their colour does.
     """
     has_time = seconds is None or seconds >= _TIME_FOR_LARGE
-    by_number = _SIDES_OF_DETAILED if seen.side >= _DETAILED else _SIDES
-    sides = (side for most, side in by_number if seen.num_train <= most) if has_time else ()
-    side = next(iter(sides), _SIDE)
+    side = _SIDE_OF_MANY
+    if has_time and seen.num_train <= _UP_TO:
+        side = _SIDE
+    if has_time and seen.num_train <= _UP_TO_OF_DETAILED and seen.side >= _DETAILED:
+        side = _SIDE_OF_DETAILED
     epochs = max(_FEWEST, round(_EPOCHS * (max(1, seen.num_train) / _AT) ** _POWER))
     given = () if seconds is not None else (f"train.epochs={epochs}",)
     return Candidate(
@@ -121,7 +125,7 @@ def _unmirrored(seen: Overview) -> tuple[str, ...]:
     return ("augment.horizontal_flip=none",) if seen.is_grey else ()
 
 
-def _from_scratch(seen: Overview) -> Candidate:
+def _from_scratch(seen: Overview, seconds: float | None) -> Candidate:
     """The network from scratch for pictures of this size. With few images it takes small batches.
 
     At least 15 % of few images are held out, as `photos-scratch` does: a twentieth is too few to calibrate with.
@@ -131,5 +135,8 @@ def _from_scratch(seen: Overview) -> Candidate:
         return Candidate("photos-scratch", unmirrored)
     if seen.per_class >= _ENOUGH:
         return Candidate(DEFAULT, unmirrored)
-    batch = min(_SMALL_BATCH, suited_batch(recipes.load(DEFAULT).train, seen.num_train))
-    return Candidate(DEFAULT, (*unmirrored, "train.validation_fraction=0.15", f"train.batch_size={batch}"))
+    options = recipes.load(DEFAULT).train
+    batch = min(_SMALL_BATCH, suited_batch(options, seen.num_train))
+    epochs = max(_FEWEST_FROM_SCRATCH, min(options.epochs, _ENOUGH_STEPS * batch // max(1, seen.num_train)))
+    given = () if seconds is not None else (f"train.epochs={epochs}",)
+    return Candidate(DEFAULT, (*unmirrored, "train.validation_fraction=0.15", f"train.batch_size={batch}", *given))
