@@ -109,10 +109,11 @@ class Pictures:
             ) from error
 
     def _at(self, side: int) -> Split:
-        """All images at one size. Every seed draws a test split from the same images, in the order of their names."""
+        """All images at one size, in the order of their names: the test split that is drawn depends on the size."""
         if side not in self._splits:
             dataset = data.load(self._source, ImageSpec(side, side), seed=0)
-            self._splits[side] = data.join(dataset.train, dataset.test)
+            everything = data.join(dataset.train, dataset.test)
+            self._splits[side] = everything.take(np.argsort(np.array(everything.names)))
         return self._splits[side]
 
 

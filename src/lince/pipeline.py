@@ -1,7 +1,8 @@
 """The stages of a run, from a dataset to a model file. Read this module first.
 
     stage              what it does                                          files that it writes into the run folder
-    start              reads the images and sets the validation split aside  run.json, splits.npz
+    start              reads the images and sets the validation split aside  run.json, splits.npz, teacher.tflite,
+                                                                             beginning/
     fit_head           fits the last layer of a pretrained network          features.npy, head.npz
     train_model        fits a network to the training images                 checkpoint.npz, history.csv
     refit              fits it again, to validation images too, if few       refit.npz, held_out.npz

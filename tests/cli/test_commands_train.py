@@ -131,14 +131,21 @@ class TestChoice:
         """For CIFAR-10, a recipe that was named, and a teacher, which reads images of one size."""
         assert "Recipe:" not in train(*(one.format(data=images_folder) for one in arguments))
 
-    def test_too_little_time_for_a_trial(self, train, tmp_path):
-        """Grey pictures are then fine-tuned without one."""
+    @pytest.mark.parametrize(
+        ("options", "why"),
+        [
+            (("--time-budget", "1m"), "the time is too short"),
+            (("--set", "model.frozen=0"), "a key of its network is given"),
+        ],
+    )
+    def test_without_a_trial(self, train, tmp_path, options, why):
+        """Grey pictures are then fine-tuned: with little time, and with a key that the other recipe does not have."""
         for label in ("a", "b"):
             (tmp_path / "grey" / label).mkdir(parents=True)
             for level in (0, 100):
                 Image.new("L", (8, 8), level).save(tmp_path / "grey" / label / f"{level}.png")
-        said = train(tmp_path / "grey", "--time-budget", "1m")
-        assert "photos, because the pictures are grey, with 2 training images a class, and the time is too" in said
+        said = train(tmp_path / "grey", *options)
+        assert f"photos, because the pictures are grey, with 2 training images a class, and {why}" in said
 
     @pytest.mark.parametrize(("scratch", "chosen", "other"), [(0.96, "default", "photos"), (0.9, "photos", "default")])
     def test_by_a_trial(self, monkeypatch, scratch, chosen, other):

@@ -122,7 +122,8 @@ class TestSayStart:
         run_summary.say_start(replace(opened, record=msgspec.structs.replace(record, knows_validation=True)))
         said = " ".join(capsys.readouterr().err.split())
         assert (
-            "The teacher has learned from some of the validation images, so judge this run by its test images." in said
+            "The teacher, or the run of model.weights, has learned from some of the validation images, so judge this "
+            "run by its test images." in said
         )
 
 

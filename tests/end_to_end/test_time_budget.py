@@ -1,11 +1,15 @@
 """A pretrained network with a time budget: its head comes first, and what is left of the time fine-tunes it."""
 
+import time
 from functools import partial
 from pathlib import Path
 
 import pytest
 
+from lince.cli import run_commands
+from lince.errors import GateError
 from lince.progress import silent
+from lince.publishing.options import PublishOptions
 from lince.runs.run_folder import RunFolder
 
 # One epoch at most, so that ten minutes are enough on any machine, and are never waited for.
@@ -44,18 +48,54 @@ def test_that_ends_with_training(lince, images_folder, recipe_file, tmp_path):
     assert epochs(RunFolder(tmp_path / "new")) == [0, 1]
 
 
-def test_of_a_run_that_was_stopped_before_fine_tuning(lince, images_folder, recipe_file, tmp_path):
-    """Resumed, it has the time budget from then on."""
+@pytest.fixture
+def begun(images_folder, recipe_file, tmp_path):
+    """An open run with ten minutes, of which nothing was used."""
+    run_commands.prepare()
     from lince import pipeline
     from lince.training import recipes
     from lince.training.time_budget.fine_tuning import head_first
     from lince.training.time_budget.limits import limit
 
     plan = partial(head_first, limit(600, began=0, recipe=str(recipe_file)))
-    run = pipeline.start(
+    return pipeline.start(
         str(images_folder), recipes.load(str(recipe_file)), RunFolder(tmp_path / "old"), seed=0, deterministic=False,
         strict=False, progress=silent, plan=plan,
     )  # fmt: skip
+
+
+@pytest.mark.parametrize("left", [600, 0])
+def test_whose_head_is_refused(begun, left, monkeypatch):
+    """The fine-tuned network may lose less; without time for it the refusal is an error."""
+    published = []
+
+    def publish(*_: object, opened, **__: object) -> None:
+        published.append(opened)
+        if len(published) == 1:
+            raise GateError("It lost too much.")
+
+    monkeypatch.setattr(run_commands, "_publish", publish)
+    monkeypatch.setattr(run_commands, "show_result", lambda *_: None)
+    monkeypatch.setattr(RunFolder, "read_report", lambda _: None)
+
+    def train() -> None:
+        began = time.perf_counter() - (600 - left)
+        run_commands.train(begun, PublishOptions(), began=began, resumes=False, tensorboard=False, as_json=False)
+
+    if left:
+        train()
+        assert epochs(begun.folder) == [0, 1]
+        assert len(published) == 2
+    else:
+        with pytest.raises(GateError, match="It lost too much"):
+            train()
+
+
+def test_of_a_run_that_was_stopped_before_fine_tuning(lince, begun):
+    """Resumed, it has the time budget from then on."""
+    from lince import pipeline
+
+    run = begun
     pipeline.fit_head(run, silent)
     done = lince("train", "--resume", run.folder.path, "--until", "train")
     assert done.returncode == 0, done.stderr

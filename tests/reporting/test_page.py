@@ -109,7 +109,7 @@ def test_a_threshold_of_nothing_is_no_threshold(content):
     """No probability is below 0.0000: "I don't know" is never answered. One image has no plural."""
     few = Calibration(temperature=1.2, set_threshold=0.0625, abstain_below=0.0, n=1, uniform_share=0.4)
     words = Reader(page_with(content, calibration=few)).words
-    assert "Fitted on 1 validation image: logits are divided" in words
+    assert "Fitted on 1 held-out image: logits are divided" in words
     assert "The model never answers “I don't know”." in words
     assert "below 0.0000" not in words
     assert "the highest that 1 image can support" in words

@@ -3,6 +3,7 @@
 import shutil
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from tests.training.test_refit import SMALL, quiet, start
@@ -14,7 +15,9 @@ from lince.progress import silent
 from lince.runs.float_model import trained_model
 from lince.runs.run_folder import RunFolder
 from lince.training import recipes
+from lince.training.seen_images import HeldOut, Learned
 from lince.training.session import Run, begin, build_for
+from lince.types import Dataset, Split
 
 
 @pytest.fixture(scope="module")
@@ -32,9 +35,9 @@ def earlier(drawn, tmp_path_factory) -> RunFolder:
     return run.folder
 
 
-def begun(source: Path, folder: Path, weights: RunFolder, **changes: object) -> Run:
+def begun(source: Path, folder: Path, weights: RunFolder, *overrides: str, **changes: object) -> Run:
     """A new run that begins with the weights of another."""
-    recipe = recipes.load("photos", (*SMALL, f"model.weights={weights.path}"))
+    recipe = recipes.load("photos", (*SMALL, f"model.weights={weights.path}", *overrides))
     options = {"seed": 0, "deterministic": True, "strict": False, "progress": silent} | changes
     return pipeline.start(str(source), recipe, RunFolder(folder), **options)
 
@@ -70,10 +73,10 @@ class TestWeights:
         assert run.folder.head.exists()
 
     def test_of_another_family(self, trained_run, images_folder, tmp_path):
-        """One sentence names the family."""
-        run = begun(images_folder, tmp_path / "new", trained_run)
-        with pytest.raises(TrainingError, match=r"The run '.*' has a network of family '\w+' with other layers"):
-            begin(run, build_for(run, precision="float32"))
+        """One sentence names both; no folder is made, so that the name can be given again."""
+        with pytest.raises(RecipeError, match=r"family '\w+'\. Expected one of family 'efficientnet_lite'"):
+            begun(images_folder, tmp_path / "new", trained_run)
+        assert not (tmp_path / "new").exists()
 
     @pytest.mark.parametrize(
         ("name", "error", "sentence"),
@@ -102,6 +105,26 @@ class TestImages:
     def test_of_the_validation_split(self, drawn, earlier, tmp_path):
         """With few images it was trained on all but the test images in the end."""
         assert begun(drawn, tmp_path / "new", earlier).folder.read_record().knows_validation
+
+    def test_at_another_image_size(self, drawn, earlier, tmp_path):
+        """They are the same images, of which a few others may be drawn."""
+        with pytest.raises(RecipeError, match=r"--seed 0, the run has 1: it has learned"):
+            begun(drawn, tmp_path / "new", earlier, "image_size=96", seed=1)
+        record = begun(drawn, tmp_path / "new", earlier, "image_size=96").record
+        assert record.knows_validation
+        assert any("read at another size" in warning for warning in record.warnings)
+
+    def test_are_passed_on(self, drawn, images_folder, earlier, tmp_path):
+        """A run that began with one that knew its validation images knows them, too."""
+        old = RunFolder(Path(shutil.copytree(earlier.path, tmp_path / "old")))
+        source = str(images_folder)
+        dataset = Dataset(*(Split(np.empty((0, 8, 8, 3), np.uint8), np.empty(0, int), (), ()),) * 2, fingerprint="x")
+        held_out = HeldOut(seed=0, leave_out=None, validation_fraction=0.2)
+        record = msgspec.structs.replace(old.read_record(), source="elsewhere", fingerprint="x", refits=False)
+        for knows in (False, True):
+            changed = msgspec.structs.replace(record, knows_validation=knows)
+            learned = Learned.by_run(changed, dataset, source=source, name="The run")
+            assert knows is learned.knows_validation(dataset, held_out)
 
     def test_of_a_source_that_has_changed(self, drawn, earlier, tmp_path):
         """Of new splits nothing is known. The user is told."""

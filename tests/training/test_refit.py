@@ -20,6 +20,7 @@ from lince.inference import interpreter
 from lince.networks import models
 from lince.progress import silent
 from lince.publishing import familiar_images
+from lince.reporting.run_report import write_run_report
 from lince.runs.run_folder import Budget, RunFolder
 from lince.training import checkpoint, history, loop, recipes, schedule
 from lince.training import refit as refits
@@ -209,6 +210,8 @@ class TestPublished:
         assert report.calibration.distance_weight > 0
         right = (logits.argmax(axis=1) == labels).mean()
         assert right == pytest.approx(report.validation_accuracy.value)
+        write_run_report(folder)
+        assert "60 to train, 15 to validate; then trained again on all 75" in folder.page.read_text(encoding="utf-8")
         model = evaluated_model.open_file(folder.model)
         with pytest.raises(LinceError, match="trained on the validation images too"):
             evaluated_model.images(model, None, "validation")

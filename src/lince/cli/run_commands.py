@@ -18,7 +18,7 @@ import msgspec
 
 from lince.cli.console import print_json, print_text, progress_bar, say, show, stderr, steps
 from lince.cli.run_summary import say_choice, say_start, show_result
-from lince.errors import LinceError, ResumeError
+from lince.errors import GateError, LinceError, ResumeError
 from lince.progress import Progress, silent
 from lince.publishing.options import PublishOptions, PublishRequest
 from lince.system import machine
@@ -84,7 +84,7 @@ def start(
     if recipe is not None:
         resolved(Candidate(recipe))  # a mistake in it is told before one in the data
     data.probe(source, leave_out=leave_out, groups=groups)
-    found = None if recipe or teacher else _recommended(source, seconds=seconds)
+    found = None if recipe or teacher else _recommended(source, overrides, seconds=seconds)
     chosen = found.chosen if found else Candidate(recipe or DEFAULT)
 
     def folder_of(recipe: Recipe) -> RunFolder:
@@ -115,8 +115,11 @@ def start(
         return begin(loaded, folder_of(loaded), teacher=opened, plan=time_plan(limit) if limit else None)
 
 
-def _recommended(source: str, *, seconds: float | None) -> Recommendation | None:
-    """The recipe that suits the pictures; None for `cifar10`, for which the default recipe was made."""
+def _recommended(source: str, overrides: Sequence[str], *, seconds: float | None) -> Recommendation | None:
+    """The recipe that suits the pictures; None for `cifar10`, for which the default recipe was made.
+
+    Keys of a network are of one recipe, so that another one cannot be tried with them.
+    """
     from lince import data
     from lince.data.sources import cifar10
     from lince.training.recommendation import recommend, trial_seconds
@@ -124,6 +127,8 @@ def _recommended(source: str, *, seconds: float | None) -> Recommendation | None
     if source == cifar10.NAME:
         return None
     found = recommend(data.survey(source), seconds=seconds)
+    if found.is_tried and any(override.strip().startswith("model.") for override in overrides):
+        return replace(found, is_tried=False, why=f"{found.why}, and a key of its network is given")
     if found.is_tried and seconds is not None and trial_seconds(seconds) is None:
         return replace(found, is_tried=False, why=f"{found.why}, and the time is too short to try another recipe")
     return found
@@ -214,7 +219,7 @@ def train(
     from lince.training import checkpoint, history
 
     state = checkpoint.read(run.folder.checkpoint) if resumes else None
-    if state and history.finished(state.history, run.recipe.train):
+    if state and history.finished(state.history, run.recipe.train) and not _has_only_a_head(run):
         say(f"{run.folder.path}: training is finished. Only later stages are repeated.")
     else:
         say_start(run)
@@ -244,14 +249,20 @@ def train(
         return
     request = PublishRequest(str(run.folder.path), options=options)
     trained, publishing = time.perf_counter(), _command(request, about=None, as_json=as_json)
-    _publish(request, again=publishing, opened=run)
-    longer = _with_time_left(run, began=began, trained=trained)
+    refused = None
+    try:
+        _publish(request, again=publishing, opened=run)
+    except GateError as error:  # of a head that is published first: the fine-tuned network may lose less
+        refused = error
+    longer = _with_time_left(run, began=began, trained=trained, is_published=refused is None)
     if longer is not None:
         fit(longer)
-        if _is_fine_tuned(longer):
+        if _is_fine_tuned(longer) or refused is not None:
             _publish(request, again=publishing, opened=longer)
         else:
             write_report(run.folder.path)
+    elif refused is not None:
+        raise refused
     published = run.folder.read_report()
     if as_json:
         print_json(published)
@@ -259,7 +270,7 @@ def train(
         show_result(published, run.folder)
 
 
-def _with_time_left(run: Run, *, began: float, trained: float | None = None) -> Run | None:
+def _with_time_left(run: Run, *, began: float, trained: float | None = None, is_published: bool = False) -> Run | None:
     """The run with time for fine-tuning, where it has only a head and enough of a time budget is left.
 
     A resumed run that was stopped before fine-tuning has its time budget from `began`, when it was resumed.
@@ -267,21 +278,28 @@ def _with_time_left(run: Run, *, began: float, trained: float | None = None) -> 
     Args:
         run: whose head is trained.
         began: when the command began, a reading of `time.perf_counter()`.
-        trained: when publishing the head began. None: it was not published.
+        trained: when publishing the head began. None: it is not to be published.
+        is_published: the head was published.
     """
     from lince.training.time_budget.fine_tuning import fine_tuned
 
     budget, now = run.record.budget, time.perf_counter()
-    if budget is None or not run.recipe.model.pretrained or budget.training_seconds > 0:
+    if budget is None or not _has_only_a_head(run):
         return None
     publishing = 0.0 if trained is None else now - trained
     longer = fine_tuned(run, left=began + budget.seconds - now, publishing_seconds=publishing)
-    done = "trained" if trained is None else "published"
+    done = "published" if is_published else "trained"
     if longer is None:
         say(f"The head is {done}. The time that is left is too short for fine-tuning.")
     else:
         say(f"The head is {done}. Fine-tuning the network in the time that is left …")
     return longer
+
+
+def _has_only_a_head(run: Run) -> bool:
+    """Whether the run has a time budget whose rest was not yet given to fine-tuning."""
+    budget = run.record.budget
+    return budget is not None and bool(run.recipe.model.pretrained) and budget.training_seconds == 0
 
 
 def _say_kept(run: Run) -> None:
@@ -296,7 +314,7 @@ def _say_kept(run: Run) -> None:
     is_tuned = chosen.epoch > 0
     after = chosen if is_tuned else last
     kept, what = ("kept", "network") if is_tuned else ("not kept", "head")
-    is_chance = is_tuned and after.val_accuracy <= before.val_accuracy
+    is_chance = after.val_images < history.ENOUGH_VALIDATION_IMAGES and after.val_accuracy <= before.val_accuracy
     doubt = " So few images do not show a difference, and fine-tuning is mostly better." if is_chance else ""
     count, refits = len(run.train) + len(run.validation), run.record.refits and not run.folder.held_out.exists()
     again = f" The {what} is now fitted again, to all {count:,} images." if refits else ""
@@ -497,6 +515,11 @@ def check_labels(source: str, run: Path, page: Path | None, *, progress: Progres
         from lince.reporting import label_page
         from lince.runs.run_folder import RunFolder
         from lince.training.transfer import label_check
+    if RunFolder(run).beginning.record.exists():
+        say(
+            "The network began with the weights of another run. If that has learned from these labels, wrong ones look "
+            "right: better use a run that began with ImageNet's weights."
+        )
     checked = label_check.check_labels(source, RunFolder(run), progress=progress)
     if page is not None:
         label_page.write(page, checked, source=source)

@@ -92,9 +92,9 @@ def _warnings(run: Run) -> Iterator[str]:
         yield f"Teacher: {run.record.teacher}, version {run.record.teacher_version}."
     if run.record.knows_validation:
         yield (
-            f"{'The teacher' if run.record.teacher else 'The run of model.weights'} has learned from some of the "
-            "validation images, so judge this run by its test images. To hold out the same images, use its --seed, "
-            "--leave-out and train.validation_fraction."
+            "The teacher, or the run of model.weights, has learned from some of the validation images, so judge this "
+            "run by its test images. To hold out the same images, use its --seed, --leave-out and "
+            "train.validation_fraction."
         )
 
 
@@ -117,7 +117,7 @@ def _length(run: Run) -> Iterator[str]:
 def _budget(recipe: Recipe, budget: Budget) -> str:
     if not budget.step_seconds:
         whole = timedelta(seconds=round(budget.seconds))
-        return f"Time: {whole} in all. The pretrained network's head is published first, and fine-tuned in the rest."
+        return f"Time: {whole} in all. The pretrained network's head comes first, and fine-tuning in the rest."
     times = {"in all": budget.seconds, "to train": budget.training_seconds, "to publish": budget.publishing_seconds}
     parts = ", ".join(f"{timedelta(seconds=round(seconds))} {what}" for what, seconds in times.items())
     short = f"; too short for {', '.join(budget.rejected)}" if budget.rejected else ""

@@ -62,7 +62,7 @@ class EfficientNetLite(Family, frozen=True, kw_only=True, tag="efficientnet_lite
 
     has_batch_norm: ClassVar[bool] = False
 
-    weights: str = "imagenet"
+    weights: Annotated[str, Meta(min_length=1)] = "imagenet"
     frozen: Annotated[int, Meta(ge=0, le=16)] = 5
 
     @property

@@ -73,10 +73,9 @@ def set_weights_of_run(model: keras.Model, folder: RunFolder, *, classes: Sequen
         for layer in layers:
             layer.set_weights(source.get_layer(layer.name).get_weights())
     except ValueError as error:  # a layer that is missing, or of another shape
-        family = record.recipe["model"]["family"]
         raise TrainingError(
-            f"The run {record.name!r} has a network of family {family!r} with other layers. Expected model.weights to "
-            "name a run of the same [model] table."
+            f"The run {record.name!r} of model.weights has a network with other layers. Expected a run that this "
+            "version of lince trained: name another."
         ) from error
 
 

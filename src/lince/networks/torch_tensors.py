@@ -66,6 +66,8 @@ def read(data: bytes) -> dict[str, np.ndarray]:
         described, keys = _load(stream), _load(stream)
         tensors = {str(name): _tensor(value) for name, value in described.items()}
         storages = _storages(stream, keys, {tensor.key: tensor.dtype for tensor in tensors.values()})
+        if sum(math.prod(tensor.shape) for tensor in tensors.values()) > sum(map(len, storages.values())):
+            raise ValueError("its tensors are larger than its storages")
         return {name: _array(tensor, storages[tensor.key]) for name, tensor in tensors.items()}
     except Exception as error:  # a hostile pickle raises any type
         raise TrainingError(

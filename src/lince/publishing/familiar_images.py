@@ -66,9 +66,7 @@ def held_out_distances(flatbuffer: bytes, run: Run, *, count: int) -> Float32[np
         return None
     everything = data.join(run.train, run.validation)
     if count == len(everything):
-        splits = run.folder.read_splits()
-        groups = splits["groups"][np.concatenate([splits["train"], splits["validation"]])]
-        folds = cross_validation.folds(everything.labels, seed=seed, groups=groups)
+        folds = cross_validation.folds(everything.labels, seed=seed, groups=run.folder.read_groups())
         return _measure(_of_file(flatbuffer), everything.images, seed=seed).cross_fitted(folds)
     state = checkpoint.read(run.folder.checkpoint)
     if state is None:

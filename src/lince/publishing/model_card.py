@@ -44,7 +44,7 @@ Measured on the test split of its dataset, {n:,} images, with the file as it is 
 ## Training
 Dataset fingerprint `{training["fingerprint"]}`; recipe `{training["recipe"]["name"]}`, seed {training["seed"]};
 activation ranges read from {quantity(len(training["calibration_indices"]), "training image")}; temperature, sets and
-abstention fitted on {quantity(manifest.calibration.n, "validation image")}{_promise(manifest.calibration)}.
+abstention fitted on {quantity(manifest.calibration.n, "held-out image")}{_promise(manifest.calibration)}.
 Test images were used
 for the tables above and for the certificate only, never for training, validation or calibration.\
 {_pretrained(manifest.pretrained)}{_refitted(manifest)}{_taught(training)}{_left_out(training)}
@@ -117,7 +117,7 @@ def _costliest(sensitivity: Sensitivity) -> str:
     return (
         f"| most sensitive layer | `{worst.layer}` ({worst.operation}): alone in int8, it changes the logits by "
         f"{percent(worst.divergence.logit_error)} and {percent(worst.divergence.disagreement)} of the answers "
-        f"({quantity(sensitivity.n, 'validation image')}) |"
+        f"({quantity(sensitivity.n, 'image')}) |"
     )
 
 

@@ -76,7 +76,7 @@ def publish(run: Run, options: PublishOptions = PublishOptions(), *, say: Say) -
     if refitted:
         held_out, labels = refitted
         distances = familiar_images.held_out_distances(quantized.flatbuffer, run, count=len(labels))
-    say(f"Calibrating on {quantity(len(labels), 'validation image')} …")
+    say(f"Calibrating on {quantity(len(labels), 'held-out image')} …")
     fitted = _fit(held_out, labels, run, distances=distances)
     float_fitted = _fit(held_out if refitted else validation_float, labels, run)
     _warn_of_few(fitted, run, say)
@@ -135,8 +135,7 @@ def _quantize_by_recipe(
     ranges = activation_ranges.measure(network, run.train.images[chosen])
     count = min(layer_sensitivity.IMAGES, models.images_at_once(run.recipe.spec))  # a bounded number of pixels
     images = run.validation.images[data.sample(run.validation, count, seed=seed)]
-    shown = quantity(len(images), "validation image")
-    say(f"Measuring what each of {len(network.layers)} layers costs in int8, on {shown} …")
+    say(f"Measuring what each of {len(network.layers)} layers costs in int8, on {quantity(len(images), 'image')} …")
     sensitivity = layer_sensitivity.measure(network, ranges, images)
     arithmetic = Arithmetic()
     attempts: tuple[Attempt, ...] = ()
@@ -177,7 +176,7 @@ def _warn_of_few(fitted: Calibration, run: Run, say: Say) -> None:
         say(missing)
     spread = calibration.coverage_spread_points(fitted)
     if spread > _COVERAGE_SPREAD_POINTS:
-        few = quantity(fitted.n, "validation image")
+        few = quantity(fitted.n, "held-out image")
         say(f"With {few}, the coverage of the prediction sets is only exact to {spread:.0f} points: add images.")
 
 

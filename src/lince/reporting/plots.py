@@ -130,7 +130,7 @@ def sensitivity_figure(sensitivity: Sensitivity) -> Figure:
         1000 * sensitivity.whole.kl, color=_VALIDATION, linestyle="--", linewidth=1.6, label="all layers in int8"
     )
     axes.set(
-        title=f"Layer sensitivity, {quantity(sensitivity.n, 'validation image')}",
+        title=f"Layer sensitivity, {quantity(sensitivity.n, 'image')}",
         xlabel="KL divergence from the float network's answers (millinats)",
     )
     axes.legend(facecolor="white", framealpha=1, edgecolor="none", loc="lower right")

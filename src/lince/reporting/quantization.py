@@ -24,7 +24,7 @@ def sensitivity_table(sensitivity: Sensitivity) -> TextTable:
     hidden = len(sensitivity.layers) - _LAYERS_SHOWN
     return TextTable(
         name="sensitivity",
-        title=f"Layer sensitivity: each layer alone in int8, {quantity(sensitivity.n, 'validation image')}",
+        title=f"Layer sensitivity: each layer alone in int8, {quantity(sensitivity.n, 'image')}",
         header=("layer", "operation", "weights", "KL, nats", "logits\noff by", "different\nanswers"),
         rows=tuple(rows),
         caption=f"{hidden} less sensitive layers are in report.json. " if hidden > 0 else "",

@@ -1,7 +1,10 @@
 """The plots and the HTML report of a run folder."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from lince.model_file import artifact
 from lince.reporting import page, plots
@@ -34,7 +37,7 @@ def write_run_report(folder: RunFolder) -> None:
             "model": f"{report.name} {report.version}",
             "started": record.created,
             "data": f"{Path(record.source).name}, fingerprint {record.fingerprint[:12]}",
-            "images": f"{len(splits['train']):,} to train, {len(splits['validation']):,} to validate",
+            "images": _images(splits, is_refitted=training.get("refitted") is True),
             "unreadable": quantity(len(record.rejected), "file"),
             "left out": f"images of {record.left_out_name}" if record.leave_out else "none",
             "teacher": f"version {record.teacher_version}" if record.teacher_version else "none",
@@ -47,6 +50,12 @@ def write_run_report(folder: RunFolder) -> None:
     for name, figure in page.figures(content):
         write_atomically(folder.plots / f"{name}.png", plots.rendered(figure, "png"))
     write_atomically(folder.page, page.html_report(content).encode())
+
+
+def _images(splits: Mapping[str, np.ndarray], *, is_refitted: bool) -> str:
+    train, validation = len(splits["train"]), len(splits["validation"])
+    again = f"; then trained again on all {train + validation:,}" if is_refitted else ""
+    return f"{train:,} to train, {validation:,} to validate{again}"
 
 
 def _versions(training: dict[str, Any]) -> dict[str, str]:

@@ -20,7 +20,7 @@ from lince.types import ComputeDtype, Environment, EpochRecord, Rejected
 
 # One part of a path, so that a recipe from another person cannot name a folder outside `runs`.
 _NAME = re.compile(r"\w[\w.\- ]*")
-FORMAT = 3  # of run.json
+FORMAT = 4  # of run.json
 _MAX_JSON_BYTES = 2**28  # enough for a record with a million rejected files; an endless file is not read to its end
 
 
@@ -190,6 +190,12 @@ class RunFolder:
         And `groups` i64[N], equal for training images that stay together when they are divided.
         """
         return _read_arrays(self.splits, "train", "validation", "test", "groups", repair="Start the run anew.")
+
+    def read_groups(self) -> np.ndarray:
+        """Groups i64[N] of the training images, then of the validation images."""
+        splits = self.read_splits()
+        groups: np.ndarray = splits["groups"][np.concatenate([splits["train"], splits["validation"]])]
+        return groups
 
     @property
     def trained(self) -> Path:

@@ -20,7 +20,7 @@ def finished(history: tuple[EpochRecord, ...], recipe: Train) -> bool:
 def kept_record(history: tuple[EpochRecord, ...], recipe: Train) -> EpochRecord:
     """The record whose weights are kept: with `patience` the first of the lowest `val_loss`, without it the last.
 
-    Fine-tuning that has not ended is not kept, nor is it where validation is against it; see `_is_better`.
+    Without it, fine-tuning that has not ended is not kept, nor is it where validation is against it; see `_is_better`.
     """
     if recipe.patience:
         return min(history, key=lambda record: record.val_loss)

@@ -8,7 +8,6 @@ same way on all images. It should be more accurate, so that the calibration is r
 from typing import Any
 
 import msgspec
-import numpy as np
 
 from lince import data
 from lince.evaluation import accuracy
@@ -47,10 +46,8 @@ def refit(run: Run, progress: Progress, *, resume: bool = False) -> None:
     mirrored = run.recipe.augment.horizontal_flip != "none"
     images = (run.train.images, run.validation.images)
     seen = features.stored(run.folder.features, model, images, mirrored=mirrored, progress=progress)
-    splits = run.folder.read_splits()
-    groups = splits["groups"][np.concatenate([splits["train"], splits["validation"]])]
     options: dict[str, Any] = {
-        "groups": groups,
+        "groups": run.folder.read_groups(),
         "num_classes": len(run.record.classes),
         "strength": heads.read(run.folder.head).strength,
         "seed": seed,

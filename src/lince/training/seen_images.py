@@ -39,15 +39,26 @@ class Learned:
     training: Mapping[str, Any]
 
     @classmethod
-    def by_run(cls, record: RunRecord, *, name: str) -> "Learned":
-        """The network of a run."""
+    def by_run(cls, record: RunRecord, dataset: Dataset, *, source: str, name: str) -> "Learned":
+        """The network of an earlier run.
+
+        The same source may have changed since, or have been read at another image size, at which a few other images
+        are drawn. Its images are taken to be those of the dataset, and some of them to be validated on now.
+
+        Args:
+            record: of the earlier run.
+            dataset, source: of the new run.
+            name: for messages.
+        """
+        is_same = record.source == source
         training = {
-            "fingerprint": record.fingerprint,
+            "fingerprint": dataset.fingerprint if is_same else record.fingerprint,
             "seed": record.seed,
             "groups": record.groups,
             "leave_out": record.left_out_name,
             "recipe": record.recipe,
             "refitted": record.refits,
+            "knows_validation": record.knows_validation or (is_same and record.fingerprint != dataset.fingerprint),
         }
         return cls(name, training)
 
@@ -88,7 +99,8 @@ class Learned:
     def knows_validation(self, dataset: Dataset, held_out: HeldOut) -> bool:
         """Whether it has learned from images of the run's validation split, by what is written down.
 
-        It has if both use the same dataset, and it was trained on all images in the end, or holds out others.
+        It has if both use the same dataset, and it was trained on all images in the end, or holds out others, or has
+        itself learned from a network that knew them.
 
         Args: as of `require_unseen_test`.
         """
@@ -98,7 +110,7 @@ class Learned:
         fraction = _at(theirs, "recipe", "train", "validation_fraction")
         mine = (held_out.seed, held_out.validation_fraction, held_out.leave_out, held_out.groups)
         yours = (theirs.get("seed"), fraction, theirs.get("leave_out"), theirs.get("groups"))
-        return theirs.get("refitted") is True or yours != mine
+        return theirs.get("refitted") is True or theirs.get("knows_validation") is True or yours != mine
 
 
 def _at(table: Any, *keys: str) -> Any:

@@ -11,7 +11,7 @@ import numpy as np
 
 from lince import data
 from lince.data.sources import cifar10
-from lince.errors import ResumeError, TrainingError
+from lince.errors import RecipeError, ResumeError, TrainingError
 from lince.model_file import artifact
 from lince.networks import models, pretrained
 from lince.progress import Progress
@@ -27,6 +27,11 @@ from lince.training.recipe import Recipe
 from lince.training.seen_images import HeldOut, Learned
 from lince.training.step import initialise_from
 from lince.types import ComputeDtype, Dataset, Split
+
+_MAY_BE_TESTED_ON = (
+    "has learned from images of the same source, which has changed since or is read at another size. Some of them may "
+    "be test images now, so that the accuracy may look better than it is: test on pictures that were not in the source."
+)
 
 
 @dataclass(frozen=True)
@@ -48,11 +53,6 @@ class Run:
     groups: np.ndarray
     teacher: TeacherModel | None = None
 
-
-_MAY_BE_TESTED_ON = (
-    "The source has changed since, so that some of these images may be among the test or validation images now. "
-    "Accuracy and probabilities may then look better than they are: test on pictures that were not in the source."
-)
 
 Splits = Mapping[str, np.ndarray]
 """Index arrays by the name of a split; see `splits.npz` in docs/run-folder.md."""
@@ -94,8 +94,10 @@ def start(
 
     Raises:
         DataError: the dataset cannot be used.
-        RecipeError: Keras does not know the optimizer, or the teacher does not suit this run.
-        TrainingError: the folder holds a run or cannot be written, or the time budget is too short.
+        RecipeError: Keras does not know the optimizer; or the teacher, or the run of `model.weights`, does not suit.
+        ResumeError: `model.weights` names a folder that is not a run's.
+        TrainingError: the folder holds a run or cannot be written, the run of `model.weights` has no network, or the
+            time budget is too short.
     """
     folder.require_new()
     optimizers.create(recipe.train)
@@ -113,10 +115,10 @@ def start(
     others = [teacher.learned] if teacher else []
     if earlier is not None:
         name = f"The run {recipe.model.pretrained!r}, whose weights training begins with,"
-        others.append(Learned.by_run(earlier, name=name))
+        others.append(Learned.by_run(earlier, dataset, source=source, name=name))
         others[-1].require_unseen_test(dataset, held_out)
-        if earlier.source == source and earlier.fingerprint != dataset.fingerprint:
-            warnings = (*warnings, f"{name} has learned from images of the same source. {_MAY_BE_TESTED_ON}")
+        if earlier.source == source and earlier.fingerprint != dataset.fingerprint and dataset.test_indices:
+            warnings = (*warnings, f"{name} {_MAY_BE_TESTED_ON}")
     record = RunRecord(
         name=folder.path.name,
         recipe=recipes.to_table(recipe),
@@ -218,11 +220,18 @@ def _beginning(recipe: Recipe, folder: RunFolder) -> tuple[dict[Path, bytes], Ru
 
     Raises:
         ResumeError: `model.weights` names a folder that is not a run's. TrainingError: the run has no network yet.
+        RecipeError: its network is of another family.
     """
     if recipe.model.pretrained in ("", pretrained.IMAGENET):
         return {}, None
     earlier, copy = RunFolder(Path(recipe.model.pretrained)), folder.beginning
     record = earlier.read_record()
+    theirs, family = record.recipe["model"]["family"], recipes.to_table(recipe)["model"]["family"]
+    if theirs != family:
+        raise RecipeError(
+            f"The run {recipe.model.pretrained!r} of model.weights has a network of family {theirs!r}. Expected one of "
+            f"family {family!r}: name another run, or leave out model.weights."
+        )
     return {copy.record: msgspec.json.encode(record), copy.keras_model: trained_bytes(earlier)}, record
 
 

@@ -42,8 +42,9 @@ def fine_tuned(run: Run, *, left: float, publishing_seconds: float) -> Run | Non
         run.record.budget, training_seconds=seconds, publishing_seconds=_MARGIN * publishing_seconds
     )
     record = msgspec.structs.replace(run.record, budget=budget)
-    # The head is in a file of its own. In this order, a run that is killed in between resumes with the head.
-    for finished in (run.folder.held_out, run.folder.refit, run.folder.checkpoint):
+    # The head is in a file of its own. In this order, a run that is killed in between resumes with the head. The
+    # network that was trained on validation images goes, so that nothing calibrates it with them.
+    for finished in (run.folder.keras_model, run.folder.held_out, run.folder.refit, run.folder.checkpoint):
         finished.unlink(missing_ok=True)
     run.folder.write_record(record)
     return replace(run, record=record)

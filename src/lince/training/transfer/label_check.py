@@ -70,7 +70,7 @@ def check_labels(source: str, folder: RunFolder, *, progress: Progress) -> Label
         num_classes=len(record.classes),
         strength=strength,
         seed=record.seed,
-        groups=splits["groups"][rows],
+        groups=folder.read_groups(),
     )
     order = unlikely_labels(metrics.softmax(found.logits), checked.labels)
     order = order[_classes_seen(checked, found.folds)[order]]
