@@ -170,7 +170,7 @@ class TestFilesOfARun:
         [
             (
                 "run.json",
-                b'{"format": 3, "name": 3}',
+                b'{"format": 4, "name": 3}',
                 ResumeError,
                 r"run\.json' is damaged \(name = 3\. Expected text\)",
             ),
