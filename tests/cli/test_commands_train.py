@@ -5,7 +5,7 @@ import typer
 from PIL import Image
 from typer.testing import CliRunner
 
-from lince.cli import commands, options, run_commands
+from lince.cli import commands, frameworks, options, run_start
 from lince.data import Overview
 from lince.errors import LinceError
 from lince.progress import silent
@@ -90,7 +90,7 @@ def test_mistakes_are_told_at_once(arguments, message, monkeypatch, tmp_path, im
     """Before TensorFlow is imported, which takes seconds."""
     (tmp_path / "done").mkdir()
     (tmp_path / "done" / "run.json").write_text("{}")
-    monkeypatch.setattr(run_commands, "prepare", lambda **_: pytest.fail("The pipeline was imported first."))
+    monkeypatch.setattr(run_start, "prepare", lambda **_: pytest.fail("The pipeline was imported first."))
     with pytest.raises(LinceError, match=message):
         CliRunner().invoke(
             commands.app,
@@ -110,7 +110,7 @@ class TestChoice:
             raise LinceError("Far enough.")
 
         def run(*arguments: object) -> str:
-            monkeypatch.setattr(run_commands, "prepare", stop)
+            monkeypatch.setattr(run_start, "prepare", stop)
             done = CliRunner().invoke(commands.app, ["train", *map(str, arguments), "--runs", str(tmp_path)])
             assert "Far enough." == str(done.exception)
             return " ".join(done.output.split())
@@ -159,7 +159,7 @@ class TestChoice:
 
         monkeypatch.setattr(trial, "run", tried)
         seen = Overview(num_train=400, num_classes=10, num_sampled=64, is_grey=True, side=28)
-        found = run_commands._tried(
+        found = run_start._tried(
             recommend(seen), ["train.label_smoothing=0.2"], begin=None, seconds=None, progress=silent
         )
         assert (chosen, other) == (found.chosen.name, found.other.name)
@@ -176,6 +176,6 @@ def test_package_that_is_missing(package, repair):
     """The error names the extra that has the package: JAX is in another one than Keras."""
     with (
         pytest.raises(LinceError, match=f"Training needs '{package}', which is not installed: pip install {repair}"),
-        run_commands.needs("Training", "train"),
+        frameworks.needs("Training", "train"),
     ):
         raise ModuleNotFoundError(name=package)

@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from lince.cli import publish_process, run_commands, run_summary
+from lince.cli import frameworks, publish_process, run_commands, run_publishing, run_summary
 from lince.errors import ResumeError
 from lince.progress import silent
 from lince.publishing.options import PublishOptions, PublishRequest
@@ -22,7 +22,7 @@ from lince.runs.run_folder import Budget, RunFolder
 @pytest.fixture(scope="module")
 def opened(trained_run: RunFolder):
     """The tests' run, in memory."""
-    run_commands.prepare(run=trained_run.path)
+    frameworks.prepare(run=trained_run.path)
     from lince import pipeline
 
     return pipeline.resume(trained_run, progress=silent)
@@ -37,7 +37,7 @@ def changed(opened, *, budget: Budget | None = None, **train: object):
 def test_a_finished_run_that_is_resumed(trained_run, tmp_path, capsys):
     """One line, instead of how long a training takes that is over."""
     copy = shutil.copytree(trained_run.path, tmp_path / "tiny")
-    run = run_commands.resume(copy, trains=True)
+    run = frameworks.resume(copy, trains=True)
     run_commands.train(run, None, began=0, resumes=True, tensorboard=False, as_json=False)
     said = capsys.readouterr().err
     assert f"{copy}: training is finished. Only later stages are repeated.\n" == said
@@ -132,7 +132,7 @@ class TestPrepare:
         """Weights and random state of one are not the other's: a training goes on with its own."""
         monkeypatch.setenv("KERAS_BACKEND", "jax")
         with pytest.raises(ResumeError, match=r"Received KERAS_BACKEND=jax .* a run that tensorflow trains\. Expected"):
-            run_commands.prepare(run=trained_run.path, trains=True)
+            frameworks.prepare(run=trained_run.path, trains=True)
 
     def test_the_backend_that_the_run_began_with(self, trained_run, monkeypatch, tmp_path):
         """Where the environment names none, the run's is taken."""
@@ -142,7 +142,7 @@ class TestPrepare:
         copy = RunFolder(tmp_path / "on jax")
         environment = record.environment | {"backend": "jax"}
         copy.create(msgspec.structs.replace(record, environment=environment), **trained_run.read_splits())
-        run_commands.prepare(run=copy.path, trains=True)
+        frameworks.prepare(run=copy.path, trains=True)
         assert "jax" == os.environ["KERAS_BACKEND"]
 
 
@@ -167,7 +167,7 @@ class TestPublish:
         about.write_text("Who made it.")
         request = PublishRequest(str(tmp_path), ("calibrate.coverage=0.9",), PublishOptions(name="a b", force=True))
         with pytest.raises(SystemExit) as ended:
-            run_commands.publish(request, about=about, as_json=False)
+            run_publishing.publish(request, about=about, as_json=False)
         [((program,), options)] = calls
         assert (3, ["-m", "lince.cli.publish_process"]) == (ended.value.code, program[1:])
         assert "tensorflow" == options["env"]["KERAS_BACKEND"]
@@ -178,7 +178,7 @@ class TestPublish:
         """It reads the request from its stdin."""
         request = PublishRequest("runs/one", options=PublishOptions(fallback=True))
         told = []
-        monkeypatch.setattr(run_commands, "publish_here", told.append)
+        monkeypatch.setattr(run_publishing, "publish_here", told.append)
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(msgspec.json.encode(request))))
         publish_process.main()
         assert [request] == told
@@ -189,9 +189,9 @@ class TestPublish:
         def interrupt(*_, **__):
             raise KeyboardInterrupt
 
-        monkeypatch.setattr(run_commands, "publish_here", interrupt)
+        monkeypatch.setattr(run_publishing, "publish_here", interrupt)
         request = PublishRequest("runs/a b", ("calibrate.coverage=0.9",), PublishOptions(name="it", fallback=True))
         with pytest.raises(SystemExit):
-            run_commands.publish(request, as_json=True)
+            run_publishing.publish(request, as_json=True)
         expected = "lince quantize 'runs/a b' --set=calibrate.coverage=0.9 --name=it --fallback --json"
         assert f"Stopped. Continue with: {expected}" in " ".join(capsys.readouterr().err.split())

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lince.cli import run_commands
+from lince.cli import frameworks, run_commands
 from lince.errors import GateError
 from lince.progress import silent
 from lince.publishing.options import PublishOptions
@@ -51,7 +51,7 @@ def test_that_ends_with_training(lince, images_folder, recipe_file, tmp_path):
 @pytest.fixture
 def begun(images_folder, recipe_file, tmp_path):
     """An open run with ten minutes, of which nothing was used."""
-    run_commands.prepare()
+    frameworks.prepare()
     from lince import pipeline
     from lince.training import recipes
     from lince.training.time_budget.fine_tuning import head_first
@@ -74,7 +74,7 @@ def test_whose_head_is_refused(begun, left, monkeypatch):
         if len(published) == 1:
             raise GateError("It lost too much.")
 
-    monkeypatch.setattr(run_commands, "_publish", publish)
+    monkeypatch.setattr(run_commands, "publish_run", publish)
     monkeypatch.setattr(run_commands, "show_result", lambda *_: None)
     monkeypatch.setattr(RunFolder, "read_report", lambda _: None)
 

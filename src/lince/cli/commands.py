@@ -18,7 +18,7 @@ import typer
 from typer.core import TyperGroup
 
 from lince import __version__
-from lince.cli import evaluation, explanation, options, run_commands
+from lince.cli import evaluation, explanation, frameworks, options, run_commands, run_publishing, run_start
 from lince.cli.console import (
     csv_rows,
     errors_as_exit_codes,
@@ -121,9 +121,9 @@ def train(
     overrides = _with_fit(overrides or [], fit)
     seconds = None if time_budget is None else options.seconds(time_budget)
     if resume is not None:
-        run = run_commands.resume(resume, trains=True)
+        run = frameworks.resume(resume, trains=True)
     elif source is not None:
-        run = run_commands.start(
+        run = run_start.start(
             source,
             recipe=recipe,
             overrides=overrides,
@@ -159,7 +159,7 @@ def quantize(
     _refuse_force_and_fallback(force=force, fallback=fallback)
     publish_options = PublishOptions(name=name, force=force, fallback=fallback)
     request = PublishRequest(str(run), tuple(overrides or ()), publish_options)
-    run_commands.publish(request, about=about, as_json=as_json)
+    run_publishing.publish(request, about=about, as_json=as_json)
 
 
 @app.command(short_help="Measure a network, a model file or a running server.")
@@ -303,7 +303,7 @@ def report(run: options.Run, as_json: options.Json = False) -> None:
 
     folder = RunFolder(run)
     folder.read_record()
-    run_commands.write_report(run)
+    run_publishing.write_report(run)
     say(f"Report: {folder.page}")
     if as_json:
         print_json(folder.read_report())
@@ -326,7 +326,7 @@ def data_check(
     """
     if model is None:
         options.refuse(context, "page", reason="has no effect without --model RUN: no label is checked")
-    with run_commands.needs("Reading datasets", "train"):
+    with frameworks.needs("Reading datasets", "train"):
         from lince import data
         from lince.reporting import dataset
 
@@ -358,7 +358,7 @@ def serve(
     """
     from lince.model_file import artifact
 
-    with run_commands.needs("Serving", "serve"):
+    with frameworks.needs("Serving", "serve"):
         from lince.serving.server import serve as run
         from lince.serving.settings import ServeSettings
     try:

@@ -214,3 +214,13 @@ def _sentence(row: Row) -> str:
 def _set_of(row: Row) -> Sequence[str]:
     """The prediction set; empty for an error, and for a model without sets."""
     return row.get("prediction_set") or ()
+
+
+@contextmanager
+def interruptible(command: str) -> Iterator[None]:
+    """Names the command that continues when the user interrupts."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        say(f"Stopped. Continue with: {command}")
+        sys.exit(130)

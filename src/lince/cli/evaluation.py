@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lince.cli.console import progress_bar, stderr
-from lince.cli.run_commands import needs
+from lince.cli.frameworks import needs
 from lince.errors import LinceError
 from lince.system import quiet
 

@@ -7,7 +7,7 @@ report from the run folder. The exit codes are those of `lince`.
 import sys
 
 from lince import schema
-from lince.cli import run_commands
+from lince.cli import run_publishing
 from lince.cli.console import errors_as_exit_codes
 from lince.publishing.options import PublishRequest
 from lince.system import streams
@@ -18,7 +18,7 @@ def main() -> None:
     streams.prepare()
     try:
         with errors_as_exit_codes():
-            run_commands.publish_here(schema.from_json(sys.stdin.buffer.read(), PublishRequest))
+            run_publishing.publish_here(schema.from_json(sys.stdin.buffer.read(), PublishRequest))
     except KeyboardInterrupt:  # the process that waits for this one tells the user how to continue
         sys.exit(130)
 

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from lince import pipeline
-from lince.cli import run_commands
+from lince.cli import frameworks
 from lince.progress import silent
 from lince.runs.run_folder import Budget, RunFolder
 from lince.training import recipes
@@ -19,7 +19,7 @@ from lince.training.time_budget.limits import limit
 def published(trained_run, tmp_path):
     """A finished run with a budget of 100 s, of which nothing was trained; its stages do not matter here."""
     folder = RunFolder(shutil.copytree(trained_run.path, tmp_path / "tiny"))
-    run_commands.prepare(run=folder.path)
+    frameworks.prepare(run=folder.path)
     opened = pipeline.resume(folder, progress=silent)
     budget = Budget(seconds=100, training_seconds=0, publishing_seconds=0)
     return replace(opened, record=msgspec.structs.replace(opened.record, budget=budget))

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from lince import pipeline
-from lince.cli import run_commands
+from lince.cli import run_start
 from lince.errors import RecipeError, TrainingError
 from lince.progress import silent
 from lince.runs.run_folder import RunFolder
@@ -232,7 +232,7 @@ class TestRehearse:
 
     def test_takes_the_time_of_real_stages(self, to_rehearse, recipe):
         """All of them are found, and together they are what the rehearsal took; a teacher is asked in each step."""
-        plan = run_commands.time_plan(Limit(HOUR, time.perf_counter(), ((recipe, 0),)))
+        plan = run_start.time_plan(Limit(HOUR, time.perf_counter(), ((recipe, 0),)))
         began = time.perf_counter()
         cost = recipe_choice.rehearse(to_rehearse, recipe, to_rehearse.folder.read_splits(), **plan.keywords)
         assert cost.rehearsal <= time.perf_counter() - began
@@ -246,7 +246,7 @@ class TestRehearse:
 @pytest.fixture(scope="module")
 def begun(images_folder: Path, recipe: Recipe, tmp_path_factory: pytest.TempPathFactory):
     """A run that was given an hour."""
-    plan = run_commands.time_plan(Limit(HOUR, time.perf_counter(), ((recipe, 1),), keeps_batches=True))
+    plan = run_start.time_plan(Limit(HOUR, time.perf_counter(), ((recipe, 1),), keeps_batches=True))
     return _start(images_folder, recipe, tmp_path_factory.mktemp("timed") / "60m", plan=plan)
 
 
@@ -289,7 +289,7 @@ class TestRun:
 
     def test_too_short(self, images_folder, recipe, tmp_path):
         """The real stages are rehearsed, it is refused with what would do, and no folder is made."""
-        plan = run_commands.time_plan(Limit(2, time.perf_counter(), ((recipe, 0),), keeps_batches=True))
+        plan = run_start.time_plan(Limit(2, time.perf_counter(), ((recipe, 0),), keeps_batches=True))
         with pytest.raises(TrainingError) as error:
             _start(images_folder, recipe, tmp_path / "2s", plan=plan)
         assert re.search(
