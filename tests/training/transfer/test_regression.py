@@ -45,6 +45,26 @@ def test_subsets_are_fitted_independently():
         np.testing.assert_allclose(alone.bias[0], both.bias[number], atol=0.02 * abs(alone.bias).max())
 
 
+def test_no_more_weights_than_the_bound_are_fitted_at_a_time(monkeypatch):
+    """So that many classes do not need memory for all subsets at once. A layer alone is never divided."""
+    features, labels = draw(120)
+    subsets = np.arange(120)[:, None] % 3 != np.arange(3)
+    alone = [fitted(features, labels, subsets[:, [number]]) for number in range(3)]
+    sizes = []
+    minimize = regression.scipy.optimize.minimize
+
+    def counted(loss, start, **options):
+        sizes.append(start.size)
+        return minimize(loss, start, **options)
+
+    monkeypatch.setattr(regression.scipy.optimize, "minimize", counted)
+    monkeypatch.setattr(regression, "_MOST_WEIGHTS", 1)
+    parts = fitted(features, labels, subsets)
+    assert sizes == [(features.shape[2] + 1) * CLASSES] * 3
+    np.testing.assert_array_equal(np.concatenate([one.kernel for one in alone], axis=1), parts.kernel)
+    np.testing.assert_array_equal(np.concatenate([one.bias for one in alone]), parts.bias)
+
+
 def test_features_are_read_a_block_at_a_time(monkeypatch):
     """Beyond the limit nothing is held, no slice is larger than a block, and the result is the same."""
     features, labels = draw(120)

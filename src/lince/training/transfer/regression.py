@@ -28,6 +28,10 @@ _MOST_ITERATIONS = 200
 _LEAST_GAIN = 1e-6  # of the loss: an iteration that gains less is the last
 _PAIRS = 8  # of steps and gradients, from which L-BFGS estimates the curvature that the scaling leaves
 
+# Weights that are fitted at a time; more only if one layer has more. L-BFGS keeps about 2.5 × `_PAIRS` copies of them, in
+# float64: 340 MB. All layers at once would need 1 GB with five subsets, 1,000 classes and 1,280 features.
+_MOST_WEIGHTS = 2**21
+
 
 class Features(Protocol):
     """f16[N,V,D], features of N images in V views: an array in memory, or a `StoredFeatures` in a file.
@@ -99,38 +103,51 @@ class Regression:
         A layer minimises the mean cross-entropy plus strength / 2 times the squared norm of its kernel, whose features
         are scaled to a mean variance of 1. The bias is not penalised.
         """
-        axes, columns = self._axes, self._subsets.shape[1] * self._classes
-        rotated, bias = np.zeros((len(axes.variances), columns)), np.zeros((1, columns))
+        count = self._subsets.shape[1]
+        at_once = max(1, _MOST_WEIGHTS // (len(self._axes.variances) * self._classes))
+        parts = [self._subsets[:, first : first + at_once] for first in range(0, count, at_once)]
+        fitted = [np.zeros((len(self._axes.variances) + 1, part.shape[1] * self._classes)) for part in parts]
         for strength in strengths:
-            scaling = np.concatenate([1 / np.sqrt(_CURVATURE * axes.variances + strength), [_CURVATURE**-0.5]])[:, None]
+            fitted = [self._fit(part, strength, start) for part, start in zip(parts, fitted, strict=True)]
+            weights = np.concatenate(fitted, axis=1)
+            yield self._layers(weights[:-1], weights[-1])
 
-            def loss(flat: np.ndarray, scaling: np.ndarray = scaling, strength: float = strength) -> tuple[float, Any]:
-                weights = flat.reshape(-1, columns) * scaling
-                value, gradient = self._loss(weights[:-1], weights[-1])
-                value += strength / 2 * float((weights[:-1] ** 2).sum())
-                gradient[:-1] += strength * weights[:-1]
-                return value, (gradient * scaling).ravel()
+    def _fit(
+        self, subsets: Bool[np.ndarray, "n f"], strength: float, start: Float64[np.ndarray, "r1 c"]
+    ) -> Float64[np.ndarray, "r1 c"]:
+        """The weights along the axes and, in the last row, the biases of the layers of some subsets."""
+        scales = 1 / np.sqrt(_CURVATURE * self._axes.variances + strength)
+        scaling = np.concatenate([scales, [_CURVATURE**-0.5]])[:, None]
 
-            options = {"maxiter": _MOST_ITERATIONS, "ftol": _LEAST_GAIN, "gtol": 0, "maxcor": _PAIRS}
-            start = (np.concatenate([rotated, bias]) / scaling).ravel()
-            with blas.one_thread():
-                found = scipy.optimize.minimize(loss, start, jac=True, method="L-BFGS-B", options=options).x
-            weights = found.reshape(-1, columns) * scaling
-            rotated, bias = weights[:-1], weights[-1:]
-            yield self._layers(rotated, bias[0])
+        def loss(flat: np.ndarray) -> tuple[float, np.ndarray]:
+            weights = flat.reshape(start.shape) * scaling
+            value, gradient = self._loss(subsets, weights[:-1], weights[-1])
+            value += strength / 2 * float((weights[:-1] ** 2).sum())
+            gradient[:-1] += strength * weights[:-1]
+            return value, (gradient * scaling).ravel()
+
+        options = {"maxiter": _MOST_ITERATIONS, "ftol": _LEAST_GAIN, "gtol": 0, "maxcor": _PAIRS}
+        with blas.one_thread():
+            found = scipy.optimize.minimize(
+                loss, (start / scaling).ravel(), jac=True, method="L-BFGS-B", options=options
+            ).x
+        fitted: np.ndarray = found.reshape(start.shape) * scaling
+        return fitted
 
     def _layers(self, rotated: Float64[np.ndarray, "r c"], bias: Float64[np.ndarray, " c"]) -> Layers:
         """Layers for the features as they are, from weights for the scaled features along the axes."""
-        axes, subsets = self._axes, self._subsets.shape[1]
+        axes, subsets = self._axes, len(bias) // self._classes
         kernel = axes.directions @ (rotated / axes.scale).astype(np.float32)
         shifted = (bias - axes.mean @ kernel).astype(np.float32)
         return Layers(kernel.reshape(-1, subsets, self._classes), shifted.reshape(subsets, self._classes))
 
-    def _loss(self, rotated: np.ndarray, bias: np.ndarray) -> tuple[float, Float64[np.ndarray, "r1 c"]]:
+    def _loss(
+        self, subsets: Bool[np.ndarray, "n f"], rotated: np.ndarray, bias: np.ndarray
+    ) -> tuple[float, Float64[np.ndarray, "r1 c"]]:
         """The sum of the layers' mean cross-entropies, and its gradient for the weights and, in the last row, bias."""
         axes, layers = self._axes, self._layers(rotated, bias)
         views, width = self._features.shape[1:]
-        weights = (self._subsets / (self._subsets.sum(axis=0) * views)).astype(np.float32)
+        weights = (subsets / (subsets.sum(axis=0) * views)).astype(np.float32)
         value, kernel_gradient, bias_gradient = 0.0, np.zeros((width, rotated.shape[1])), np.zeros(rotated.shape[1])
         for images, block in self.blocks():
             rows = block.reshape(-1, width)
