@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import msgspec
@@ -13,9 +14,10 @@ import numpy as np
 import pytest
 
 from lince.cli import frameworks, publish_process, run_commands, run_publishing, run_summary
-from lince.errors import ResumeError
+from lince.errors import GateError, ResumeError
 from lince.progress import silent
 from lince.publishing.options import PublishOptions, PublishRequest
+from lince.runs.float_model import save_trained, trained_model
 from lince.runs.run_folder import Budget, RunFolder
 
 
@@ -173,6 +175,21 @@ class TestPublish:
         assert "tensorflow" == options["env"]["KERAS_BACKEND"]
         told = replace(request, options=replace(request.options, about="Who made it."))
         assert told == msgspec.json.decode(options["input"], type=PublishRequest)
+
+    def test_a_model_that_the_other_process_refuses_is_refused_here(self, monkeypatch, trained_run, tmp_path, capfd):
+        """As one that this process refuses: the caller may go on. The sentence is told once, by the caller."""
+        from lince.networks.models import LOGITS
+
+        folder = RunFolder(Path(shutil.copytree(trained_run.path, tmp_path / "run")))
+        model = trained_model(folder)
+        layer = model.get_layer(LOGITS)
+        layer.set_weights([0 * weights for weights in layer.get_weights()])
+        save_trained(model, folder)
+        folder.checkpoint.unlink()
+        monkeypatch.setenv("KERAS_BACKEND", "jax")
+        with pytest.raises(GateError, match="always naming"):
+            run_publishing.publish_elsewhere(PublishRequest(str(folder.path)))
+        assert "always naming" not in capfd.readouterr().err
 
     def test_the_other_process_publishes_what_it_is_told(self, monkeypatch):
         """It reads the request from its stdin."""

@@ -126,6 +126,16 @@ class TestImages:
             learned = Learned.by_run(changed, dataset, source=source, name="The run")
             assert knows is learned.knows_validation(dataset, held_out)
 
+    def test_of_the_run_before_the_earlier_one(self, drawn, images_folder, earlier, tmp_path):
+        """Weights that came by way of another dataset have still learned from the first one's images."""
+        between = begun(images_folder, tmp_path / "between", earlier)
+        shutil.copy(earlier.keras_model, between.folder.keras_model)
+        run = begun(drawn, tmp_path / "same", between.folder)
+        assert run.record.knows_validation
+        assert "old" == run.folder.beginning.beginning.read_record().name
+        with pytest.raises(RecipeError, match=r"The run 'old', from which those of model\.weights come, .* --seed 0"):
+            begun(drawn, tmp_path / "new", between.folder, seed=1)
+
     def test_of_a_source_that_has_changed(self, drawn, earlier, tmp_path):
         """Of new splits nothing is known. The user is told."""
         changed = next(drawn.rglob("*.*"))

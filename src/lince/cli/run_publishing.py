@@ -14,7 +14,7 @@ import msgspec
 
 from lince.cli.console import interruptible, print_json, print_text, say, show, steps
 from lince.cli.frameworks import needs, resume
-from lince.errors import LinceError
+from lince.errors import GateError, LinceError
 from lince.publishing.options import PublishRequest
 from lince.system.files import read_bounded
 
@@ -23,6 +23,9 @@ if TYPE_CHECKING:  # imported late, inside the functions: the command line start
 
 # Half of the bytes that a model file may hold as its card. The other half describes the training.
 _MAX_CARD_BYTES = 2**19
+
+# The exit code of a process that publishes, where the model is refused. The sentence is then on its stdout.
+REFUSED = 4
 
 
 def publish(request: PublishRequest, *, about: Path | None = None, as_json: bool) -> None:
@@ -100,11 +103,24 @@ def command(request: PublishRequest, *, about: Path | None, as_json: bool) -> st
 
 
 def publish_elsewhere(request: PublishRequest, *, is_quiet: bool = False) -> None:
-    """Publishes in another process. A quiet one shows its messages only when it fails."""
+    """Publishes in another process. A quiet one shows its messages only when it fails.
+
+    Raises:
+        GateError: the model is refused. Other errors end this process, too: the other one has told them.
+    """
     program = [sys.executable, "-m", "lince.cli.publish_process"]
     environment = os.environ | {"KERAS_BACKEND": "tensorflow"}
     encoded = msgspec.json.encode(request)
-    done = subprocess.run(program, input=encoded, env=environment, check=False, capture_output=is_quiet)
+    done = subprocess.run(
+        program,
+        input=encoded,
+        env=environment,
+        check=False,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE if is_quiet else None,
+    )
+    if done.returncode == REFUSED:
+        raise GateError(done.stdout.decode())
     if done.returncode:
         if is_quiet:
             say(done.stderr.decode(errors="replace"))

@@ -65,9 +65,11 @@ def held_out_distances(flatbuffer: bytes, run: Run, *, count: int) -> Float32[np
     if name is None:
         return None
     everything = data.join(run.train, run.validation)
-    if count == len(everything):
-        folds = cross_validation.folds(everything.labels, seed=seed, groups=run.folder.read_groups())
-        return _measure(_of_file(flatbuffer), everything.images, seed=seed).cross_fitted(folds)
+    folds = cross_validation.folds(everything.labels, seed=seed, groups=run.folder.read_groups())
+    is_held_out = cross_validation.of_known_class(everything.labels, folds)
+    if count == is_held_out.sum():
+        distances = _measure(_of_file(flatbuffer), everything.images, seed=seed).cross_fitted(folds)
+        return distances.compress(is_held_out)
     state = checkpoint.read(run.folder.checkpoint)
     if state is None:
         return None

@@ -144,7 +144,7 @@ class RunFolder:
             np.savez(file, allow_pickle=False, **splits)
             write_atomically(self.splits, file.getvalue())
             for path, content in (kept or {}).items():
-                path.parent.mkdir(exist_ok=True)
+                path.parent.mkdir(parents=True, exist_ok=True)
                 write_atomically(path, content)
             self.write_record(record)
         except OSError as error:

@@ -70,8 +70,9 @@ def refit(run: Run, progress: Progress, *, resume: bool = False) -> None:
         resume=resume,
     )
     if keeps_head:
-        logits = cross_validation.out_of_fold(seen, everything.labels, **options).logits
-        run.folder.write_held_out(logits, everything.labels)
+        answers = cross_validation.out_of_fold(seen, everything.labels, **options)
+        fair = answers.is_of_known_class
+        run.folder.write_held_out(answers.logits[fair], everything.labels[fair])
     else:
         model.set_weights(state.kept_weights)
         batch_size = models.images_at_once(run.recipe.spec)

@@ -101,7 +101,7 @@ def start(
     """
     folder.require_new()
     optimizers.create(recipe.train)
-    kept, earlier = _beginning(recipe, folder)
+    kept, lineage = _beginning(recipe, folder)
     source, leave_out = _absolute(source), _absolute(leave_out) if leave_out else None
     dataset = data.load(
         source, recipe.spec, seed=seed, strict=strict, leave_out=leave_out, groups=groups, progress=progress
@@ -113,8 +113,10 @@ def start(
         teachers.check(teacher, dataset, held_out)
         kept[folder.teacher] = artifact.encode(teacher.model)
     others = [teacher.learned] if teacher else []
-    if earlier is not None:
+    for number, earlier in enumerate(lineage):
         name = f"The run {recipe.model.pretrained!r}, whose weights training begins with,"
+        if number:
+            name = f"The run {earlier.name!r}, from which those of model.weights come,"
         others.append(Learned.by_run(earlier, dataset, source=source, name=name))
         others[-1].require_unseen_test(dataset, held_out)
         if earlier.source == source and earlier.fingerprint != dataset.fingerprint and dataset.test_indices:
@@ -215,15 +217,20 @@ def teacher_of(run: Run) -> Teacher | None:
     return (run.teacher or teachers.reopen(run.folder, run.record, run.recipe.spec)).predict
 
 
-def _beginning(recipe: Recipe, folder: RunFolder) -> tuple[dict[Path, bytes], RunRecord | None]:
-    """What the folder keeps of the run whose weights training begins with, by path, and that run's record.
+def _beginning(recipe: Recipe, folder: RunFolder) -> tuple[dict[Path, bytes], tuple[RunRecord, ...]]:
+    """What the folder keeps of the run whose weights training begins with, by path, and what that run has learned from.
+
+    The weights may come from a run that itself began with another's. Of those further ones the records are kept.
+
+    Returns:
+        The files, and the records of these runs: first that of `model.weights`, then the one that it began with.
 
     Raises:
         ResumeError: `model.weights` names a folder that is not a run's. TrainingError: the run has no network yet.
         RecipeError: its network is of another family.
     """
     if recipe.model.pretrained in ("", pretrained.IMAGENET):
-        return {}, None
+        return {}, ()
     earlier, copy = RunFolder(Path(recipe.model.pretrained)), folder.beginning
     record = earlier.read_record()
     theirs, family = record.recipe["model"]["family"], recipes.to_table(recipe)["model"]["family"]
@@ -232,7 +239,13 @@ def _beginning(recipe: Recipe, folder: RunFolder) -> tuple[dict[Path, bytes], Ru
             f"The run {recipe.model.pretrained!r} of model.weights has a network of family {theirs!r}. Expected one of "
             f"family {family!r}: name another run, or leave out model.weights."
         )
-    return {copy.record: msgspec.json.encode(record), copy.keras_model: trained_bytes(earlier)}, record
+    kept, lineage = {copy.keras_model: trained_bytes(earlier)}, [record]
+    while (earlier := earlier.beginning).record.exists():
+        lineage.append(earlier.read_record())
+    for one in lineage:
+        kept[copy.record] = msgspec.json.encode(one)
+        copy = copy.beginning
+    return kept, tuple(lineage)
 
 
 def _absolute(source: str) -> str:

@@ -95,3 +95,11 @@ class TestOutOfFold:
         together = out_of_fold(features, labels, **options, groups=groups).logits
         assert (apart.argmax(axis=1) == labels).mean() > 0.95
         assert (together.argmax(axis=1) == labels).mean() < 0.6
+
+    def test_images_whose_class_is_of_one_group_are_named(self):
+        """The head of their fold has never seen the class, so that it is always wrong."""
+        features, labels = draw(60)
+        groups = np.where(labels == 1, 1000, np.arange(60))
+        found = out_of_fold(features, labels, num_classes=CLASSES, strength=0.1, seed=0, groups=groups)
+        np.testing.assert_array_equal(labels != 1, found.is_of_known_class)
+        assert not (found.logits.argmax(axis=1) == labels)[labels == 1].any()

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float32, Int64
+from jaxtyping import Bool, Float32, Int64
 
 from lince.errors import TrainingError
 from lince.training.transfer.regression import Features, Layers, Regression, log_softmax
@@ -22,10 +22,12 @@ class OutOfFold:
     Attributes:
         logits: f32[N,K] of the first view of each image, by the head that was fitted to the other folds.
         folds: i64[N], the fold of each image.
+        is_of_known_class: bool[N], whether that head was fitted to other images of the class; see `of_known_class`.
     """
 
     logits: Float32[np.ndarray, "n k"]
     folds: Int64[np.ndarray, " n"]
+    is_of_known_class: Bool[np.ndarray, " n"]
 
 
 def choose_strength(
@@ -90,7 +92,7 @@ def out_of_fold(
     subsets = fold[:, None] != np.arange(fold.max() + 1)
     regression = Regression(features, labels, subsets=subsets, num_classes=num_classes)
     [layers] = regression.path([strength])
-    return OutOfFold(_held_out(regression, layers, fold), fold)
+    return OutOfFold(_held_out(regression, layers, fold), fold, of_known_class(labels, fold))
 
 
 def folds(
@@ -124,6 +126,17 @@ def folds(
             counts[fold_of[one]] += sizes[one]
             totals[fold_of[one]] += sizes[one]
     return np.unique(fold_of[group], return_inverse=True)[1]
+
+
+def of_known_class(labels: Int64[np.ndarray, " n"], fold: Int64[np.ndarray, " n"]) -> Bool[np.ndarray, " n"]:
+    """bool[N]: whether another fold has images of the class. None has if they are all of one group.
+
+    A head cannot know the class of the other images, so that its answers to them say nothing about its probabilities.
+    """
+    present = np.zeros((labels.max() + 1, fold.max() + 1), bool)
+    present[labels, fold] = True
+    known: np.ndarray = present.sum(axis=1)[labels] > 1
+    return known
 
 
 def _held_out(regression: Regression, layers: Layers, fold: Int64[np.ndarray, " n"]) -> Float32[np.ndarray, "n k"]:

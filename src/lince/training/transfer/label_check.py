@@ -73,7 +73,7 @@ def check_labels(source: str, folder: RunFolder, *, progress: Progress) -> Label
         groups=folder.read_groups(),
     )
     order = unlikely_labels(metrics.softmax(found.logits), checked.labels)
-    order = order[_classes_seen(checked, found.folds)[order]]
+    order = order[found.is_of_known_class[order]]
     return LabelCheck(len(checked), _suspects(checked, found.logits, order), checked.images.take(order, axis=0))
 
 
@@ -84,14 +84,6 @@ def _require_same_images(source: str, fingerprint: str, folder: RunFolder, recor
             f"{str(folder.path)!r} ({record.fingerprint[:12]}, from {Path(record.source).name!r}). Expected the same: "
             f"name the run's own data, or train on these first: lince train {source} --recipe photos."
         )
-
-
-def _classes_seen(split: Split, folds: np.ndarray) -> np.ndarray:
-    """bool[N]: whether another fold has an image of the same class, so that the head knows the class."""
-    present = np.zeros((len(split.classes), folds.max() + 1), bool)
-    present[split.labels, folds] = True
-    seen: np.ndarray = present.sum(axis=1)[split.labels] > 1
-    return seen
 
 
 def _suspects(split: Split, logits: np.ndarray, order: np.ndarray) -> tuple[SuspectedLabel, ...]:

@@ -28,8 +28,8 @@ _MOST_ITERATIONS = 200
 _LEAST_GAIN = 1e-6  # of the loss: an iteration that gains less is the last
 _PAIRS = 8  # of steps and gradients, from which L-BFGS estimates the curvature that the scaling leaves
 
-# Weights that are fitted at a time; more only if one layer has more. L-BFGS keeps about 2.5 × `_PAIRS` copies of them, in
-# float64: 340 MB. All layers at once would need 1 GB with five subsets, 1,000 classes and 1,280 features.
+# Weights that are fitted at a time; more only if one layer has more. L-BFGS keeps about 2.5 × `_PAIRS` copies of them,
+# in float64: 340 MB. All layers at once would need 1 GB with five subsets, 1,000 classes and 1,280 features.
 _MOST_WEIGHTS = 2**21
 
 
