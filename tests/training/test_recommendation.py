@@ -61,7 +61,7 @@ class TestRecommend:
         assert side == found.image_size
 
     @pytest.mark.parametrize(
-        ("per_class", "side", "epochs"), [(2, 160, 34), (20, 160, 16), (200, 160, 7), (900, 128, 4)]
+        ("per_class", "side", "epochs"), [(2, 160, 28), (20, 160, 14), (200, 160, 7), (900, 128, 4)]
     )
     def test_few_images_are_seen_larger_and_more_often(self, per_class, side, epochs):
         """The pretrained network takes about as long for 200 images as for 9,000."""
