@@ -54,12 +54,6 @@ class TestRecommend:
             assert ("--recipe", recipe.name) == candidate.options[:2]
             assert len(candidate.overrides) == len(candidate.options) - 2
 
-    @pytest.mark.parametrize(("pictures", "side"), [(64, 160), (96, 192), (4000, 192)])
-    def test_detailed_pictures_are_seen_larger(self, pictures, side):
-        """Pictures of 64 × 64 have nothing more to show at 192 × 192."""
-        found = recipes.load("photos", recommend(seen(50, side=pictures)).chosen.overrides)
-        assert side == found.image_size
-
     @pytest.mark.parametrize(
         ("per_class", "side", "epochs"), [(2, 160, 28), (20, 160, 14), (200, 160, 7), (900, 128, 4)]
     )
