@@ -26,6 +26,8 @@ STATUS = {
     "malformed_form": 400,
     "wrong_field": 400,
     "no_image": 400,
+    "invalid_tensor": 400,
+    "malformed_encoding": 400,
     "incomplete_body": 400,
     "malformed_request": 400,
     "unknown_host": 400,
@@ -69,28 +71,42 @@ class RequestError(LinceError):
         self.code = code
 
 
-def error_response(code: str, message: str, *, headers: dict[str, str] | None = None) -> Response:
-    """The answer for an error of the table."""
+def error_response(code: str, message: str, *, path: str = "", headers: dict[str, str] | None = None) -> Response:
+    """The answer for an error of the table.
+
+    Args:
+        code: a key of `STATUS`.
+        message: for people.
+        path: of the request; see `error_body`.
+        headers: further ones.
+    """
     status = STATUS[code]
     extra = {"retry-after": str(RETRY_AFTER_S)} if status == 503 else {}
-    return Response(error_body(code, message), status, extra | (headers or {}), media_type="application/json")
+    return Response(error_body(code, message, path), status, extra | (headers or {}), media_type="application/json")
 
 
-def error_body(code: str, message: str) -> bytes:
-    """`{"error": {"code": …, "message": …}}`."""
+def error_body(code: str, message: str, path: str = "") -> bytes:
+    """`{"error": {"code": …, "message": …}}`; for a path of the Open Inference Protocol `{"error": message}`."""
+    if is_open_inference(path):
+        return msgspec.json.encode({"error": message})
     return msgspec.json.encode(ErrorAnswer(Failure(code, message)))
 
 
-def error_bytes(code: str, message: str, *, close: bool, retry_after_s: int = RETRY_AFTER_S) -> bytes:
+def is_open_inference(path: str) -> bool:
+    """Whether a path is of the Open Inference Protocol, whose clients cannot read an error that is an object."""
+    return path == "/v2" or path.startswith("/v2/")
+
+
+def error_bytes(code: str, message: str, *, close: bool, path: str = "", retry_after_s: int = RETRY_AFTER_S) -> bytes:
     """A whole HTTP/1.1 answer but for its date: status, headers and the error.
 
     Args:
-        code, message: as for `error_response`.
+        code, message, path: as for `error_response`.
         close: whether to announce that the connection closes.
         retry_after_s: seconds for `Retry-After`, which answers of status 503 carry.
     """
     status = STATUS[code]
-    body = error_body(code, message)
+    body = error_body(code, message, path)
     lines = [
         b"HTTP/1.1 %d %b\r\n" % (status, HTTPStatus(status).phrase.encode()),
         b"content-type: application/json\r\nx-content-type-options: nosniff\r\n",
@@ -111,8 +127,8 @@ def openapi_responses(*codes: str) -> dict[int | str, dict[str, Any]]:
     return found
 
 
-async def _answer_error(_: Request, error: RequestError | ImageError) -> Response:
-    return error_response(error.code, str(error))
+async def _answer_error(request: Request, error: RequestError | ImageError) -> Response:
+    return error_response(error.code, str(error), path=request.url.path)
 
 
 async def _answer_disconnect(_: Request, __: ClientDisconnect) -> Response:
@@ -128,15 +144,17 @@ async def _answer_http_error(request: Request, error: HTTPException) -> Response
         return await _answer_bug(request, error)
     path = request.url.path[:200]
     message = {
-        "not_found": f"There is nothing at {path!r}. Expected /, /predict, /model, /livez, /readyz, /metrics or /docs.",
+        "not_found": f"There is nothing at {path!r}. Expected /, /predict, /model, /livez, /readyz, /metrics, /docs or "
+        "/v2.",
         "method_not_allowed": f"{request.method} is not answered at {path!r}. See the Allow header, or /docs.",
     }[code]
-    return error_response(code, message, headers=dict(error.headers or {}))
+    return error_response(code, message, path=request.url.path, headers=dict(error.headers or {}))
 
 
 async def _answer_bug(request: Request, error: Exception) -> Response:
     """Ours: logged with its traceback by the server, and nothing of it told."""
-    return error_response("internal_error", "The server failed on this request. Its log says why.")
+    message = "The server failed on this request. Its log says why."
+    return error_response("internal_error", message, path=request.url.path)
 
 
 HANDLERS: dict[int | type[Exception], Callable[[Request, Any], Coroutine[Any, Any, Response]]] = {

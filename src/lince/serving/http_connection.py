@@ -28,7 +28,7 @@ from lince.serving.connection_close import LINGER_S, MAX_HEAD_BYTES, EndingConne
 from lince.serving.errors import RETRY_AFTER_S, error_bytes, error_response
 from lince.serving.flow_control import PausedConnections
 from lince.serving.inference_queue import Inference
-from lince.serving.middleware import OVERLOADED
+from lince.serving.middleware import OPEN_INFERENCE, OVERLOADED, asks_for_predictions, route_of
 
 _MAX_HEADERS = 100  # as Apache; each takes 200 bytes of Python objects, however short it is
 _MAX_ADDRESS_BYTES = 2**11  # 4 bytes of a query become 100 in Starlette, and take 1 µs
@@ -42,7 +42,8 @@ _FRAMING = frozenset({b"content-length", b"transfer-encoding", b"connection"})
 
 _FULL = "As many requests are waiting as may. Try again in a second."
 _TURN_AWAY = {
-    (close, seconds): error_bytes("overloaded", _FULL, close=close, retry_after_s=seconds)
+    (path, close, seconds): error_bytes("overloaded", _FULL, close=close, path=path, retry_after_s=seconds)
+    for path in ("/predict", OPEN_INFERENCE)
     for close in (False, True)
     for seconds in (RETRY_AFTER_S, 2, 4, _LONGEST_PAUSE_S)
 }
@@ -221,20 +222,26 @@ class BoundedConnection(EndingConnection):
 
     def _may_turn_away(self) -> bool:
         """Whether this is a request for predictions, and the only one of its connection."""
-        if self.parser.get_method() != b"POST" or self.url.partition(b"?")[0] != b"/predict":
+        if self.parser.get_method() != b"POST" or not asks_for_predictions(self._path):
             return False
         is_only = self.cycle is None or self.cycle.response_complete
         return is_only and not self._is_of_allowed_page(self.headers)
+
+    @property
+    def _path(self) -> str:
+        """Of the request whose headers have arrived."""
+        return self.url.partition(b"?")[0].decode("latin-1")
 
     def _turn_away(self) -> None:
         """Answers 503 without the app: 0.02 ms instead of 0.5. The body is dropped as it arrives."""
         keep_alive = self.parser.get_http_version() != "1.0" and self.parser.should_keep_alive()
         self.cycle = _Answered(keep_alive=keep_alive)
-        self.transport.write(_TURN_AWAY[not keep_alive, self._pause_s])
-        self._metrics.count_request(path="/predict", method="POST", status=503)
+        route = route_of(self._path)
+        self.transport.write(_TURN_AWAY[route, not keep_alive, self._pause_s])
+        self._metrics.count_request(path=route, method="POST", status=503)
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
-        asks = (cycle.scope["path"], cycle.scope["method"]) == ("/predict", "POST")
+        asks = cycle.scope["method"] == "POST" and asks_for_predictions(cycle.scope["path"])
         super()._start_asgi_task(cycle, self._admit if asks else app)
 
     async def _admit(self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
@@ -242,9 +249,10 @@ class BoundedConnection(EndingConnection):
         request = cast(HTTPScope, scope)
         if self._inference.full and not self._is_of_allowed_page(request["headers"]):
             request["state"][OVERLOADED] = True
-            self._metrics.count_request(path="/predict", method="POST", status=503)
+            self._metrics.count_request(path=route_of(request["path"]), method="POST", status=503)
             headers = {"retry-after": str(self._pause_s), "x-content-type-options": "nosniff"}
-            app = cast(ASGI3Application, error_response("overloaded", _FULL, headers=headers))
+            answer = error_response("overloaded", _FULL, path=request["path"], headers=headers)
+            app = cast(ASGI3Application, answer)
         else:
             app = self.app
         await app(scope, receive, send)

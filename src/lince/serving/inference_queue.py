@@ -9,9 +9,11 @@ import itertools
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
+from functools import partial
 from typing import Any, TypeVar, TypeVarTuple
 
 import numpy as np
+from jaxtyping import UInt8
 
 from lince import encoded_image, images
 from lince.encoded_image import Structure
@@ -24,12 +26,14 @@ from lince.serving.errors import RequestError
 from lince.serving.metrics import Metrics
 from lince.serving.schemas import ErrorAnswer, Failure
 from lince.serving.settings import ServeSettings
+from lince.types import Prediction
 
 Answer = dict[str, Any] | ErrorAnswer
 """For one image: the fields of `lince.inference.answers.answer`, or why there are none."""
 
 Decoded = np.ndarray | ImageError
 
+_Pixels = Sequence[Decoded] | UInt8[np.ndarray, "n h w 3"]
 _Result = TypeVar("_Result")
 _Arguments = TypeVarTuple("_Arguments")
 
@@ -44,10 +48,14 @@ _FORM_IMAGES = 2  # a form may take as much CPU time as this number of images
 
 
 class Inference:
-    """Answers requests with one classifier. Used from one event loop; `close` ends its threads and its process."""
+    """Answers requests with one classifier. Used from one event loop; `close` ends its threads and its process.
+
+    Attributes:
+        classifier: the one that answers.
+    """
 
     def __init__(self, classifier: Classifier, settings: ServeSettings, metrics: Metrics):
-        self._classifier = classifier
+        self.classifier = classifier
         self._metrics = metrics
         self._limits = settings.image_limits
         self._decode_cpu_s = settings.decode_cpu_s
@@ -91,15 +99,36 @@ class Inference:
             ImageError: when none of the images can be read; the first one's.
             RequestError: when the queue is full, or the service stops.
         """
+        return await self._in_queue(encoded, partial(self._answers, top=top, logits=logits))
+
+    async def predict(self, images: Sequence[bytes] | UInt8[np.ndarray, "n h w 3"]) -> Prediction:
+        """The prediction for the images of one request, of which all must be readable.
+
+        Args:
+            images: encoded, or pixels u8[N,H,W,3] of the model's size; at least one.
+
+        Raises:
+            ImageError: an image cannot be read; the first one's.
+            RequestError: when the queue is full, or the service stops.
+        """
+        return await self._in_queue(images, self._prediction)
+
+    async def _in_queue(self, images: Sequence[bytes] | np.ndarray, finish: Callable[[_Pixels], _Result]) -> _Result:
+        """What `finish` makes of the images of one request when they are decoded, in a thread."""
         self.check_room()
         place = object()
         self._waiting[place] = time.monotonic()
         try:
-            self._metrics.count_images(len(encoded))
-            found = await self._run(self._threads, self._answer_small, encoded, top, logits)
-            if found is None:
-                decoded = await self._decode_large(encoded)
-                found = await self._run(self._threads, self._answer, decoded, top, logits)
+            self._metrics.count_images(len(images))
+            if isinstance(images, np.ndarray):
+                found = await self._run(self._threads, finish, images)
+            else:
+                small = await self._run(self._threads, self._finish_small, images, finish)
+                found = (
+                    small
+                    if small is not None
+                    else await self._run(self._threads, finish, await self._decode_large(images))
+                )
         except RequestError:  # a refusal does not count as an answer
             raise
         except Exception:  # an error counts as an answer; a cancellation, which is not an Exception, does not
@@ -121,20 +150,20 @@ class Inference:
                 raise decoder_process.stopping() from None
             raise
 
-    def _answer_small(self, encoded: Sequence[bytes], top: int, logits: bool) -> list[Answer] | None:
-        """The answers, or None when the images must be decoded in the process."""
+    def _finish_small(self, encoded: Sequence[bytes], finish: Callable[[_Pixels], _Result]) -> _Result | None:
+        """As `_in_queue`; None when the images must be decoded in the process."""
         if sum(map(len, encoded)) > _SMALL_BYTES:
             return None
         structures = [_inspect(data) for data in encoded]
         if not _are_small(structures):
             return None
-        return self._answer([*map(self._decode_small, encoded, structures)], top, logits)
+        return finish([*map(self._decode_small, encoded, structures)])
 
     def _decode_small(self, data: bytes, structure: Structure | ImageError) -> Decoded:
         if isinstance(structure, ImageError):
             return structure
         try:
-            return images.decode(data, self._classifier.image_spec, self._limits, structure)
+            return images.decode(data, self.classifier.image_spec, self._limits, structure)
         except ImageError as error:
             return error
 
@@ -160,7 +189,7 @@ class Inference:
             return decoder_process.timeout(self._decode_cpu_s * _FORM_IMAGES), 0.0
         return self._decoder.decode(data, cpu_s=cpu_s)
 
-    def _answer(self, decoded: Sequence[Decoded], top: int, logits: bool) -> list[Answer]:
+    def _answers(self, decoded: _Pixels, *, top: int, logits: bool) -> list[Answer]:
         failures = [image for image in decoded if isinstance(image, ImageError)]
         for failure in failures:
             self._metrics.count_failure(failure.code)
@@ -168,14 +197,25 @@ class Inference:
             first = failures[0]
             message = f"None of the {len(failures)} images can be read. The first: {first}"
             raise first if len(failures) == 1 else ImageError(first.code, message)
-        prediction = self._classifier.predict(np.stack([image for image in decoded if isinstance(image, np.ndarray)]))
+        prediction = self.classifier.predict(np.stack([image for image in decoded if isinstance(image, np.ndarray)]))
         rows = itertools.count()
         return [
             ErrorAnswer(Failure(image.code, str(image)))
             if isinstance(image, ImageError)
-            else answers.answer(prediction, next(rows), self._classifier.classes, top=top, logits=logits)
+            else answers.answer(prediction, next(rows), self.classifier.classes, top=top, logits=logits)
             for image in decoded
         ]
+
+    def _prediction(self, decoded: _Pixels) -> Prediction:
+        if isinstance(decoded, np.ndarray):
+            return self.classifier.predict(decoded)
+        readable = []
+        for number, image in enumerate(decoded):
+            if isinstance(image, ImageError):
+                self._metrics.count_failure(image.code)
+                raise image if len(decoded) == 1 else ImageError(image.code, f"Image {number}, counted from 0: {image}")
+            readable.append(image)
+        return self.classifier.predict(np.stack(readable))
 
 
 def _inspect(data: bytes) -> Structure | ImageError:

@@ -6,11 +6,12 @@ import time
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from lince.serving.errors import error_response
+from lince.serving.errors import error_response, is_open_inference
 from lince.serving.metrics import Metrics
 from lince.serving.settings import ServeSettings
 
 PAGE_FILES = "/page"
+OPEN_INFERENCE = "/v2"
 ROUTES = frozenset({"/", "/predict", "/model", "/livez", "/readyz", "/metrics", "/docs", "/openapi.json"})
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _RANGES = frozenset({b"range", b"if-range"})
@@ -19,7 +20,7 @@ _READING = frozenset({"GET", "HEAD"})
 REFUSED = "lince.refused"
 """Key of a scope's `state`: the status with which `http_connection.py` has answered in the app's place."""
 OVERLOADED = "lince.overloaded"
-"""Key of a scope's `state`, set when /predict has answered 503, for `http_connection.py`."""
+"""Key of a scope's `state`, set when a request for predictions was answered with 503, for `http_connection.py`."""
 
 _ALWAYS = [(b"x-content-type-options", b"nosniff")]
 # The page loads only its own files, shows pictures that the visitor chose (blob:) and cannot be framed.
@@ -79,13 +80,13 @@ class Gate:
         except asyncio.CancelledError:  # by uvicorn, at the end of a stop's grace period
             if not status:
                 message = "The server stops, and this request took too long. Try again in a second."
-                await error_response("shutting_down", message)(scope, receive, send_with_headers)
+                await error_response("shutting_down", message, path=scope["path"])(scope, receive, send_with_headers)
         finally:
             self._count(scope, status or 500, time.perf_counter() - start)  # 500: the app raised before it answered
 
     def _count(self, scope: Scope, status: int, seconds: float) -> None:
-        route = _route(scope["path"])
-        if status == 503 and route == "/predict":
+        route = route_of(scope["path"])
+        if status == 503 and asks_for_predictions(scope["path"]):
             scope["state"][OVERLOADED] = True
         method = scope["method"] if scope["method"] in _METHODS else "other"
         status = scope["state"].get(REFUSED, status)
@@ -102,7 +103,8 @@ class Gate:
         if not received or name in self._hosts:  # every browser sends the header; other clients need no protection
             return None
         message = f"Received Host {received[:100]!r}. Expected one of {', '.join(sorted(self._hosts))}. "
-        return error_response("unknown_host", message + "The server's operator can add names in LINCE_ALLOWED_HOSTS.")
+        message += "The server's operator can add names in LINCE_ALLOWED_HOSTS."
+        return error_response("unknown_host", message, path=scope["path"])
 
     def _answer_other_site(self, scope: Scope) -> ASGIApp | None:
         """Refuses requests of other sites' pages, which could make visitors' browsers keep this machine busy.
@@ -119,7 +121,8 @@ class Gate:
             return None
         origin = _header(scope, b"origin")[:100] or "none"
         message = f"Received a request from a page of another site (Origin: {origin}). Expected a page of this server. "
-        return error_response("cross_site", message + "The server's operator can add sites in LINCE_ALLOWED_ORIGINS.")
+        message += "The server's operator can add sites in LINCE_ALLOWED_ORIGINS."
+        return error_response("cross_site", message, path=scope["path"])
 
     def _cross_origin_headers(self, scope: Scope) -> list[tuple[bytes, bytes]]:
         """Headers by which a browser lets a page of an allowed origin read the answer."""
@@ -128,6 +131,11 @@ class Gate:
         origin = _header(scope, b"origin")
         allow = [(b"access-control-allow-origin", origin.encode("latin-1"))]
         return [(b"vary", b"Origin"), *(allow if origin and self._settings.allows_origin(origin) else [])]
+
+
+def asks_for_predictions(path: str) -> bool:
+    """Whether a POST to a path asks for predictions, for which there is a queue."""
+    return path == "/predict" or (is_open_inference(path) and path.endswith("/infer"))
 
 
 def _header(scope: Scope, name: bytes) -> str:
@@ -146,7 +154,10 @@ def _extra_headers(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, byte
     return _ALWAYS + _DOCUMENT if is_document else _ALWAYS
 
 
-def _route(path: str) -> str:
+def route_of(path: str) -> str:
+    """The name under which requests of a path are counted: one of a fixed set."""
     if path in ROUTES:
         return path
+    if is_open_inference(path):
+        return OPEN_INFERENCE
     return PAGE_FILES if path.startswith(PAGE_FILES + "/") else "other"

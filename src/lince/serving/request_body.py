@@ -6,8 +6,9 @@ that one part too many or a wrong field ends the request at once. Nothing is wri
 
 import asyncio
 import re
+import zlib
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager
 
 from fastapi import Request
 from python_multipart.exceptions import FormParserError
@@ -27,6 +28,8 @@ _MAX_PART_HEADER_BYTES = 8 * 2**10
 _MAX_PARAMETERS = 100
 # Text before the first boundary, for readers whose program knows no forms (RFC 2046, section 5.1.1).
 _MAX_PREAMBLE_BYTES = 8 * 2**10
+# Ways in which a body may be packed, and zlib's window for each.
+_WINDOWS = {"gzip": zlib.MAX_WBITS | 16, "deflate": zlib.MAX_WBITS, "identity": None}
 _HOW = (
     f"Expected the bytes of one image as 'image/*' or 'application/octet-stream', or '{_FORM}' with parts named "
     f"'{FIELD}'; with curl: --data-binary @image.png -H 'Content-Type: image/png', or -F {FIELD}=@image.png."
@@ -71,11 +74,52 @@ async def read_images(request: Request, settings: ServeSettings, take: Take) -> 
     boundary = _boundary(request)
     _check_length(request, settings.max_body_bytes)
     chunks = _chunks(request, settings.max_body_bytes, take)
+    async with _patience(settings):
+        if boundary is None:
+            return [b"".join([chunk async for chunk in chunks])]
+        return await _read_form(chunks, boundary, max_parts=settings.max_parts)
+
+
+async def read_body(request: Request, settings: ServeSettings, take: Take) -> bytes:
+    """Reads the whole body of a request, whatever its type, and unpacks it; `take` of `Buffer.share` counts its bytes.
+
+    Raises:
+        RequestError: packed in another way than by gzip or deflate, or damaged; too many bytes, packed or not; too slow
+            a client; no room left.
+    """
+    encoding = request.headers.get("content-encoding", "identity").lower()
+    if encoding not in _WINDOWS:
+        message = f"Received content-encoding {encoding[:100]!r}. Expected {', '.join(_WINDOWS)}, or none."
+        raise RequestError("unsupported_media_type", message)
+    _check_length(request, settings.max_body_bytes)
+    chunks = _chunks(request, settings.max_body_bytes, take)
+    async with _patience(settings):
+        body = b"".join([chunk async for chunk in chunks])
+    window = _WINDOWS[encoding]
+    return body if window is None else _unpack(body, window, settings.max_body_bytes, take)
+
+
+def _unpack(packed: bytes, window: int, limit_bytes: int, take: Take) -> bytes:
+    """The bytes of a body that was packed; no more of them than allowed are made."""
+    unpacker = zlib.decompressobj(window)
+    try:
+        found = unpacker.decompress(packed, limit_bytes + 1)
+    except zlib.error as error:
+        raise RequestError("malformed_encoding", f"The packed body is damaged: {error}. Send it again.") from error
+    if len(found) > limit_bytes:
+        raise _too_large(f"more than {limit_bytes:,} unpacked", limit_bytes)
+    take(len(found))
+    if not unpacker.eof or unpacker.unused_data:
+        raise RequestError("malformed_encoding", "The packed body is cut short, or followed by other bytes.")
+    return found
+
+
+@asynccontextmanager
+async def _patience(settings: ServeSettings) -> AsyncIterator[None]:
+    """Raises: RequestError: the body did not arrive in time."""
     try:
         async with asyncio.timeout(settings.receive_timeout_s):
-            if boundary is None:
-                return [b"".join([chunk async for chunk in chunks])]
-            return await _read_form(chunks, boundary, max_parts=settings.max_parts)
+            yield
     except TimeoutError:
         message = (
             f"The body did not arrive within {settings.receive_timeout_s:g} s. Send it faster, or a smaller image."
