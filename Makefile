@@ -29,7 +29,7 @@ demo: $(VENV)/serve/ready
 unit: $(VENV)/unit/ready
 	$(VENV)/unit/bin/python -m pytest --unit $(ARGS)
 
-test: $(VENV)/test/ready $(if $(ARGS),,lint)
+test: $(VENV)/test/ready $(VENV)/clients/ready $(if $(ARGS),,lint)
 ifdef ARGS
 	$(TESTED) -m pytest $(ARGS)
 else
@@ -64,14 +64,24 @@ $(VENV)/%/ready: requirements/%.txt pyproject.toml
 	$(VENV)/$*/bin/python $(PIP) --no-deps --no-build-isolation -e .
 	touch $@
 
-COMPILE := uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-emit-find-links --no-header \
-	--python-version 3.11 pyproject.toml --group build --extra serve
+# Clients that others wrote. The package is not in it.
+$(VENV)/clients/ready: requirements/clients.txt
+	@echo "Setting up $(VENV)/clients (once) …"
+	rm -rf $(VENV)/clients
+	$(PYTHON) -m venv $(VENV)/clients
+	$(VENV)/clients/bin/python $(PIP) --require-hashes -r requirements/clients.txt
+	touch $@
+
+LOCK := uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-emit-find-links --no-header \
+	--python-version 3.11
+COMPILE := $(LOCK) pyproject.toml --group build --extra serve
 lock:
 	$(COMPILE) --extra train --group test -o requirements/test.txt
 	$(COMPILE) --extra train -c requirements/test.txt -o requirements/train.txt
 	$(COMPILE) --extra train --group baselines -c requirements/test.txt -o requirements/baselines.txt
 	$(COMPILE) --group unit -c requirements/test.txt -o requirements/unit.txt
 	$(COMPILE) -c requirements/test.txt -o requirements/serve.txt
+	$(LOCK) --group clients -o requirements/clients.txt
 	$(COMPILE) --group unit --resolution lowest-direct -o requirements/lowest.txt
 
 clean:

@@ -4,7 +4,8 @@ import json
 import re
 from pathlib import Path
 
-from lince.serving.errors import STATUS
+from lince.serving.app import create_app
+from lince.serving.errors import STATUS, is_open_inference
 from lince.serving.middleware import ROUTES
 from lince.serving.settings import ServeSettings, shipped_model
 
@@ -28,5 +29,10 @@ def test_every_setting_is_documented_with_its_default():
 
 
 def test_every_route_is_documented():
-    """The table of addresses lists them all, and no more."""
-    assert set(re.findall(r"^\| `(?:GET|POST) (/\S*)` \|", PAGE, re.MULTILINE)) == ROUTES
+    """The tables of addresses list them all, and no more."""
+    documented = re.findall(r"^\| `(?:GET|POST) (/[^`]*)`(?:, `(/[^`]*)`)? \|", PAGE, re.MULTILINE)
+    paths = {path for row in documented for path in row if path}
+    assert {path for path in paths if not is_open_inference(path)} == ROUTES
+    served = {route.path for route in create_app(shipped_model(), ServeSettings()).routes}
+    without_versions = {path.replace("{name}", "NAME") for path in served if "{version}" not in path}
+    assert set(filter(is_open_inference, paths)) == set(filter(is_open_inference, without_versions))

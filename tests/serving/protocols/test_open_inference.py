@@ -79,14 +79,17 @@ def binary_outputs(response: httpx.Response) -> dict[str, Any]:
 
 class TestAddresses:
     def test_of_the_server(self, client: AppClient):
+        """Name, version, extensions, and the one model."""
         assert {"binary_tensor_data", "classification"} == set(client.get("/v2").json()["extensions"])
         assert client.get("/v2/models").json() == {"models": ["cifar10"]}
 
     @pytest.mark.parametrize("path", ["/v2/health/live", "/v2/health/ready"])
     def test_of_health(self, client: AppClient, path: str):
+        """Both say both, while the model is loaded."""
         assert client.get(path).json() == {"live": True, "ready": True}
 
     def test_of_health_before_the_model_is_loaded(self, client: AppClient):
+        """The server lives, and is not ready."""
         client.app.state.service.ready = None
         assert client.get("/v2/health/live").status_code == 200
         response = client.get("/v2/health/ready")
@@ -94,6 +97,7 @@ class TestAddresses:
 
     @pytest.mark.parametrize("versioned", [False, True])
     def test_of_a_model(self, client: AppClient, classifier: Classifier, versioned: bool):
+        """With and without its version."""
         version = classifier.manifest.version
         base = f"{BASE}/versions/{version}" if versioned else BASE
         found = client.get(base).json()
@@ -125,11 +129,13 @@ class TestAddresses:
         assert isinstance(response.json()["error"], str)
 
     def test_of_another_model(self, client: AppClient):
+        """A sentence says which one there is."""
         response = client.post("/v2/models/other/infer", json={"inputs": [tensor(pixels(1))]})
         assert response.status_code == 404
         assert "'other'" in response.json()["error"]
 
     def test_with_another_method(self, client: AppClient):
+        """The error is text, too."""
         response = client.get(INFER)
         assert response.status_code == 405
         assert isinstance(response.json()["error"], str)
@@ -210,17 +216,20 @@ class TestAnswers:
         )
 
     def test_have_the_id_of_the_request(self, client: AppClient):
+        """Without one there is none."""
         answer = client.post(INFER, json={"id": "a7", "inputs": [tensor(pixels(1))]}).json()
         assert ("a7", "cifar10") == (answer["id"], answer["model_name"])
         assert "id" not in client.post(INFER, json={"inputs": [tensor(pixels(1))]}).json()
 
     def test_have_the_outputs_in_the_order_of_the_request(self, client: AppClient):
+        """Each has the shape of its kind."""
         wanted = [{"name": "abstain"}, {"name": "label"}, {"name": "logits"}]
         answer = client.post(INFER, json={"inputs": [tensor(pixels(1))], "outputs": wanted}).json()
         assert ["abstain", "label", "logits"] == [one["name"] for one in answer["outputs"]]
         assert [[1], [1], [1, 10]] == [one["shape"] for one in answer["outputs"]]
 
     def test_an_output_decides_over_the_request_whether_it_is_binary(self, client: AppClient):
+        """Its own parameter counts more."""
         wanted = [{"name": "logits", "parameters": {"binary_data": False}}, {"name": "label"}]
         parameters = {"binary_data_output": True}
         response = client.post(INFER, json={"inputs": [tensor(pixels(1))], "outputs": wanted, "parameters": parameters})
@@ -286,6 +295,7 @@ class TestErrors:
         ],
     )
     def test_of_inputs(self, client: AppClient, inputs: Any, sentence: str):
+        """Names, types, shapes, numbers of elements."""
         self.check(client.post(INFER, json={"inputs": inputs}), sentence)
 
     @pytest.mark.parametrize(
@@ -302,10 +312,12 @@ class TestErrors:
         ],
     )
     def test_of_the_rest(self, client: AppClient, changes: dict[str, Any], sentence: str):
+        """Outputs, parameters and the id."""
         self.check(client.post(INFER, json={"inputs": [ONE], **changes}), sentence)
 
     @pytest.mark.parametrize("length", ["-1", "x", "", "1e3", "²", "999999999", "9" * 30])
     def test_of_the_length_of_the_json(self, client: AppClient, length: str):
+        """No number, a negative one, or more than the body has."""
         body = json.dumps({"inputs": [ONE]}).encode()
         response = client.post(INFER, content=body, headers={LENGTH: length.encode("latin-1")})
         self.check(response, "Inference-Header-Content-Length is")
@@ -322,6 +334,7 @@ class TestErrors:
         ],
     )
     def test_of_binary_data(self, client: AppClient, size: Any, blob: bytes, sentence: str):
+        """Too few bytes, too many, or no number of bytes."""
         described = tensor(pixels(1), data=None, parameters={"binary_data_size": size})
         self.check(client.post(INFER, **binary([described], blob)), sentence)
 
@@ -336,6 +349,7 @@ class TestErrors:
         ],
     )
     def test_of_elements(self, client: AppClient, blob: bytes, sentence: str):
+        """Lengths that overrun, and another number of elements than the shape has."""
         self.check(
             client.post(INFER, **binary([IMAGE | {"parameters": {"binary_data_size": len(blob)}}], blob)), sentence
         )
@@ -351,6 +365,7 @@ class TestErrors:
         ],
     )
     def test_of_json(self, client: AppClient, body: bytes, sentence: str):
+        """No object, or one that lacks something."""
         self.check(client.post(INFER, content=body), sentence)
 
     def test_of_an_image_among_others(self, client: AppClient, png: Png):
@@ -380,6 +395,7 @@ class TestErrors:
         assert isinstance(response.json()["error"], str)
 
     def test_of_a_full_queue(self, make_client: MakeClient, png: Png):
+        """Some are answered, the others are told to come back."""
         client = make_client(max_waiting=1)
         responses = client.together(8, "POST", INFER, content=png(), headers={LENGTH: "0"})
         assert {200, 503} == {response.status_code for response in responses}

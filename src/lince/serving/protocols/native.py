@@ -67,9 +67,12 @@ _BODY = {
         "multipart/form-data": {"schema": _FORM},
     },
 }
-# Not described for this route: errors of other addresses and methods (404, 405), a fault of ours (500), and the codes
-# of health checks.
-_NOT_OF_PREDICT = {"not_found", "method_not_allowed", "internal_error", "metrics_unavailable", "stalled"}
+# Not described for this route: errors of other addresses and methods (404, 405), a fault of ours (500), the codes of
+# health checks, and those of tensors and of packed bodies.
+_NOT_OF_PREDICT = {
+    *("not_found", "method_not_allowed", "internal_error", "metrics_unavailable", "stalled"),
+    *("invalid_tensor", "malformed_encoding"),
+}
 
 
 def add_routes(app: FastAPI) -> None:
