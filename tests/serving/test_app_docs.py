@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 from lince.serving.app import create_app
-from lince.serving.errors import STATUS, is_open_inference
+from lince.serving.errors import STATUS, protocol_of
 from lince.serving.middleware import ROUTES
 from lince.serving.settings import ServeSettings, shipped_model
 
@@ -32,7 +32,7 @@ def test_every_route_is_documented():
     """The tables of addresses list them all, and no more."""
     documented = re.findall(r"^\| `(?:GET|POST) (/[^`]*)`(?:, `(/[^`]*)`)? \|", PAGE, re.MULTILINE)
     paths = {path for row in documented for path in row if path}
-    assert {path for path in paths if not is_open_inference(path)} == ROUTES
+    assert {path for path in paths if not protocol_of(path)} == ROUTES
     served = {route.path for route in create_app(shipped_model(), ServeSettings()).routes}
     without_versions = {path.replace("{name}", "NAME") for path in served if "{version}" not in path}
-    assert set(filter(is_open_inference, paths)) == set(filter(is_open_inference, without_versions))
+    assert set(filter(protocol_of, paths)) == set(filter(protocol_of, without_versions))

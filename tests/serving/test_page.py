@@ -7,7 +7,7 @@ import pytest
 from app_client import AppClient
 
 import lince.serving
-from lince.serving.errors import is_open_inference
+from lince.serving.errors import protocol_of
 from lince.serving.middleware import ROUTES
 
 PAGE = Path(lince.serving.__file__).parent / "page"
@@ -62,7 +62,7 @@ def test_an_update_shows_at_once(client: AppClient):
 def test_every_route_is_known_to_the_metrics(client: AppClient):
     """A new route must be added to the set that metrics count by name."""
     paths = {route.path for route in client.app.routes if not route.path.startswith("/page")}
-    assert {path for path in paths if not is_open_inference(path)} == ROUTES
+    assert {path for path in paths if not protocol_of(path)} == ROUTES
     assert set(client.get("/openapi.json").json()["paths"]) <= ROUTES
 
 

@@ -52,6 +52,9 @@ STATUS = {
 ANYWHERE = ("malformed_request", "unknown_host", "receive_timeout", "headers_too_large", "overloaded", "shutting_down")
 """Codes of errors that a request can end with before it reaches its route."""
 
+OTHER_PROTOCOLS = ("/v1", "/v2")
+"""Prefixes of addresses that are not of the native protocol."""
+
 STOPPING = "The server is stopping. Try again in a second."
 RETRY_AFTER_S = 1  # a full queue empties in a fraction of a second
 _BY_STATUS = {404: "not_found", 405: "method_not_allowed"}
@@ -86,15 +89,15 @@ def error_response(code: str, message: str, *, path: str = "", headers: dict[str
 
 
 def error_body(code: str, message: str, path: str = "") -> bytes:
-    """`{"error": {"code": …, "message": …}}`; for a path of the Open Inference Protocol `{"error": message}`."""
-    if is_open_inference(path):
+    """`{"error": {"code": …, "message": …}}`; for the path of another protocol `{"error": message}`."""
+    if protocol_of(path):
         return msgspec.json.encode({"error": message})
     return msgspec.json.encode(ErrorAnswer(Failure(code, message)))
 
 
-def is_open_inference(path: str) -> bool:
-    """Whether a path is of the Open Inference Protocol, whose clients cannot read an error that is an object."""
-    return path == "/v2" or path.startswith("/v2/")
+def protocol_of(path: str) -> str:
+    """The prefix of the protocol of others that a path is of, or nothing. Their clients expect errors to be text."""
+    return next((prefix for prefix in OTHER_PROTOCOLS if path == prefix or path.startswith(f"{prefix}/")), "")
 
 
 def error_bytes(code: str, message: str, *, close: bool, path: str = "", retry_after_s: int = RETRY_AFTER_S) -> bytes:
@@ -144,8 +147,8 @@ async def _answer_http_error(request: Request, error: HTTPException) -> Response
         return await _answer_bug(request, error)
     path = request.url.path[:200]
     message = {
-        "not_found": f"There is nothing at {path!r}. Expected /, /predict, /model, /livez, /readyz, /metrics, /docs or "
-        "/v2.",
+        "not_found": f"There is nothing at {path!r}. Expected /, /predict, /model, /livez, /readyz, /metrics, /docs, "
+        "or an address of another protocol: see docs/http-api.md.",
         "method_not_allowed": f"{request.method} is not answered at {path!r}. See the Allow header, or /docs.",
     }[code]
     return error_response(code, message, path=request.url.path, headers=dict(error.headers or {}))

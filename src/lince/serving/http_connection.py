@@ -25,10 +25,10 @@ from uvicorn._types import ASGI3Application, ASGIReceiveCallable, ASGISendCallab
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from lince.serving.connection_close import LINGER_S, MAX_HEAD_BYTES, EndingConnection
-from lince.serving.errors import RETRY_AFTER_S, error_bytes, error_response
+from lince.serving.errors import OTHER_PROTOCOLS, RETRY_AFTER_S, error_bytes, error_response
 from lince.serving.flow_control import PausedConnections
 from lince.serving.inference_queue import Inference
-from lince.serving.middleware import OPEN_INFERENCE, OVERLOADED, asks_for_predictions, route_of
+from lince.serving.middleware import OVERLOADED, asks_for_predictions, route_of
 
 _MAX_HEADERS = 100  # as Apache; each takes 200 bytes of Python objects, however short it is
 _MAX_ADDRESS_BYTES = 2**11  # 4 bytes of a query become 100 in Starlette, and take 1 µs
@@ -43,7 +43,7 @@ _FRAMING = frozenset({b"content-length", b"transfer-encoding", b"connection"})
 _FULL = "As many requests are waiting as may. Try again in a second."
 _TURN_AWAY = {
     (path, close, seconds): error_bytes("overloaded", _FULL, close=close, path=path, retry_after_s=seconds)
-    for path in ("/predict", OPEN_INFERENCE)
+    for path in ("/predict", *OTHER_PROTOCOLS)
     for close in (False, True)
     for seconds in (RETRY_AFTER_S, 2, 4, _LONGEST_PAUSE_S)
 }

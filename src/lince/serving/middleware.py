@@ -6,12 +6,11 @@ import time
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from lince.serving.errors import error_response, is_open_inference
+from lince.serving.errors import error_response, protocol_of
 from lince.serving.metrics import Metrics
 from lince.serving.settings import ServeSettings
 
 PAGE_FILES = "/page"
-OPEN_INFERENCE = "/v2"
 ROUTES = frozenset({"/", "/predict", "/model", "/livez", "/readyz", "/metrics", "/docs", "/openapi.json"})
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _RANGES = frozenset({b"range", b"if-range"})
@@ -135,7 +134,7 @@ class Gate:
 
 def asks_for_predictions(path: str) -> bool:
     """Whether a POST to a path asks for predictions, for which there is a queue."""
-    return path == "/predict" or (is_open_inference(path) and path.endswith("/infer"))
+    return path == "/predict" or (protocol_of(path) != "" and path.endswith(("/infer", ":predict")))
 
 
 def _header(scope: Scope, name: bytes) -> str:
@@ -158,6 +157,6 @@ def route_of(path: str) -> str:
     """The name under which requests of a path are counted: one of a fixed set."""
     if path in ROUTES:
         return path
-    if is_open_inference(path):
-        return OPEN_INFERENCE
+    if protocol := protocol_of(path):
+        return protocol
     return PAGE_FILES if path.startswith(PAGE_FILES + "/") else "other"

@@ -10,21 +10,29 @@ Errors are `{"error": "text"}` on these routes: tritonclient cannot read an obje
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-import msgspec
 import numpy as np
 from fastapi import FastAPI, Request
 from starlette.responses import Response
 
 import lince
 from lince.inference.classifier import Classifier
-from lince.serving.errors import RequestError
 from lince.serving.protocols import tensors
-from lince.serving.protocols.tensors import InferRequest, Tensor, invalid, shown
+from lince.serving.protocols.named_outputs import (
+    IMAGE,
+    LABEL,
+    PIXELS,
+    invalid,
+    json_response,
+    model_of,
+    outputs_of,
+    shown,
+    values_of,
+)
+from lince.serving.protocols.tensors import InferRequest, Tensor
 from lince.serving.request_body import read_body
-from lince.serving.service import Ready, Service, service_of
+from lince.serving.service import service_of
 from lince.types import Prediction
 
-_PIXELS, _IMAGE = "pixels", "image"
 _CLASSIFIED = ("logits", "probabilities")
 _BINARY, _ALL_BINARY, _CLASSIFICATION = "binary_data", "binary_data_output", "classification"
 _VERSION = "/v2/models/{name}/versions/{version}"
@@ -53,7 +61,7 @@ def _add(app: FastAPI, path: str, endpoint: _Endpoint, *, method: str = "GET") -
 
 async def server_metadata(_: Request) -> Response:
     """`GET /v2`: what answers, and which extensions it knows."""
-    return _json(
+    return json_response(
         {"name": "lince", "version": lince.__version__, "extensions": ["binary_tensor_data", "classification"]}
     )
 
@@ -62,42 +70,42 @@ async def health(request: Request) -> Response:
     """`GET /v2/health/live` and `/v2/health/ready`."""
     is_live = request.url.path.endswith("/live")
     is_ready = service_of(request).ready is not None
-    return _json({"live": True, "ready": is_ready}, status=200 if is_live or is_ready else 503)
+    return json_response({"live": True, "ready": is_ready}, status=200 if is_live or is_ready else 503)
 
 
 async def models(request: Request) -> Response:
     """`GET /v2/models`: the names of the models."""
     ready = service_of(request).require_ready()
-    return _json({"models": [ready.model_name.name]})
+    return json_response({"models": [ready.model_name.name]})
 
 
 async def model_metadata(request: Request) -> Response:
     """`GET /v2/models/NAME`: its inputs and outputs."""
-    ready = _model_of(request, service_of(request))
+    ready = model_of(request, service_of(request))
     classifier = ready.inference.classifier
     (height, width, channels), classes = classifier.image_spec.shape, len(classifier.classes)
     inputs = [
-        {"name": _PIXELS, "datatype": "UINT8", "shape": [-1, height, width, channels]},
-        {"name": _IMAGE, "datatype": "BYTES", "shape": [-1]},
+        {"name": PIXELS, "datatype": "UINT8", "shape": [-1, height, width, channels]},
+        {"name": IMAGE, "datatype": "BYTES", "shape": [-1]},
     ]
     outputs = [
         {"name": name, "datatype": datatype, "shape": [-1, classes] if of_classes else [-1]}
-        for name, (datatype, of_classes) in _outputs_of(classifier).items()
+        for name, (datatype, of_classes) in outputs_of(classifier).items()
     ]
     name = ready.model_name
     described = {"name": name.name, "versions": [name.version], "platform": "lince_tflite"}
-    return _json({**described, "inputs": inputs, "outputs": outputs})
+    return json_response({**described, "inputs": inputs, "outputs": outputs})
 
 
 async def model_ready(request: Request) -> Response:
     """`GET /v2/models/NAME/ready`."""
-    return _json({"name": _model_of(request, service_of(request)).model_name.name, "ready": True})
+    return json_response({"name": model_of(request, service_of(request)).model_name.name, "ready": True})
 
 
 async def infer(request: Request) -> Response:
     """`POST /v2/models/NAME/infer`: answers for a tensor of images."""
     service = service_of(request)
-    ready = _model_of(request, service)
+    ready = model_of(request, service)
     ready.inference.check_room()
     with service.buffer.share() as take:
         body = await read_body(request, service.settings, take)
@@ -122,22 +130,6 @@ async def infer(request: Request) -> Response:
     return Response(content, media_type="application/octet-stream", headers=headers)
 
 
-def _model_of(request: Request, service: Service) -> Ready:
-    """The model that the address names.
-
-    Raises:
-        RequestError: there is none of that name and version, or it is not loaded.
-    """
-    ready = service.require_ready()
-    name, version = request.path_params["name"], request.path_params.get("version", ready.model_name.version)
-    if (name, version) != (ready.model_name.name, ready.model_name.version):
-        known = f"{ready.model_name.name!r} of version {ready.model_name.version!r}"
-        raise RequestError(
-            "not_found", f"There is no model {shown(name)} of version {shown(version)}. Expected {known}."
-        )
-    return ready
-
-
 def _images(given: Sequence[Tensor], classifier: Classifier, *, most: int) -> list[bytes] | np.ndarray:
     """The images of a request: encoded, or pixels u8[N,H,W,3].
 
@@ -145,11 +137,11 @@ def _images(given: Sequence[Tensor], classifier: Classifier, *, most: int) -> li
         RequestError: other inputs than one of both, another datatype or shape, no image, or too many.
     """
     names = [tensor.name for tensor in given]
-    if names not in ([_PIXELS], [_IMAGE]):
+    if names not in ([PIXELS], [IMAGE]):
         received = ", ".join(map(shown, names)) or "no input"
-        raise invalid(f"Received {received}. Expected exactly one of the inputs {_PIXELS!r} and {_IMAGE!r}.")
+        raise invalid(f"Received {received}. Expected exactly one of the inputs {PIXELS!r} and {IMAGE!r}.")
     tensor, expected = given[0], classifier.image_spec.shape
-    if tensor.name == _PIXELS:
+    if tensor.name == PIXELS:
         is_fit = tensor.datatype == "UINT8" and tensor.shape[1:] == expected and len(tensor.shape) == 4
         form = f"UINT8 [-1, {', '.join(map(str, expected))}]"
     else:
@@ -162,25 +154,13 @@ def _images(given: Sequence[Tensor], classifier: Classifier, *, most: int) -> li
     return tensor.data if isinstance(tensor.data, np.ndarray) else list(tensor.data)
 
 
-def _outputs_of(classifier: Classifier) -> dict[str, tuple[str, bool]]:
-    """The outputs of a model by name: datatype, and whether there is a value for each class."""
-    sets = {"prediction_set": ("BOOL", True)} if classifier.manifest.calibration.set_threshold is not None else {}
-    return {
-        "label": ("BYTES", False),
-        "probabilities": ("FP32", True),
-        "logits": ("FP32", True),
-        **sets,
-        "abstain": ("BOOL", False),
-    }
-
-
 def _wanted(asked: InferRequest, classifier: Classifier) -> list[tuple[str, int, bool]]:
     """The outputs to answer with, in order: name, number of classes to list (0: a number for each), and whether binary.
 
     Raises:
         RequestError: an unknown output, or a parameter that is not valid.
     """
-    known, by_default = _outputs_of(classifier), _flag(asked.parameters, _ALL_BINARY, otherwise=False)
+    known, by_default = outputs_of(classifier), _flag(asked.parameters, _ALL_BINARY, otherwise=False)
     if not asked.outputs:
         return [(name, 0, by_default) for name in known]
     found = []
@@ -208,16 +188,11 @@ def _flag(parameters: tensors.Parameters, name: str, *, otherwise: bool) -> bool
 
 def _output(name: str, count: int, prediction: Prediction, classifier: Classifier) -> Tensor:
     """One output of all images; with a count, the best classes as `value:index:label`."""
-    datatype, _ = _outputs_of(classifier)[name]
-    if name == "label":
+    datatype, _ = outputs_of(classifier)[name]
+    if name == LABEL:
         labels = [classifier.classes[index].encode() for index in prediction.indices]
         return Tensor(name, datatype, (len(labels),), labels)
-    values: Any = {
-        "probabilities": prediction.probabilities,
-        "logits": prediction.logits,
-        "prediction_set": prediction.sets,
-        "abstain": prediction.abstain,
-    }[name]
+    values = values_of(prediction)[name]
     if not count:
         return Tensor(name, datatype, values.shape, values)
     order = (-prediction.logits).argsort(axis=1, kind="stable")[:, :count]
@@ -227,7 +202,3 @@ def _output(name: str, count: int, prediction: Prediction, classifier: Classifie
         for index in best
     ]
     return Tensor(name, "BYTES", order.shape, listed)
-
-
-def _json(content: dict[str, Any], *, status: int = 200) -> Response:
-    return Response(msgspec.json.encode(content), status, media_type="application/json")

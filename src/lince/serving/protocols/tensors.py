@@ -17,7 +17,7 @@ import msgspec
 import numpy as np
 from jaxtyping import Shaped
 
-from lince.serving.errors import RequestError
+from lince.serving.protocols.named_outputs import MAX_NUMBERS, invalid, shown
 
 LENGTH_HEADER = "inference-header-content-length"
 
@@ -25,8 +25,8 @@ _SIZE, _SIZED, _ENCODED = "binary_data_size", "<u4", "content_type"
 _LENGTH_BYTES = 4
 _MAX_RANK = 8
 _MAX_TENSORS = 16  # of a request: inputs, and outputs that it names
-_DTYPES = {"UINT8": "u1", "FP32": "<f4", "BOOL": "?"}
-_MAX_SHOWN = 100  # characters of a client's text in a message
+_OF_INPUTS = ("UINT8", "BYTES")
+_OF_OUTPUTS = {"FP32": "<f4", "BOOL": "?"}  # and BYTES
 
 Name = Annotated[str, msgspec.Meta(max_length=1000)]
 Shape = Annotated[list[Annotated[int, msgspec.Meta(ge=0, le=2**31)]], msgspec.Meta(max_length=_MAX_RANK)]
@@ -65,23 +65,13 @@ class Tensor:
 
     Attributes:
         name, datatype, shape: as the protocol has them.
-        data: an array of the shape; for BYTES a flat sequence of elements.
+        data: an array of the shape; for BYTES a flat sequence of elements. An input is UINT8 or BYTES.
     """
 
     name: str
     datatype: str
     shape: tuple[int, ...]
     data: Shaped[np.ndarray, "..."] | Sequence[bytes]
-
-
-def invalid(message: str) -> RequestError:
-    """The error of a request that does not keep to the protocol."""
-    return RequestError("invalid_tensor", message)
-
-
-def shown(text: object) -> str:
-    """A client's text in a message: in quotes, and not longer than a line."""
-    return f"{text!r}"[:_MAX_SHOWN]
 
 
 def parse(body: bytes, header_length: str | None) -> tuple[InferRequest, tuple[Tensor, ...]]:
@@ -151,8 +141,9 @@ def _header_length(received: str | None, count: int) -> int:
 def _tensor(one: Input, rest: memoryview) -> tuple[Tensor, memoryview]:
     """A tensor with its data, and what is left of the bytes behind the JSON."""
     count, size = math.prod(one.shape), one.parameters.get(_SIZE)
-    if one.datatype != "BYTES" and one.datatype not in _DTYPES:
-        raise invalid(f"Input {shown(one.name)} has the datatype {shown(one.datatype)}, which no input has.")
+    if one.datatype not in _OF_INPUTS:
+        expected = " or ".join(_OF_INPUTS)
+        raise invalid(f"Input {shown(one.name)} has the datatype {shown(one.datatype)}. Expected {expected}.")
     if size is not None and one.data:
         raise invalid(f"Input {shown(one.name)} has both 'data' and {_SIZE!r}. Expected one of them.")
     if size is None:
@@ -171,13 +162,9 @@ def _tensor(one: Input, rest: memoryview) -> tuple[Tensor, memoryview]:
 
 
 def _array(one: Input, blob: memoryview, count: int) -> np.ndarray:
-    dtype = np.dtype(_DTYPES[one.datatype])
-    if len(blob) != count * dtype.itemsize:
-        raise invalid(
-            f"Input {shown(one.name)} has {len(blob):,} bytes of data. Expected {count * dtype.itemsize:,} for "
-            f"{one.datatype} {one.shape}."
-        )
-    return np.frombuffer(blob, dtype).reshape(one.shape)
+    if len(blob) != count:
+        raise invalid(f"Input {shown(one.name)} has {len(blob):,} bytes of data. Expected {count:,} for {one.shape}.")
+    return np.frombuffer(blob, np.uint8).reshape(one.shape)
 
 
 def _elements(one: Input, blob: memoryview, count: int) -> list[bytes]:
@@ -205,22 +192,25 @@ def _numbers(one: Input, count: int) -> np.ndarray:
     Brackets and commas are counted first: a body of empty lists would take 20 times its size as Python objects.
     """
     text = bytes(one.data)
-    kind: Any = Annotated[int, msgspec.Meta(ge=0, le=255)] if one.datatype == "UINT8" else float
-    kind = bool if one.datatype == "BOOL" else kind
     lists = sum(math.prod(one.shape[:rank]) for rank in range(len(one.shape)))
     is_nested = text.count(b"[") > 1
+    if count > MAX_NUMBERS:
+        raise invalid(
+            f"Input {shown(one.name)} has {count:,} numbers in JSON. Expected at most {MAX_NUMBERS:,}: send them "
+            f"as binary data, with {_SIZE!r}."
+        )
     if text.count(b",") != max(0, count - 1) or text.count(b"[") not in (1, lists):
         raise invalid(
             f"The data of input {shown(one.name)} does not have {count:,} numbers. Expected a list of as many as the "
             f"shape {one.shape} has, or lists in lists of that shape."
         )
+    kind: Any = Annotated[int, msgspec.Meta(ge=0, le=255)]
     for _ in range(len(one.shape) if is_nested else 1):
         kind = list[kind]
     try:
-        found = np.array(msgspec.json.decode(text, type=kind), np.dtype(_DTYPES[one.datatype]))
-        return found.reshape(one.shape)
+        return np.array(msgspec.json.decode(text, type=kind), np.uint8).reshape(one.shape)
     except (msgspec.DecodeError, ValueError) as error:
-        raise invalid(f"The data of input {shown(one.name)} is not {one.datatype} {one.shape}: {error}.") from error
+        raise invalid(f"The data of input {shown(one.name)} is not UINT8 {one.shape}: {error}.") from error
 
 
 def _encoded(one: Input, count: int) -> list[bytes]:
@@ -246,5 +236,5 @@ def _encoded(one: Input, count: int) -> list[bytes]:
 
 def _to_binary(output: Tensor) -> bytes:
     if isinstance(output.data, np.ndarray):
-        return output.data.astype(_DTYPES[output.datatype]).tobytes()
+        return output.data.astype(_OF_OUTPUTS[output.datatype]).tobytes()
     return b"".join(part for one in output.data for part in (len(one).to_bytes(_LENGTH_BYTES, "little"), one))
