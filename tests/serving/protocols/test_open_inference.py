@@ -165,6 +165,7 @@ class TestAnswers:
 
     @pytest.mark.parametrize("nested", [False, True])
     def test_of_pixels_in_json(self, client: AppClient, expected: Any, classifier: Classifier, nested: bool):
+        """One flat list, or lists in lists."""
         images = pixels(3)
         data = images.tolist() if nested else images.ravel().tolist()
         self.check(outputs_of(client.post(INFER, json={"inputs": [tensor(images, data=data)]})), expected, classifier)
@@ -210,6 +211,7 @@ class TestAnswers:
 
     @pytest.mark.parametrize(("name", "pack"), [("gzip", gzip.compress), ("deflate", zlib.compress)])
     def test_of_a_packed_request(self, client: AppClient, expected: Any, classifier: Classifier, name: str, pack: Any):
+        """As without packing."""
         body = pack(json.dumps({"inputs": [tensor(pixels(3))]}).encode())
         self.check(
             outputs_of(client.post(INFER, content=body, headers={"Content-Encoding": name})), expected, classifier
