@@ -1,5 +1,6 @@
 """`POST /predict`: the answers, raw and in forms."""
 
+import base64
 from dataclasses import replace
 
 import httpx
@@ -41,6 +42,43 @@ def test_form_answers_in_order(client: AppClient, classifier: Classifier, png: P
     contents = [png(seed) for seed in range(20)]
     response = client.post("/predict", **form(*contents))
     assert response.json()["predictions"] == [expected(classifier, data, top=5) for data in contents]
+
+
+@pytest.mark.parametrize("name", ["file", "file[]", "image"])
+def test_parts_have_the_names_that_clients_use(client: AppClient, png: Png, name: str):
+    """All of them give the same answers."""
+    expected = client.post("/predict", **form(png(1), png(2))).json()
+    assert expected == client.post("/predict", **form(png(1), png(2), name=name)).json()
+
+
+def test_json_is_answered_as_the_bytes_are(client: AppClient, png: Png):
+    """One image, or a list, in which one that cannot be read has an error in its place."""
+    one, two = ({"image": {"b64": base64.b64encode(data).decode()}} for data in (png(1), b"no picture"))
+    alone = client.post("/predict", content=png(1), headers=RAW).json()
+    assert alone == client.post("/predict", json=one).json()
+    answers = client.post("/predict", json=[one, two, one]).json()["predictions"]
+    assert [*alone["predictions"], *alone["predictions"]] == [answers[0], answers[2]]
+    assert "unsupported_format" == answers[1]["error"]["code"]
+
+
+@pytest.mark.parametrize(
+    ("content", "code"),
+    [
+        ({}, "malformed_json"),
+        ({"image": "aGk="}, "malformed_json"),
+        ({"image": {"b64": "*"}}, "malformed_json"),
+        ({"image": {"b64": "aGk=", "more": 1}}, "malformed_json"),
+        ([{"image": {"b64": "aGk="}}, 7], "malformed_json"),
+        ([], "no_image"),
+        ([{"image": {"b64": ""}}] * 33, "too_many_parts"),
+        ({"image": {"b64": ""}}, "empty_image"),
+    ],
+)
+def test_other_json_is_refused(client: AppClient, content: object, code: str):
+    """By a sentence that says what is expected."""
+    response = client.post("/predict", json=content)
+    assert code == response.json()["error"]["code"]
+    assert 400 <= response.status_code < 500
 
 
 def test_octet_stream_is_an_image(client: AppClient, png: Png):

@@ -64,7 +64,7 @@ def test_method_not_allowed_says_what_is(client: AppClient):
     ("content_type", "words"),
     [
         ("text/plain", "Received 'text/plain'. Expected the bytes of one image"),
-        ("application/json", "Received 'application/json'"),
+        ("application/xml", "Received 'application/xml'"),
         ("", "Received 'no type'"),
         ("multipart/mixed; boundary=b", "Received 'multipart/mixed"),
         ("image/png" + ";" * 1_000, "more than 100 parameters"),

@@ -24,6 +24,7 @@ STATUS = {
     "decode_timeout": 413,
     # the request
     "malformed_form": 400,
+    "malformed_json": 400,
     "wrong_field": 400,
     "no_image": 400,
     "invalid_tensor": 400,

@@ -10,6 +10,7 @@ import zlib
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
+import msgspec
 from fastapi import Request
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
@@ -17,9 +18,12 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 from lince.serving.errors import RequestError
 from lince.serving.settings import ServeSettings
 
-FIELD = "file"
+FIELDS = ("file", "file[]", "image")
+"""Names of a form's parts: ours, that of forms which PHP and Rails read, and that which many clients use."""
+
 Take = Callable[[int], None]
 _FORM = "multipart/form-data"
+_JSON = b"application/json"
 # A part has a disposition, a type and perhaps a length. A file name of 255 letters takes 2.3 kB when it is escaped.
 _MAX_PART_HEADERS = 8
 _MAX_BOUNDARY_BYTES = 200  # RFC 2046 allows 70; `re` caches a compiled pattern of each
@@ -32,8 +36,19 @@ _MAX_PREAMBLE_BYTES = 8 * 2**10
 _WINDOWS = {"gzip": zlib.MAX_WBITS | 16, "deflate": zlib.MAX_WBITS, "identity": None}
 _HOW = (
     f"Expected the bytes of one image as 'image/*' or 'application/octet-stream', or '{_FORM}' with parts named "
-    f"'{FIELD}'; with curl: --data-binary @image.png -H 'Content-Type: image/png', or -F {FIELD}=@image.png."
+    f"'{FIELDS[0]}'; with curl: --data-binary @image.png -H 'Content-Type: image/png', or -F {FIELDS[0]}=@image.png."
 )
+_HOW_IN_JSON = 'Expected {"image": {"b64": encoded image in base64}}, or a list of such objects.'
+
+
+class _Base64(msgspec.Struct, forbid_unknown_fields=True):
+    b64: bytes
+
+
+class _OneImage(msgspec.Struct, forbid_unknown_fields=True):
+    """An image in JSON."""
+
+    image: _Base64
 
 
 class Buffer:
@@ -71,13 +86,14 @@ async def read_images(request: Request, settings: ServeSettings, take: Take) -> 
     Raises:
         RequestError: a wrong type, a malformed form, too many bytes or parts, too slow a client, no room left.
     """
-    boundary = _boundary(request)
+    media_type, boundary = _media_type(request)
     _check_length(request, settings.max_body_bytes)
     chunks = _chunks(request, settings.max_body_bytes, take)
     async with _patience(settings):
-        if boundary is None:
-            return [b"".join([chunk async for chunk in chunks])]
-        return await _read_form(chunks, boundary, max_parts=settings.max_parts)
+        if boundary is not None:
+            return await _read_form(chunks, boundary, max_parts=settings.max_parts)
+        body = b"".join([chunk async for chunk in chunks])
+    return _images_of_json(body, max_parts=settings.max_parts) if media_type == _JSON else [body]
 
 
 async def read_body(request: Request, settings: ServeSettings, take: Take) -> bytes:
@@ -127,8 +143,22 @@ async def _patience(settings: ServeSettings) -> AsyncIterator[None]:
         raise RequestError("receive_timeout", message) from None
 
 
-def _boundary(request: Request) -> bytes | None:
-    """The boundary of a form; None for the raw bytes of one image."""
+def _images_of_json(body: bytes, *, max_parts: int) -> list[bytes]:
+    try:
+        found = msgspec.json.decode(body, type=_OneImage | list[_OneImage])
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise RequestError("malformed_json", f"The JSON cannot be read: {error}. {_HOW_IN_JSON}") from error
+    images = [found] if isinstance(found, _OneImage) else found
+    if not images:
+        raise RequestError("no_image", f"The list holds no image. {_HOW_IN_JSON}")
+    if len(images) > max_parts:
+        message = f"The list has {len(images):,} images. Expected at most {max_parts}: send them in several requests."
+        raise RequestError("too_many_parts", message)
+    return [one.image.b64 for one in images]
+
+
+def _media_type(request: Request) -> tuple[bytes, bytes | None]:
+    """The type of a body, and the boundary if it is a form."""
     received = request.headers.get("content-type", "")
     if received.count(";") > _MAX_PARAMETERS:
         message = f"The Content-Type has more than {_MAX_PARAMETERS} parameters. {_HOW}"
@@ -136,15 +166,15 @@ def _boundary(request: Request) -> bytes | None:
     media_type, options = parse_options_header(received)
     if request.headers.get("content-encoding", "identity") != "identity":
         received = f"content-encoding {request.headers['content-encoding']}"
-    elif media_type.startswith(b"image/") or media_type == b"application/octet-stream":
-        return None
+    elif media_type.startswith(b"image/") or media_type in (b"application/octet-stream", _JSON):
+        return media_type, None
     elif media_type == _FORM.encode():
         boundary = options.get(b"boundary", b"")
         if len(boundary) > _MAX_BOUNDARY_BYTES:
             message = f"The boundary has {len(boundary):,} bytes. Expected at most {_MAX_BOUNDARY_BYTES}."
             raise RequestError("malformed_form", message)
         if boundary:
-            return boundary
+            return media_type, boundary
         raise RequestError("malformed_form", f"The Content-Type {received[:100]!r} names no boundary. {_HOW}")
     raise RequestError("unsupported_media_type", f"Received {received[:100] or 'no type'!r}. {_HOW}")
 
@@ -182,7 +212,7 @@ async def _read_form(chunks: AsyncIterator[bytes], boundary: bytes, *, max_parts
     if not form.complete:
         raise RequestError("malformed_form", "The form lacks its closing boundary: it is cut short. Send it whole.")
     if not form.images:
-        raise RequestError("no_image", f"The form holds no part. Expected 1 to {max_parts} named {FIELD!r}.")
+        raise RequestError("no_image", f"The form holds no part. Expected 1 to {max_parts} named {FIELDS[0]!r}.")
     return form.images
 
 
@@ -262,9 +292,10 @@ class _Form:
             self._field = options.get(b"name", b"").decode("utf-8", "replace")
 
     def _end_headers(self) -> None:
-        if self._field != FIELD:
+        if self._field not in FIELDS:
             received = "no name" if self._field is None else repr(self._field[:100])
-            message = f"Part {len(self.images)} of the form has {received}. Expected every part to be named {FIELD!r}."
+            named = f"Expected every part to be named {FIELDS[0]!r}"
+            message = f"Part {len(self.images)} of the form has {received}. {named}."
             raise RequestError("wrong_field", message)
         self._pieces = []
 

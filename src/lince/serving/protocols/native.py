@@ -1,4 +1,4 @@
-"""Lince's own protocol: `POST /predict` with the bytes of one image, or a form of several; see `docs/http-api.md`."""
+"""Lince's own protocol: `POST /predict` with images as bytes, in a form or in JSON; see `docs/http-api.md`."""
 
 from typing import Annotated, Any, Self
 from urllib.parse import parse_qsl
@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from lince.serving import errors
 from lince.serving.errors import RequestError
-from lince.serving.request_body import FIELD, read_images
+from lince.serving.request_body import FIELDS, read_images
 from lince.serving.schemas import PredictAnswer
 from lince.serving.service import service_of
 from lince.serving.settings import expected
@@ -55,8 +55,21 @@ _DEFAULTS = Parameters()
 _IMAGE = {"type": "string", "format": "binary"}
 _FORM = {
     "type": "object",
-    "required": [FIELD],
-    "properties": {FIELD: {"type": "array", "minItems": 1, "items": _IMAGE}},
+    "properties": {name: {"type": "array", "minItems": 1, "items": _IMAGE} for name in FIELDS},
+    "additionalProperties": False,
+    "minProperties": 1,
+}
+_IN_JSON = {
+    "type": "object",
+    "required": ["image"],
+    "properties": {
+        "image": {
+            "type": "object",
+            "required": ["b64"],
+            "properties": {"b64": {"type": "string", "contentEncoding": "base64"}},
+            "additionalProperties": False,
+        }
+    },
     "additionalProperties": False,
 }
 _BODY = {
@@ -65,6 +78,7 @@ _BODY = {
         "image/*": {"schema": _IMAGE},
         "application/octet-stream": {"schema": _IMAGE},
         "multipart/form-data": {"schema": _FORM},
+        "application/json": {"schema": {"anyOf": [_IN_JSON, {"type": "array", "minItems": 1, "items": _IN_JSON}]}},
     },
 }
 # Not described for this route: errors of other addresses and methods (404, 405), a fault of ours (500), the codes of
