@@ -100,7 +100,8 @@ class ServeSettings(BaseSettings):
         allow_inf_nan=False,
         description="Seconds a client may take to send its headers, and again for its body.",
     )
-    keep_alive_s: int = Field(15, ge=1, description="Seconds that an idle connection stays open.")
+    # Balancers keep an idle connection for 60 s as a rule. One that the server closes first loses the next request.
+    keep_alive_s: int = Field(75, ge=1, description="Seconds that an idle connection stays open.")
     shutdown_s: int = Field(10, ge=0, description="Seconds that requests in flight may take after a stop signal.")
     access_log: bool = Field(False, description="Log every request to stderr.")
 
