@@ -64,6 +64,24 @@ def test_body_that_never_ends_times_out(connection: socket.socket):
     assert (status, answer["error"]["code"]) == (408, "receive_timeout")
 
 
+@pytest.mark.parametrize("path", [b"/v2/models/cifar10/infer", b"/v1/models/cifar10:predict"])
+@pytest.mark.parametrize(
+    ("rest", "expected"),
+    [
+        (b"X: y\r\n", 408),
+        (b"Content-Length: 1000\r\n\r\nsome", 408),
+        (b"Content-Length: minus one\r\n\r\n", 400),
+        (b"X: " + b"y" * 2**16 + b"\r\n\r\n", 431),
+    ],
+)
+def test_refusals_have_the_form_of_the_protocol(connection: socket.socket, path: bytes, rest: bytes, expected: int):
+    """Clients of other protocols read text, and break on an object."""
+    with suppress(ConnectionError):  # refused already
+        connection.sendall(b"POST " + path + b" HTTP/1.1\r\nHost: 127.0.0.1\r\n" + rest)
+    status, answer = _answer(connection)
+    assert (expected, str) == (status, type(answer["error"]))
+
+
 @pytest.mark.parametrize(
     "request_bytes",
     [

@@ -155,6 +155,11 @@ class EndingConnection(HttpToolsProtocol):
         cycle = self.cycle
         return cycle is not None and not cycle.response_complete and not cycle.disconnected
 
+    @property
+    def _path(self) -> str:
+        """Of the request whose headers arrive, as far as it is known."""
+        return self.url.partition(b"?")[0].decode("latin-1")
+
     def _stop_timer(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
@@ -182,7 +187,8 @@ class EndingConnection(HttpToolsProtocol):
             own.message_event.set()
         if own is None or not own.response_started:
             dates = b"".join(b"%b: %b\r\n" % header for header in self.server_state.default_headers)
-            status, rest = error_bytes(code, message, close=True).split(b"\r\n", 1)
+            path = own.scope["path"] if own is not None else self._path if self._begun else ""
+            status, rest = error_bytes(code, message, close=True, path=path).split(b"\r\n", 1)
             self.transport.write(b"%b\r\n%b%b" % (status, dates, rest))
             self._end(linger)
         else:

@@ -227,11 +227,6 @@ class BoundedConnection(EndingConnection):
         is_only = self.cycle is None or self.cycle.response_complete
         return is_only and not self._is_of_allowed_page(self.headers)
 
-    @property
-    def _path(self) -> str:
-        """Of the request whose headers have arrived."""
-        return self.url.partition(b"?")[0].decode("latin-1")
-
     def _turn_away(self) -> None:
         """Answers 503 without the app: 0.02 ms instead of 0.5. The body is dropped as it arrives."""
         keep_alive = self.parser.get_http_version() != "1.0" and self.parser.should_keep_alive()
