@@ -11,6 +11,7 @@ a request was answered by 5xx or not at all, or the log has a traceback.
 import argparse
 import base64
 import copy
+import gzip
 import http.client
 import json
 import os
@@ -32,6 +33,7 @@ _LENGTH = "Inference-Header-Content-Length"
 _VALUES: tuple[Any, ...] = (
     *(None, True, False, 0, -1, 1, 2**31, 2**63, -(2**63), 1e308, 0.5, "", "é\0", "x" * 5000),
     *([], {}, [[] for _ in range(50)], [{}], {"b64": ""}, {"b64": "*"}, [0] * 3072),
+    *([0, 2**31, 2**31, 2**31], [2**31] * 8, [1, 1, 1, 1, 1, 1, 1, 1]),
     *("BYTES", "UINT8", "FP32", "pixels", "image", "base64"),
 )
 _TOKENS = (
@@ -98,8 +100,25 @@ def _tensorflow_serving(rng: np.random.Generator) -> Request:
     return _json("/v1/models/cifar10:predict", content, rng)
 
 
+def _native_json(rng: np.random.Generator) -> Request:
+    one = {"image": {"b64": base64.b64encode(encoded(rng, "PNG")).decode()}}
+    return _json("/predict", [one, one] if rng.integers(2) else one, rng)
+
+
+def _raw(rng: np.random.Generator) -> Request:
+    return Request("/v2/models/cifar10/infer", encoded(rng, "PNG"), {_LENGTH: "0"})
+
+
+def _packed(rng: np.random.Generator) -> Request:
+    request = (_open_inference_json, _open_inference_binary, _tensorflow_serving)[rng.integers(3)](rng)
+    return Request(request.path, gzip.compress(request.body), request.headers | {"Content-Encoding": "gzip"})
+
+
 PROTOCOLS: dict[str, Callable[[np.random.Generator], Request]] = {
     "form": _native_form,
+    "native JSON": _native_json,
+    "raw": _raw,
+    "packed": _packed,
     "open inference, JSON": _open_inference_json,
     "open inference, binary": _open_inference_binary,
     "TensorFlow Serving": _tensorflow_serving,
@@ -155,9 +174,9 @@ def drawn(seed: int, index: int) -> tuple[str, Request]:
 
 
 def is_answered(path: str, status: int, body: bytes) -> bool:
-    """Whether an answer is no fault of the server: 200, or a 4xx with an error as the protocol has it."""
+    """Whether an answer is no fault of the server: 200 with answers, or a 4xx with an error as the protocol has it."""
     if status == 200:
-        return True
+        return any(name in body for name in (b'"predictions":[{', b'"outputs":[{', b'"outputs":{"'))
     try:
         error = json.loads(body)["error"]
     except (ValueError, KeyError, TypeError):

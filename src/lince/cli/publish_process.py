@@ -5,6 +5,7 @@ report from the run folder. The exit codes are those of `lince`, and `REFUSED` f
 """
 
 import sys
+from contextlib import redirect_stdout
 
 from lince import schema
 from lince.cli import run_publishing
@@ -20,7 +21,8 @@ def main() -> None:
     try:
         with errors_as_exit_codes():
             try:
-                run_publishing.publish_here(schema.from_json(sys.stdin.buffer.read(), PublishRequest))
+                with redirect_stdout(sys.stderr):  # stdout is for the sentence of a refusal alone
+                    run_publishing.publish_here(schema.from_json(sys.stdin.buffer.read(), PublishRequest))
             except GateError as error:
                 sys.stdout.write(str(error))
                 sys.exit(run_publishing.REFUSED)

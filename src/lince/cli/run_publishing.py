@@ -120,7 +120,7 @@ def publish_elsewhere(request: PublishRequest, *, is_quiet: bool = False) -> Non
         stderr=subprocess.PIPE if is_quiet else None,
     )
     if done.returncode == REFUSED:
-        raise GateError(done.stdout.decode())
+        raise GateError(done.stdout.decode(errors="replace"))
     if done.returncode:
         if is_quiet:
             say(done.stderr.decode(errors="replace"))

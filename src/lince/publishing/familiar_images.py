@@ -67,9 +67,9 @@ def held_out_distances(flatbuffer: bytes, run: Run, *, count: int) -> Float32[np
     everything = data.join(run.train, run.validation)
     folds = cross_validation.folds(everything.labels, seed=seed, groups=run.folder.read_groups())
     is_held_out = cross_validation.of_known_class(everything.labels, folds)
-    if count == is_held_out.sum():
+    if count in (len(everything), is_held_out.sum()):  # runs of earlier versions have all of them
         distances = _measure(_of_file(flatbuffer), everything.images, seed=seed).cross_fitted(folds)
-        return distances.compress(is_held_out)
+        return distances if count == len(everything) else distances.compress(is_held_out)
     state = checkpoint.read(run.folder.checkpoint)
     if state is None:
         return None

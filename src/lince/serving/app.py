@@ -21,7 +21,7 @@ from lince.images import FORMATS
 from lince.inference.classifier import Classifier
 from lince.serving import errors
 from lince.serving.flow_control import PausedConnections
-from lince.serving.inference_queue import Inference
+from lince.serving.inference_queue import DEAD_S, Inference
 from lince.serving.metrics import Metrics
 from lince.serving.middleware import PAGE_FILES, Gate
 from lince.serving.protocols import native, open_inference, tensorflow_serving
@@ -32,10 +32,6 @@ from lince.serving.settings import ServeSettings
 
 _PAGE = Path(__file__).parent / "page"
 _REVALIDATE = {"cache-control": "no-cache"}  # a browser asks whether its copy is current, so that an update shows
-# Requests wait, and none has been answered for so long: send no more requests here …
-_STALLED_S = 10.0
-# … and now a restart is better.
-_DEAD_S = 60.0
 
 
 def create_app(model: Classifier | Path, settings: ServeSettings) -> FastAPI:
@@ -140,7 +136,7 @@ async def livez(request: Request) -> Response:
     """Whether requests are answered: 503 when one has waited for a minute and none was answered in that time."""
     ready = service_of(request).ready
     if ready is not None:
-        _require_progress(ready.inference, _DEAD_S)
+        ready.inference.check_progress(DEAD_S)
     return _json(b'{"status":"alive"}')
 
 
@@ -148,19 +144,13 @@ async def readyz(request: Request) -> Response:
     """Whether the model is loaded, there is room for a request, and requests are answered."""
     inference = service_of(request).require_ready().inference
     inference.check_room()
-    _require_progress(inference, _STALLED_S)
+    inference.check_progress()
     return _json(b'{"status":"ready"}')
 
 
 async def metrics(request: Request) -> Response:
     """Numbers for Prometheus."""
     return Response(service_of(request).metrics.render(), headers={"content-type": CONTENT_TYPE_LATEST})
-
-
-def _require_progress(inference: Inference, limit_s: float) -> None:
-    if (stalled_s := inference.stalled_s) > limit_s:
-        message = f"Requests have waited for {stalled_s:.0f} s, and none was answered in that time."
-        raise errors.RequestError("stalled", message)
 
 
 def _json(content: bytes) -> Response:

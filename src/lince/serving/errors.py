@@ -132,7 +132,7 @@ def openapi_responses(*codes: str) -> dict[int | str, dict[str, Any]]:
 
 
 async def _answer_error(request: Request, error: RequestError | ImageError) -> Response:
-    return error_response(error.code, str(error), path=request.url.path)
+    return error_response(error.code, str(error), path=request.scope["path"])
 
 
 async def _answer_disconnect(_: Request, __: ClientDisconnect) -> Response:
@@ -146,19 +146,19 @@ async def _answer_http_error(request: Request, error: HTTPException) -> Response
     if code is None:  # nothing of ours raises another one
         _log.error("Unexpected status %d", error.status_code, exc_info=error)
         return await _answer_bug(request, error)
-    path = request.url.path[:200]
+    path = request.scope["path"][:200]
     message = {
         "not_found": f"There is nothing at {path!r}. Expected /, /predict, /model, /livez, /readyz, /metrics, /docs, "
         "or an address of another protocol: see docs/http-api.md.",
         "method_not_allowed": f"{request.method} is not answered at {path!r}. See the Allow header, or /docs.",
     }[code]
-    return error_response(code, message, path=request.url.path, headers=dict(error.headers or {}))
+    return error_response(code, message, path=request.scope["path"], headers=dict(error.headers or {}))
 
 
 async def _answer_bug(request: Request, error: Exception) -> Response:
     """Ours: logged with its traceback by the server, and nothing of it told."""
     message = "The server failed on this request. Its log says why."
-    return error_response("internal_error", message, path=request.url.path)
+    return error_response("internal_error", message, path=request.scope["path"])
 
 
 HANDLERS: dict[int | type[Exception], Callable[[Request, Any], Coroutine[Any, Any, Response]]] = {

@@ -25,7 +25,7 @@ from uvicorn._types import ASGI3Application, ASGIReceiveCallable, ASGISendCallab
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from lince.serving.connection_close import LINGER_S, MAX_HEAD_BYTES, EndingConnection
-from lince.serving.errors import OTHER_PROTOCOLS, RETRY_AFTER_S, error_bytes, error_response
+from lince.serving.errors import OTHER_PROTOCOLS, RETRY_AFTER_S, error_bytes, error_response, protocol_of
 from lince.serving.flow_control import PausedConnections
 from lince.serving.inference_queue import Inference
 from lince.serving.middleware import OVERLOADED, asks_for_predictions, route_of
@@ -43,7 +43,7 @@ _FRAMING = frozenset({b"content-length", b"transfer-encoding", b"connection"})
 _FULL = "As many requests are waiting as may. Try again in a second."
 _TURN_AWAY = {
     (path, close, seconds): error_bytes("overloaded", _FULL, close=close, path=path, retry_after_s=seconds)
-    for path in ("/predict", *OTHER_PROTOCOLS)
+    for path in ("", *OTHER_PROTOCOLS)
     for close in (False, True)
     for seconds in (RETRY_AFTER_S, 2, 4, _LONGEST_PAUSE_S)
 }
@@ -231,9 +231,8 @@ class BoundedConnection(EndingConnection):
         """Answers 503 without the app: 0.02 ms instead of 0.5. The body is dropped as it arrives."""
         keep_alive = self.parser.get_http_version() != "1.0" and self.parser.should_keep_alive()
         self.cycle = _Answered(keep_alive=keep_alive)
-        route = route_of(self._path)
-        self.transport.write(_TURN_AWAY[route, not keep_alive, self._pause_s])
-        self._metrics.count_request(path=route, method="POST", status=503)
+        self.transport.write(_TURN_AWAY[protocol_of(self._path), not keep_alive, self._pause_s])
+        self._metrics.count_request(path=route_of(self._path), method="POST", status=503)
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
         asks = cycle.scope["method"] == "POST" and asks_for_predictions(cycle.scope["path"])

@@ -37,6 +37,11 @@ _Pixels = Sequence[Decoded] | UInt8[np.ndarray, "n h w 3"]
 _Result = TypeVar("_Result")
 _Arguments = TypeVarTuple("_Arguments")
 
+STALLED_S = 10.0
+"""Requests wait, and none has been answered for so long: send no more requests here …"""
+DEAD_S = 60.0
+"""… and now a restart is better."""
+
 # All images of a request that threads decode have at most so many pixels, counted as pixels of a PNG: 10 ms.
 _SMALL_PIXELS = 500_000
 # The cost of a pixel. A JPEG is scaled down while it is decoded; WebP holds Python's lock as well.
@@ -92,6 +97,22 @@ class Inference:
             message = f"{len(self._waiting)} requests are waiting already. Try again in a second."
             raise RequestError("overloaded", message)
 
+    def check_progress(self, limit_s: float = STALLED_S) -> None:
+        """Raises: RequestError: a request has waited for longer, and none was answered in that time."""
+        if (stalled_s := self.stalled_s) > limit_s:
+            message = f"Requests have waited for {stalled_s:.0f} s, and none was answered in that time."
+            raise RequestError("stalled", message)
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether requests are answered, or none has come: otherwise a restart is better."""
+        return self.stalled_s <= DEAD_S
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether there is room for requests, and they are answered."""
+        return not self.full and self.stalled_s <= STALLED_S
+
     async def answer(self, encoded: Sequence[bytes], *, top: int, logits: bool) -> list[Answer]:
         """Answers for the images of one request, in their order; one that cannot be read has an error in its place.
 
@@ -101,17 +122,20 @@ class Inference:
         """
         return await self._in_queue(encoded, partial(self._answers, top=top, logits=logits))
 
-    async def predict(self, images: Sequence[bytes] | UInt8[np.ndarray, "n h w 3"]) -> Prediction:
-        """The prediction for the images of one request, of which all must be readable.
+    async def predict(
+        self, images: Sequence[bytes] | UInt8[np.ndarray, "n h w 3"], finish: Callable[[Prediction], _Result]
+    ) -> _Result:
+        """What `finish` makes of the prediction for the images of one request, of which all must be readable.
 
         Args:
             images: encoded, or pixels u8[N,H,W,3] of the model's size; at least one.
+            finish: called in a thread.
 
         Raises:
             ImageError: an image cannot be read; the first one's.
             RequestError: when the queue is full, or the service stops.
         """
-        return await self._in_queue(images, self._prediction)
+        return await self._in_queue(images, lambda decoded: finish(self._prediction(decoded)))
 
     async def _in_queue(self, images: Sequence[bytes] | np.ndarray, finish: Callable[[_Pixels], _Result]) -> _Result:
         """What `finish` makes of the images of one request when they are decoded, in a thread."""

@@ -12,6 +12,7 @@ from lince.serving.settings import ServeSettings
 
 PAGE_FILES = "/page"
 ROUTES = frozenset({"/", "/predict", "/model", "/livez", "/readyz", "/metrics", "/docs", "/openapi.json"})
+_OF_PREDICTIONS = {"/v1": "/v1/predict", "/v2": "/v2/infer"}
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _RANGES = frozenset({b"range", b"if-range"})
 _READING = frozenset({"GET", "HEAD"})
@@ -158,5 +159,5 @@ def route_of(path: str) -> str:
     if path in ROUTES:
         return path
     if protocol := protocol_of(path):
-        return protocol
+        return _OF_PREDICTIONS[protocol] if asks_for_predictions(path) else protocol
     return PAGE_FILES if path.startswith(PAGE_FILES + "/") else "other"

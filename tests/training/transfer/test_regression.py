@@ -93,6 +93,13 @@ def test_features_without_variance():
     np.testing.assert_allclose([3 / 6, 1 / 6, 2 / 6], np.exp(logits) / np.exp(logits).sum(), atol=0.01)
 
 
+def test_fewer_equal_rows_than_features():
+    """They span no direction, so that only the bias is fitted."""
+    labels = np.arange(20) % 2
+    layers = fitted(np.ones((20, 1, 64), np.float16), labels, everything(labels))
+    assert not layers.kernel.any()
+
+
 def test_number_that_is_not_finite():
     """A damaged number is refused with a sentence, instead of a head of such numbers."""
     features, labels = draw(30)

@@ -105,7 +105,7 @@ def add_routes(app: FastAPI) -> None:
 async def predict(request: Request) -> Response:
     """Classifies the image, or the images, in the body.
 
-    An image of a form that cannot be read has an `error` in its place; when none can, the whole answer is an error.
+    One of several images that cannot be read has an `error` in its place; when none can, the whole answer is an error.
     """
     service = service_of(request)
     ready = service.require_ready()

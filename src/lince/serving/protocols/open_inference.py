@@ -8,10 +8,13 @@ Errors are `{"error": "text"}` on these routes: tritonclient cannot read an obje
 """
 
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 from fastapi import FastAPI, Request
+from jaxtyping import UInt8
 from starlette.responses import Response
 
 import lince
@@ -28,13 +31,12 @@ from lince.serving.protocols.named_outputs import (
     shown,
     values_of,
 )
-from lince.serving.protocols.tensors import InferRequest, Tensor
+from lince.serving.protocols.tensors import InferRequest, Input, OutputParameters, RequestParameters, Tensor
 from lince.serving.request_body import read_body
 from lince.serving.service import service_of
 from lince.types import Prediction
 
 _CLASSIFIED = ("logits", "probabilities")
-_BINARY, _ALL_BINARY, _CLASSIFICATION = "binary_data", "binary_data_output", "classification"
 _VERSION = "/v2/models/{name}/versions/{version}"
 _Endpoint = Callable[[Request], Awaitable[Response]]
 
@@ -67,10 +69,12 @@ async def server_metadata(_: Request) -> Response:
 
 
 async def health(request: Request) -> Response:
-    """`GET /v2/health/live` and `/v2/health/ready`."""
-    is_live = request.url.path.endswith("/live")
-    is_ready = service_of(request).ready is not None
-    return json_response({"live": True, "ready": is_ready}, status=200 if is_live or is_ready else 503)
+    """`GET /v2/health/live` and `/v2/health/ready`: what `/livez` and `/readyz` find."""
+    ready = service_of(request).ready
+    is_live = ready is None or ready.inference.is_alive
+    is_ready = ready is not None and ready.inference.is_ready
+    is_well = is_live if request.scope["path"].endswith("/live") else is_ready
+    return json_response({"live": is_live, "ready": is_ready}, status=200 if is_well else 503)
 
 
 async def models(request: Request) -> Response:
@@ -107,95 +111,112 @@ async def infer(request: Request) -> Response:
     service = service_of(request)
     ready = model_of(request, service)
     ready.inference.check_room()
+    classifier, header = ready.inference.classifier, request.headers.get(tensors.LENGTH_HEADER)
     with service.buffer.share() as take:
         body = await read_body(request, service.settings, take)
-        header = request.headers.get(tensors.LENGTH_HEADER)
         if header == "0":  # a raw request: the body is the one element of the one input
-            asked = InferRequest([])
             images: list[bytes] | np.ndarray = [body]
+            asked = InferRequest([], parameters=RequestParameters(binary_data_output=True))
         else:
-            asked, given = tensors.parse(body, header)
-            images = _images(given, ready.inference.classifier, most=service.settings.max_parts)
-        wanted = _wanted(asked, ready.inference.classifier)
-        prediction = await ready.inference.predict(images)
-    name = ready.model_name
-    answer: dict[str, Any] = {"model_name": name.name, "model_version": name.version}
-    if asked.id is not None:
-        answer["id"] = asked.id
-    outputs = [_output(one, count, prediction, ready.inference.classifier) for one, count, _ in wanted]
-    content, length = tensors.render(answer, outputs, [is_binary for _, _, is_binary in wanted])
+            asked, rest = tensors.parse(body, header)
+            images = _images(asked.inputs, rest, classifier, most=service.settings.max_parts)
+            take(sum(map(len, images)) if isinstance(images, list) else images.nbytes)
+            asked = InferRequest([], asked.id, asked.parameters, asked.outputs)  # without the data
+            del rest
+        wanted = _wanted(asked, classifier)
+        del body
+        answer: dict[str, Any] = {"model_name": ready.model_name.name, "model_version": ready.model_name.version}
+        if asked.id is not None:
+            answer["id"] = asked.id
+        content, length = await ready.inference.predict(images, partial(_render, answer, wanted, classifier))
     if length is None:
         return Response(content, media_type="application/json")
     headers = {tensors.LENGTH_HEADER: str(length)}
     return Response(content, media_type="application/octet-stream", headers=headers)
 
 
-def _images(given: Sequence[Tensor], classifier: Classifier, *, most: int) -> list[bytes] | np.ndarray:
-    """The images of a request: encoded, or pixels u8[N,H,W,3].
+def _render(
+    answer: dict[str, Any], wanted: list[_Wanted], classifier: Classifier, prediction: Prediction
+) -> tuple[bytes, int | None]:
+    outputs = [_output(one, prediction, classifier) for one in wanted]
+    return tensors.render(answer, outputs, [one.is_binary for one in wanted])
+
+
+def _images(
+    inputs: Sequence[Input], rest: memoryview, classifier: Classifier, *, most: int
+) -> list[bytes] | UInt8[np.ndarray, "n h w 3"]:
+    """The images of a request: encoded, or pixels. Name, datatype and shape are checked before any data are read.
 
     Raises:
-        RequestError: other inputs than one of both, another datatype or shape, no image, or too many.
+        RequestError: other inputs than one of both, another datatype or shape, no image, too many, or other data.
     """
-    names = [tensor.name for tensor in given]
-    if names not in ([PIXELS], [IMAGE]):
-        received = ", ".join(map(shown, names)) or "no input"
+    if len(inputs) != 1 or inputs[0].name not in (PIXELS, IMAGE):
+        received = ", ".join(shown(one.name) for one in inputs[:4]) or "no input"
         raise invalid(f"Received {received}. Expected exactly one of the inputs {PIXELS!r} and {IMAGE!r}.")
-    tensor, expected = given[0], classifier.image_spec.shape
-    if tensor.name == PIXELS:
-        is_fit = tensor.datatype == "UINT8" and tensor.shape[1:] == expected and len(tensor.shape) == 4
+    one, expected = inputs[0], classifier.image_spec.shape
+    if one.name == PIXELS:
+        is_fit = one.datatype == "UINT8" and len(one.shape) == 4 and tuple(one.shape[1:]) == expected
         form = f"UINT8 [-1, {', '.join(map(str, expected))}]"
     else:
-        is_fit = tensor.datatype == "BYTES" and tensor.shape in ((tensor.shape or (0,))[:1], (*tensor.shape[:1], 1))
+        is_fit = one.datatype == "BYTES" and (len(one.shape) == 1 or (len(one.shape) == 2 and one.shape[1] == 1))
         form = "BYTES [-1] or [-1, 1]"
     if not is_fit:
-        raise invalid(f"Input {tensor.name!r} is {tensor.datatype} {list(tensor.shape)}. Expected {form}.")
-    if not 1 <= tensor.shape[0] <= most:
-        raise invalid(f"Input {tensor.name!r} has {tensor.shape[0]:,} images. Expected 1 to {most}.")
-    return tensor.data if isinstance(tensor.data, np.ndarray) else list(tensor.data)
+        raise invalid(f"Input {one.name!r} is {shown(one.datatype)} {one.shape}. Expected {form}.")
+    if not 1 <= one.shape[0] <= most:
+        raise invalid(f"Input {one.name!r} has {one.shape[0]:,} images. Expected 1 to {most}.")
+    return tensors.pixels(one, rest) if one.name == PIXELS else tensors.elements(one, rest)
 
 
-def _wanted(asked: InferRequest, classifier: Classifier) -> list[tuple[str, int, bool]]:
-    """The outputs to answer with, in order: name, number of classes to list (0: a number for each), and whether binary.
+@dataclass(frozen=True)
+class _Wanted:
+    """An output to answer with.
+
+    Attributes:
+        classes: the number of best classes to list as text; 0 for a number for each class.
+        is_binary: whether it is behind the JSON.
+    """
+
+    name: str
+    classes: int
+    is_binary: bool
+
+
+def _wanted(asked: InferRequest, classifier: Classifier) -> list[_Wanted]:
+    """The outputs to answer with, in order.
 
     Raises:
-        RequestError: an unknown output, or a parameter that is not valid.
+        RequestError: an unknown output, one that is named twice, or classes of one that has none.
     """
-    known, by_default = outputs_of(classifier), _flag(asked.parameters, _ALL_BINARY, otherwise=False)
+    known = outputs_of(classifier)
+    by_default = asked.parameters.binary_data_output if asked.parameters else False
     if not asked.outputs:
-        return [(name, 0, by_default) for name in known]
+        return [_Wanted(name, 0, by_default) for name in known]
+    names = [one.name for one in asked.outputs]
+    if doubled := {name for name in names if names.count(name) > 1}:
+        raise invalid(f"Received two outputs {shown(min(doubled))}. Expected each name once.")
     found = []
     for one in asked.outputs:
         if one.name not in known:
             raise invalid(f"Output {shown(one.name)} is not known. Expected {', '.join(known)}.")
-        count = one.parameters.get(_CLASSIFICATION, 0)
-        is_number = isinstance(count, int) and not isinstance(count, bool) and count >= 0
-        if not is_number or (count and one.name not in _CLASSIFIED):
-            raise invalid(
-                f"Output {one.name!r} has {_CLASSIFICATION!r} {shown(count)}. Expected a number of classes, and the "
-                f"output {' or '.join(_CLASSIFIED)}."
-            )
-        classes = min(int(count or 0), len(classifier.classes))
-        found.append((one.name, classes, _flag(one.parameters, _BINARY, otherwise=by_default)))
+        options = one.parameters or OutputParameters()
+        if options.classification and one.name not in _CLASSIFIED:
+            expected = " or ".join(_CLASSIFIED)
+            raise invalid(f"Output {one.name!r} has the parameter 'classification'. Expected it of {expected}.")
+        is_binary = by_default if options.binary_data is None else options.binary_data
+        found.append(_Wanted(one.name, min(options.classification, len(classifier.classes)), is_binary))
     return found
 
 
-def _flag(parameters: tensors.Parameters, name: str, *, otherwise: bool) -> bool:
-    value = parameters.get(name, otherwise)
-    if not isinstance(value, bool):
-        raise invalid(f"Parameter {name!r} is {shown(value)}. Expected true or false.")
-    return value
-
-
-def _output(name: str, count: int, prediction: Prediction, classifier: Classifier) -> Tensor:
-    """One output of all images; with a count, the best classes as `value:index:label`."""
-    datatype, _ = outputs_of(classifier)[name]
+def _output(wanted: _Wanted, prediction: Prediction, classifier: Classifier) -> Tensor:
+    """One output of all images; the best classes as `value:index:label`."""
+    name, (datatype, _) = wanted.name, outputs_of(classifier)[wanted.name]
     if name == LABEL:
         labels = [classifier.classes[index].encode() for index in prediction.indices]
         return Tensor(name, datatype, (len(labels),), labels)
     values = values_of(prediction)[name]
-    if not count:
+    if not wanted.classes:
         return Tensor(name, datatype, values.shape, values)
-    order = (-prediction.logits).argsort(axis=1, kind="stable")[:, :count]
+    order = (-prediction.logits).argsort(axis=1, kind="stable")[:, : wanted.classes]
     listed = [
         f"{row[index]:f}:{index}:{classifier.classes[index]}".encode()
         for row, best in zip(values, order, strict=True)

@@ -8,6 +8,7 @@ Errors are `{"error": "text"}` on these routes, as that server has them.
 
 import base64
 import binascii
+from functools import partial
 from typing import Annotated, Any
 
 import msgspec
@@ -70,7 +71,12 @@ async def predict(request: Request) -> Response:
     with service.buffer.share() as take:
         body = await read_body(request, service.settings, take)
         images, in_rows = _parse(body, classifier.image_spec, most=service.settings.max_parts)
-        prediction = await ready.inference.predict(images)
+        take(sum(map(len, images)) if isinstance(images, list) else images.nbytes)
+        del body
+        return await ready.inference.predict(images, partial(_answer, classifier, in_rows))
+
+
+def _answer(classifier: Classifier, in_rows: bool, prediction: Prediction) -> Response:
     columns = _columns(prediction, classifier)
     if not in_rows:
         return json_response({"outputs": columns})
@@ -93,7 +99,8 @@ def _parse(body: bytes, spec: ImageSpec, *, most: int) -> tuple[_Images, bool]:
         RequestError: the body does not keep to the protocol.
     """
     height, width, channels = spec.shape
-    lists, numbers = most * (1 + height + height * width), min(most * height * width * channels, MAX_NUMBERS)
+    numbers = min(most * height * width * channels, MAX_NUMBERS)
+    lists = numbers // channels + most * (1 + height)
     if body.count(b"[") + body.count(b"{") > lists + _SPARE or body.count(b",") > numbers + _SPARE:
         raise invalid(
             f"The request has more lists or numbers than {most} images of {height} × {width} pixels, or more than "
@@ -108,31 +115,43 @@ def _parse(body: bytes, spec: ImageSpec, *, most: int) -> tuple[_Images, bool]:
     if asked.get("signature_name") not in _SIGNATURES:
         raise invalid(f"Signature {shown(asked['signature_name'])} is not known. Expected 'serving_default', or none.")
     in_rows = _ROWS in asked
-    given = asked[_ROWS] if in_rows else asked[_COLUMNS]
-    given = _without_names(given, in_rows=in_rows)
+    name, given = _without_name(asked[_ROWS]) if in_rows else _column(asked[_COLUMNS])
     if not isinstance(given, list) or not 1 <= len(given) <= most:
         received = f"{len(given):,} images" if isinstance(given, list) else shown(given)
         raise invalid(f"Received {received}. Expected a list of 1 to {most} images. {_HOW}")
-    return (_decoded(given) if isinstance(given[0], dict) else _pixels(given, spec)), in_rows
+    is_encoded = isinstance(given[0], dict)
+    if name not in ("", IMAGE if is_encoded else PIXELS):
+        found = "encoded images" if is_encoded else "pixels"
+        raise invalid(f"Received {found} under the name {name!r}. {_HOW}")
+    return (_decoded(given) if is_encoded else _pixels(given, spec)), in_rows
 
 
-def _without_names(given: Any, *, in_rows: bool) -> Any:
-    """The list of images, of which each, or the whole, may stand under the name of the input.
+def _without_name(rows: Any) -> tuple[str, Any]:
+    """The name under which each row has its image, or nothing; and the images."""
+    if not isinstance(rows, list) or not rows or not _is_named(rows[0]):
+        return "", rows
+    name = next(iter(rows[0]))
+    if not all(isinstance(row, dict) and list(row) == [name] for row in rows):
+        raise invalid(f"Some rows have other inputs than {shown(name)}, which the first has. {_HOW}")
+    return name, [row[name] for row in rows]
+
+
+def _column(given: Any) -> tuple[str, Any]:
+    """The name of the column of images, or nothing; and the images."""
+    return next(iter(given.items())) if _is_named(given) else ("", given)
+
+
+def _is_named(given: Any) -> bool:
+    """Whether an object has one input by its name.
 
     Raises:
         RequestError: another name, or several.
     """
-    if not in_rows:
-        return _named(given) if isinstance(given, dict) and _BASE64 not in given else given
-    if not isinstance(given, list):
-        return given
-    return [_named(one) if isinstance(one, dict) and _BASE64 not in one else one for one in given]
-
-
-def _named(given: dict[str, Any]) -> Any:
+    if not isinstance(given, dict) or _BASE64 in given:
+        return False
     if len(given) != 1 or next(iter(given)) not in (IMAGE, PIXELS):
         raise invalid(f"Received the inputs {shown(sorted(given))}. Expected {IMAGE!r} or {PIXELS!r}. {_HOW}")
-    return next(iter(given.values()))
+    return True
 
 
 def _decoded(given: list[Any]) -> list[bytes]:

@@ -6,8 +6,6 @@ element of BYTES has its length before it, 4 bytes. Source: the protocol's "Infe
 tensor data" as Triton defines it. Nothing here knows about images.
 """
 
-import base64
-import binascii
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,22 +13,42 @@ from typing import Annotated, Any
 
 import msgspec
 import numpy as np
-from jaxtyping import Shaped
+from jaxtyping import Shaped, UInt8
 
 from lince.serving.protocols.named_outputs import MAX_NUMBERS, invalid, shown
 
 LENGTH_HEADER = "inference-header-content-length"
 
-_SIZE, _SIZED, _ENCODED = "binary_data_size", "<u4", "content_type"
+_SIZE, _ENCODED = "binary_data_size", "content_type"
 _LENGTH_BYTES = 4
-_MAX_RANK = 8
-_MAX_TENSORS = 16  # of a request: inputs, and outputs that it names
-_OF_INPUTS = ("UINT8", "BYTES")
+_MAX_OUTPUTS = 16  # that a request names
+# Objects in the JSON of a request: each tensor has parameters, and some clients send further objects.
+_MAX_OBJECTS = 100
 _OF_OUTPUTS = {"FP32": "<f4", "BOOL": "?"}  # and BYTES
 
 Name = Annotated[str, msgspec.Meta(max_length=1000)]
-Shape = Annotated[list[Annotated[int, msgspec.Meta(ge=0, le=2**31)]], msgspec.Meta(max_length=_MAX_RANK)]
-Parameters = dict[str, str | bool | int | float | None]
+Shape = Annotated[list[Annotated[int, msgspec.Meta(ge=0, le=2**31)]], msgspec.Meta(max_length=8)]
+_Count = Annotated[int, msgspec.Meta(ge=0, le=2**31)]
+
+
+class InputParameters(msgspec.Struct, frozen=True):
+    """Parameters of an input that are known. Others are ignored, as the protocol asks."""
+
+    binary_data_size: _Count | None = None
+    content_type: str | None = None
+
+
+class OutputParameters(msgspec.Struct, frozen=True):
+    """Parameters of an output that are known."""
+
+    binary_data: bool | None = None
+    classification: _Count = 0
+
+
+class RequestParameters(msgspec.Struct, frozen=True):
+    """Parameters of a request that are known."""
+
+    binary_data_output: bool = False
 
 
 class Input(msgspec.Struct, frozen=True):
@@ -38,8 +56,8 @@ class Input(msgspec.Struct, frozen=True):
 
     name: Name
     shape: Shape
-    datatype: str
-    parameters: Parameters = {}
+    datatype: Name
+    parameters: InputParameters | None = None
     data: msgspec.Raw = msgspec.Raw()
 
 
@@ -47,25 +65,25 @@ class WantedOutput(msgspec.Struct, frozen=True):
     """An output that a request names."""
 
     name: Name
-    parameters: Parameters = {}
+    parameters: OutputParameters | None = None
 
 
 class InferRequest(msgspec.Struct, frozen=True):
-    """The JSON of a request. Other keys are ignored, as the protocol asks."""
+    """The JSON of a request."""
 
-    inputs: Annotated[list[Input], msgspec.Meta(max_length=_MAX_TENSORS)]
+    inputs: list[Input]
     id: Name | None = None
-    parameters: Parameters = {}
-    outputs: Annotated[list[WantedOutput], msgspec.Meta(max_length=_MAX_TENSORS)] = []
+    parameters: RequestParameters | None = None
+    outputs: Annotated[list[WantedOutput], msgspec.Meta(max_length=_MAX_OUTPUTS)] | None = None
 
 
 @dataclass(frozen=True)
 class Tensor:
-    """A tensor with its data.
+    """An output with its data.
 
     Attributes:
         name, datatype, shape: as the protocol has them.
-        data: an array of the shape; for BYTES a flat sequence of elements. An input is UINT8 or BYTES.
+        data: an array of the shape; for BYTES a flat sequence of elements.
     """
 
     name: str
@@ -74,8 +92,8 @@ class Tensor:
     data: Shaped[np.ndarray, "..."] | Sequence[bytes]
 
 
-def parse(body: bytes, header_length: str | None) -> tuple[InferRequest, tuple[Tensor, ...]]:
-    """The JSON of a request, and its tensors with their data.
+def parse(body: bytes, header_length: str | None) -> tuple[InferRequest, memoryview]:
+    """The JSON of a request, and the bytes behind it. Data are not read: the shape of an input says how much there is.
 
     Args:
         body: whole, not compressed.
@@ -85,20 +103,42 @@ def parse(body: bytes, header_length: str | None) -> tuple[InferRequest, tuple[T
         RequestError: the body does not keep to the protocol.
     """
     length = _header_length(header_length, len(body))
+    head = body[:length]
+    if head.count(b"{") > _MAX_OBJECTS:
+        raise invalid(f"The JSON of the request has more than {_MAX_OBJECTS} objects. Expected one input, and outputs.")
     try:
-        request = msgspec.json.decode(body[:length], type=InferRequest)
+        request = msgspec.json.decode(head, type=InferRequest)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise invalid(f"The JSON of the request is not valid: {error}. Expected an object with 'inputs'.") from error
-    names = [one.name for one in request.inputs]
-    if doubled := {name for name in names if names.count(name) > 1}:
-        raise invalid(f"Received two inputs {shown(min(doubled))}. Expected each name once.")
-    tensors, rest = [], memoryview(body)[length:]
-    for one in request.inputs:
-        tensor, rest = _tensor(one, rest)
-        tensors.append(tensor)
-    if rest:
-        raise invalid(f"{len(rest):,} bytes follow the last tensor. Expected none: see {_SIZE!r} of the inputs.")
-    return request, tuple(tensors)
+    return request, memoryview(body)[length:]
+
+
+def pixels(one: Input, rest: memoryview) -> UInt8[np.ndarray, "..."]:
+    """The data of a UINT8 input, which is the only one of its request, in its shape.
+
+    Args:
+        one: of a shape that was accepted, so that its size is bounded.
+        rest: the bytes behind the JSON.
+
+    Raises:
+        RequestError: the data are not of that shape, or bytes are left.
+    """
+    count, blob = math.prod(one.shape), _blob(one, rest)
+    if blob is None:
+        return _numbers(one, count)
+    if len(blob) != count:
+        raise invalid(f"Input {shown(one.name)} has {len(blob):,} bytes of data. Expected {count:,} for {one.shape}.")
+    return np.frombuffer(blob, np.uint8).reshape(one.shape)
+
+
+def elements(one: Input, rest: memoryview) -> list[bytes]:
+    """The elements of a BYTES input. Args and errors as of `pixels`."""
+    count, blob = math.prod(one.shape), _blob(one, rest)
+    found = _encoded(one, count) if blob is None else _delimited(one, blob, count)
+    if len(found) != count:
+        received = f"more than {count:,}" if len(found) > count else f"{len(found):,}"
+        raise invalid(f"Input {shown(one.name)} has {received} elements. Expected {count:,} for {one.shape}.")
+    return found
 
 
 def render(answer: Mapping[str, Any], outputs: Sequence[Tensor], binary: Sequence[bool]) -> tuple[bytes, int | None]:
@@ -138,40 +178,24 @@ def _header_length(received: str | None, count: int) -> int:
     return int(received)
 
 
-def _tensor(one: Input, rest: memoryview) -> tuple[Tensor, memoryview]:
-    """A tensor with its data, and what is left of the bytes behind the JSON."""
-    count, size = math.prod(one.shape), one.parameters.get(_SIZE)
-    if one.datatype not in _OF_INPUTS:
-        expected = " or ".join(_OF_INPUTS)
-        raise invalid(f"Input {shown(one.name)} has the datatype {shown(one.datatype)}. Expected {expected}.")
-    if size is not None and one.data:
-        raise invalid(f"Input {shown(one.name)} has both 'data' and {_SIZE!r}. Expected one of them.")
-    if size is None:
-        if not one.data:
-            raise invalid(f"Input {shown(one.name)} has neither 'data' nor {_SIZE!r}. Expected one of them.")
-        data = _encoded(one, count) if one.datatype == "BYTES" else _numbers(one, count)
-        return Tensor(one.name, one.datatype, tuple(one.shape), data), rest
-    if not isinstance(size, int) or isinstance(size, bool) or not 0 <= size <= len(rest):
-        raise invalid(
-            f"{_SIZE!r} of input {shown(one.name)} is {shown(size)}. Expected a number of bytes, at most the "
-            f"{len(rest):,} that are left of the body."
-        )
-    blob = rest[:size]
-    found = _elements(one, blob, count) if one.datatype == "BYTES" else _array(one, blob, count)
-    return Tensor(one.name, one.datatype, tuple(one.shape), found), rest[size:]
+def _blob(one: Input, rest: memoryview) -> memoryview | None:
+    """The binary data of an input; None if it has its data in JSON."""
+    size = one.parameters.binary_data_size if one.parameters else None
+    if (size is None) == (not one.data):
+        found = "neither 'data' nor" if size is None else "both 'data' and"
+        raise invalid(f"Input {shown(one.name)} has {found} {_SIZE!r}. Expected one of them.")
+    if (size or 0) > len(rest):
+        raise invalid(f"{_SIZE!r} of input {shown(one.name)} is {size:,}. Only {len(rest):,} bytes follow the JSON.")
+    if len(rest) > (size or 0):
+        raise invalid(f"{len(rest) - (size or 0):,} bytes follow the last tensor. Expected none: see {_SIZE!r}.")
+    return None if size is None else rest
 
 
-def _array(one: Input, blob: memoryview, count: int) -> np.ndarray:
-    if len(blob) != count:
-        raise invalid(f"Input {shown(one.name)} has {len(blob):,} bytes of data. Expected {count:,} for {one.shape}.")
-    return np.frombuffer(blob, np.uint8).reshape(one.shape)
-
-
-def _elements(one: Input, blob: memoryview, count: int) -> list[bytes]:
-    """The elements of BYTES: each has its length before it."""
+def _delimited(one: Input, blob: memoryview, most: int) -> list[bytes]:
+    """Elements that have their length before them; no more than one above `most`."""
     found: list[bytes] = []
     place = 0
-    while place < len(blob) and len(found) <= count:
+    while place < len(blob) and len(found) <= most:
         start = place + _LENGTH_BYTES
         place = start + int.from_bytes(blob[place:start], "little")
         if start > len(blob) or place > len(blob):
@@ -180,32 +204,29 @@ def _elements(one: Input, blob: memoryview, count: int) -> list[bytes]:
                 f"{_LENGTH_BYTES} bytes, little-endian, and as many bytes."
             )
         found.append(bytes(blob[start:place]))
-    if len(found) != count:
-        received = f"more than {count:,}" if len(found) > count else f"{len(found):,}"
-        raise invalid(f"Input {shown(one.name)} has {received} elements. Expected {count:,} for {one.shape}.")
     return found
 
 
-def _numbers(one: Input, count: int) -> np.ndarray:
+def _numbers(one: Input, count: int) -> UInt8[np.ndarray, "..."]:
     """Numbers in JSON, flat or nested as the shape is.
 
     Brackets and commas are counted first: a body of empty lists would take 20 times its size as Python objects.
     """
-    text = bytes(one.data)
-    lists = sum(math.prod(one.shape[:rank]) for rank in range(len(one.shape)))
-    is_nested = text.count(b"[") > 1
     if count > MAX_NUMBERS:
         raise invalid(
             f"Input {shown(one.name)} has {count:,} numbers in JSON. Expected at most {MAX_NUMBERS:,}: send them "
             f"as binary data, with {_SIZE!r}."
         )
-    if text.count(b",") != max(0, count - 1) or text.count(b"[") not in (1, lists):
+    text = bytes(one.data)
+    lists = sum(math.prod(one.shape[:rank]) for rank in range(len(one.shape)))
+    brackets = text.count(b"[")
+    if text.count(b",") != count - 1 or brackets not in (1, lists):
         raise invalid(
             f"The data of input {shown(one.name)} does not have {count:,} numbers. Expected a list of as many as the "
             f"shape {one.shape} has, or lists in lists of that shape."
         )
     kind: Any = Annotated[int, msgspec.Meta(ge=0, le=255)]
-    for _ in range(len(one.shape) if is_nested else 1):
+    for _ in range(len(one.shape) if brackets > 1 else 1):
         kind = list[kind]
     try:
         return np.array(msgspec.json.decode(text, type=kind), np.uint8).reshape(one.shape)
@@ -215,23 +236,19 @@ def _numbers(one: Input, count: int) -> np.ndarray:
 
 def _encoded(one: Input, count: int) -> list[bytes]:
     """Elements of BYTES in JSON, which are base64 here: JSON has no bytes."""
-    if one.parameters.get(_ENCODED) != "base64":
+    if one.parameters is None or one.parameters.content_type != "base64":
         raise invalid(
             f"Input {shown(one.name)} is BYTES in JSON. Expected base64, and the parameter {_ENCODED!r}: 'base64' with "
             f"it, or binary data with {_SIZE!r}."
         )
     text = bytes(one.data)
-    if text.count(b"[") not in (1, count + 1):  # see `_numbers`
+    if text.count(b",") != count - 1 or text.count(b"[") not in (1, count + 1):  # see `_numbers`
         raise invalid(f"The data of input {shown(one.name)} does not have {count:,} texts, as {one.shape} says.")
     try:
-        texts = msgspec.json.decode(text, type=list[str | list[str]])
-        flat = [text for entry in texts for text in ([entry] if isinstance(entry, str) else entry)]
-        found = [base64.b64decode(text, validate=True) for text in flat]
-    except (msgspec.DecodeError, binascii.Error, ValueError) as error:
+        found = msgspec.json.decode(text, type=list[bytes | list[bytes]])
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise invalid(f"The data of input {shown(one.name)} is not a list of base64 texts: {error}.") from error
-    if len(found) != count:
-        raise invalid(f"Input {shown(one.name)} has {len(found):,} elements. Expected {count:,} for {one.shape}.")
-    return found
+    return [element for entry in found for element in ([entry] if isinstance(entry, bytes) else entry)]
 
 
 def _to_binary(output: Tensor) -> bytes:

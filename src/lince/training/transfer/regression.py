@@ -2,7 +2,8 @@
 
 The features are rotated to their principal axes, along which the curvature is about the variance plus the penalty.
 Scaled by it, L-BFGS needs two thirds of the passes over the features: 88 instead of 139 for four strengths, 2,000
-images and two views. All subsets are fitted together: one pass costs about as much for five of them as for one.
+images and two views. Subsets are fitted together, as far as memory allows: one pass costs about as much for five of
+them as for one.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -104,9 +105,10 @@ class Regression:
         are scaled to a mean variance of 1. The bias is not penalised.
         """
         count = self._subsets.shape[1]
-        at_once = max(1, _MOST_WEIGHTS // (len(self._axes.variances) * self._classes))
+        rows = len(self._axes.variances) + 1  # the last is that of the biases
+        at_once = max(1, _MOST_WEIGHTS // (rows * self._classes))
         parts = [self._subsets[:, first : first + at_once] for first in range(0, count, at_once)]
-        fitted = [np.zeros((len(self._axes.variances) + 1, part.shape[1] * self._classes)) for part in parts]
+        fitted = [np.zeros((rows, part.shape[1] * self._classes)) for part in parts]
         for strength in strengths:
             fitted = [self._fit(part, strength, start) for part, start in zip(parts, fitted, strict=True)]
             weights = np.concatenate(fitted, axis=1)
