@@ -41,6 +41,20 @@ _VERSION = "/v2/models/{name}/versions/{version}"
 _Endpoint = Callable[[Request], Awaitable[Response]]
 
 
+@dataclass(frozen=True)
+class _Wanted:
+    """An output to answer with.
+
+    Attributes:
+        classes: the number of best classes to list as text; 0 for a number for each class.
+        is_binary: whether it is behind the JSON.
+    """
+
+    name: str
+    classes: int
+    is_binary: bool
+
+
 def add_routes(app: FastAPI) -> None:
     """Adds the routes below `/v2`."""
     server: tuple[tuple[str, _Endpoint], ...] = (
@@ -165,20 +179,6 @@ def _images(
     if not 1 <= one.shape[0] <= most:
         raise invalid(f"Input {one.name!r} has {one.shape[0]:,} images. Expected 1 to {most}.")
     return tensors.pixels(one, rest) if one.name == PIXELS else tensors.elements(one, rest)
-
-
-@dataclass(frozen=True)
-class _Wanted:
-    """An output to answer with.
-
-    Attributes:
-        classes: the number of best classes to list as text; 0 for a number for each class.
-        is_binary: whether it is behind the JSON.
-    """
-
-    name: str
-    classes: int
-    is_binary: bool
 
 
 def _wanted(asked: InferRequest, classifier: Classifier) -> list[_Wanted]:
