@@ -93,6 +93,14 @@ class TestWeights:
             begun(tmp_path / "nothing", tmp_path / "new", RunFolder(old))
         assert not (tmp_path / "new").exists()
 
+    def test_that_are_damaged(self, drawn, earlier, tmp_path):
+        """The file that the user has named is told, and no folder is made, so that the name can be given again."""
+        old = RunFolder(Path(shutil.copytree(earlier.path, tmp_path / "old")))
+        old.keras_model.write_bytes(old.keras_model.read_bytes()[:100_000])
+        with pytest.raises(TrainingError, match=r"old/model\.keras' cannot be read"):
+            begun(drawn, tmp_path / "new", old)
+        assert not (tmp_path / "new").exists()
+
 
 class TestImages:
     """Which images the earlier run has learned from."""

@@ -15,7 +15,7 @@ from lince.errors import RecipeError, ResumeError, TrainingError
 from lince.model_file import artifact
 from lince.networks import models, pretrained
 from lince.progress import Progress
-from lince.runs.float_model import trained_bytes
+from lince.runs.float_model import trained_bytes, trained_model
 from lince.runs.run_folder import Budget, RunFolder, RunRecord
 from lince.system import memory
 from lince.text import quantity
@@ -239,6 +239,7 @@ def _beginning(recipe: Recipe, folder: RunFolder) -> tuple[dict[Path, bytes], tu
             f"The run {recipe.model.pretrained!r} of model.weights has a network of family {theirs!r}. Expected one of "
             f"family {family!r}: name another run, or leave out model.weights."
         )
+    trained_model(earlier)  # a damaged file is told now, by its own name, and before a folder is made
     kept, lineage = {copy.keras_model: trained_bytes(earlier)}, [record]
     while (earlier := earlier.beginning).record.exists():
         lineage.append(earlier.read_record())

@@ -300,7 +300,8 @@ class TestErrors:
             ([IMAGE | {"data": ["*"], **BASE64}], "not a list of base64 texts"),
             ([IMAGE | {"data": ["aGk=", "aGk="], **BASE64}], "does not have 1 texts"),
             ([IMAGE | {"shape": [2], "data": [["aGk=", "aGk="], []], **BASE64}], "does not have 2 texts"),
-            ([IMAGE | {"shape": [2], "data": [[], ["aGk="]], **BASE64}], "has 1 elements. Expected 2"),
+            ([IMAGE | {"shape": [2, 1], "data": [[], ["aGk="]], **BASE64}], "has 1 elements. Expected 2"),
+            ([IMAGE | {"shape": [1], "data": [["aGk="]], **BASE64}], "does not have 1 texts"),
             ([IMAGE | {"data": [[], [], []], **BASE64}], "does not have 1 texts"),
             ([IMAGE | {"data": [7], **BASE64}], "not a list of base64 texts"),
             ([IMAGE | {"shape": [1, 2], "data": ["aGk=", "aGk="], **BASE64}], r"Expected BYTES \[-1\] or \[-1, 1\]"),
@@ -316,6 +317,7 @@ class TestErrors:
         ("changes", "sentence"),
         [
             ({"outputs": [{"name": "softmax"}]}, "Output 'softmax' is not known"),
+            ({"outputs": [{"name": "logits", "parameters": {"shared_memory_region": "x"}}]}, "in shared memory"),
             ({"outputs": [{"name": "logits"}] * 2}, "two outputs 'logits'"),
             (
                 {"outputs": [{"name": "label", "parameters": {"classification": 2}}]},
@@ -440,10 +442,11 @@ HEAD = b'{"inputs": [{"name": "%s", "datatype": "%s", "shape": %s, "parameters":
         HEAD % (b"pixels", b"UINT8", b"[1000000,1,1,1,1,1,1,1]") + b"[[[[[[[[0]]]]]]]," * 500_000 + b"0]}]}",
         HEAD % (b"image", b"BYTES", b"[1]") + b'"",' * 3_000_000 + b'""]}]}',
         HEAD % (b"image", b"BYTES", b"[3000000]") + b'[""],' * 1_500_000 + b'""]}]}',
+        b'{"inputs": [{"name": "pixels", "datatype": "UINT8", "data": [1], "shape": [' + b"9," * 4_000_000 + b"9]}]}",
         b'{"inputs": [' + b"{}," * 3_000_000 + b"{}]}",
         b'{"inputs": [], "parameters": {' + b'"a":{},' * 1_000_000 + b'"b":1}}',
     ],
-    ids=["lists", "nested lists", "texts", "texts in lists", "inputs", "objects"],
+    ids=["lists", "nested lists", "texts", "texts in lists", "shape", "inputs", "objects"],
 )
 def test_a_large_body_does_not_become_objects(client: AppClient, body: bytes):
     """10 MB of `[],` would be 200 MB of lists. What a request may have is counted first."""

@@ -117,7 +117,9 @@ async def model_metadata(request: Request) -> Response:
 
 async def model_ready(request: Request) -> Response:
     """`GET /v2/models/NAME/ready`."""
-    return json_response({"name": model_of(request, service_of(request)).model_name.name, "ready": True})
+    ready = model_of(request, service_of(request))
+    is_ready = ready.inference.is_ready
+    return json_response({"name": ready.model_name.name, "ready": is_ready}, status=200 if is_ready else 503)
 
 
 async def infer(request: Request) -> Response:
@@ -199,6 +201,8 @@ def _wanted(asked: InferRequest, classifier: Classifier) -> list[_Wanted]:
         if one.name not in known:
             raise invalid(f"Output {shown(one.name)} is not known. Expected {', '.join(known)}.")
         options = one.parameters or OutputParameters()
+        if options.shared_memory_region is not None:
+            raise invalid(f"Output {one.name!r} is asked for in shared memory. Expected it in the answer: see GET /v2.")
         if options.classification and one.name not in _CLASSIFIED:
             expected = " or ".join(_CLASSIFIED)
             raise invalid(f"Output {one.name!r} has the parameter 'classification'. Expected it of {expected}.")

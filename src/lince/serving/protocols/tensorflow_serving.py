@@ -6,14 +6,14 @@ lists of lists. The answer has the same form. Source: TensorFlow Serving, "RESTf
 Errors are `{"error": "text"}` on these routes, as that server has them.
 """
 
-import base64
-import binascii
+from collections.abc import Sequence
 from functools import partial
 from typing import Annotated, Any
 
 import msgspec
 import numpy as np
 from fastapi import FastAPI, Request
+from jaxtyping import UInt8
 from starlette.responses import Response
 
 from lince.inference.classifier import Classifier
@@ -32,14 +32,49 @@ from lince.serving.request_body import read_body
 from lince.serving.service import service_of
 from lince.types import ImageSpec, Prediction
 
-_ROWS, _COLUMNS, _BASE64 = "instances", "inputs", "b64"
+_ROWS, _COLUMNS = "instances", "inputs"
 _SIGNATURES = ("serving_default", "", None)
 _SPARE = 1000  # brackets and braces of a request besides those of its images
 _Images = list[bytes] | np.ndarray
+_Image = list[list[list[Annotated[int, msgspec.Meta(ge=0, le=255)]]]]
 _HOW = (
-    f"Expected '{_ROWS}': a list of {{'{_BASE64}': encoded image in base64}}, or of pixels, integers 0 to 255 in "
+    f"Expected '{_ROWS}': a list of {{'b64': encoded image in base64}}, or of pixels, integers 0 to 255 in "
     f"lists; or '{_COLUMNS}' with such a list, or with one by the name '{IMAGE}' or '{PIXELS}'."
 )
+
+
+class _Base64(msgspec.Struct, forbid_unknown_fields=True):
+    """An encoded image."""
+
+    b64: bytes
+
+
+class _Row(msgspec.Struct, forbid_unknown_fields=True):
+    """An encoded image, or an image under the name of its input."""
+
+    b64: bytes | None = None
+    image: _Base64 | None = None
+    pixels: _Image | None = None
+
+    @property
+    def images(self) -> list[_Base64 | _Image]:
+        encoded = None if self.b64 is None else _Base64(self.b64)
+        return [one for one in (encoded, self.image, self.pixels) if one is not None]
+
+
+class _Columns(msgspec.Struct, forbid_unknown_fields=True):
+    """The images under the name of the input."""
+
+    image: list[_Base64] | None = None
+    pixels: list[_Image] | None = None
+
+
+class _Request(msgspec.Struct):
+    """A request. Rows and columns are read later: a number that is no integer then ends the reading at once."""
+
+    instances: msgspec.Raw = msgspec.Raw()
+    inputs: msgspec.Raw = msgspec.Raw()
+    signature_name: str | None = None
 
 
 def add_routes(app: FastAPI) -> None:
@@ -57,9 +92,10 @@ async def models(request: Request) -> Response:
 
 async def model_status(request: Request) -> Response:
     """`GET /v1/models/NAME`: its version and state, as both protocols say it."""
-    name = model_of(request, service_of(request)).model_name
+    ready = model_of(request, service_of(request))
+    name = ready.model_name
     state = {"version": name.version, "state": "AVAILABLE", "status": {"error_code": "OK", "error_message": ""}}
-    return json_response({"name": name.name, "ready": True, "model_version_status": [state]})
+    return json_response({"name": name.name, "ready": ready.inference.is_ready, "model_version_status": [state]})
 
 
 async def predict(request: Request) -> Response:
@@ -107,77 +143,51 @@ def _parse(body: bytes, spec: ImageSpec, *, most: int) -> tuple[_Images, bool]:
             f"{MAX_NUMBERS:,} numbers. Send fewer images, or encoded ones."
         )
     try:
-        asked = msgspec.json.decode(body)
+        asked = msgspec.json.decode(body, type=_Request)
+        if bool(asked.instances) == bool(asked.inputs):
+            raise invalid(f"Received neither '{_ROWS}' nor '{_COLUMNS}', or both. {_HOW}")
+        if asked.instances:
+            given = _of_rows(msgspec.json.decode(asked.instances, type=list[_Row | _Image]))
+        else:
+            given = _of_columns(msgspec.json.decode(asked.inputs, type=_Columns | list[_Base64 | _Image]))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise invalid(f"The JSON of the request is not valid: {error}. {_HOW}") from error
-    if not isinstance(asked, dict) or (_ROWS in asked) == (_COLUMNS in asked):
-        raise invalid(f"Received neither '{_ROWS}' nor '{_COLUMNS}', or both. {_HOW}")
-    if asked.get("signature_name") not in _SIGNATURES:
-        raise invalid(f"Signature {shown(asked['signature_name'])} is not known. Expected 'serving_default', or none.")
-    in_rows = _ROWS in asked
-    name, given = _without_name(asked[_ROWS]) if in_rows else _column(asked[_COLUMNS])
-    if not isinstance(given, list) or not 1 <= len(given) <= most:
-        received = f"{len(given):,} images" if isinstance(given, list) else shown(given)
-        raise invalid(f"Received {received}. Expected a list of 1 to {most} images. {_HOW}")
-    is_encoded = isinstance(given[0], dict)
-    if name not in ("", IMAGE if is_encoded else PIXELS):
-        found = "encoded images" if is_encoded else "pixels"
-        raise invalid(f"Received {found} under the name {name!r}. {_HOW}")
-    return (_decoded(given) if is_encoded else _pixels(given, spec)), in_rows
+        raise invalid(f"The JSON of the request cannot be read: {error}. {_HOW}") from error
+    if asked.signature_name not in _SIGNATURES:
+        raise invalid(f"Signature {shown(asked.signature_name)} is not known. Expected 'serving_default', or none.")
+    if not 1 <= len(given) <= most:
+        raise invalid(f"Received {len(given):,} images. Expected a list of 1 to {most} images. {_HOW}")
+    encoded = [one.b64 for one in given if isinstance(one, _Base64)]
+    if encoded and len(encoded) < len(given):
+        raise invalid(f"Some images are encoded, and others are pixels. Expected all in one form. {_HOW}")
+    return encoded or _pixels(given, spec), bool(asked.instances)
 
 
-def _without_name(rows: Any) -> tuple[str, Any]:
-    """The name under which each row has its image, or nothing; and the images."""
-    if not isinstance(rows, list) or not rows or not _is_named(rows[0]):
-        return "", rows
-    name = next(iter(rows[0]))
-    if not all(isinstance(row, dict) and list(row) == [name] for row in rows):
-        raise invalid(f"Some rows have other inputs than {shown(name)}, which the first has. {_HOW}")
-    return name, [row[name] for row in rows]
-
-
-def _column(given: Any) -> tuple[str, Any]:
-    """The name of the column of images, or nothing; and the images."""
-    return next(iter(given.items())) if _is_named(given) else ("", given)
-
-
-def _is_named(given: Any) -> bool:
-    """Whether an object has one input by its name.
-
-    Raises:
-        RequestError: another name, or several.
-    """
-    if not isinstance(given, dict) or _BASE64 in given:
-        return False
-    if len(given) != 1 or next(iter(given)) not in (IMAGE, PIXELS):
-        raise invalid(f"Received the inputs {shown(sorted(given))}. Expected {IMAGE!r} or {PIXELS!r}. {_HOW}")
-    return True
-
-
-def _decoded(given: list[Any]) -> list[bytes]:
-    """Encoded images from base64."""
-    found = []
-    for number, one in enumerate(given):
-        if not isinstance(one, dict) or set(one) != {_BASE64} or not isinstance(one[_BASE64], str):
-            raise invalid(
-                f"Image {number}, counted from 0, is {shown(one)}. Expected {{'{_BASE64}': base64}}, as the first."
-            )
-        try:
-            found.append(base64.b64decode(one[_BASE64], validate=True))
-        except (binascii.Error, ValueError) as error:
-            raise invalid(f"Image {number}, counted from 0, is not base64: {error}. Encode its bytes again.") from error
+def _of_rows(rows: list[_Row | _Image]) -> list[_Base64 | _Image]:
+    """The image of each row, which may stand under the name of its input."""
+    found: list[_Base64 | _Image] = []
+    for number, row in enumerate(rows):
+        images = [row] if isinstance(row, list) else row.images
+        if len(images) != 1:
+            raise invalid(f"Row {number}, counted from 0, has {len(images)} images. Expected one in each. {_HOW}")
+        found += images
     return found
 
 
-def _pixels(given: list[Any], spec: ImageSpec) -> np.ndarray:
+def _of_columns(columns: _Columns | list[_Base64 | _Image]) -> list[_Base64 | _Image]:
+    """The images of the one column."""
+    if isinstance(columns, list):
+        return columns
+    if (columns.image is None) == (columns.pixels is None):
+        raise invalid(f"Received no column of images, or two. Expected {IMAGE!r} or {PIXELS!r}. {_HOW}")
+    return [*(columns.image or ()), *(columns.pixels or ())]
+
+
+def _pixels(given: Sequence[Any], spec: ImageSpec) -> UInt8[np.ndarray, "n h w 3"]:
     """u8[N,H,W,3] from lists of lists."""
-    kind = list[list[list[list[Annotated[int, msgspec.Meta(ge=0, le=255)]]]]]
     try:
-        found = np.array(msgspec.convert(given, kind), np.uint8)
-    except (msgspec.ValidationError, ValueError) as error:
-        raise invalid(
-            f"The pixels cannot be read: {error}. Expected integers 0 to 255 in lists of {spec.shape}."
-        ) from error
+        found = np.array(given, np.uint8)
+    except ValueError as error:
+        raise invalid(f"The images are lists of different lengths. Expected lists of {spec.shape} for each.") from error
     if found.shape[1:] != spec.shape:
         raise invalid(f"Received pixels {list(found.shape)}. Expected lists of {spec.shape} for each image.")
     return found

@@ -21,13 +21,14 @@ LENGTH_HEADER = "inference-header-content-length"
 
 _SIZE, _ENCODED = "binary_data_size", "content_type"
 _LENGTH_BYTES = 4
+_MAX_SHAPE_BYTES = 200
 _MAX_OUTPUTS = 16  # that a request names
 # Objects in the JSON of a request: each tensor has parameters, and some clients send further objects.
 _MAX_OBJECTS = 100
 _OF_OUTPUTS = {"FP32": "<f4", "BOOL": "?"}  # and BYTES
 
 Name = Annotated[str, msgspec.Meta(max_length=1000)]
-Shape = Annotated[list[Annotated[int, msgspec.Meta(ge=0, le=2**31)]], msgspec.Meta(max_length=8)]
+_Shape = Annotated[list[Annotated[int, msgspec.Meta(ge=0, le=2**31)]], msgspec.Meta(max_length=8)]
 _Count = Annotated[int, msgspec.Meta(ge=0, le=2**31)]
 
 
@@ -43,6 +44,7 @@ class OutputParameters(msgspec.Struct, frozen=True):
 
     binary_data: bool | None = None
     classification: _Count = 0
+    shared_memory_region: str | None = None  # of an extension that this server does not have
 
 
 class RequestParameters(msgspec.Struct, frozen=True):
@@ -55,10 +57,19 @@ class Input(msgspec.Struct, frozen=True):
     """A tensor of a request, as its JSON describes it."""
 
     name: Name
-    shape: Shape
     datatype: Name
+    shape_json: msgspec.Raw = msgspec.field(name="shape")
     parameters: InputParameters | None = None
     data: msgspec.Raw = msgspec.Raw()
+
+    def __post_init__(self) -> None:
+        if len(self.shape_json) > _MAX_SHAPE_BYTES:  # before it becomes a list of millions of numbers
+            raise ValueError("the shape is longer than that of any tensor")
+        self.shape  # noqa: B018 (it is checked)
+
+    @property
+    def shape(self) -> list[int]:
+        return msgspec.json.decode(self.shape_json, type=_Shape)
 
 
 class WantedOutput(msgspec.Struct, frozen=True):
@@ -241,8 +252,8 @@ def _encoded(one: Input, count: int) -> list[bytes]:
             f"Input {shown(one.name)} is BYTES in JSON. Expected base64, and the parameter {_ENCODED!r}: 'base64' with "
             f"it, or binary data with {_SIZE!r}."
         )
-    text = bytes(one.data)
-    if text.count(b",") != count - 1 or text.count(b"[") not in (1, count + 1):  # see `_numbers`
+    text, lists = bytes(one.data), (1,) if len(one.shape) == 1 else (1, count + 1)
+    if text.count(b",") != count - 1 or text.count(b"[") not in lists:  # see `_numbers`
         raise invalid(f"The data of input {shown(one.name)} does not have {count:,} texts, as {one.shape} says.")
     try:
         found = msgspec.json.decode(text, type=list[bytes | list[bytes]])
