@@ -1,5 +1,7 @@
 """Warnings during training: at chance from the beginning, back at chance, and learning that validation does not see."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -56,6 +58,18 @@ def warnings(*epochs: float | tuple[float, float], watch: Stagnation) -> list[st
 def test_what_is_said_after_each_epoch(epochs, expected):
     """Each trouble is told once, when it has lasted; a loss that falls slowly is none."""
     assert expected == warnings(*epochs, watch=stagnation())
+
+
+def test_a_head_that_fine_tuning_leaves_is_no_divergence():
+    """While the learning rate rises the loss may be at chance for a few steps; if it stays there, it is told then."""
+    losses, rates = (0.3, 0.7, 0.7, 0.7), (0.0, 1e-4, 2e-4, 2e-4)
+    history = tuple(
+        replace(record(number, loss=loss), learning_rate=rate)
+        for number, (loss, rate) in enumerate(zip(losses, rates, strict=True))
+    )
+    said = [stagnation().warning(history[:count]) for count in range(1, 5)]
+    assert [None] * 3 == said[:3]
+    assert said[3].startswith("The training loss had fallen and is back at chance")
 
 
 def test_says_how_many_epochs_it_lasted():

@@ -55,7 +55,11 @@ class Stagnation:
         lasting = history[-1].epoch - (history[-1 - _PATIENCE].epoch if len(history) > _PATIENCE else 0)
         if _begins_to_last(at_chance) and not any(learned):
             return f"The training loss has been at {chance} for {lasting} epochs: nothing is learned. {self._repair}"
-        if any(learned[:-1]) and at_chance[-1] and not at_chance[-2]:
+        is_back = [
+            any(learned[:number]) and at_chance[number] and not _is_rising(history, number)
+            for number in range(len(history))
+        ]
+        if is_back[-1] and not any(is_back[-2:-1]):
             return f"The training loss had fallen and is back at {chance}: training diverged. {self._repair}"
         if _begins_to_last(only_training):
             return (
@@ -69,6 +73,11 @@ class Stagnation:
     def _is_at_chance_in_validation(self, record: EpochRecord) -> bool:
         """Also compares the loss: where one class is nearly all, it falls long before accuracy rises."""
         return record.val_accuracy <= self.accuracy < 1 and record.val_loss >= _AT_CHANCE * self._val_loss
+
+
+def _is_rising(history: tuple[EpochRecord, ...], number: int) -> bool:
+    """Whether the learning rate still rises. Fine-tuning then leaves its head, and a small epoch is a step or two."""
+    return number > 0 and history[number].learning_rate > history[number - 1].learning_rate
 
 
 def _entropy(shares: Float64[np.ndarray, " k"]) -> float:
