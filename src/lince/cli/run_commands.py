@@ -137,7 +137,8 @@ def _say_kept(run: Run) -> None:
     is_tuned = chosen.epoch > 0
     after = chosen if is_tuned else last
     kept, what = ("kept", "network") if is_tuned else ("not kept", "head")
-    is_chance = after.val_images < history.ENOUGH_VALIDATION_IMAGES and after.val_accuracy <= before.val_accuracy
+    is_few = after.val_images < history.ENOUGH_VALIDATION_IMAGES
+    is_chance = is_tuned and is_few and after.val_accuracy <= before.val_accuracy
     doubt = " So few images do not show a difference, and fine-tuning is mostly better." if is_chance else ""
     count, refits = len(run.train) + len(run.validation), run.record.refits and not run.folder.held_out.exists()
     again = f" The {what} is now fitted again, to all {count:,} images." if refits else ""

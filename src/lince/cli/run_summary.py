@@ -59,9 +59,9 @@ def show_result(report: RunReport, folder: RunFolder) -> None:
     say(f"Report: {folder.page}")
     name = shlex.quote(str(folder.path))
     say(
-        f"Next: lince predict {name} PICTURE    classify pictures, or a folder of them\n"
-        f"      lince serve {name}              answer over HTTP, with a page to try it\n"
-        f"      lince evaluate {name} OTHER     measure it on other labelled pictures"
+        f"Next: lince predict {name} PICTURE                 classify pictures, or a folder of them\n"
+        f"      lince serve {name}                           answer over HTTP, with a page to try it\n"
+        f"      lince evaluate {name} OTHER --split all      measure it on other labelled pictures"
     )
 
 

@@ -52,7 +52,7 @@ for the tables above and for the certificate only, never for training, validatio
 ## Use and limits
 It is meant for pictures like its training images. It always names one of its classes, also for a picture of none of
 them: read the probability, the set and "I don't know". Other cameras, sizes or compressions lower the accuracy. Measure
-it on your own pictures with `lince evaluate` before you rely on it.
+it on your own pictures with `lince evaluate MODEL PICTURES --split all` before you rely on it.
 {about_section}"""
 
 

@@ -57,10 +57,9 @@ def model_of(request: Request, service: Service) -> Ready:
     ready = service.require_ready()
     name, version = request.path_params["name"], request.path_params.get("version", ready.model_name.version)
     if (name, version) != (ready.model_name.name, ready.model_name.version):
+        named = f"{shown(name)} of version {shown(version)}" if "version" in request.path_params else shown(name)
         known = f"{ready.model_name.name!r} of version {ready.model_name.version!r}"
-        raise RequestError(
-            "not_found", f"There is no model {shown(name)} of version {shown(version)}. Expected {known}."
-        )
+        raise RequestError("not_found", f"There is no model {named}. Expected {known}.")
     return ready
 
 
