@@ -188,7 +188,7 @@ def _bad_parts(rng: np.random.Generator) -> Input:
 
 
 def _wrong_field(rng: np.random.Generator) -> Input:
-    name = ["image", "files", "FILE", "", "x" * 500, "../../etc/passwd", "\u202e", "file[]"][rng.integers(8)]
+    name = ["images", "files", "FILE", "", "x" * 500, "../../etc/passwd", "\u202e", "file[0]"][rng.integers(8)]
     return Input(form(("file", encoded(rng, "PNG")), (name, encoded(rng, "PNG"))), FORM)
 
 
