@@ -64,7 +64,7 @@ def _wait_until_ready(process: subprocess.Popen, log: Path) -> int:
     """Reads the port from the log, then asks until the server is ready."""
     end = time.monotonic() + _START_TIMEOUT_S
     while time.monotonic() < end and process.poll() is None:
-        if found := re.search(r"Serving on http://127\.0\.0\.1:(\d+)", log.read_text()):
+        if found := re.search(r"Serving .+ on http://127\.0\.0\.1:(\d+)", log.read_text()):
             urllib.request.urlopen(f"http://127.0.0.1:{found[1]}/readyz", timeout=_START_TIMEOUT_S).close()
             return int(found[1])
         time.sleep(0.002)

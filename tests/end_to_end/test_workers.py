@@ -266,7 +266,7 @@ def test_no_temporary_folder(workers: str):
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         first = process.stderr.readline()
         if workers == "1":
-            port = int(re.search(r"Serving on http://127\.0\.0\.1:(\d+)", first)[1])
+            port = int(re.search(r"Serving .+ on http://127\.0\.0\.1:(\d+)", first)[1])
             connection = http.client.HTTPConnection("127.0.0.1", port)
             connection.request("GET", "/readyz")
             assert connection.getresponse().status == 200

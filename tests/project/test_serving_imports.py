@@ -12,7 +12,7 @@ import lince.serving.server
 
 async def main():
     settings = ServeSettings()
-    app = create_app(settings.model, settings)
+    app = create_app(settings.model_files[0], settings)
     file = io.BytesIO()
     PIL.Image.fromarray(numpy.zeros((32, 32, 3), numpy.uint8)).save(file, "PNG")
     async with app.router.lifespan_context(app):

@@ -17,7 +17,7 @@ from lince.serving.settings import ServeSettings
 @pytest.fixture(scope="session")
 def classifier() -> Classifier:
     """The model that ships."""
-    return Classifier.load(ServeSettings().model)
+    return Classifier.load(ServeSettings().model_files[0])
 
 
 @pytest.fixture

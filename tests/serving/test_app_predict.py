@@ -154,7 +154,7 @@ def test_answers_are_as_documented(client: AppClient, png: Png):
 )
 def test_model_says_its_verdict(verdict: Verdict | None, expected: dict | None):
     """The words of the manifest, or null, as `/openapi.json` says."""
-    model = artifact.read(ServeSettings().model)
+    model = artifact.read(ServeSettings().model_files[0])
     model = replace(model, manifest=replace(model.manifest, verdict=verdict))
     with AppClient(create_app(Classifier(model), ServeSettings())) as client:
         answered = client.get("/model").json()
@@ -171,7 +171,7 @@ def test_every_answer_is_described(client: AppClient):
     answers = [answer for path in paths.values() for verb in path.values() for answer in verb["responses"].items()]
     assert all(answer["description"] not in {"", "Successful Response", "Validation Error"} for _, answer in answers)
     predict = paths["/predict"]["post"]["responses"]
-    assert {"200", "400", "403", "408", "413", "415", "422", "431", "503"} == predict.keys()
+    assert {"200", "400", "403", "404", "408", "413", "415", "422", "431", "503"} == predict.keys()
     too_large = "`image_too_large`, `image_too_complex`, `decode_timeout`, `body_too_large`, `too_many_parts`"
     assert too_large == predict["413"]["description"]
     assert (

@@ -22,7 +22,7 @@ def test_the_default_is_the_model_that_ships(tmp_path: Path, monkeypatch: pytest
     """A folder of the user's with the model's name, such as that of the images, is not served instead."""
     (tmp_path / "cifar10").mkdir()
     monkeypatch.chdir(tmp_path)
-    assert "cifar10" == artifact.read(ServeSettings().model).manifest.name
+    assert "cifar10" == artifact.read(ServeSettings().model_files[0]).manifest.name
 
 
 def test_workers_read_what_was_exported(monkeypatch: pytest.MonkeyPatch):

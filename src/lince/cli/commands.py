@@ -346,13 +346,14 @@ def data_check(
 
 @app.command()
 def serve(
-    model: options.ServedModel = None,
+    model: options.ServedModels = None,
+    models: options.ModelFolder = None,
     host: options.Host = None,
     port: options.Port = None,
     workers: options.Workers = None,
     sha256: options.Sha256 = None,
 ) -> None:
-    """Serve a model over HTTP, with a page at /.
+    """Serve models over HTTP, with a page at /. The first one answers requests that name none.
 
     More settings are variables LINCE_... of the environment; see docs/http-api.md.
     """
@@ -362,8 +363,8 @@ def serve(
         from lince.serving.server import serve as run
         from lince.serving.settings import ServeSettings
     try:
-        chosen = artifact.locate(model) if model else None
-        run(ServeSettings.read(model=chosen, host=host, port=port, workers=workers, sha256=sha256))
+        chosen = [artifact.locate(one) for one in model] if model else None
+        run(ServeSettings.read(model=chosen, models=models, host=host, port=port, workers=workers, sha256=sha256))
     except LinceError as error:
         fail(error, code=3)
 

@@ -59,7 +59,15 @@ Data = Annotated[str, typer.Argument(metavar="DATA", help=DATA_HELP)]
 TrainingData = Annotated[str | None, typer.Argument(metavar="DATA", help=DATA_HELP)]
 EvaluationData = Annotated[str | None, typer.Argument(metavar="DATA", help=DATA_HELP + "  [default: the run's own]")]
 ModelFile = Annotated[str, typer.Argument(metavar="MODEL", help=MODEL_HELP)]
-ServedModel = Annotated[str | None, typer.Argument(metavar="MODEL", help=MODEL_HELP + "  [default: cifar10]")]
+ServedModels = Annotated[list[str] | None, typer.Argument(metavar="MODEL", help=MODEL_HELP + "  [default: cifar10]")]
+ModelFolder = Annotated[
+    Path | None,
+    typer.Option(
+        "--models",
+        metavar="FOLDER",
+        help="Serve NAME.tflite and NAME/VERSION.tflite of a folder, and swap them when the files change.",
+    ),
+]
 EvaluatedModel = Annotated[
     str,
     typer.Argument(

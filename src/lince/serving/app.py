@@ -4,29 +4,29 @@ Predictions are in `protocols/`, one module for each; here are the routes about 
 All of them are described in `docs/http-api.md`.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import msgspec
 from fastapi import FastAPI, Request
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.responses import FileResponse, PlainTextResponse, Response
 from starlette.staticfiles import StaticFiles
 
 import lince
-from lince.images import FORMATS
 from lince.inference.classifier import Classifier
-from lince.serving import errors
+from lince.serving import errors, models
 from lince.serving.flow_control import PausedConnections
 from lince.serving.inference_queue import DEAD_S, Inference
 from lince.serving.metrics import Metrics
 from lince.serving.middleware import PAGE_FILES, Gate
-from lince.serving.protocols import native, open_inference, tensorflow_serving
+from lince.serving.model_folder import ModelFolder
+from lince.serving.models import Models
+from lince.serving.protocols import model_repository, native, open_inference, tensorflow_serving
 from lince.serving.request_body import Buffer
-from lince.serving.schemas import Health, Limits, ModelAnswer, ModelName
+from lince.serving.schemas import Health, ModelAnswer
 from lince.serving.service import Ready, Service, service_of
 from lince.serving.settings import ServeSettings
 
@@ -34,11 +34,12 @@ _PAGE = Path(__file__).parent / "page"
 _REVALIDATE = {"cache-control": "no-cache"}  # a browser asks whether its copy is current, so that an update shows
 
 
-def create_app(model: Classifier | Path, settings: ServeSettings) -> FastAPI:
+def create_app(model: Models | ModelFolder | Classifier | Path, settings: ServeSettings) -> FastAPI:
     """Makes the service.
 
     Args:
-        model: a classifier, or the path of a model file, which is loaded and verified when the app starts.
+        model: what answers: models, a classifier, or the path of a model file, which is loaded and verified when the
+            app starts.
         settings: limits and hosts. Address and number of workers are the server's, not the app's.
 
     Raises:
@@ -60,22 +61,23 @@ def create_app(model: Classifier | Path, settings: ServeSettings) -> FastAPI:
     native.add_routes(app)
     open_inference.add_routes(app)
     tensorflow_serving.add_routes(app)
+    model_repository.add_routes(app)
     _add_routes(app)
     return app
 
 
 def _lifespan(
-    service: Service, model: Classifier | Path
+    service: Service, model: Models | ModelFolder | Classifier | Path
 ) -> Callable[[FastAPI], AbstractAsyncContextManager[dict[str, Any]]]:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, Any]]:
         settings = service.settings
-        classifier = model if isinstance(model, Classifier) else Classifier.load(model, sha256=settings.sha256)
-        manifest = classifier.manifest
-        service.metrics.name_model(manifest.name, manifest.version)
-        inference = Inference(classifier, settings, service.metrics)
-        model_answer = msgspec.json.encode(_describe(classifier, settings))
-        service.ready = Ready(inference, ModelName(manifest.name, manifest.version), model_answer)
+        folder = model if isinstance(model, ModelFolder) else None
+        found = _models(model, settings)
+        found.watch(service.metrics.show_model)
+        inference = Inference(settings, service.metrics)
+        service.ready = Ready(inference, found, folder)
+        watching = asyncio.create_task(folder.watch()) if folder is not None else None
         yield {  # for `http_connection.py`
             "settings": settings,
             "metrics": service.metrics,
@@ -83,33 +85,27 @@ def _lifespan(
             "paused": PausedConnections(),
         }
         service.ready = None
+        if watching is not None:
+            watching.cancel()
         inference.close()
 
     return lifespan
 
 
-def _describe(classifier: Classifier, settings: ServeSettings) -> ModelAnswer:
-    manifest = classifier.manifest
-    return ModelAnswer(
-        name=manifest.name,
-        version=manifest.version,
-        created=manifest.created,
-        classes=manifest.classes,
-        image=manifest.image,
-        arithmetic=manifest.arithmetic,
-        calibration=replace(manifest.calibration),  # msgspec omits defaults that the file did not name
-        certificate=manifest.certificate,
-        verdict=manifest.verdict,
-        pretrained=manifest.pretrained,
-        limits=Limits(settings.max_parts, settings.max_body_bytes, settings.max_pixels, FORMATS),
-        card=classifier.card,
-    )
+def _models(model: Models | ModelFolder | Classifier | Path, settings: ServeSettings) -> Models:
+    if isinstance(model, ModelFolder):
+        return model.models
+    if isinstance(model, Models):
+        return model
+    if isinstance(model, Classifier):
+        return Models([models.served(model, settings)])
+    return models.load([model], settings)
 
 
 def _add_routes(app: FastAPI) -> None:
-    is_well = "The model is loaded, there is room for requests, and they are answered."
+    is_well = "The models are loaded, there is room for requests, and they are answered."
     for path, endpoint, answer, description, codes in (
-        ("/model", model, ModelAnswer, "The model that answers requests.", ("not_ready",)),
+        ("/model", model, ModelAnswer, "A model that answers requests.", ("not_ready", "not_found")),
         ("/livez", livez, Health, "Requests are answered, or none has come.", ("stalled",)),
         ("/readyz", readyz, Health, is_well, ("not_ready", "stalled")),
     ):
@@ -128,8 +124,11 @@ def _add_routes(app: FastAPI) -> None:
 
 
 async def model(request: Request) -> Response:
-    """What is served: classes, calibration, certificate, verdict, limits and the model card."""
-    return _json(service_of(request).require_ready().model_answer)
+    """What is served: classes, calibration, certificate, verdict, limits and the model card.
+
+    `?model=NAME` asks for another one than the default.
+    """
+    return _json(service_of(request).require_ready().models.find(request.query_params.get("model")).description)
 
 
 async def livez(request: Request) -> Response:
@@ -141,7 +140,7 @@ async def livez(request: Request) -> Response:
 
 
 async def readyz(request: Request) -> Response:
-    """Whether the model is loaded, there is room for a request, and requests are answered."""
+    """Whether the models are loaded, there is room for a request, and requests are answered."""
     inference = service_of(request).require_ready().inference
     inference.check_room()
     inference.check_progress()

@@ -32,17 +32,18 @@ _log = logging.getLogger(__name__)
 class DecoderProcess:
     """One process. `decode` is called from one thread at a time, `close` from any."""
 
-    def __init__(self, spec: ImageSpec, limits: ImageLimits):
-        self._shape = spec.shape
-        self._options = {"spec": asdict(spec), "limits": asdict(limits)}
+    def __init__(self, limits: ImageLimits):
+        self._limits = asdict(limits)
         self._memory_bytes = limits.max_decoder_bytes + _SPARE_BYTES
         self._process: subprocess.Popen[bytes] | None = None
         self._closed = False
         self._starting = threading.Lock()  # so that nothing starts after `close`
         self._decoding = threading.Lock()  # so that `close` closes no pipe that is being read
 
-    def decode(self, data: bytes, *, cpu_s: float) -> tuple[UInt8[np.ndarray, "h w 3"] | ImageError, float]:
-        """Decodes one encoded image in at most `cpu_s` seconds of CPU time.
+    def decode(
+        self, data: bytes, spec: ImageSpec, *, cpu_s: float
+    ) -> tuple[UInt8[np.ndarray, "h w 3"] | ImageError, float]:
+        """Decodes one encoded image, as the network takes it, in at most `cpu_s` seconds of CPU time.
 
         Returns:
             The pixels as `lince.images.decode` gives them, or its error, or `decode_timeout`; and the seconds of CPU
@@ -56,7 +57,7 @@ class DecoderProcess:
             timer = threading.Timer(_WALL_S, process.terminate)  # SIGKILL is the system's, when memory is short
             timer.start()
             try:
-                return self._exchange(process, data, cpu_s)
+                return self._exchange(process, data, spec, cpu_s)
             except (OSError, EOFError):
                 return self._explain_end(process, cpu_s), cpu_s
             finally:
@@ -85,9 +86,9 @@ class DecoderProcess:
             return self._process
 
     def _exchange(
-        self, process: subprocess.Popen[bytes], data: bytes, cpu_s: float
+        self, process: subprocess.Popen[bytes], data: bytes, spec: ImageSpec, cpu_s: float
     ) -> tuple[UInt8[np.ndarray, "h w 3"] | ImageError, float]:
-        options = json.dumps(self._options | {"cpu_s": cpu_s}).encode()
+        options = json.dumps({"spec": asdict(spec), "limits": self._limits, "cpu_s": cpu_s}).encode()
         requests, _ = _pipes(process)
         requests.write(decoder_program.REQUEST.pack(len(options), len(data)) + options)
         requests.write(data)
@@ -95,7 +96,7 @@ class DecoderProcess:
         whole, seconds, size = decoder_program.ANSWER.unpack(_read(process, decoder_program.ANSWER.size))
         content = _read(process, size)
         if whole:
-            return np.frombuffer(content, np.uint8).reshape(self._shape), seconds
+            return np.frombuffer(content, np.uint8).reshape(spec.shape), seconds
         return ImageError(*json.loads(content)), seconds
 
     def _explain_end(self, process: subprocess.Popen[bytes], cpu_s: float) -> ImageError:

@@ -36,6 +36,7 @@ STATUS = {
     "not_found": 404,
     "method_not_allowed": 405,
     "receive_timeout": 408,
+    "model_refused": 409,
     "body_too_large": 413,
     "too_many_parts": 413,
     "unsupported_media_type": 415,

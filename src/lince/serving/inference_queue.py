@@ -1,4 +1,4 @@
-"""A bounded queue in front of the model, from encoded images to answers. The event loop never waits for it.
+"""A bounded queue in front of the models, from encoded images to answers. The event loop never waits for it.
 
 A few threads decode small ordinary pictures. Large and unusual pictures, and forms of many, are decoded in a separate
 process, one at a time. The process has a limit of CPU time and memory (`decoder_process.py`).
@@ -26,7 +26,7 @@ from lince.serving.errors import RequestError
 from lince.serving.metrics import Metrics
 from lince.serving.schemas import ErrorAnswer, Failure
 from lince.serving.settings import ServeSettings
-from lince.types import Prediction
+from lince.types import ImageSpec, Prediction
 
 Answer = dict[str, Any] | ErrorAnswer
 """For one image: the fields of `lince.inference.answers.answer`, or why there are none."""
@@ -53,14 +53,12 @@ _FORM_IMAGES = 2  # a form may take as much CPU time as this number of images
 
 
 class Inference:
-    """Answers requests with one classifier. Used from one event loop; `close` ends its threads and its process.
+    """Answers requests. Used from one event loop; `close` ends its threads and its process.
 
-    Attributes:
-        classifier: the one that answers.
+    A request brings its classifier: one that is replaced meanwhile answers the requests that came before.
     """
 
-    def __init__(self, classifier: Classifier, settings: ServeSettings, metrics: Metrics):
-        self.classifier = classifier
+    def __init__(self, settings: ServeSettings, metrics: Metrics):
         self._metrics = metrics
         self._limits = settings.image_limits
         self._decode_cpu_s = settings.decode_cpu_s
@@ -69,7 +67,7 @@ class Inference:
         self._large = 0
         self._closed = False
         self._last_answer_s = time.monotonic()
-        self._decoder = DecoderProcess(classifier.image_spec, self._limits)
+        self._decoder = DecoderProcess(self._limits)
         self._threads = ThreadPoolExecutor(settings.threads, thread_name_prefix="inference")
         self._decoder_thread = ThreadPoolExecutor(1, thread_name_prefix="decoder")
 
@@ -113,21 +111,27 @@ class Inference:
         """Whether there is room for requests, and they are answered."""
         return not self.full and self.stalled_s <= STALLED_S
 
-    async def answer(self, encoded: Sequence[bytes], *, top: int, logits: bool) -> list[Answer]:
+    async def answer(self, classifier: Classifier, encoded: Sequence[bytes], *, top: int, logits: bool) -> list[Answer]:
         """Answers for the images of one request, in their order; one that cannot be read has an error in its place.
 
         Raises:
             ImageError: when none of the images can be read; the first one's.
             RequestError: when the queue is full, or the service stops.
         """
-        return await self._in_queue(encoded, partial(self._answers, top=top, logits=logits))
+        return await self._in_queue(
+            classifier.image_spec, encoded, partial(self._answers, classifier, top=top, logits=logits)
+        )
 
     async def predict(
-        self, images: Sequence[bytes] | UInt8[np.ndarray, "n h w 3"], finish: Callable[[Prediction], _Result]
+        self,
+        classifier: Classifier,
+        images: Sequence[bytes] | UInt8[np.ndarray, "n h w 3"],
+        finish: Callable[[Prediction], _Result],
     ) -> _Result:
         """What `finish` makes of the prediction for the images of one request, of which all must be readable.
 
         Args:
+            classifier: the one that answers.
             images: encoded, or pixels u8[N,H,W,3] of the model's size; at least one.
             finish: called in a thread.
 
@@ -135,9 +139,13 @@ class Inference:
             ImageError: an image cannot be read; the first one's.
             RequestError: when the queue is full, or the service stops.
         """
-        return await self._in_queue(images, lambda decoded: finish(self._prediction(decoded)))
+        return await self._in_queue(
+            classifier.image_spec, images, lambda decoded: finish(self._prediction(classifier, decoded))
+        )
 
-    async def _in_queue(self, images: Sequence[bytes] | np.ndarray, finish: Callable[[_Pixels], _Result]) -> _Result:
+    async def _in_queue(
+        self, spec: ImageSpec, images: Sequence[bytes] | np.ndarray, finish: Callable[[_Pixels], _Result]
+    ) -> _Result:
         """What `finish` makes of the images of one request when they are decoded, in a thread."""
         self.check_room()
         place = object()
@@ -147,11 +155,11 @@ class Inference:
             if isinstance(images, np.ndarray):
                 found = await self._run(self._threads, finish, images)
             else:
-                small = await self._run(self._threads, self._finish_small, images, finish)
+                small = await self._run(self._threads, self._finish_small, spec, images, finish)
                 found = (
                     small
                     if small is not None
-                    else await self._run(self._threads, finish, await self._decode_large(images))
+                    else await self._run(self._threads, finish, await self._decode_large(spec, images))
                 )
         except RequestError:  # a refusal does not count as an answer
             raise
@@ -174,24 +182,26 @@ class Inference:
                 raise decoder_process.stopping() from None
             raise
 
-    def _finish_small(self, encoded: Sequence[bytes], finish: Callable[[_Pixels], _Result]) -> _Result | None:
+    def _finish_small(
+        self, spec: ImageSpec, encoded: Sequence[bytes], finish: Callable[[_Pixels], _Result]
+    ) -> _Result | None:
         """As `_in_queue`; None when the images must be decoded in the process."""
         if sum(map(len, encoded)) > _SMALL_BYTES:
             return None
         structures = [_inspect(data) for data in encoded]
         if not _are_small(structures):
             return None
-        return finish([*map(self._decode_small, encoded, structures)])
+        return finish([*map(partial(self._decode_small, spec), encoded, structures)])
 
-    def _decode_small(self, data: bytes, structure: Structure | ImageError) -> Decoded:
+    def _decode_small(self, spec: ImageSpec, data: bytes, structure: Structure | ImageError) -> Decoded:
         if isinstance(structure, ImageError):
             return structure
         try:
-            return images.decode(data, self.classifier.image_spec, self._limits, structure)
+            return images.decode(data, spec, self._limits, structure)
         except ImageError as error:
             return error
 
-    async def _decode_large(self, encoded: Sequence[bytes]) -> list[Decoded]:
+    async def _decode_large(self, spec: ImageSpec, encoded: Sequence[bytes]) -> list[Decoded]:
         """Decodes one picture after the other, in turn with those of other requests."""
         if self._large >= _MAX_LARGE:
             message = f"{self._large} requests with large pictures are waiting already. Try again in a second."
@@ -201,19 +211,19 @@ class Inference:
             left_s, decoded = _FORM_IMAGES * self._decode_cpu_s, []
             for data in encoded:
                 cpu_s = min(left_s, self._decode_cpu_s)
-                image, spent_s = await self._run(self._decoder_thread, self._decode_in_process, data, cpu_s)
+                image, spent_s = await self._run(self._decoder_thread, self._decode_in_process, spec, data, cpu_s)
                 left_s -= spent_s
                 decoded.append(image)
             return decoded
         finally:
             self._large -= 1
 
-    def _decode_in_process(self, data: bytes, cpu_s: float) -> tuple[Decoded, float]:
+    def _decode_in_process(self, spec: ImageSpec, data: bytes, cpu_s: float) -> tuple[Decoded, float]:
         if cpu_s <= 0:  # the images before this one used all of it
             return decoder_process.timeout(self._decode_cpu_s * _FORM_IMAGES), 0.0
-        return self._decoder.decode(data, cpu_s=cpu_s)
+        return self._decoder.decode(data, spec, cpu_s=cpu_s)
 
-    def _answers(self, decoded: _Pixels, *, top: int, logits: bool) -> list[Answer]:
+    def _answers(self, classifier: Classifier, decoded: _Pixels, *, top: int, logits: bool) -> list[Answer]:
         failures = [image for image in decoded if isinstance(image, ImageError)]
         for failure in failures:
             self._metrics.count_failure(failure.code)
@@ -221,25 +231,25 @@ class Inference:
             first = failures[0]
             message = f"None of the {len(failures)} images can be read. The first: {first}"
             raise first if len(failures) == 1 else ImageError(first.code, message)
-        prediction = self.classifier.predict(np.stack([image for image in decoded if isinstance(image, np.ndarray)]))
+        prediction = classifier.predict(np.stack([image for image in decoded if isinstance(image, np.ndarray)]))
         rows = itertools.count()
         return [
             ErrorAnswer(Failure(image.code, str(image)))
             if isinstance(image, ImageError)
-            else answers.answer(prediction, next(rows), self.classifier.classes, top=top, logits=logits)
+            else answers.answer(prediction, next(rows), classifier.classes, top=top, logits=logits)
             for image in decoded
         ]
 
-    def _prediction(self, decoded: _Pixels) -> Prediction:
+    def _prediction(self, classifier: Classifier, decoded: _Pixels) -> Prediction:
         if isinstance(decoded, np.ndarray):
-            return self.classifier.predict(decoded)
+            return classifier.predict(decoded)
         readable = []
         for number, image in enumerate(decoded):
             if isinstance(image, ImageError):
                 self._metrics.count_failure(image.code)
                 raise image if len(decoded) == 1 else ImageError(image.code, f"Image {number}, counted from 0: {image}")
             readable.append(image)
-        return self.classifier.predict(np.stack(readable))
+        return classifier.predict(np.stack(readable))
 
 
 def _inspect(data: bytes) -> Structure | ImageError:

@@ -22,6 +22,7 @@ from prometheus_client.values import MultiProcessValue
 
 from lince.errors import ImageErrorCode
 from lince.serving.errors import RequestError
+from lince.serving.models import ServedModel
 
 FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 
@@ -62,7 +63,11 @@ class Metrics:
             "lince_image_errors", "Images that could not be read.", ("code",), registry=self._registry
         )
         self._model = Gauge(
-            "lince_model_info", "What is served.", ("name", "version"), registry=self._registry, multiprocess_mode="max"
+            "lince_model_info",
+            "1 for a model that is served, 0 for one that was.",
+            ("name", "version"),
+            registry=self._registry,
+            multiprocess_mode="max",
         )
         for code in get_args(ImageErrorCode):  # opens all files now: no request fails when the folder is deleted later
             self._failures.labels(code)
@@ -70,9 +75,12 @@ class Metrics:
             ProcessCollector(registry=self._registry)
             PlatformCollector(registry=self._registry)
 
-    def name_model(self, name: str, version: str) -> None:
-        """Sets the name and the version of the model that is served."""
-        self._model.labels(name, version).set(1)
+    def show_model(self, old: ServedModel | None, new: ServedModel | None) -> None:
+        """Shows the name and the version of a model that answers now, and no longer those of the one before it."""
+        if old is not None:
+            self._model.labels(old.name.name, old.name.version).set(0)
+        if new is not None:
+            self._model.labels(new.name.name, new.name.version).set(1)
 
     def count_request(self, *, path: str, method: str, status: int, seconds: float | None = None) -> None:
         """Counts one answer. `path` and `method` are of a fixed set: otherwise clients could fill the memory."""

@@ -5,21 +5,24 @@ import os
 import socket
 import tempfile
 import warnings
+from collections.abc import Sequence
 
 import uvicorn
 from fastapi import FastAPI
 
 from lince.errors import ModelFileError, ServiceError
-from lince.inference.classifier import Classifier
 from lince.model_file import artifact
 from lince.serving import listener as listening
 from lince.serving import metrics
 from lince.serving.app import create_app
 from lince.serving.http_connection import BoundedConnection
+from lince.serving.model_folder import ModelFolder
+from lince.serving.models import Models, load
 from lince.serving.settings import ServeSettings
 from lince.serving.shutdown import StoppableServer
 from lince.serving.workers import Link, Supervisor
-from lince.system import memory, quiet, streams
+from lince.system import memory, streams
+from lince.text import listed
 
 _log = logging.getLogger(__name__)
 
@@ -36,28 +39,34 @@ def serve(settings: ServeSettings) -> None:
         _log.warning("%s", sentence)
     with listening.listen(settings) as listener:
         if settings.workers == 1:
-            config = _config(create_app(_load(settings), settings), settings)
-            server = StoppableServer(config, shutdown_s=settings.shutdown_s, on_ready=lambda: _announce(listener))
+            models = _load(settings)
+            names = (models if isinstance(models, Models) else models.models).names
+            server = StoppableServer(
+                _config(create_app(models, settings), settings),
+                shutdown_s=settings.shutdown_s,
+                on_ready=lambda: _announce(names, listener),
+            )
             server.run(sockets=[listener])
         else:
             _supervise(settings, listener)
 
 
-def work(link: Link, listener: socket.socket, version: str) -> None:
+def work(link: Link, listener: socket.socket, versions: frozenset[str] | None) -> None:
     """One worker process, whose settings are in the environment that `serve` wrote.
 
     Args:
         link: to the supervisor.
         listener: shared by all workers.
-        version: of the model that all of them serve.
+        versions: of the models that all of them serve; None for a folder, whose files may change.
     """
     settings = ServeSettings.read()
     _set_up_process(settings)
     try:
         metrics.share(slot=link.slot)
-        classifier = _load(settings)
-        _require_version(classifier, version, settings)
-        config = _config(create_app(classifier, settings), settings)
+        models = _load(settings)
+        if versions is not None and isinstance(models, Models):
+            _require_versions(models, versions)
+        config = _config(create_app(models, settings), settings)
         server = StoppableServer(config, shutdown_s=settings.shutdown_s, on_ready=link.say_ready, supervised=True)
         server.run(sockets=[listener])
     except (ModelFileError, ServiceError, OSError) as error:
@@ -66,12 +75,14 @@ def work(link: Link, listener: socket.socket, version: str) -> None:
 
 def _supervise(settings: ServeSettings, listener: socket.socket) -> None:
     # Read here as well: one clear error, rather than one from each worker.
-    version = artifact.read(settings.model, sha256=settings.sha256).manifest.version
+    manifests = [artifact.read(path, sha256=settings.sha256).manifest for path in settings.model_files]
+    versions = None if settings.models is not None else frozenset(manifest.version for manifest in manifests)
     with _metrics_folder() as folder:
         os.environ[metrics.FOLDER_VARIABLE] = folder
         settings.export()
-        supervisor = Supervisor(work, (listener, version), count=settings.workers, shutdown_s=settings.shutdown_s)
-        _announce(listener, f", {settings.workers} workers")
+        supervisor = Supervisor(work, (listener, versions), count=settings.workers, shutdown_s=settings.shutdown_s)
+        names = [manifest.name for manifest in manifests] or [f"the models of {str(settings.models)!r}"]
+        _announce(names, listener, f", {settings.workers} workers")
         supervisor.run()
         listening.turn_away(listener)
 
@@ -86,18 +97,20 @@ def _metrics_folder() -> tempfile.TemporaryDirectory[str]:
         ) from error
 
 
-def _load(settings: ServeSettings) -> Classifier:
-    with quiet.captured_stderr():
-        return Classifier.load(settings.model, sha256=settings.sha256)
+def _load(settings: ServeSettings) -> Models | ModelFolder:
+    if settings.models is not None:
+        return ModelFolder(settings.models, settings)
+    return load(settings.model_files, settings)
 
 
-def _require_version(classifier: Classifier, version: str, settings: ServeSettings) -> None:
+def _require_versions(models: Models, versions: frozenset[str]) -> None:
     """Refuses a model that the other workers do not serve: the same request would have two answers."""
-    if (found := classifier.manifest.version) != version:
-        raise ServiceError(
-            f"Model file {str(settings.model)!r} was replaced: it is version {found}, and the other workers serve "
-            f"{version}. Put the old file back, or restart the service to serve the new one."
-        )
+    for name in models.names:
+        if (found := models.find(name).name.version) not in versions:
+            raise ServiceError(
+                f"The file of model {name!r} was replaced: it is version {found}, and the other workers serve "
+                f"{listed(sorted(versions))}. Put the old file back, or restart the service to serve the new one."
+            )
 
 
 def _set_up_process(settings: ServeSettings) -> None:
@@ -122,8 +135,8 @@ def _config(app: FastAPI, settings: ServeSettings) -> uvicorn.Config:
     )
 
 
-def _announce(listener: socket.socket, remark: str = "") -> None:
-    _log.info("Serving on %s%s. Ctrl-C stops.", listening.address(listener), remark)
+def _announce(names: Sequence[str], listener: socket.socket, remark: str = "") -> None:
+    _log.info("Serving %s on %s%s. Ctrl-C stops.", ", ".join(names), listening.address(listener), remark)
 
 
 def _configure_logging(*, access: bool) -> None:

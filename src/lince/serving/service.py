@@ -1,4 +1,4 @@
-"""What the routes share: settings, metrics, memory for request bodies, and the model once it is ready."""
+"""What the routes share: settings, metrics, memory for request bodies, and the models once they are ready."""
 
 from dataclasses import dataclass
 
@@ -7,29 +7,30 @@ from fastapi import Request
 from lince.serving.errors import RequestError
 from lince.serving.inference_queue import Inference
 from lince.serving.metrics import Metrics
+from lince.serving.model_folder import ModelFolder
+from lince.serving.models import Models
 from lince.serving.request_body import Buffer
-from lince.serving.schemas import ModelName
 from lince.serving.settings import ServeSettings
 
 
 @dataclass(frozen=True)
 class Ready:
-    """The model, while it answers requests.
+    """What answers, while the service runs.
 
     Attributes:
-        inference: the queue in front of it.
-        model_name: what `/predict` names with its answers.
-        model_answer: the answer of `/model`, as JSON.
+        inference: the queue in front of all models.
+        models: by name.
+        folder: from which they come; None when they were named one by one.
     """
 
     inference: Inference
-    model_name: ModelName
-    model_answer: bytes
+    models: Models
+    folder: ModelFolder | None
 
 
 @dataclass
 class Service:
-    """Lives as long as the app, as `app.state.service`; `ready` is None before the model is loaded and after a stop."""
+    """Lives as long as the app, as `app.state.service`; `ready` is None before models are loaded and after a stop."""
 
     settings: ServeSettings
     metrics: Metrics
@@ -37,9 +38,9 @@ class Service:
     ready: Ready | None = None
 
     def require_ready(self) -> Ready:
-        """The model. Raises RequestError when it is not loaded."""
+        """The models and their queue. Raises RequestError before they are loaded, and after a stop."""
         if self.ready is None:
-            raise RequestError("not_ready", "The model is not loaded. Ask /readyz again in a second.")
+            raise RequestError("not_ready", "The models are not loaded. Ask /readyz again in a second.")
         return self.ready
 
 

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Annotated, Any, Self, get_origin
 
 from msgspec import Meta
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic.fields import FieldInfo
-from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
 from lince.errors import ServiceError
 from lince.model_file import artifact
@@ -48,7 +48,18 @@ class ServeSettings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix=_PREFIX, frozen=True, extra="forbid")
 
-    model: Path = Field(default_factory=shipped_model, description="Model file to serve.")
+    model: Annotated[tuple[Path, ...], NoDecode] = Field(
+        (),
+        title="a path, or a JSON list of paths",
+        description="Model file to serve, or a JSON list of them: the first is the default.  [default: cifar10]",
+    )
+    models: Path | None = Field(
+        None, description="Folder of models to serve, and to watch: NAME.tflite, or NAME/VERSION.tflite."
+    )
+    default_model: str | None = Field(
+        None,
+        description="Name of the model in that folder that answers when a request names none; the first by default.",
+    )
     sha256: str | None = Field(
         None,
         title="64 hexadecimal digits",
@@ -106,6 +117,25 @@ class ServeSettings(BaseSettings):
     shutdown_s: int = Field(10, ge=0, description="Seconds that requests in flight may take after a stop signal.")
     access_log: bool = Field(False, description="Log every request to stderr.")
 
+    @model_validator(mode="after")
+    def _agree(self) -> Self:
+        """Refuses what only looks as if it had an effect."""
+        if self.models is not None and (self.model or self.sha256):
+            raise ServiceError("Received models and a folder of models, or a hash for one. Expected either of them.")
+        if self.models is None and self.default_model is not None:
+            raise ServiceError("Received a default model without a folder of models: the first model is the default.")
+        if self.sha256 is not None and len(self.model) > 1:
+            raise ServiceError(f"Received one SHA-256 for {len(self.model)} models. Expected it for one model alone.")
+        return self
+
+    @field_validator("model", mode="before")
+    @classmethod
+    def _one_or_many(cls, value: object) -> object:
+        """A path, or a list of them, which is JSON in the environment."""
+        if isinstance(value, str) and value.startswith("["):
+            return json.loads(value)
+        return (value,) if isinstance(value, str | Path) else value
+
     @classmethod
     def read(cls, **options: Any) -> Self:
         """Settings from options, then the environment, then the defaults.
@@ -141,6 +171,11 @@ class ServeSettings(BaseSettings):
             is_unknown = name.startswith(_PREFIX) and name not in known
             if is_unknown and (meant := _did_you_mean(name, known, cutoff=_SIMILAR)):
                 yield f"{name} is set, but there is no such setting.{meant}"
+
+    @property
+    def model_files(self) -> tuple[Path, ...]:
+        """The files to serve: that of the model that ships when none is named, and none when there is a folder."""
+        return self.model or ((shipped_model(),) if self.models is None else ())
 
     def export(self) -> None:
         """Writes every field that is set into the environment, where worker processes read them."""

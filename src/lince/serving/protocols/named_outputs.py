@@ -10,7 +10,8 @@ from starlette.responses import Response
 
 from lince.inference.classifier import Classifier
 from lince.serving.errors import RequestError
-from lince.serving.service import Ready, Service
+from lince.serving.models import ServedModel
+from lince.serving.service import Ready
 from lince.types import Prediction
 
 PIXELS, IMAGE = "pixels", "image"
@@ -48,19 +49,13 @@ def values_of(prediction: Prediction) -> dict[str, np.ndarray]:
     }
 
 
-def model_of(request: Request, service: Service) -> Ready:
+def model_of(request: Request, ready: Ready) -> ServedModel:
     """The model that the address names.
 
     Raises:
-        RequestError: there is none of that name and version, or it is not loaded.
+        RequestError: there is none of that name and version.
     """
-    ready = service.require_ready()
-    name, version = request.path_params["name"], request.path_params.get("version", ready.model_name.version)
-    if (name, version) != (ready.model_name.name, ready.model_name.version):
-        named = f"{shown(name)} of version {shown(version)}" if "version" in request.path_params else shown(name)
-        known = f"{ready.model_name.name!r} of version {ready.model_name.version!r}"
-        raise RequestError("not_found", f"There is no model {named}. Expected {known}.")
-    return ready
+    return ready.models.find(request.path_params["name"], request.path_params.get("version"))
 
 
 def invalid(message: str) -> RequestError:

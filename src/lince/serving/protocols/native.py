@@ -24,6 +24,7 @@ class Parameters(BaseModel, frozen=True):
 
     top: Annotated[int, Field(ge=1, description="Classes to list, best first; at most all of them.")] = 5
     logits: Annotated[bool, Field(description="Add the network's output, in the order of the classes.")] = False
+    model: Annotated[str | None, Field(description="Name of the model; the default one otherwise.")] = None
 
     @classmethod
     def parse(cls, query: str) -> Self:
@@ -84,8 +85,8 @@ _BODY = {
 # Not described for this route: errors of other addresses and methods (404, 405), a fault of ours (500), the codes of
 # health checks, and those of tensors and of packed bodies.
 _NOT_OF_PREDICT = {
-    *("not_found", "method_not_allowed", "internal_error", "metrics_unavailable", "stalled"),
-    *("invalid_tensor", "malformed_encoding"),
+    *("method_not_allowed", "internal_error", "metrics_unavailable", "stalled"),
+    *("invalid_tensor", "malformed_encoding", "model_refused"),
 }
 
 
@@ -111,8 +112,11 @@ async def predict(request: Request) -> Response:
     ready = service.require_ready()
     ready.inference.check_room()
     parameters = Parameters.parse(request.url.query) if request.scope["query_string"] else _DEFAULTS
+    served = ready.models.find(parameters.model)
     with service.buffer.share() as take:
         encoded = await read_images(request, service.settings, take)
-        predictions = await ready.inference.answer(encoded, top=parameters.top, logits=parameters.logits)
-    content = msgspec.json.encode({"model": ready.model_name, "predictions": predictions})
+        predictions = await ready.inference.answer(
+            served.classifier, encoded, top=parameters.top, logits=parameters.logits
+        )
+    content = msgspec.json.encode({"model": served.name, "predictions": predictions})
     return Response(content, media_type="application/json")

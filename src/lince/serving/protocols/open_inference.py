@@ -94,13 +94,13 @@ async def health(request: Request) -> Response:
 async def models(request: Request) -> Response:
     """`GET /v2/models`: the names of the models."""
     ready = service_of(request).require_ready()
-    return json_response({"models": [ready.model_name.name]})
+    return json_response({"models": ready.models.names})
 
 
 async def model_metadata(request: Request) -> Response:
     """`GET /v2/models/NAME`: its inputs and outputs."""
-    ready = model_of(request, service_of(request))
-    classifier = ready.inference.classifier
+    served = model_of(request, service_of(request).require_ready())
+    classifier = served.classifier
     (height, width, channels), classes = classifier.image_spec.shape, len(classifier.classes)
     inputs = [
         {"name": PIXELS, "datatype": "UINT8", "shape": [-1, height, width, channels]},
@@ -110,24 +110,24 @@ async def model_metadata(request: Request) -> Response:
         {"name": name, "datatype": datatype, "shape": [-1, classes] if of_classes else [-1]}
         for name, (datatype, of_classes) in outputs_of(classifier).items()
     ]
-    name = ready.model_name
-    described = {"name": name.name, "versions": [name.version], "platform": "lince_tflite"}
+    described = {"name": served.name.name, "versions": [served.name.version], "platform": "lince_tflite"}
     return json_response({**described, "inputs": inputs, "outputs": outputs})
 
 
 async def model_ready(request: Request) -> Response:
     """`GET /v2/models/NAME/ready`."""
-    ready = model_of(request, service_of(request))
-    is_ready = ready.inference.is_ready
-    return json_response({"name": ready.model_name.name, "ready": is_ready}, status=200 if is_ready else 503)
+    ready = service_of(request).require_ready()
+    is_ready, served = ready.inference.is_ready, model_of(request, ready)
+    return json_response({"name": served.name.name, "ready": is_ready}, status=200 if is_ready else 503)
 
 
 async def infer(request: Request) -> Response:
     """`POST /v2/models/NAME/infer`: answers for a tensor of images."""
     service = service_of(request)
-    ready = model_of(request, service)
+    ready = service.require_ready()
+    served = model_of(request, ready)
     ready.inference.check_room()
-    classifier, header = ready.inference.classifier, request.headers.get(tensors.LENGTH_HEADER)
+    classifier, header = served.classifier, request.headers.get(tensors.LENGTH_HEADER)
     with service.buffer.share() as take:
         body = await read_body(request, service.settings, take)
         if header == "0":  # a raw request: the body is the one element of the one input
@@ -141,10 +141,12 @@ async def infer(request: Request) -> Response:
             del rest
         wanted = _wanted(asked, classifier)
         del body
-        answer: dict[str, Any] = {"model_name": ready.model_name.name, "model_version": ready.model_name.version}
+        answer: dict[str, Any] = {"model_name": served.name.name, "model_version": served.name.version}
         if asked.id is not None:
             answer["id"] = asked.id
-        content, length = await ready.inference.predict(images, partial(_render, answer, wanted, classifier))
+        content, length = await ready.inference.predict(
+            classifier, images, partial(_render, answer, wanted, classifier)
+        )
     if length is None:
         return Response(content, media_type="application/json")
     headers = {tensors.LENGTH_HEADER: str(length)}

@@ -87,13 +87,13 @@ def add_routes(app: FastAPI) -> None:
 
 async def models(request: Request) -> Response:
     """`GET /v1/models`: the names of the models, as KServe lists them."""
-    return json_response({"models": [service_of(request).require_ready().model_name.name]})
+    return json_response({"models": service_of(request).require_ready().models.names})
 
 
 async def model_status(request: Request) -> Response:
     """`GET /v1/models/NAME`: its version and state, as both protocols say it."""
-    ready = model_of(request, service_of(request))
-    name = ready.model_name
+    ready = service_of(request).require_ready()
+    name = model_of(request, ready).name
     state = {"version": name.version, "state": "AVAILABLE", "status": {"error_code": "OK", "error_message": ""}}
     return json_response({"name": name.name, "ready": ready.inference.is_ready, "model_version_status": [state]})
 
@@ -101,15 +101,15 @@ async def model_status(request: Request) -> Response:
 async def predict(request: Request) -> Response:
     """`POST /v1/models/NAME:predict`: answers for images, in rows or columns as the request has them."""
     service = service_of(request)
-    ready = model_of(request, service)
+    ready = service.require_ready()
+    classifier = model_of(request, ready).classifier
     ready.inference.check_room()
-    classifier = ready.inference.classifier
     with service.buffer.share() as take:
         body = await read_body(request, service.settings, take)
         images, in_rows = _parse(body, classifier.image_spec, most=service.settings.max_parts)
         take(sum(map(len, images)) if isinstance(images, list) else images.nbytes)
         del body
-        return await ready.inference.predict(images, partial(_answer, classifier, in_rows))
+        return await ready.inference.predict(classifier, images, partial(_answer, classifier, in_rows))
 
 
 def _answer(classifier: Classifier, in_rows: bool, prediction: Prediction) -> Response:
