@@ -81,6 +81,7 @@ lock:
 	$(COMPILE) --extra train --group baselines -c requirements/test.txt -o requirements/baselines.txt
 	$(COMPILE) --group unit -c requirements/test.txt -o requirements/unit.txt
 	$(COMPILE) -c requirements/test.txt -o requirements/serve.txt
+	$(COMPILE) --group peers -c requirements/test.txt -o requirements/peers.txt
 	$(LOCK) --group clients -o requirements/clients.txt
 	$(COMPILE) --group unit --resolution lowest-direct -o requirements/lowest.txt
 

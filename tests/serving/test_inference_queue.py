@@ -1,11 +1,16 @@
 """Two lanes: small pictures are answered beside large ones, and no picture holds up the service."""
 
 import asyncio
+import socket
+import struct
 import time
+import urllib.request
 
 import pytest
 from app_client import RAW, AppClient, MakeClient, Png, form
 from hostile_requests import black_png
+from raw_http import RawConnection, post
+from server_process import running_server
 
 from lince.serving import inference_queue
 from lince.serving.decoder_process import DecoderProcess
@@ -125,3 +130,36 @@ def test_closing_waits_for_no_picture(make_client: MakeClient):
     took_s, refused = client.run(stop_in_the_middle())
     assert took_s < 2
     assert refused > 0
+
+
+@pytest.mark.parametrize("content", ["small", "large", "pixels"])
+def test_a_request_that_has_waited_too_long_is_given_up(make_client: MakeClient, png: Png, content: str):
+    """Nothing is computed for it, on any way; its client may come again."""
+    client = make_client(deadline_s=1e-9)
+    if content == "pixels":
+        body = {"instances": [{"pixels": [[[0] * 3] * 32] * 32}]}
+        response = client.post("/v1/models/cifar10:predict", json=body)
+        assert "the deadline. Try again" in response.json()["error"]
+    else:
+        picture = png() if content == "small" else black_png(2_000, 2_000)
+        response = client.post("/predict", content=picture, headers=RAW)
+        assert "deadline_exceeded" == response.json()["error"]["code"]
+    assert (503, "1") == (response.status_code, response.headers["retry-after"])
+
+
+def test_nothing_is_computed_for_a_client_that_has_gone():
+    """Its picture waits behind another one when it closes; the request is counted as given up."""
+    with running_server() as server:
+        with RawConnection(server.port) as first, RawConnection(server.port) as second:
+            first.send(post(black_png(4_000, 4_000)))
+            time.sleep(0.1)
+            second.send(post(black_png(4_000, 4_000)))
+            time.sleep(0.1)
+            second.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            second.socket.close()
+            assert first.answer().status == 200
+        end = time.monotonic() + 20
+        counted = 'lince_requests_total{method="POST",path="/predict",status="499"} 1.0'
+        while counted not in urllib.request.urlopen(f"{server.url}/metrics").read().decode():
+            assert time.monotonic() < end
+            time.sleep(0.05)

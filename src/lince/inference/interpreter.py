@@ -1,5 +1,6 @@
 """A LiteRT interpreter of one flatbuffer: it takes pixels and returns the network's raw output."""
 
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -50,12 +51,15 @@ def features(flatbuffer: bytes, images: Images) -> Features:
 
 
 class Network:
-    """A flatbuffer in a LiteRT interpreter: u8[N,H,W,3] → i8[N,K] or f32[N,K], one at a time. Not thread-safe.
+    """A flatbuffer in a LiteRT interpreter: u8[N,H,W,3] → i8[N,K] or f32[N,K], one at a time.
+
+    Threads may share it. It takes one image at a time, so a thread with many images does not hold up another.
 
     It may have features, i8[N,h,w,D] or f32[N,h,w,D], as a second output.
     """
 
     def __init__(self, flatbuffer: bytes, *, threads: int = 1):
+        self._turn = threading.Lock()
         try:
             self._interpreter = Interpreter(model_content=flatbuffer, num_threads=threads)
             [self._input] = self._interpreter.get_input_details()
@@ -97,10 +101,7 @@ class Network:
 
     def run(self, images: Images) -> Logits:
         """Runs each image through the network, in order."""
-        results = np.empty((len(images), self.num_classes), self._output["dtype"])
-        for index in range(len(images)):
-            results[index] = self._run_one(images[index : index + 1])
-        return results
+        return self.run_with_features(images)[0]
 
     def run_with_features(
         self, images: Images, indices: Int64[np.ndarray, " m"] | None = None
@@ -115,19 +116,20 @@ class Network:
         results = np.empty((len(chosen), self.num_classes), self._output["dtype"])
         features = np.empty((len(chosen), self.num_features), np.float32)
         for place, index in enumerate(chosen):
-            results[place] = self._run_one(images[index : index + 1])
-            if self._features is not None:
-                channels = self._interpreter.get_tensor(self._features["index"])[0].reshape(-1, self.num_features)
-                features[place] = channels.mean(axis=0, dtype=np.float32)
+            with self._turn:
+                results[place], inner = self._run_one(images[index : index + 1])
+            if inner is not None:
+                features[place] = inner.reshape(-1, self.num_features).mean(axis=0, dtype=np.float32)
         if self._features is None:
             return results, None
         return results, features - np.float32(self._features["quantization"][1])
 
-    def _run_one(self, image: UInt8[np.ndarray, "1 h w 3"]) -> np.ndarray:
+    def _run_one(self, image: UInt8[np.ndarray, "1 h w 3"]) -> tuple[np.ndarray, np.ndarray | None]:
+        """The answer and the inner features."""
         self._interpreter.set_tensor(self._input["index"], image)
         self._interpreter.invoke()
-        answer: np.ndarray = self._interpreter.get_tensor(self._output["index"])[0]
-        return answer
+        inner = None if self._features is None else self._interpreter.get_tensor(self._features["index"])[0]
+        return self._interpreter.get_tensor(self._output["index"])[0], inner
 
     def dequantize(self, logits: Logits) -> Float32[np.ndarray, "n k"]:
         """int8 steps to real numbers, by the output's scale and zero point; real numbers as they are."""

@@ -18,6 +18,7 @@ from starlette.staticfiles import StaticFiles
 import lince
 from lince.inference.classifier import Classifier
 from lince.serving import errors, models
+from lince.serving.direct_lane import DirectLane
 from lince.serving.flow_control import PausedConnections
 from lince.serving.inference_queue import DEAD_S, Inference
 from lince.serving.metrics import Metrics
@@ -82,6 +83,7 @@ def _lifespan(
             "settings": settings,
             "metrics": service.metrics,
             "inference": inference,
+            "lane": DirectLane(settings, service.metrics, inference, found, service.buffer),
             "paused": PausedConnections(),
         }
         service.ready = None

@@ -42,11 +42,13 @@ STATUS = {
     "unsupported_media_type": 415,
     "invalid_parameter": 422,
     "headers_too_large": 431,
+    "client_closed_request": 499,
     # the server
     "internal_error": 500,
     "overloaded": 503,
     "not_ready": 503,
     "stalled": 503,
+    "deadline_exceeded": 503,
     "shutting_down": 503,
     "metrics_unavailable": 503,
 }

@@ -18,6 +18,7 @@ import asyncio
 import random
 from asyncio.events import TimerHandle
 from collections.abc import Iterable
+from functools import partial
 from typing import cast
 
 import httptools
@@ -25,10 +26,12 @@ from uvicorn._types import ASGI3Application, ASGIReceiveCallable, ASGISendCallab
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from lince.serving.connection_close import LINGER_S, MAX_HEAD_BYTES, EndingConnection
+from lince.serving.direct_lane import DirectLane
 from lince.serving.errors import OTHER_PROTOCOLS, RETRY_AFTER_S, error_bytes, error_response, protocol_of
 from lince.serving.flow_control import PausedConnections
 from lince.serving.inference_queue import Inference
 from lince.serving.middleware import OVERLOADED, asks_for_predictions, route_of
+from lince.serving.service import IS_GONE
 
 _MAX_HEADERS = 100  # as Apache; each takes 200 bytes of Python objects, however short it is
 _MAX_ADDRESS_BYTES = 2**11  # 4 bytes of a query become 100 in Starlette, and take 1 µs
@@ -38,6 +41,7 @@ _MAX_PIPELINED = 16
 # A connection that is refused again is paused for twice as long, as its next Retry-After says.
 _SPREAD = 1.2
 _LONGEST_PAUSE_S = 8
+_PLAIN_HEADERS = b"content-type: application/json\r\nx-content-type-options: nosniff\r\n"
 _FRAMING = frozenset({b"content-length", b"transfer-encoding", b"connection"})
 
 _FULL = "As many requests are waiting as may. Try again in a second."
@@ -71,6 +75,8 @@ class BoundedConnection(EndingConnection):
         super().connection_made(transport)
         self._inference: Inference = self.app_state["inference"]
         self._paused: PausedConnections = self.app_state["paused"]
+        self._lane: DirectLane = self.app_state["lane"]
+        self._deferred: RequestResponseCycle | None = None  # may be answered directly once its body is here
         self._pause_timer: TimerHandle | None = None
         self._pause_number = -1
         self._pause_s = RETRY_AFTER_S  # after the next refusal
@@ -110,6 +116,8 @@ class BoundedConnection(EndingConnection):
                 self._other_bytes += len(data) - (self._body_bytes - body_bytes)
                 self._since_body = 0 if self._body_bytes > body_bytes else self._since_body + len(data)
             self._check_bounds(len(data))
+        if self._deferred is not None:  # its body comes slowly
+            self._decline(self._deferred)
 
     def _feed(self, data: bytes) -> None:
         rest: bytes | memoryview = data
@@ -215,8 +223,30 @@ class BoundedConnection(EndingConnection):
         self._open, self._in_head = False, True
         self._stop_timer()
         super().on_message_complete()
+        if (cycle := self._deferred) is not None:
+            self._deferred = None
+            self._lane.put(cycle, partial(self._answer_directly, cycle), partial(self._decline, cycle))
         if self.cycle.response_complete:  # it was answered before its body had arrived
             self._rest()
+
+    # Answering without the app
+
+    def _answer_directly(self, cycle: RequestResponseCycle, content: bytes) -> None:
+        """Does what uvicorn does when the app sends an answer of status 200."""
+        dates = [b"%b: %b\r\n" % header for header in cycle.default_headers]
+        end = b"\r\n" if cycle.keep_alive else b"connection: close\r\n\r\n"
+        head = [b"HTTP/1.1 200 OK\r\n", *dates, b"content-length: %d\r\n" % len(content), _PLAIN_HEADERS, end]
+        cycle.transport.write(b"".join([*head, content]))
+        cycle.response_started = cycle.response_complete = True
+        if not cycle.keep_alive:
+            cycle.transport.close()
+        cycle.on_response()
+
+    def _decline(self, cycle: RequestResponseCycle) -> None:
+        """Hands a request to the app after all."""
+        self._deferred = None
+        cycle.scope["state"][IS_GONE] = lambda: cycle.disconnected
+        super()._start_asgi_task(cycle, self._admit)
 
     # Refusing at once, while the queue is full
 
@@ -235,7 +265,13 @@ class BoundedConnection(EndingConnection):
         self._metrics.count_request(path=route_of(self._path), method="POST", status=503)
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
-        asks = cycle.scope["method"] == "POST" and asks_for_predictions(cycle.scope["path"])
+        scope = cycle.scope
+        is_arriving = app is self.app and cycle is self.cycle and cycle.more_body
+        if is_arriving and self._lane.takes(scope["method"], self.url, self.headers):
+            self._running = self._deferred = cycle
+            return
+        scope["state"][IS_GONE] = lambda: cycle.disconnected
+        asks = scope["method"] == "POST" and asks_for_predictions(scope["path"])
         super()._start_asgi_task(cycle, self._admit if asks else app)
 
     async def _admit(self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:

@@ -33,19 +33,28 @@ Answer = dict[str, Any] | ErrorAnswer
 
 Decoded = np.ndarray | ImageError
 
+IsGone = Callable[[], bool]
+"""Whether the client of a request has closed its connection. It is called in threads."""
+
 _Pixels = Sequence[Decoded] | UInt8[np.ndarray, "n h w 3"]
 _Result = TypeVar("_Result")
 _Arguments = TypeVarTuple("_Arguments")
+
+DEFAULT_TOP = 5
+"""Classes that an answer lists unless a request says how many."""
 
 STALLED_S = 10.0
 """Requests wait, and none has been answered for so long: send no more requests here …"""
 DEAD_S = 60.0
 """… and now a restart is better."""
 
-# All images of a request that threads decode have at most so many pixels, counted as pixels of a PNG: 10 ms.
+# All images of a request that threads decode have at most so many pixels, counted as pixels of a PNG: 10 ms. A thread
+# cannot be stopped.
 _SMALL_PIXELS = 500_000
 # The cost of a pixel. A JPEG is scaled down while it is decoded; WebP holds Python's lock as well.
 _WEIGHTS = {"JPEG": 0.25, "WEBP": 2}
+# What the event loop does itself: a picture takes about a millisecond, the network five at most.
+_PIXELS_NOW, _NOW_S = 50_000, 0.005
 _SMALL_BYTES = 2 * 2**20  # encoded: empty blocks of deflate take 0.07 µs a byte, whatever the number of pixels
 _SCANS_PER_WEIGHT = 5  # scans of a JPEG that cost as much as decoding a PNG of its size
 _MAX_LARGE = 16  # requests that wait for the process: about 5 s of 25-megapixel pictures
@@ -62,7 +71,7 @@ class Inference:
         self._metrics = metrics
         self._limits = settings.image_limits
         self._decode_cpu_s = settings.decode_cpu_s
-        self._max_waiting = settings.max_waiting
+        self._max_waiting, self._deadline_s = settings.max_waiting, settings.deadline_s
         self._waiting: dict[object, float] = {}  # when each request came, the oldest first
         self._large = 0
         self._closed = False
@@ -111,15 +120,17 @@ class Inference:
         """Whether there is room for requests, and they are answered."""
         return not self.full and self.stalled_s <= STALLED_S
 
-    async def answer(self, classifier: Classifier, encoded: Sequence[bytes], *, top: int, logits: bool) -> list[Answer]:
+    async def answer(
+        self, classifier: Classifier, encoded: Sequence[bytes], is_gone: IsGone, *, top: int, logits: bool
+    ) -> list[Answer]:
         """Answers for the images of one request, in their order; one that cannot be read has an error in its place.
 
         Raises:
             ImageError: when none of the images can be read; the first one's.
-            RequestError: when the queue is full, or the service stops.
+            RequestError: when the queue is full, the client goes, the deadline passes or the service stops.
         """
         return await self._in_queue(
-            classifier.image_spec, encoded, partial(self._answers, classifier, top=top, logits=logits)
+            classifier.image_spec, encoded, partial(self._answers, classifier, top=top, logits=logits), is_gone
         )
 
     async def predict(
@@ -127,6 +138,7 @@ class Inference:
         classifier: Classifier,
         images: Sequence[bytes] | UInt8[np.ndarray, "n h w 3"],
         finish: Callable[[Prediction], _Result],
+        is_gone: IsGone,
     ) -> _Result:
         """What `finish` makes of the prediction for the images of one request, of which all must be readable.
 
@@ -134,48 +146,92 @@ class Inference:
             classifier: the one that answers.
             images: encoded, or pixels u8[N,H,W,3] of the model's size; at least one.
             finish: called in a thread.
+            is_gone: whether the client has gone: nothing is computed for it then.
 
         Raises:
             ImageError: an image cannot be read; the first one's.
-            RequestError: when the queue is full, or the service stops.
+            RequestError: when the queue is full, the client goes, the deadline passes or the service stops.
         """
         return await self._in_queue(
-            classifier.image_spec, images, lambda decoded: finish(self._prediction(classifier, decoded))
+            classifier.image_spec, images, lambda decoded: finish(self._prediction(classifier, decoded)), is_gone
         )
 
+    def enter(self, request: object) -> None:
+        """Counts a request among those that wait."""
+        self._waiting[request] = time.monotonic()
+
+    def leave(self, request: object, *, answered: bool) -> None:
+        """Counts a request no longer."""
+        del self._waiting[request]
+        if answered:
+            self._last_answer_s = time.monotonic()
+
+    def answer_now(self, classifier: Classifier, encoded: bytes) -> Answer | None:
+        """Answers for one image in the calling thread; None when that would take long, or the image cannot be read."""
+        if classifier.image_s > _NOW_S:
+            return None
+        structure = _inspect(encoded)
+        if isinstance(structure, ImageError) or not _are_small([structure], most=_PIXELS_NOW):
+            return None
+        decoded = self._decode_small(classifier.image_spec, encoded, structure)
+        if isinstance(decoded, ImageError):
+            return None
+        self._metrics.count_images(1)
+        return answers.answer(classifier.predict(decoded[None]), 0, classifier.classes, top=DEFAULT_TOP)
+
     async def _in_queue(
-        self, spec: ImageSpec, images: Sequence[bytes] | np.ndarray, finish: Callable[[_Pixels], _Result]
+        self,
+        spec: ImageSpec,
+        images: Sequence[bytes] | np.ndarray,
+        finish: Callable[[_Pixels], _Result],
+        is_gone: IsGone,
     ) -> _Result:
         """What `finish` makes of the images of one request when they are decoded, in a thread."""
+        check = partial(self._check_wanted, is_gone, time.monotonic() + self._deadline_s)
         self.check_room()
         place = object()
-        self._waiting[place] = time.monotonic()
+        self.enter(place)
         try:
             self._metrics.count_images(len(images))
             if isinstance(images, np.ndarray):
-                found = await self._run(self._threads, finish, images)
+                found = await self._run(check, self._threads, finish, images)
             else:
-                small = await self._run(self._threads, self._finish_small, spec, images, finish)
+                small = await self._run(check, self._threads, self._finish_small, spec, images, finish)
                 found = (
                     small
                     if small is not None
-                    else await self._run(self._threads, finish, await self._decode_large(spec, images))
+                    else await self._run(check, self._threads, finish, await self._decode_large(check, spec, images))
                 )
-        except RequestError:  # a refusal does not count as an answer
+        except (RequestError, asyncio.CancelledError):  # a refusal does not count as an answer
+            self.leave(place, answered=False)
             raise
-        except Exception:  # an error counts as an answer; a cancellation, which is not an Exception, does not
-            self._last_answer_s = time.monotonic()
+        except BaseException:
+            self.leave(place, answered=True)
             raise
-        finally:
-            del self._waiting[place]
-        self._last_answer_s = time.monotonic()
+        self.leave(place, answered=True)
         return found
 
+    def _check_wanted(self, is_gone: IsGone, end_s: float) -> None:
+        """Whether to begin with a piece of work that has waited."""
+        if is_gone():
+            raise RequestError("client_closed_request", "The client has gone, and nothing is computed for it.")
+        if time.monotonic() > end_s:
+            message = f"The request has waited for {self._deadline_s:g} s, the deadline. Try again in a second."
+            raise RequestError("deadline_exceeded", message)
+
     async def _run(
-        self, executor: Executor, function: Callable[[*_Arguments], _Result], *arguments: *_Arguments
+        self,
+        check: Callable[[], None],
+        executor: Executor,
+        function: Callable[[*_Arguments], _Result],
+        *arguments: *_Arguments,
     ) -> _Result:
+        def begin() -> _Result:
+            check()
+            return function(*arguments)
+
         try:
-            return await asyncio.get_running_loop().run_in_executor(executor, function, *arguments)
+            return await asyncio.get_running_loop().run_in_executor(executor, begin)
         except (asyncio.CancelledError, RuntimeError):  # `close` dropped it, or had shut the executor down already
             task = asyncio.current_task()
             if self._closed and not (task is not None and task.cancelling()):
@@ -201,7 +257,9 @@ class Inference:
         except ImageError as error:
             return error
 
-    async def _decode_large(self, spec: ImageSpec, encoded: Sequence[bytes]) -> list[Decoded]:
+    async def _decode_large(
+        self, check: Callable[[], None], spec: ImageSpec, encoded: Sequence[bytes]
+    ) -> list[Decoded]:
         """Decodes one picture after the other, in turn with those of other requests."""
         if self._large >= _MAX_LARGE:
             message = f"{self._large} requests with large pictures are waiting already. Try again in a second."
@@ -211,7 +269,9 @@ class Inference:
             left_s, decoded = _FORM_IMAGES * self._decode_cpu_s, []
             for data in encoded:
                 cpu_s = min(left_s, self._decode_cpu_s)
-                image, spent_s = await self._run(self._decoder_thread, self._decode_in_process, spec, data, cpu_s)
+                image, spent_s = await self._run(
+                    check, self._decoder_thread, self._decode_in_process, spec, data, cpu_s
+                )
                 left_s -= spent_s
                 decoded.append(image)
             return decoded
@@ -259,8 +319,8 @@ def _inspect(data: bytes) -> Structure | ImageError:
         return error
 
 
-def _are_small(structures: Sequence[Structure | ImageError]) -> bool:
-    """Whether decoding all of them is little enough work for a thread, which cannot be stopped."""
+def _are_small(structures: Sequence[Structure | ImageError], *, most: float = _SMALL_PIXELS) -> bool:
+    """Whether decoding all of them is little work, as for so many pixels of a PNG."""
     pixels = 0.0
     for found in structures:
         if isinstance(found, ImageError):
@@ -268,4 +328,4 @@ def _are_small(structures: Sequence[Structure | ImageError]) -> bool:
         if found.slow:
             return False
         pixels += found.pixels * max(1, found.passes / _SCANS_PER_WEIGHT) * _WEIGHTS.get(found.format, 1)
-    return pixels <= _SMALL_PIXELS
+    return pixels <= most

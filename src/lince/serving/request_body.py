@@ -60,6 +60,17 @@ class Buffer:
         self._limit_bytes = limit_bytes
         self._used_bytes = 0
 
+    def hold(self, count: int) -> bool:
+        """Counts bytes until `release`, if there is room for them."""
+        if self._used_bytes + count > self._limit_bytes:
+            return False
+        self._used_bytes += count
+        return True
+
+    def release(self, count: int) -> None:
+        """Counts bytes no longer."""
+        self._used_bytes -= count
+
     @contextmanager
     def share(self) -> Iterator[Take]:
         """One request's share, which is released at the end: a function that adds bytes to it.
@@ -70,16 +81,15 @@ class Buffer:
 
         def take(count: int) -> None:
             nonlocal held_bytes
-            if self._used_bytes + count > self._limit_bytes:
+            if not self.hold(count):
                 message = "The server already holds as many bytes of requests as it may. Try again in a second."
                 raise RequestError("overloaded", message)
             held_bytes += count
-            self._used_bytes += count
 
         try:
             yield take
         finally:
-            self._used_bytes -= held_bytes
+            self.release(held_bytes)
 
 
 async def read_images(request: Request, settings: ServeSettings, take: Take) -> list[bytes]:

@@ -5,12 +5,15 @@ from dataclasses import dataclass
 from fastapi import Request
 
 from lince.serving.errors import RequestError
-from lince.serving.inference_queue import Inference
+from lince.serving.inference_queue import Inference, IsGone
 from lince.serving.metrics import Metrics
 from lince.serving.model_folder import ModelFolder
 from lince.serving.models import Models
 from lince.serving.request_body import Buffer
 from lince.serving.settings import ServeSettings
+
+IS_GONE = "lince.is_gone"
+"""Key of a scope's `state`: a function that tells whether the client has gone, set by `http_connection.py`."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,16 @@ class Service:
         if self.ready is None:
             raise RequestError("not_ready", "The models are not loaded. Ask /readyz again in a second.")
         return self.ready
+
+
+def is_gone(request: Request) -> IsGone:
+    """Whether the client has closed its connection, as far as the server tells us: ours does."""
+    found: IsGone = request.scope.get("state", {}).get(IS_GONE, _here)
+    return found
+
+
+def _here() -> bool:
+    return False
 
 
 def service_of(request: Request) -> Service:

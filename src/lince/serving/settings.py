@@ -104,6 +104,9 @@ class ServeSettings(BaseSettings):
         allow_inf_nan=False,
         description="Seconds of CPU time that decoding one image may take; all images of a form twice as much.",
     )
+    deadline_s: float = Field(
+        30.0, gt=0, allow_inf_nan=False, description="Seconds that a request may wait before work on it begins."
+    )
     # One decodes while the other runs the network; more threads only wait for each other.
     threads: int = Field(2, ge=1, le=64, description="Threads that decode small images and run the network.")
     receive_timeout_s: float = Field(

@@ -1,5 +1,6 @@
 """Lince's own protocol: `POST /predict` with images as bytes, in a form or in JSON; see `docs/http-api.md`."""
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Self
 from urllib.parse import parse_qsl
 
@@ -10,9 +11,11 @@ from starlette.responses import Response
 
 from lince.serving import errors
 from lince.serving.errors import RequestError
+from lince.serving.inference_queue import DEFAULT_TOP, Answer
+from lince.serving.models import ServedModel
 from lince.serving.request_body import FIELDS, read_images
 from lince.serving.schemas import PredictAnswer
-from lince.serving.service import service_of
+from lince.serving.service import is_gone, service_of
 from lince.serving.settings import expected
 
 
@@ -22,7 +25,7 @@ class Parameters(BaseModel, frozen=True):
     FastAPI would parse it too, in 25 µs a request, and most requests have none.
     """
 
-    top: Annotated[int, Field(ge=1, description="Classes to list, best first; at most all of them.")] = 5
+    top: Annotated[int, Field(ge=1, description="Classes to list, best first; at most all of them.")] = DEFAULT_TOP
     logits: Annotated[bool, Field(description="Add the network's output, in the order of the classes.")] = False
     model: Annotated[str | None, Field(description="Name of the model; the default one otherwise.")] = None
 
@@ -86,7 +89,7 @@ _BODY = {
 # health checks, and those of tensors and of packed bodies.
 _NOT_OF_PREDICT = {
     *("method_not_allowed", "internal_error", "metrics_unavailable", "stalled"),
-    *("invalid_tensor", "malformed_encoding", "model_refused"),
+    *("invalid_tensor", "malformed_encoding", "model_refused", "client_closed_request"),
 }
 
 
@@ -116,7 +119,11 @@ async def predict(request: Request) -> Response:
     with service.buffer.share() as take:
         encoded = await read_images(request, service.settings, take)
         predictions = await ready.inference.answer(
-            served.classifier, encoded, top=parameters.top, logits=parameters.logits
+            served.classifier, encoded, is_gone(request), top=parameters.top, logits=parameters.logits
         )
-    content = msgspec.json.encode({"model": served.name, "predictions": predictions})
-    return Response(content, media_type="application/json")
+    return Response(content(served, predictions), media_type="application/json")
+
+
+def content(served: ServedModel, predictions: Sequence[Answer]) -> bytes:
+    """The JSON of an answer."""
+    return msgspec.json.encode({"model": served.name, "predictions": predictions})

@@ -33,7 +33,7 @@ from lince.serving.protocols.named_outputs import (
 )
 from lince.serving.protocols.tensors import InferRequest, Input, OutputParameters, RequestParameters, Tensor
 from lince.serving.request_body import read_body
-from lince.serving.service import service_of
+from lince.serving.service import is_gone, service_of
 from lince.types import Prediction
 
 _CLASSIFIED = ("logits", "probabilities")
@@ -145,7 +145,7 @@ async def infer(request: Request) -> Response:
         if asked.id is not None:
             answer["id"] = asked.id
         content, length = await ready.inference.predict(
-            classifier, images, partial(_render, answer, wanted, classifier)
+            classifier, images, partial(_render, answer, wanted, classifier), is_gone(request)
         )
     if length is None:
         return Response(content, media_type="application/json")

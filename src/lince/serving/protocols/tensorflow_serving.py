@@ -29,7 +29,7 @@ from lince.serving.protocols.named_outputs import (
     values_of,
 )
 from lince.serving.request_body import read_body
-from lince.serving.service import service_of
+from lince.serving.service import is_gone, service_of
 from lince.types import ImageSpec, Prediction
 
 _ROWS, _COLUMNS = "instances", "inputs"
@@ -109,7 +109,8 @@ async def predict(request: Request) -> Response:
         images, in_rows = _parse(body, classifier.image_spec, most=service.settings.max_parts)
         take(sum(map(len, images)) if isinstance(images, list) else images.nbytes)
         del body
-        return await ready.inference.predict(classifier, images, partial(_answer, classifier, in_rows))
+        finish = partial(_answer, classifier, in_rows)
+        return await ready.inference.predict(classifier, images, finish, is_gone(request))
 
 
 def _answer(classifier: Classifier, in_rows: bool, prediction: Prediction) -> Response:

@@ -1,0 +1,110 @@
+"""Ordinary requests for one small picture, answered on the event loop: no task, no thread, no routing.
+
+A picture of a few kilobytes and a small network take less time than the ways around them: half of a request's time was
+the app's routing and a thread's turn. What the lane does not take goes the ordinary way through the app, whose answer
+is the same to the byte but for its date. After each slice of the lane's work other connections are served.
+"""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
+
+from lince.serving.inference_queue import Inference
+from lince.serving.metrics import Metrics
+from lince.serving.models import Models
+from lince.serving.protocols import native
+from lince.serving.request_body import Buffer
+from lince.serving.settings import ServeSettings
+
+_SLICE_S = 0.002
+_MAX_BYTES = 2**15
+# Headers that ask for, or depend on, what the middleware, the router or uvicorn do.
+_NOT_PLAIN = frozenset({b"origin", b"sec-fetch-site", b"expect", b"transfer-encoding", b"content-encoding", b"upgrade"})
+
+
+@dataclass(frozen=True)
+class _Waiting:
+    """A whole request."""
+
+    cycle: RequestResponseCycle
+    came_s: float
+    answer: Callable[[bytes], None]
+    decline: Callable[[], None]
+
+
+class DirectLane:
+    """The lane of one worker. It is used on the event loop only."""
+
+    def __init__(self, settings: ServeSettings, metrics: Metrics, inference: Inference, models: Models, buffer: Buffer):
+        self._metrics, self._inference, self._models, self._buffer = metrics, inference, models, buffer
+        self._hosts = None if settings.hosts is None else {name.encode() for name in settings.hosts}
+        self._is_open = not settings.access_log
+        self._waiting: deque[_Waiting] = deque()
+
+    def takes(self, method: str, address: bytes, headers: list[tuple[bytes, bytes]]) -> bool:
+        """Whether a request may go this way: one image as the body, and nothing that asks for more than an answer."""
+        if address != b"/predict" or method != "POST" or not self._is_open:
+            return False
+        length, is_image = 0, False
+        for name, value in headers:
+            if name == b"content-length":
+                length = int(value) if value.isdigit() and not length else _MAX_BYTES + 1
+            elif name == b"content-type":
+                is_image = value.startswith(b"image/") or value == b"application/octet-stream"
+            elif name == b"host":
+                if self._hosts is not None and value.partition(b":")[0] not in self._hosts:
+                    return False
+            elif name in _NOT_PLAIN:
+                return False
+        return is_image and 0 < length <= _MAX_BYTES
+
+    def put(self, cycle: RequestResponseCycle, answer: Callable[[bytes], None], decline: Callable[[], None]) -> None:
+        """Queues a request whose body has arrived whole. One of the functions is called, none if the client goes.
+
+        Args:
+            cycle: the request, on which no task works.
+            answer: takes the JSON of the answer, of status 200.
+            decline: hands the request to the app, which can wait, and tells errors.
+        """
+        if self._inference.full or not self._buffer.hold(len(cycle.body)):
+            decline()
+            return
+        self._inference.enter(cycle)
+        if not self._waiting:
+            asyncio.get_running_loop().call_soon(self._work)
+        self._waiting.append(_Waiting(cycle, time.perf_counter(), answer, decline))
+
+    def _work(self) -> None:
+        end_s = time.perf_counter() + _SLICE_S
+        while self._waiting and time.perf_counter() < end_s:
+            self._serve(self._waiting.popleft())
+        if self._waiting:
+            asyncio.get_running_loop().call_soon(self._work)
+
+    def _serve(self, one: _Waiting) -> None:
+        cycle = one.cycle
+        content = None if cycle.disconnected else self._content(cycle)
+        self._buffer.release(len(cycle.body))
+        self._inference.leave(cycle, answered=content is not None)
+        if content is not None:
+            one.answer(content)
+        elif not cycle.disconnected:
+            one.decline()
+            return
+        status = 499 if content is None else 200  # as proxies count a client that has gone
+        seconds = time.perf_counter() - one.came_s
+        self._metrics.count_request(path="/predict", method="POST", status=status, seconds=seconds)
+
+    def _content(self, cycle: RequestResponseCycle) -> bytes | None:
+        if cycle.flow.write_paused:
+            return None
+        served = self._models.find()
+        try:
+            answer = self._inference.answer_now(served.classifier, bytes(cycle.body))
+        except Exception:  # the app meets it again: it logs the fault and answers 500
+            return None
+        return None if answer is None else native.content(served, [answer])

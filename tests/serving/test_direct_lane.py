@@ -1,0 +1,265 @@
+"""The direct way of a small picture gives the answer of the ordinary way, and leaves to it whatever it cannot do."""
+
+import asyncio
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import AsyncExitStack, ExitStack
+from typing import Any
+
+import pytest
+from app_client import Png
+from hostile_requests import black_png
+from raw_http import RawConnection, post
+from server_process import ServerProcess, running_server
+from uvicorn.server import ServerState
+
+from lince.inference.classifier import Classifier
+from lince.serving import server as server_module
+from lince.serving.app import create_app
+from lince.serving.direct_lane import DirectLane
+from lince.serving.http_connection import BoundedConnection
+from lince.serving.inference_queue import Inference
+from lince.serving.settings import ServeSettings
+
+IMAGE = [(b"host", b"127.0.0.1:8000"), (b"content-type", b"image/png"), (b"content-length", b"2448")]
+ORDINARY = b"Sec-Fetch-Site: same-origin\r\n"  # a header that the lane leaves to the middleware
+
+
+class Wire(asyncio.Transport):
+    """Takes what a connection writes."""
+
+    def __init__(self) -> None:
+        self._socket = socket.socket()
+        super().__init__({"socket": self._socket, "peername": ("127.0.0.1", 1), "sockname": ("127.0.0.1", 2)})
+        self.written, self.is_closed = b"", False
+
+    def write(self, data: bytes) -> None:
+        self.written += data
+
+    def is_closing(self) -> bool:
+        return self.is_closed
+
+    def close(self) -> None:
+        self.is_closed = True
+        self._socket.close()
+
+    def pause_reading(self) -> None:
+        """Nothing is read here."""
+
+    resume_reading = pause_reading
+
+
+class Worker:
+    """A started app, and connections to it without a network."""
+
+    def __init__(self, classifier: Classifier, **settings: Any):
+        self.settings = ServeSettings(**settings)
+        self._app = create_app(classifier, self.settings)
+        self._config = server_module._config(self._app, self.settings)
+        self._config.load()
+        self._runner, self._open = asyncio.Runner(), AsyncExitStack()
+        lifespan = self._app.router.lifespan_context(self._app)
+        self.state: dict[str, Any] = self._runner.run(self._open.enter_async_context(lifespan))
+
+    @property
+    def lane(self) -> DirectLane:
+        return self.state["lane"]
+
+    @property
+    def inference(self) -> Inference:
+        return self.state["inference"]
+
+    def exchange(self, *pieces: bytes, then: Callable[[BoundedConnection], None] = lambda _: None) -> bytes:
+        """What a connection writes for pieces of requests, of which each is read at once."""
+        return self._runner.run(self._exchange(pieces, then))
+
+    async def _exchange(self, pieces: tuple[bytes, ...], then: Callable[[BoundedConnection], None]) -> bytes:
+        wire, state = Wire(), ServerState()
+        connection = BoundedConnection(config=self._config, server_state=state, app_state=self.state)
+        connection.connection_made(wire)
+        for piece in pieces:
+            connection.data_received(piece)
+        then(connection)
+        while not connection.cycle.disconnected and (state.tasks or not connection.cycle.response_complete):
+            await asyncio.sleep(0.001)
+        await asyncio.sleep(0.01)
+        connection.connection_lost(None)
+        wire.close()
+        return wire.written
+
+    def metrics(self) -> str:
+        return self._app.state.service.metrics.render().decode()
+
+    def close(self) -> None:
+        self._runner.run(self._open.aclose())
+        self._runner.close()
+
+
+@pytest.fixture
+def worker(classifier: Classifier, monkeypatch: pytest.MonkeyPatch) -> Iterator[Worker]:
+    monkeypatch.setattr(classifier, "image_s", 0.001)  # whatever else the machine does
+    worker = Worker(classifier)
+    yield worker
+    worker.close()
+
+
+@pytest.fixture
+def direct(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """What was answered directly."""
+    found, answer = [], BoundedConnection._answer_directly
+
+    def record(self: BoundedConnection, cycle: Any, content: bytes) -> None:
+        found.append(content)
+        answer(self, cycle, content)
+
+    monkeypatch.setattr(BoundedConnection, "_answer_directly", record)
+    return found
+
+
+def test_the_answer_is_that_of_the_ordinary_way(worker: Worker, direct: list[bytes], png: Png):
+    """Byte for byte."""
+    one = worker.exchange(post(png()))
+    assert len(direct) == 1
+    assert one.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert one == worker.exchange(post(png(), ORDINARY))
+    assert len(direct) == 1
+    text = worker.metrics()
+    assert 'lince_requests_total{method="POST",path="/predict",status="200"} 2.0' in text
+    assert 'lince_request_seconds_count{path="/predict"} 2.0' in text
+    assert "lince_images_per_request_count 2.0" in text
+
+
+def test_a_last_request_is_answered_and_the_connection_closed(worker: Worker, direct: list[bytes], png: Png):
+    """As the ordinary way does it."""
+    close = b"Connection: close\r\n"
+    one = worker.exchange(post(png(), close))
+    assert b"connection: close\r\n" in one
+    assert one == worker.exchange(post(png(), close + ORDINARY))
+    assert len(direct) == 1
+
+
+def test_a_body_that_comes_in_pieces_goes_the_ordinary_way(worker: Worker, direct: list[bytes], png: Png):
+    """The lane takes whole requests: it waits for nobody."""
+    request = post(png())
+    assert worker.exchange(request) == worker.exchange(request[:-100], request[-100:])
+    assert len(direct) == 1
+
+
+def test_pipelined_requests_are_answered_in_order(worker: Worker, png: Png):
+    """Also when another way lies between two of them."""
+    requests = [post(png(0)), post(png(1), ORDINARY), post(png(2)), post(png(3))]
+    assert worker.exchange(b"".join(requests)) == b"".join(worker.exchange(one) for one in requests)
+
+
+@pytest.mark.parametrize("content", [b"no image", b"\x89PNG\r\n\x1a\n", black_png(500, 500)], ids=len)
+def test_what_is_no_small_picture_goes_the_ordinary_way(worker: Worker, direct: list[bytes], content: bytes):
+    """It can wait, and tells errors."""
+    assert worker.exchange(post(content)) == worker.exchange(post(content, ORDINARY))
+    assert direct == []
+
+
+def test_a_slow_network_is_left_to_threads(
+    worker: Worker, direct: list[bytes], png: Png, monkeypatch: pytest.MonkeyPatch
+):
+    """The event loop must not stand still."""
+    monkeypatch.setattr(worker.state["lane"]._models.find().classifier, "image_s", 0.1)
+    assert worker.exchange(post(png())).startswith(b"HTTP/1.1 200 OK")
+    assert direct == []
+
+
+def test_a_fault_is_left_to_the_app(
+    worker: Worker, direct: list[bytes], png: Png, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    """It answers 500 and logs the fault; the next request is answered."""
+    with monkeypatch.context() as broken:
+        broken.setattr(Classifier, "predict", lambda *_: 1 / 0)
+        assert worker.exchange(post(png())).startswith(b"HTTP/1.1 500")
+    assert "ZeroDivisionError" in caplog.text
+    assert worker.exchange(post(png())).startswith(b"HTTP/1.1 200")
+    assert len(direct) == 1
+
+
+def test_work_of_a_client_that_has_gone_is_dropped(worker: Worker, direct: list[bytes], png: Png):
+    """Nothing is computed, and the request is counted as one that was given up."""
+    assert worker.exchange(post(png()), then=lambda connection: connection.connection_lost(None)) == b""
+    assert direct == []
+    assert 'lince_requests_total{method="POST",path="/predict",status="499"} 1.0' in worker.metrics()
+    assert "lince_images_per_request_count 0.0" in worker.metrics()
+    assert not worker.inference.full
+
+
+@pytest.mark.parametrize("settings", [{"max_waiting": 1}, {"max_buffered_bytes": 1024}])
+def test_the_bounds_hold_here_too(classifier: Classifier, direct: list[bytes], png: Png, settings: dict[str, int]):
+    """Requests that wait, and their bytes: what exceeds them is refused in the ordinary way."""
+    worker = Worker(classifier, **settings)
+    try:
+        if "max_waiting" in settings:
+            worker.inference.enter(worker)
+        assert worker.exchange(post(png())).startswith(b"HTTP/1.1 503")
+        assert direct == []
+        assert worker.lane._buffer.hold(1024)
+    finally:
+        worker.close()
+
+
+def test_every_request_is_in_the_access_log(classifier: Classifier, direct: list[bytes], png: Png):
+    """With it, all of them go the ordinary way."""
+    worker = Worker(classifier, access_log=True)
+    try:
+        assert worker.exchange(post(png())).startswith(b"HTTP/1.1 200")
+        assert direct == []
+    finally:
+        worker.close()
+
+
+@pytest.mark.parametrize(
+    ("change", "taken"),
+    [
+        ({}, True),
+        ({b"content-type": b"application/octet-stream"}, True),
+        ({b"accept": b"*/*"}, True),
+        ({b"connection": b"keep-alive"}, True),
+        ({b"content-type": b"multipart/form-data; boundary=b"}, False),
+        ({b"content-type": b"application/json"}, False),
+        ({b"content-length": b"32769"}, False),
+        ({b"content-length": b"0"}, False),
+        ({b"content-length": b"+5"}, False),
+        ({b"host": b"evil.example"}, False),
+        ({b"origin": b"http://127.0.0.1:8000"}, False),
+        ({b"sec-fetch-site": b"cross-site"}, False),
+        ({b"expect": b"100-continue"}, False),
+        ({b"transfer-encoding": b"chunked"}, False),
+        ({b"content-encoding": b"gzip"}, False),
+        ({b"upgrade": b"h2c"}, False),
+    ],
+)
+def test_headers_that_ask_for_more_are_left_to_the_app(worker: Worker, change: dict[bytes, bytes], taken: bool):
+    """Only what the middleware would pass unchanged is taken."""
+    assert worker.lane.takes("POST", b"/predict", list((dict(IMAGE) | change).items())) is taken
+
+
+@pytest.mark.parametrize(
+    ("method", "address"), [("GET", b"/predict"), ("POST", b"/predict?top=2"), ("POST", b"/explain")]
+)
+def test_other_requests_are_left_to_the_app(worker: Worker, method: str, address: bytes):
+    """Those with a query, too."""
+    assert not worker.lane.takes(method, address, IMAGE)
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[ServerProcess]:
+    with running_server() as server:
+        yield server
+
+
+def test_many_clients_get_what_each_has_asked(server: ServerProcess, png: Png):
+    """Requests of all connections arrive in the same turns of the event loop; each gets its own answer."""
+    pictures = [png(seed) for seed in range(20)]
+    with ExitStack() as stack:
+        connections = [stack.enter_context(RawConnection(server.port)) for _ in pictures]
+        pairs = list(zip(connections, pictures, strict=True))
+        expected = [one.send(post(picture, ORDINARY)).answer().body for one, picture in pairs]
+        for _ in range(20):
+            for one, picture in pairs:
+                one.send(post(picture))
+            assert [one.answer().body for one in connections] == expected
