@@ -61,7 +61,15 @@ def _started(port: int, request: Input, connections: int, seconds: float) -> Ite
         body.write_bytes(request.body)
         environment = {"WRK_BODY": str(body), "WRK_TYPE": request.headers["Content-Type"], "PATH": "/usr/bin:/bin"}
         process = subprocess.Popen(
-            ["wrk", "-t1", f"-c{connections}", f"-d{seconds:.0f}s", "-s", script, f"http://127.0.0.1:{port}/predict"],
+            [
+                "wrk",
+                "-t1",
+                f"-c{connections}",
+                f"-d{seconds:.0f}s",
+                "-s",
+                script,
+                f"http://127.0.0.1:{port}{request.path}",
+            ],
             env=environment,
             stdout=subprocess.PIPE,
             text=True,

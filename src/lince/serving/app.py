@@ -24,7 +24,7 @@ from lince.serving.flow_control import PausedConnections
 from lince.serving.inference_queue import DEAD_S, Inference
 from lince.serving.metrics import Metrics
 from lince.serving.middleware import PAGE_FILES, Gate
-from lince.serving.protocols import native, open_inference, tensorflow_serving
+from lince.serving.protocols import explain, native, open_inference, tensorflow_serving
 from lince.serving.request_body import Buffer
 from lince.serving.schemas import Health, Limits, ModelAnswer, ModelName
 from lince.serving.service import Ready, Service, service_of
@@ -58,6 +58,7 @@ def create_app(model: Classifier | Path, settings: ServeSettings) -> FastAPI:
     app.state.service = service
     app.add_middleware(Gate, settings=settings, metrics=service.metrics)
     native.add_routes(app)
+    explain.add_routes(app)
     open_inference.add_routes(app)
     tensorflow_serving.add_routes(app)
     _add_routes(app)

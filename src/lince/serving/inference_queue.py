@@ -23,6 +23,7 @@ from lince.inference.classifier import Classifier
 from lince.serving import decoder_process
 from lince.serving.decoder_process import DecoderProcess
 from lince.serving.errors import RequestError
+from lince.serving.explanation_queue import ExplanationQueue
 from lince.serving.metrics import Metrics
 from lince.serving.schemas import ErrorAnswer, Failure
 from lince.serving.settings import ServeSettings
@@ -49,6 +50,7 @@ _WEIGHTS = {"JPEG": 0.25, "WEBP": 2}
 _SMALL_BYTES = 2 * 2**20  # encoded: empty blocks of deflate take 0.07 µs a byte, whatever the number of pixels
 _SCANS_PER_WEIGHT = 5  # scans of a JPEG that cost as much as decoding a PNG of its size
 _MAX_LARGE = 16  # requests that wait for the process: about 5 s of 25-megapixel pictures
+_BUSY_S = 0.05  # since the last answer: between the requests of a client, too
 _FORM_IMAGES = 2  # a form may take as much CPU time as this number of images
 
 
@@ -57,6 +59,7 @@ class Inference:
 
     Attributes:
         classifier: the one that answers.
+        explanations: a queue of their own, whose requests count as waiting here, too.
     """
 
     def __init__(self, classifier: Classifier, settings: ServeSettings, metrics: Metrics):
@@ -69,6 +72,7 @@ class Inference:
         self._large = 0
         self._closed = False
         self._last_answer_s = time.monotonic()
+        self.explanations = ExplanationQueue(self._is_busy)
         self._decoder = DecoderProcess(classifier.image_spec, self._limits)
         self._threads = ThreadPoolExecutor(settings.threads, thread_name_prefix="inference")
         self._decoder_thread = ThreadPoolExecutor(1, thread_name_prefix="decoder")
@@ -76,6 +80,7 @@ class Inference:
     def close(self) -> None:
         """Drops the waiting requests. Takes about 100 ms at most, whatever is being decoded."""
         self._closed = True
+        self.explanations.close()
         self._decoder.close()
         self._decoder_thread.shutdown(cancel_futures=True)
         self._threads.shutdown(cancel_futures=True)
@@ -83,7 +88,15 @@ class Inference:
     @property
     def full(self) -> bool:
         """Whether as many requests wait as are allowed."""
-        return len(self._waiting) >= self._max_waiting
+        return self._count >= self._max_waiting
+
+    @property
+    def _count(self) -> int:
+        return len(self._waiting) + len(self.explanations)
+
+    def _is_busy(self) -> bool:
+        """Whether requests other than for explanations are being answered."""
+        return bool(self._waiting) or time.monotonic() - self._last_answer_s < _BUSY_S
 
     @property
     def stalled_s(self) -> float:
@@ -94,7 +107,7 @@ class Inference:
     def check_room(self) -> None:
         """Raises: RequestError: when the queue is full."""
         if self.full:
-            message = f"{len(self._waiting)} requests are waiting already. Try again in a second."
+            message = f"{self._count} requests are waiting already. Try again in a second."
             raise RequestError("overloaded", message)
 
     def check_progress(self, limit_s: float = STALLED_S) -> None:
@@ -136,6 +149,20 @@ class Inference:
             RequestError: when the queue is full, or the service stops.
         """
         return await self._in_queue(images, lambda decoded: finish(self._prediction(decoded)))
+
+    async def decode(self, encoded: bytes) -> UInt8[np.ndarray, "h w 3"]:
+        """The pixels of one image, of the model's size.
+
+        Raises:
+            ImageError: it cannot be read.
+            RequestError: when the queue is full, or the service stops.
+        """
+        decoded: list[Decoded] = await self._in_queue([encoded], list)
+        [image] = decoded
+        if isinstance(image, ImageError):
+            self._metrics.count_failure(image.code)
+            raise image
+        return image
 
     async def _in_queue(self, images: Sequence[bytes] | np.ndarray, finish: Callable[[_Pixels], _Result]) -> _Result:
         """What `finish` makes of the images of one request when they are decoded, in a thread."""

@@ -11,7 +11,7 @@ from lince.serving.metrics import Metrics
 from lince.serving.settings import ServeSettings
 
 PAGE_FILES = "/page"
-ROUTES = frozenset({"/", "/predict", "/model", "/livez", "/readyz", "/metrics", "/docs", "/openapi.json"})
+ROUTES = frozenset({"/", "/predict", "/explain", "/model", "/livez", "/readyz", "/metrics", "/docs", "/openapi.json"})
 _OF_PREDICTIONS = {"/v1": "/v1/predict", "/v2": "/v2/infer"}
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _RANGES = frozenset({b"range", b"if-range"})
@@ -135,7 +135,7 @@ class Gate:
 
 def asks_for_predictions(path: str) -> bool:
     """Whether a POST to a path asks for predictions, for which there is a queue."""
-    return path == "/predict" or (protocol_of(path) != "" and path.endswith(("/infer", ":predict")))
+    return path in ("/predict", "/explain") or (protocol_of(path) != "" and path.endswith(("/infer", ":predict")))
 
 
 def _header(scope: Scope, name: bytes) -> str:
