@@ -1,7 +1,7 @@
 """A service under more load than it can answer.
 
     python benchmarks/serving_load.py goodput    # 200-answers against connections, and how soon a 503 comes
-    python benchmarks/serving_load.py beside     # small images alone, and beside clients with large ones or with /explain
+    python benchmarks/serving_load.py beside     # small images alone, and beside clients with costly requests
     python benchmarks/serving_load.py stop       # SIGTERM while every connection sends costly images
 
 The last line of stdout is one JSON object; the exit code is 1 when a bound is missed. Needs `wrk` for the first two.
