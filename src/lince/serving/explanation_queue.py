@@ -14,7 +14,6 @@ from functools import partial
 
 import numpy as np
 from jaxtyping import UInt8
-from starlette.requests import ClientDisconnect
 
 from lince.inference.classifier import Classifier
 from lince.inference.explanation import Explanation, explain
@@ -72,9 +71,8 @@ class ExplanationQueue:
             is_gone: whether the client has left.
 
         Raises:
-            RequestError: the queue is full, the deadline has passed, or the service stops.
+            RequestError: the queue is full, the deadline has passed, the client has left, or the service stops.
             LinceError: the model cannot be explained.
-            ClientDisconnect: the client has left.
         """
         self.check_room()
         if self._closed:
@@ -86,7 +84,8 @@ class ExplanationQueue:
         try:
             while not (await asyncio.wait([future], timeout=_POLL_S))[0]:
                 if await is_gone():
-                    raise ClientDisconnect
+                    message = "The connection was closed before the explanation was ready. Keep it open."
+                    raise RequestError("incomplete_body", message)
         finally:  # the task may have been cancelled, too
             self._under_way.remove(pace)
             pace.ended.set()

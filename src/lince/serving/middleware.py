@@ -21,6 +21,8 @@ REFUSED = "lince.refused"
 """Key of a scope's `state`: the status with which `http_connection.py` has answered in the app's place."""
 OVERLOADED = "lince.overloaded"
 """Key of a scope's `state`, set when a request for predictions was answered with 503, for `http_connection.py`."""
+CLOSED = "lince.closed"
+"""Key of a scope's `state`, set when the client has closed its sending half. Few of those still read."""
 
 _ALWAYS = [(b"x-content-type-options", b"nosniff")]
 # The page loads only its own files, shows pictures that the visitor chose (blob:) and cannot be framed.

@@ -4,11 +4,12 @@ import msgspec
 from fastapi import FastAPI, Request
 from starlette.responses import Response
 
-from lince.errors import ImageError, LinceError
+from lince.errors import LinceError
 from lince.inference import answers, explanation
 from lince.inference.explanation import Explanation
 from lince.serving import errors
 from lince.serving.errors import RequestError
+from lince.serving.middleware import CLOSED
 from lince.serving.protocols import native
 from lince.serving.request_body import FIELDS, read_images
 from lince.serving.schemas import ExplainAnswer, Explained, Heat
@@ -73,9 +74,13 @@ async def explain(request: Request) -> Response:
             raise RequestError("too_many_parts", message)
         pixels = await inference.decode(encoded[0])
         encoded.clear()
+
+    async def is_gone() -> bool:
+        return CLOSED in request.scope["state"] or await request.is_disconnected()
+
     try:
-        found = await inference.explanations.explain(classifier, pixels, index, is_gone=request.is_disconnected)
-    except (RequestError, ImageError):
+        found = await inference.explanations.explain(classifier, pixels, index, is_gone=is_gone)
+    except RequestError:
         raise
     except LinceError as error:
         raise RequestError("not_explainable", str(error)) from error
