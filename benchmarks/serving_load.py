@@ -1,7 +1,7 @@
 """A service under more load than it can answer.
 
     python benchmarks/serving_load.py goodput    # 200-answers against connections, and how soon a 503 comes
-    python benchmarks/serving_load.py beside     # small images alone, and beside clients with large ones
+    python benchmarks/serving_load.py beside     # small images alone, and beside clients with costly requests
     python benchmarks/serving_load.py stop       # SIGTERM while every connection sends costly images
 
 The last line of stdout is one JSON object; the exit code is 1 when a bound is missed. Needs `wrk` for the first two.
@@ -14,7 +14,7 @@ import statistics
 import sys
 import time
 from collections import Counter
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import numpy as np
 import stopping
@@ -26,7 +26,7 @@ from refusals import refusal_times_ms
 from server_process import COMMAND, ServerProcess, running_server
 
 _FEW, _MANY = (16, 64, 200), (400, 700)
-_SMALL_CLIENTS = _LARGE_CLIENTS = 4
+_SMALL_CLIENTS = _COSTLY_CLIENTS = 4
 _GOODPUT_SHARE, _BESIDE_SHARE, _REFUSAL_MS = 0.9, 0.6, 20
 _WARM_UP_S = 1
 
@@ -35,13 +35,14 @@ def _small() -> Input:
     return Input(encoded(np.random.default_rng(0), "PNG", 32))
 
 
-def _large() -> dict[str, Input]:
-    """The large images that the other clients send."""
+def _costly() -> dict[str, Input]:
+    """What the other clients send."""
     medium = saved(photo(1_000, 1_000), "JPEG")
     return {
         "png_25mp": Input(black_png(5_000, 5_000, colour=2)),
         "png_1.9mp": Input(saved(photo(1_600, 1_187), "PNG", compress_level=1)),
         "form_32_medium": Input(form(*[("file", medium)] * 32), FORM),
+        "explain": replace(_small(), path="/explain"),
     }
 
 
@@ -97,7 +98,7 @@ def beside(server: ServerProcess, rounds: int, seconds: float) -> dict:
     """Four clients with small images, alone and then beside four of each kind. Ratios are taken within a round."""
     small = _small()
     wrk.load(server.port, small, _SMALL_CLIENTS, _WARM_UP_S)
-    neighbours = _large()
+    neighbours = _costly()
     ratios: dict[str, list[float]] = {name: [] for name in neighbours}
     loads: dict[str, list[wrk.Load]] = {name: [] for name in ("alone", *neighbours)}
     others: dict[str, list[wrk.Load]] = {name: [] for name in neighbours}
@@ -105,7 +106,7 @@ def beside(server: ServerProcess, rounds: int, seconds: float) -> dict:
         alone = wrk.load(server.port, small, _SMALL_CLIENTS, seconds)
         loads["alone"].append(alone)
         for name, request in neighbours.items():
-            with wrk.loading(server.port, request, _LARGE_CLIENTS, seconds + 2 * _WARM_UP_S) as neighbour:
+            with wrk.loading(server.port, request, _COSTLY_CLIENTS, seconds + 2 * _WARM_UP_S) as neighbour:
                 time.sleep(_WARM_UP_S)
                 found = wrk.load(server.port, small, _SMALL_CLIENTS, seconds)
             loads[name].append(found)

@@ -20,7 +20,7 @@ import time
 import urllib.request
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -136,11 +136,11 @@ def compare(model: Path, names: Sequence[str], *, rounds: int, seconds: float) -
         servers |= {name: stack.enter_context(_peer(name, model)) for name in names}
         _agree(servers, request)
         for server in servers.values():
-            wrk.load(server.port, request, _CONNECTIONS, 1, path=server.path)
+            wrk.load(server.port, replace(request, path=server.path), _CONNECTIONS, 1)
         for _ in range(rounds):
             for name, server in servers.items():
                 before = _cpu_s(server.pid)
-                found = wrk.load(server.port, request, _CONNECTIONS, seconds, path=server.path)
+                found = wrk.load(server.port, replace(request, path=server.path), _CONNECTIONS, seconds)
                 cpu_us[name].append((_cpu_s(server.pid) - before) / found.ok * 1e6)
                 loads[name].append(found)
             crowd = wrk.load(servers["lince"].port, request, _MANY, seconds)

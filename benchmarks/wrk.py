@@ -54,16 +54,22 @@ class Load:
 
 
 @contextmanager
-def _started(
-    port: int, request: Input, connections: int, seconds: float, path: str = "/predict"
-) -> Iterator[subprocess.Popen]:
+def _started(port: int, request: Input, connections: int, seconds: float) -> Iterator[subprocess.Popen]:
     with tempfile.TemporaryDirectory() as folder:
         script, body = Path(folder, "post.lua"), Path(folder, "body")
         script.write_text(_SCRIPT)
         body.write_bytes(request.body)
         environment = {"WRK_BODY": str(body), "WRK_TYPE": request.headers["Content-Type"], "PATH": "/usr/bin:/bin"}
         process = subprocess.Popen(
-            ["wrk", "-t1", f"-c{connections}", f"-d{seconds:.0f}s", "-s", script, f"http://127.0.0.1:{port}{path}"],
+            [
+                "wrk",
+                "-t1",
+                f"-c{connections}",
+                f"-d{seconds:.0f}s",
+                "-s",
+                script,
+                f"http://127.0.0.1:{port}{request.path}",
+            ],
             env=environment,
             stdout=subprocess.PIPE,
             text=True,
@@ -75,9 +81,9 @@ def _started(
             process.wait()
 
 
-def load(port: int, request: Input, connections: int, seconds: float, *, path: str = "/predict") -> Load:
+def load(port: int, request: Input, connections: int, seconds: float) -> Load:
     """Sends the same request from all connections, each again as soon as it is answered. Retry-After is ignored."""
-    with _started(port, request, connections, seconds, path) as process:
+    with _started(port, request, connections, seconds) as process:
         return Load(**json.loads(process.communicate(timeout=seconds + 60)[0].splitlines()[-1]))
 
 

@@ -129,6 +129,14 @@ class TestDesign:
         sides = [np.unique(np.bincount(line)[np.bincount(line) > 0]) for line in (found[0], found[:, 0])]
         assert all(np.ptp(side) <= 1 for side in sides)
 
+    @pytest.mark.parametrize(("height", "width"), [(32, 32), (50, 37), (224, 224), (5, 40), (1, 1)])
+    def test_grid_of_an_explanation(self, height, width):
+        """The grid has the value of each cell, in the order in which the cells are numbered."""
+        cells = explanation._grid(height, width)
+        found = Explanation(None, 0, cells.astype(np.float32), cells > 0, 0.5, 0.5, 0.5)
+        np.testing.assert_array_equal(np.arange(cells.max() + 1), found.grid.ravel())
+        assert (min(8, height), min(8, width)) == found.grid.shape
+
 
 class TestModelFile:
     def test_explains_the_answer(self, classifier):
@@ -151,6 +159,21 @@ class TestModelFile:
         """The same pixels give the same heat map to the bit."""
         image = synthetic.batch(1, seed=5)[0][0]
         np.testing.assert_array_equal(explain(classifier, image).heat, explain(classifier, image).heat)
+
+    def test_can_be_ended(self, classifier):
+        """What is raised before a copy ends the work: of the 130 copies, 5 went through the network."""
+        seen = []
+
+        def fifth_is_the_last() -> None:
+            seen.append(1)
+            if len(seen) > 5:
+                raise TimeoutError
+
+        image = synthetic.batch(1, seed=5)[0][0]
+        with pytest.raises(TimeoutError):
+            explain(classifier, image, before_copy=fifth_is_the_last)
+        explain(classifier, image, before_copy=lambda: seen.append(1))
+        assert 6 + 130 == len(seen)
 
     def test_finds_what_matters(self, classifier):
         """Without the quarter that is marked, answers are less probable than without the opposite quarter."""

@@ -13,7 +13,9 @@ as not (Banzhaf 1965, Rutgers Law Rev. 19:317).
 It belongs to `inference`, because the service may call it: it may not import `evaluation`.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int64, UInt8
@@ -36,7 +38,6 @@ _PLACES = (
     *("at the left", "in the middle", "at the right"),
     *("at the bottom left", "at the bottom", "at the bottom right"),
 )
-_COPIES_AT_ONCE = 16  # bounds memory, and lets other threads ask the classifier in between
 
 
 @dataclass(frozen=True)
@@ -63,14 +64,28 @@ class Explanation:
     without_most: float
     without_least: float
 
+    @property
+    def grid(self) -> Float32[np.ndarray, "rows columns"]:
+        """The heat of each cell. Cells divide the image evenly, to the pixel."""
+        starts = (-(-np.arange(cells := min(_CELLS, side)) * side // cells) for side in self.heat.shape)
+        grid: Float32[np.ndarray, "rows columns"] = self.heat[np.ix_(*starts)]
+        return grid
 
-def explain(classifier: Classifier, pixels: UInt8[np.ndarray, "h w 3"], class_index: int | None = None) -> Explanation:
+
+def explain(
+    classifier: Classifier,
+    pixels: UInt8[np.ndarray, "h w 3"],
+    class_index: int | None = None,
+    *,
+    before_copy: Callable[[], None] = lambda: None,
+) -> Explanation:
     """Finds the places of an image that support a class. Takes 131 answers of the classifier for most image sizes.
 
     Args:
         classifier: the model; its own calibration turns logits into log-odds and probabilities.
         pixels: u8[H,W,3], RGB 0..255, of the model's size (`lince.images.decode` makes them).
         class_index: the class to explain; None takes the answer.
+        before_copy: called before each copy of the image goes through the network; what it raises ends the work.
 
     Returns:
         The heat map with the answer. The same pixels always give the same one.
@@ -88,10 +103,11 @@ def explain(classifier: Classifier, pixels: UInt8[np.ndarray, "h w 3"], class_in
     cells = _grid(*pixels.shape[:2])
     count = int(cells.max()) + 1
     hidden = _design(count)
-    scores = _log_odds(_logits(classifier, pixels, cells, hidden), index, classifier.manifest.calibration.temperature)
+    logits = partial(_logits, classifier, pixels, cells, before_copy=before_copy)
+    scores = _log_odds(logits(hidden), index, classifier.manifest.calibration.temperature)
     effects = np.where(hidden, -1.0, 1.0).T @ scores / (len(hidden) / 2)
     quarters = _quarters(effects)
-    without = calibration.probabilities(_logits(classifier, pixels, cells, quarters), classifier.manifest.calibration)
+    without = calibration.probabilities(logits(quarters), classifier.manifest.calibration)
     without_most, without_least = without[:, index].tolist()
     return Explanation(
         prediction=prediction,
@@ -175,13 +191,20 @@ def _logits(
     pixels: UInt8[np.ndarray, "h w 3"],
     cells: Int64[np.ndarray, "h w"],
     hidden: Bool[np.ndarray, "n c"],
+    before_copy: Callable[[], None],
 ) -> Float32[np.ndarray, "n k"]:
-    """The logits of copies of the image, with the cells that each of them hides blurred."""
+    """The logits of copies of the image, with the cells that each of them hides blurred.
+
+    The copies go one by one: memory is bounded, and other threads ask the classifier in between.
+    """
     blur = ImageFilter.GaussianBlur((pixels.shape[1] * _BLUR, pixels.shape[0] * _BLUR))
     blurred = np.asarray(Image.fromarray(pixels).filter(blur))
-    starts = range(0, len(hidden), _COPIES_AT_ONCE)
-    batches = (hidden[start : start + _COPIES_AT_ONCE, cells, None] for start in starts)
-    return np.concatenate([classifier.logits(np.where(batch, blurred, pixels)) for batch in batches])
+
+    def logits(of_copy: Bool[np.ndarray, " c"]) -> Float32[np.ndarray, "1 k"]:
+        before_copy()
+        return classifier.logits(np.where(of_copy[cells, None], blurred, pixels)[None])
+
+    return np.concatenate([logits(one) for one in hidden])
 
 
 def _log_odds(logits: Float32[np.ndarray, "n k"], index: int, temperature: float) -> Float64[np.ndarray, " n"]:

@@ -25,7 +25,7 @@ from lince.serving.metrics import Metrics
 from lince.serving.middleware import PAGE_FILES, Gate
 from lince.serving.model_folder import ModelFolder
 from lince.serving.models import Models
-from lince.serving.protocols import model_repository, native, open_inference, tensorflow_serving
+from lince.serving.protocols import explain, model_repository, native, open_inference, tensorflow_serving
 from lince.serving.request_body import Buffer
 from lince.serving.schemas import Health, ModelAnswer
 from lince.serving.service import Ready, Service, service_of
@@ -60,6 +60,7 @@ def create_app(model: Models | ModelFolder | Classifier | Path, settings: ServeS
     app.state.service = service
     app.add_middleware(Gate, settings=settings, metrics=service.metrics)
     native.add_routes(app)
+    explain.add_routes(app)
     open_inference.add_routes(app)
     tensorflow_serving.add_routes(app)
     model_repository.add_routes(app)

@@ -15,7 +15,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from lince.serving.errors import STATUS, STOPPING, error_bytes
 from lince.serving.flow_control import PausableFlow
 from lince.serving.metrics import Metrics
-from lince.serving.middleware import REFUSED
+from lince.serving.middleware import CLOSED, REFUSED
 from lince.serving.settings import ServeSettings
 
 # nginx and Apache allow between 8 and 64 KiB for all headers.
@@ -148,6 +148,7 @@ class EndingConnection(HttpToolsProtocol):
             self._refuse("incomplete_body", "The connection closed before the whole request had arrived.")
         elif self._waits_for_answer:
             self.cycle.keep_alive = False
+            self.cycle.scope["state"][CLOSED] = True
         return self._waits_for_answer and not self.transport.is_closing()
 
     @property

@@ -37,6 +37,7 @@ STATUS = {
     "method_not_allowed": 405,
     "receive_timeout": 408,
     "model_refused": 409,
+    "not_explainable": 409,
     "body_too_large": 413,
     "too_many_parts": 413,
     "unsupported_media_type": 415,
@@ -51,6 +52,7 @@ STATUS = {
     "deadline_exceeded": 503,
     "shutting_down": 503,
     "metrics_unavailable": 503,
+    "explanation_timeout": 503,
 }
 
 ANYWHERE = ("malformed_request", "unknown_host", "receive_timeout", "headers_too_large", "overloaded", "shutting_down")
@@ -151,8 +153,8 @@ async def _answer_http_error(request: Request, error: HTTPException) -> Response
         return await _answer_bug(request, error)
     path = request.scope["path"][:200]
     message = {
-        "not_found": f"There is nothing at {path!r}. Expected /, /predict, /model, /livez, /readyz, /metrics, /docs, "
-        "or an address of another protocol: see docs/http-api.md.",
+        "not_found": f"There is nothing at {path!r}. Expected /, /predict, /explain, /model, /livez, /readyz, "
+        "/metrics, /docs, or an address of another protocol: see docs/http-api.md.",
         "method_not_allowed": f"{request.method} is not answered at {path!r}. See the Allow header, or /docs.",
     }[code]
     return error_response(code, message, path=request.scope["path"], headers=dict(error.headers or {}))

@@ -23,6 +23,7 @@ from lince.inference.classifier import Classifier
 from lince.serving import decoder_process
 from lince.serving.decoder_process import DecoderProcess
 from lince.serving.errors import RequestError
+from lince.serving.explanation_queue import ExplanationQueue
 from lince.serving.metrics import Metrics
 from lince.serving.schemas import ErrorAnswer, Failure
 from lince.serving.settings import ServeSettings
@@ -58,6 +59,7 @@ _PIXELS_NOW, _NOW_S = 50_000, 0.005
 _SMALL_BYTES = 2 * 2**20  # encoded: empty blocks of deflate take 0.07 µs a byte, whatever the number of pixels
 _SCANS_PER_WEIGHT = 5  # scans of a JPEG that cost as much as decoding a PNG of its size
 _MAX_LARGE = 16  # requests that wait for the process: about 5 s of 25-megapixel pictures
+_BUSY_S = 0.05  # since the last answer: between the requests of a client, too
 _FORM_IMAGES = 2  # a form may take as much CPU time as this number of images
 
 
@@ -76,6 +78,7 @@ class Inference:
         self._large = 0
         self._closed = False
         self._last_answer_s = time.monotonic()
+        self.explanations = ExplanationQueue(self._is_busy)
         self._decoder = DecoderProcess(self._limits)
         self._threads = ThreadPoolExecutor(settings.threads, thread_name_prefix="inference")
         self._decoder_thread = ThreadPoolExecutor(1, thread_name_prefix="decoder")
@@ -83,6 +86,7 @@ class Inference:
     def close(self) -> None:
         """Drops the waiting requests. Takes about 100 ms at most, whatever is being decoded."""
         self._closed = True
+        self.explanations.close()
         self._decoder.close()
         self._decoder_thread.shutdown(cancel_futures=True)
         self._threads.shutdown(cancel_futures=True)
@@ -90,7 +94,15 @@ class Inference:
     @property
     def full(self) -> bool:
         """Whether as many requests wait as are allowed."""
-        return len(self._waiting) >= self._max_waiting
+        return self._count >= self._max_waiting
+
+    @property
+    def _count(self) -> int:
+        return len(self._waiting) + len(self.explanations)
+
+    def _is_busy(self) -> bool:
+        """Whether requests other than for explanations are being answered."""
+        return bool(self._waiting) or time.monotonic() - self._last_answer_s < _BUSY_S
 
     @property
     def stalled_s(self) -> float:
@@ -101,7 +113,7 @@ class Inference:
     def check_room(self) -> None:
         """Raises: RequestError: when the queue is full."""
         if self.full:
-            message = f"{len(self._waiting)} requests are waiting already. Try again in a second."
+            message = f"{self._count} requests are waiting already. Try again in a second."
             raise RequestError("overloaded", message)
 
     def check_progress(self, limit_s: float = STALLED_S) -> None:
@@ -178,6 +190,20 @@ class Inference:
             return None
         self._metrics.count_images(1)
         return answers.answer(classifier.predict(decoded[None]), 0, classifier.classes, top=DEFAULT_TOP)
+
+    async def decode(self, spec: ImageSpec, encoded: bytes, is_gone: IsGone) -> UInt8[np.ndarray, "h w 3"]:
+        """The pixels of one image, as a network takes them.
+
+        Raises:
+            ImageError: it cannot be read.
+            RequestError: as of `predict`.
+        """
+        decoded: list[Decoded] = await self._in_queue(spec, [encoded], list, is_gone)
+        [image] = decoded
+        if isinstance(image, ImageError):
+            self._metrics.count_failure(image.code)
+            raise image
+        return image
 
     async def _in_queue(
         self,

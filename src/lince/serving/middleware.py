@@ -11,7 +11,7 @@ from lince.serving.metrics import Metrics
 from lince.serving.settings import ServeSettings
 
 PAGE_FILES = "/page"
-ROUTES = frozenset({"/", "/predict", "/model", "/livez", "/readyz", "/metrics", "/docs", "/openapi.json"})
+ROUTES = frozenset({"/", "/predict", "/explain", "/model", "/livez", "/readyz", "/metrics", "/docs", "/openapi.json"})
 _OF_PREDICTIONS = {"/v1": "/v1/predict", "/v2": "/v2/infer"}
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _RANGES = frozenset({b"range", b"if-range"})
@@ -21,6 +21,8 @@ REFUSED = "lince.refused"
 """Key of a scope's `state`: the status with which `http_connection.py` has answered in the app's place."""
 OVERLOADED = "lince.overloaded"
 """Key of a scope's `state`, set when a request for predictions was answered with 503, for `http_connection.py`."""
+CLOSED = "lince.closed"
+"""Key of a scope's `state`, set when the client has closed its sending half. Few of those still read."""
 
 _ALWAYS = [(b"x-content-type-options", b"nosniff")]
 # The page loads only its own files, shows pictures that the visitor chose (blob:) and cannot be framed.
@@ -135,7 +137,7 @@ class Gate:
 
 def asks_for_predictions(path: str) -> bool:
     """Whether a POST to a path asks for predictions, for which there is a queue."""
-    return path == "/predict" or (protocol_of(path) != "" and path.endswith(("/infer", ":predict")))
+    return path in ("/predict", "/explain") or (protocol_of(path) != "" and path.endswith(("/infer", ":predict")))
 
 
 def _header(scope: Scope, name: bytes) -> str:

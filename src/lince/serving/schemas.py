@@ -74,6 +74,49 @@ class PredictAnswer:
 
 
 @dataclass(frozen=True)
+class Explained:
+    """The class that is explained.
+
+    Attributes:
+        probability: of the class, for the whole picture.
+        without_most, without_least: of the class, when the quarter of the picture that supports it most is hidden, and
+            when the quarter that supports it least is.
+    """
+
+    label: str
+    index: int
+    probability: float
+    without_most: float
+    without_least: float
+
+
+@dataclass(frozen=True)
+class Heat:
+    """A heat map: a grid that divides what the network saw of the picture, after `image.resize` of `/model`.
+
+    Attributes:
+        rows, columns: of the grid.
+        values: rows from the top, each from the left: how much the log-odds of the class, in nats, fall when the place
+            is hidden. Above 0 the place supports the class, below 0 it speaks against it.
+    """
+
+    rows: int
+    columns: int
+    values: tuple[tuple[float, ...], ...]
+
+
+@dataclass(frozen=True)
+class ExplainAnswer:
+    """The answer for an image, and what in the image supports a class; `sentences` says it in words."""
+
+    model: ModelName
+    prediction: ImageAnswer
+    explained: Explained
+    sentences: str
+    heat: Heat
+
+
+@dataclass(frozen=True)
 class Limits:
     """What one request may hold."""
 

@@ -24,7 +24,8 @@ function section(title, operation) {
 }
 
 function parameter({ name, schema, description }) {
-  return `${name} (${schema.type}, ${schema.default} by default): ${description}`;
+  const byDefault = schema.default === undefined ? "" : `, ${schema.default} by default`;
+  return `${name} (${schema.type}${byDefault}): ${description}`;
 }
 
 function list(lines) {

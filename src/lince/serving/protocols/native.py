@@ -56,14 +56,14 @@ class Parameters(BaseModel, frozen=True):
 
 
 _DEFAULTS = Parameters()
-_IMAGE = {"type": "string", "format": "binary"}
+IMAGE = {"type": "string", "format": "binary"}
 _FORM = {
     "type": "object",
-    "properties": {name: {"type": "array", "minItems": 1, "items": _IMAGE} for name in FIELDS},
+    "properties": {name: {"type": "array", "minItems": 1, "items": IMAGE} for name in FIELDS},
     "additionalProperties": False,
     "minProperties": 1,
 }
-_IN_JSON = {
+IN_JSON = {
     "type": "object",
     "required": ["image"],
     "properties": {
@@ -79,18 +79,21 @@ _IN_JSON = {
 _BODY = {
     "required": True,
     "content": {
-        "image/*": {"schema": _IMAGE},
-        "application/octet-stream": {"schema": _IMAGE},
+        "image/*": {"schema": IMAGE},
+        "application/octet-stream": {"schema": IMAGE},
         "multipart/form-data": {"schema": _FORM},
-        "application/json": {"schema": {"anyOf": [_IN_JSON, {"type": "array", "minItems": 1, "items": _IN_JSON}]}},
+        "application/json": {"schema": {"anyOf": [IN_JSON, {"type": "array", "minItems": 1, "items": IN_JSON}]}},
     },
 }
 # Not described for this route: errors of other addresses and methods (404, 405), a fault of ours (500), the codes of
-# health checks, and those of tensors and of packed bodies.
+# health checks, and those of tensors, of packed bodies and of explanations.
 _NOT_OF_PREDICT = {
     *("method_not_allowed", "internal_error", "metrics_unavailable", "stalled"),
     *("invalid_tensor", "malformed_encoding", "model_refused", "client_closed_request"),
+    *("not_explainable", "explanation_timeout"),
 }
+CODES = tuple(code for code in errors.STATUS if code not in _NOT_OF_PREDICT)
+"""Codes of errors of a request with images."""
 
 
 def add_routes(app: FastAPI) -> None:
@@ -101,7 +104,7 @@ def add_routes(app: FastAPI) -> None:
         methods=["POST"],
         response_model=PredictAnswer,
         response_description="The model that answered, and an answer for each image, in their order.",
-        responses=errors.openapi_responses(*(code for code in errors.STATUS if code not in _NOT_OF_PREDICT)),
+        responses=errors.openapi_responses(*CODES),
         openapi_extra={"requestBody": _BODY, "parameters": Parameters.openapi()},
     )
 
