@@ -201,4 +201,6 @@ def test_reference_lists_the_api(page: Page, server: ServerProcess):
     """/docs draws itself from /openapi.json, without anything from elsewhere."""
     page.goto(f"{server.url}/docs")
     headings = page.locator("#operations h2")
-    expect(headings).to_have_text(["POST /predict", "GET /model", "GET /livez", "GET /readyz", "GET /metrics"])
+    expect(headings).to_have_text(
+        ["POST /predict", "POST /explain", "GET /model", "GET /livez", "GET /readyz", "GET /metrics"]
+    )

@@ -3,16 +3,19 @@
 import asyncio
 import base64
 import copy
+import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from app_client import RAW, AppClient, MakeClient, Png, form
 from pydantic import TypeAdapter
 
+import in_process
 from lince.images import decode
 from lince.inference.classifier import Classifier
-from lince.inference.explanation import explain, sentences
+from lince.inference.explanation import explain
 from lince.serving.app import create_app
 from lince.serving.schemas import ExplainAnswer
 from lince.serving.settings import ServeSettings
@@ -24,17 +27,21 @@ def error_of(response) -> tuple[int, str, str]:
     return response.status_code, error["code"], error["message"]
 
 
-def test_answer_is_that_of_the_command_line(client: AppClient, classifier: Classifier, png: Png):
-    """Heat, class, probabilities and words are of `inference.explanation.explain`, which `lince explain` prints."""
-    data = png(size=60)
-    found = explain(classifier, decode(data, classifier.image_spec))
-    answer = client.post("/explain", content=data, headers=RAW).json()
-    np.testing.assert_array_equal(found.grid, np.array(answer["heat"]["values"], np.float32))
-    assert (8, 8) == (answer["heat"]["rows"], answer["heat"]["columns"])
-    without = {"without_most": found.without_most, "without_least": found.without_least}
-    expected = {"label": classifier.classes[found.index], "index": found.index, "probability": found.probability}
-    assert expected | without == answer["explained"]
-    assert sentences(found, classifier.classes) == answer["sentences"]
+def test_answer_is_that_of_the_command_line(client: AppClient, png: Png, tmp_path: Path):
+    """For the same bytes, class, probabilities, words and heat are those that `lince explain` prints."""
+    picture = tmp_path / "picture.png"
+    picture.write_bytes(png(size=60))
+    printed, as_json = (
+        in_process.lince("explain", "cifar10", picture, "--out", tmp_path / "out.png", *options).stdout
+        for options in ([], ["--json"])
+    )
+    row = json.loads(as_json)
+    answer = client.post("/explain", content=picture.read_bytes(), headers=RAW).json()
+    assert row["explained"] == answer["explained"]
+    assert printed.splitlines()[-1] == answer["sentences"]
+    cells = np.kron(np.array(answer["heat"]["values"]), np.ones((4, 4)))
+    np.testing.assert_array_equal(np.array(row["heat"]), cells)
+    assert answer["prediction"].items() <= row.items()
 
 
 def test_prediction_is_that_of_predict(client: AppClient, png: Png):
