@@ -123,6 +123,7 @@ def test_numbers_that_no_option_means(number: float):
         (b"", "It is not JSON."),
         (b"{", "It is not JSON."),
         (b"\xff", "It is not JSON."),
+        (b"[", "It is not JSON."),
         (b"[" * 100_000, "It is nested too deep."),
     ],
 )

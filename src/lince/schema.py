@@ -93,6 +93,8 @@ def _plain(data: bytes) -> Any:
         raise MisfitError("It is nested too deep.") from error
     except msgspec.ValidationError as error:  # 1e999
         raise MisfitError("A number is out of range.") from error
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:  # damaged behind the place that does not fit
+        raise MisfitError("It is not JSON.") from error
 
 
 def takes(kind: inspect.Type, *, quote: str = "'", plural: bool = False) -> str:

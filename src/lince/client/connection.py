@@ -38,7 +38,7 @@ class Connection:
         self._http = httpx.AsyncClient(
             # No encoding: a small compressed answer can be a large one.
             headers={"Accept": "application/json", "Accept-Encoding": "identity"} | _authorization(api_key),
-            verify=ssl.create_default_context(),  # the system's certificates, and those of SSL_CERT_FILE
+            verify=_certificates(self._base),
             trust_env=False,  # no proxy and no password that the environment names
             timeout=None,  # those of httpx begin anew with each byte: `ask` bounds the whole
             cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),  # none is kept
@@ -111,6 +111,11 @@ def _base(url: str) -> str:
     raise ServiceError(f"Received {url!r}. Expected the address of a server, such as 'http://127.0.0.1:8000'.")
 
 
+def _certificates(base: str) -> ssl.SSLContext | bool:
+    """Those of the system, and of SSL_CERT_FILE. Reading them takes 20 ms, for which plain HTTP has no use."""
+    return base.startswith("https:") and ssl.create_default_context()
+
+
 def _authorization(api_key: str | None) -> dict[str, str]:
     if api_key is None:
         return {}
@@ -119,8 +124,12 @@ def _authorization(api_key: str | None) -> dict[str, str]:
     return {"Authorization": f"Bearer {api_key}"}
 
 
-def _reason(error: BaseException) -> str:
-    """The system's own words: errors of httpx wrap it, and those of several addresses are a group."""
-    while (inner := error.exceptions[0] if isinstance(error, BaseExceptionGroup) else error.__cause__) is not None:
-        error = inner
-    return str(error) or type(error).__name__
+def _reason(error: BaseException | None) -> str:
+    """The innermost words: errors of httpx wrap the system's, and those of several addresses are a group."""
+    words = type(error).__name__
+    while error is not None:
+        if isinstance(error, BaseExceptionGroup):
+            error = error.exceptions[0]
+        words = str(error) or words
+        error = error.__cause__ or error.__context__
+    return words

@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
 from lince.client.answers import Failure, Limits
 from lince.errors import LinceError
@@ -21,10 +21,11 @@ _PARTS_PER_REQUEST = 16  # a small request with a quick answer, even where the s
 _MODEL_LIMIT_BYTES = 16 * 2**20  # twice a model file's largest manifest
 _ANSWER_LIMIT_BYTES = 32 * 2**20  # 16 answers with 10,000 logits at 100 bytes each, twice
 _PNG_MODES = frozenset({"1", "L", "LA", "P", "RGB", "RGBA", "I;16"})
-_COLOUR_MODES = frozenset({"CMYK", "YCbCr", "LAB", "HSV", "RGBX", "RGBa", "La", "PA"})
-_EXPECTED = (
-    "Expected a path, the bytes of an image file, an array u8[H,W,3] or u8[N,H,W,3], a PIL image, or a list of these"
-)
+_CONVERTED = {
+    **dict.fromkeys(("CMYK", "YCbCr", "LAB", "HSV", "RGBX"), "RGB"),
+    **{"RGBa": "RGBA", "PA": "RGBA", "La": "LA"},
+}
+_ORIENTATION = 0x0112  # of EXIF
 
 
 @dataclass(frozen=True)
@@ -88,34 +89,31 @@ def pictures(images: Picture | list[Any] | tuple[Any, ...]) -> tuple[Sequence[Pi
     """
     if isinstance(images, list | tuple):
         for place, image in enumerate(images):
-            _require_picture(image, f" at place {place} of a list", "in a list")
+            _require_picture(image, where=f" at place {place} of a list")
         return images, False
     if isinstance(images, np.ndarray) and images.ndim == 4:
-        _require_array(images, "")
+        _require_pixels(images, ndim=4)
         return list(images), False
-    _require_picture(images, "", "")
+    _require_picture(images)
     return [images], True
 
 
-def _require_picture(image: object, where: str, kind: str) -> None:
-    if not isinstance(image, str | Path | bytes | np.ndarray | Image.Image):
-        raise LinceError(f"Received an object of type {type(image).__name__}{where}. {_EXPECTED}.")
+def _require_picture(image: object, *, where: str = "") -> None:
     if isinstance(image, np.ndarray):
-        if image.ndim == 4 and kind:
-            raise LinceError(f"Received an array of shape {image.shape}{where}. Expected u8[H,W,3] {kind}.")
-        _require_array(image, where)
-
-
-def _require_array(array: np.ndarray, where: str) -> None:
-    if (
-        array.dtype != np.uint8
-        or array.ndim not in (3, 4)
-        or array.shape[-1] != 3
-        or 0 in array.shape[1 - array.ndim :]
-    ):
+        _require_pixels(image, ndim=3, where=where)
+    elif not isinstance(image, str | Path | bytes | Image.Image):
         raise LinceError(
-            f"Received an array of type {array.dtype} and shape {array.shape}{where}. "
-            "Expected RGB pixels from 0 to 255 as uint8, of shape (height, width, 3) or (images, height, width, 3)."
+            f"Received an object of type {type(image).__name__}{where}. Expected a path, the bytes of an image file, "
+            "an array u8[H,W,3] or u8[N,H,W,3], a PIL image, or a list of these, an image each."
+        )
+
+
+def _require_pixels(array: np.ndarray, *, ndim: int, where: str = "") -> None:
+    if array.dtype != np.uint8 or array.ndim != ndim or array.shape[-1] != 3 or 0 in array.shape[-3:]:
+        several = "" if where else ", or (images, height, width, 3)"
+        raise LinceError(
+            f"Received an array of type {array.dtype} and shape {array.shape}{where}. Expected one image: RGB pixels "
+            f"from 0 to 255 as uint8, of shape (height, width, 3){several}."
         )
 
 
@@ -164,19 +162,17 @@ def _encode(image: Picture, limit_bytes: int) -> bytes:
 
 
 def _png(image: Image.Image) -> bytes:
-    """A lossless file of an upright picture. Colour modes that PNG does not have become RGB, as the service does it."""
+    """A lossless file. Colour modes that PNG does not have are converted, and the EXIF orientation is kept."""
+    file = io.BytesIO()
     try:
-        upright = ImageOps.exif_transpose(image)
-        if upright.mode in _COLOUR_MODES:
-            upright = upright.convert("RGB")
-        if upright.mode not in _PNG_MODES:
-            modes = ", ".join(sorted(_PNG_MODES | _COLOUR_MODES))
-            raise LinceError(
-                f"Received a PIL image of mode {upright.mode!r}. Expected one of {modes}: convert it to RGB."
-            )
-        file = io.BytesIO()
+        orientation, exif = image.getexif().get(_ORIENTATION), Image.Exif()
+        exif[_ORIENTATION] = orientation if orientation in range(1, 9) else 1
+        image = image.convert(_CONVERTED[image.mode]) if image.mode in _CONVERTED else image
+        if image.mode not in _PNG_MODES:
+            modes = ", ".join(sorted({*_PNG_MODES, *_CONVERTED}))
+            raise LinceError(f"Received a PIL image of mode {image.mode!r}. Expected one of {modes}: convert it.")
         # Levels above 1 save few bytes and cost most of the time.
-        upright.save(file, "PNG", compress_level=1)
+        image.save(file, "PNG", compress_level=1, exif=exif)
     except (OSError, SyntaxError, ValueError) as error:  # Pillow reads a file when its pixels are needed
         raise LinceError(f"A PIL image cannot be read ({error}). Expected a whole picture.") from error
     return file.getvalue()
