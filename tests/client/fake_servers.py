@@ -6,12 +6,14 @@ import io
 import json
 import re
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -85,8 +87,8 @@ class FakeLince:
 
 
 @contextmanager
-def serve(fake: FakeLince) -> Iterator[str]:
-    """Runs the fake on a port of loopback; gives its address."""
+def serve(fake: FakeLince, *, certificate: Path | None = None) -> Iterator[str]:
+    """Runs the fake on a port of loopback, by TLS with a file of key and certificate; gives its address."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self):
@@ -107,10 +109,14 @@ def serve(fake: FakeLince) -> Iterator[str]:
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    if certificate is not None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate)
+        server.socket = context.wrap_socket(server.socket, server_side=True)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     try:
-        yield f"http://127.0.0.1:{server.server_port}{fake.prefix}"
+        yield f"http{'s' * (certificate is not None)}://127.0.0.1:{server.server_port}{fake.prefix}"
     finally:
         server.shutdown()
         thread.join()

@@ -2,12 +2,14 @@
 
 import asyncio
 import os
+import shutil
 import socket
+import subprocess
 import time
 import tracemalloc
 
 import pytest
-from tests.client.fake_servers import MODEL, closes, lying_server, repeats, says, says_busy, says_json
+from tests.client.fake_servers import MODEL, FakeLince, closes, lying_server, repeats, says, says_busy, says_json, serve
 
 from lince.client.answers import NoAnswerError, Reply
 from lince.client.connection import Connection, _reason
@@ -206,6 +208,21 @@ class TestRequests:
         outer = OSError("All connection attempts failed")
         outer.__cause__ = group
         assert ["[Errno 111] refused", "KeyError"] == [_reason(outer), _reason(KeyError())]
+
+
+@pytest.mark.skipif(not shutil.which("openssl"), reason="no program here that makes a certificate")
+def test_certificates_are_checked(tmp_path, monkeypatch):
+    """A server whose certificate nobody vouches for gets no image, until SSL_CERT_FILE names it."""
+    made, key = tmp_path / "certificate.pem", tmp_path / "key.pem"
+    options = ["-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", made]
+    command = ["openssl", "req", "-x509", "-nodes", "-newkey", "rsa:2048", *map(str, options)]
+    subprocess.run(command, check=True, capture_output=True, timeout=60)
+    (tmp_path / "both.pem").write_bytes(key.read_bytes() + made.read_bytes())
+    with serve(FakeLince(), certificate=tmp_path / "both.pem") as url:
+        with pytest.raises(NoAnswerError, match="certificate verify failed"):
+            ask(url)
+        monkeypatch.setenv("SSL_CERT_FILE", str(made))
+        assert 200 == ask(url).status
 
 
 class TestArguments:

@@ -5,7 +5,6 @@ import random
 import re
 import ssl
 from http.cookiejar import CookieJar, DefaultCookiePolicy
-from itertools import count
 from urllib.parse import urlsplit
 
 import httpx
@@ -56,16 +55,18 @@ class Connection:
         """
         loop = asyncio.get_running_loop()
         end = loop.time() + self._timeout_s
-        for attempt in count():
+        attempt = 0
+        while True:
             found = await self._attempt(request, end)
             reply = found if isinstance(found, Reply) else None
             pause_s = self._retries.pause_s(attempt, reply, left_s=end - loop.time(), jitter=random.random())
-            if pause_s is None or not repeat:
-                break
-            await asyncio.sleep(pause_s)
-        if isinstance(found, Reply):
-            return found
-        raise self._no_answer(_reason(found)) from found
+            if pause_s is not None and repeat:
+                await asyncio.sleep(pause_s)
+                attempt += 1
+            elif isinstance(found, Reply):
+                return found
+            else:
+                raise self._no_answer(_reason(found)) from found
 
     async def _attempt(self, request: Request, end: float) -> Reply | Exception:
         try:
