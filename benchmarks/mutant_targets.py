@@ -20,8 +20,10 @@ import numpy as np
 from mutation import json_mutant, mutant, with_checksums
 from ordinary_images import photo, saved
 
-from lince import client, data, images
+from lince import data, images
+from lince.client import Client
 from lince.errors import ImageError, LinceError
+from lince.evaluation.served_model import server_predict
 from lince.types import ImageSpec
 
 _SPEC = ImageSpec()
@@ -125,11 +127,15 @@ _MODEL = {
     "version": "1",
     "classes": list(_CLASSES),
     "image": {"height": 32, "width": 32, "resize": "crop"},
-    "limits": {"max_parts": 32},
+    "limits": {"max_parts": 32, "max_body_bytes": 10**7},
     "calibration": {},
 }
-_PREDICTION = {"top": [{"label": label, "probability": 0.25 * index} for index, label in enumerate(_CLASSES)]}
-_ANSWER = {"predictions": [_PREDICTION, _PREDICTION]}
+_PREDICTION = {
+    **{"label": _CLASSES[0], "index": 0, "probability": 1 / len(_CLASSES), "abstain": False},
+    "top": [{"label": _CLASSES[0], "index": 0, "probability": 1 / len(_CLASSES)}],
+    **{"prediction_set": list(_CLASSES), "logits": [0.0] * len(_CLASSES), "distance": None},
+}
+_ANSWER = {"model": {"name": "m", "version": "1"}, "predictions": [_PREDICTION, _PREDICTION]}
 
 
 class Answers:
@@ -137,19 +143,19 @@ class Answers:
 
     def __init__(self) -> None:
         self._listener = socket.create_server(("127.0.0.1", 0))
-        self._url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        self._client = Client(f"http://127.0.0.1:{self._listener.getsockname()[1]}", timeout_s=5, retries=0)
         self._rng = np.random.default_rng(0)
         self._images = np.zeros((2, 32, 32, 3), np.uint8)
         threading.Thread(target=self._serve, daemon=True).start()
 
     def close(self) -> None:
+        self._client.close()
         self._listener.close()
 
     def __call__(self, seed: int) -> None:
         self._rng = np.random.default_rng((2, seed))
         with suppress(LinceError):
-            served = client.served_model(self._url, timeout_s=5)
-            client.server_predict(self._url, served, timeout_s=5)(self._images)
+            server_predict(self._client, self._client.model())(self._images)
 
     def _serve(self) -> None:
         with suppress(OSError):

@@ -79,4 +79,14 @@ class ModelFileError(LinceError):
 
 
 class ServiceError(LinceError):
-    """A server that cannot start, or an address that does not answer as Lince does."""
+    """A server that cannot start, an address that does not answer as Lince does, or an error that a service answers.
+
+    Attributes:
+        code: of the service's error, such as `overloaded`: stable, for programs. None where no service has answered.
+        status: of that answer, such as 503; None likewise.
+    """
+
+    def __init__(self, message: str, *, code: str | None = None, status: int | None = None):
+        super().__init__(message)
+        self.code = code
+        self.status = status

@@ -6,18 +6,18 @@ from typing import Any
 
 import numpy as np
 
-from lince import client, data
+from lince import data
+from lince.client import Client
 from lince.data.class_names import composed
 from lince.data.splits import digest
 from lince.errors import LinceError
+from lince.evaluation.served_model import server_predict
 from lince.inference.classifier import Classifier
 from lince.progress import Progress, silent
 from lince.runs.run_folder import RunFolder, RunRecord
 from lince.text import brief, listed
 from lince.types import Calibration, Dataset, ImageSpec, Predict, Split
 
-# A batch of 16 images takes milliseconds; a server that is silent for half a minute does not work.
-_SERVER_TIMEOUT_S = 30.0
 _UNKNOWN = data.EarlierSplit(None)
 
 
@@ -90,11 +90,11 @@ def open_server(url: str) -> EvaluatedModel:
         url: its address.
 
     Raises:
-        ServiceError: nothing answers there, or not as Lince does.
+        ServiceError: nothing answers there, or not as Lince does. LinceError: httpx is not installed.
     """
-    served = client.served_model(url, timeout_s=_SERVER_TIMEOUT_S)
-    predict = client.server_predict(url, served, timeout_s=_SERVER_TIMEOUT_S)
-    return EvaluatedModel(url, predict, served.classes, served.image, served.calibration)
+    client = Client(url)
+    served = client.model()
+    return EvaluatedModel(url, server_predict(client, served), served.classes, served.image, served.calibration)
 
 
 def images(model: EvaluatedModel, source: str | None, split: str, *, progress: Progress = silent) -> Split:
