@@ -146,8 +146,8 @@ class TestRetries:
         """A service that is always busy does not hold the caller for longer than asked."""
         with lying_server(says_busy()) as server:
             began = time.monotonic()
-            assert 503 == ask(server.url, timeout_s=1, retries=1000).status
-            assert time.monotonic() - began < 5
+            assert 503 == ask(server.url, timeout_s=3, retries=1000).status
+            assert time.monotonic() - began < 15
         assert len(server.requests) > 1
 
 
