@@ -6,6 +6,7 @@ import socket
 import tempfile
 import warnings
 from collections.abc import Sequence
+from contextlib import suppress
 
 import uvicorn
 from fastapi import FastAPI
@@ -14,6 +15,7 @@ from lince.errors import ModelFileError, ServiceError
 from lince.model_file import artifact
 from lince.serving import listener as listening
 from lince.serving import metrics
+from lince.serving.access import Access
 from lince.serving.app import create_app
 from lince.serving.http_connection import BoundedConnection
 from lince.serving.model_folder import ModelFolder
@@ -24,6 +26,7 @@ from lince.serving.workers import Link, Supervisor
 from lince.system import memory, streams
 from lince.text import listed
 
+_OTHERS = 0o007  # rights of those who are neither owner nor in the group
 _log = logging.getLogger(__name__)
 
 
@@ -37,6 +40,7 @@ def serve(settings: ServeSettings) -> None:
     _set_up_process(settings)
     for sentence in ServeSettings.misspelt(os.environ):
         _log.warning("%s", sentence)
+    _warn_of_readable_secrets(settings)
     with listening.listen(settings) as listener:
         if settings.workers == 1:
             models = _load(settings)
@@ -75,6 +79,7 @@ def work(link: Link, listener: socket.socket, versions: frozenset[str] | None) -
 
 def _supervise(settings: ServeSettings, listener: socket.socket) -> None:
     # Read here as well: one clear error, rather than one from each worker.
+    Access(settings)
     manifests = [artifact.read(path, sha256=settings.sha256).manifest for path in settings.model_files]
     versions = None if settings.models is not None else frozenset(manifest.version for manifest in manifests)
     with _metrics_folder() as folder:
@@ -85,6 +90,13 @@ def _supervise(settings: ServeSettings, listener: socket.socket) -> None:
         _announce(names, listener, f", {settings.workers} workers")
         supervisor.run()
         listening.turn_away(listener)
+
+
+def _warn_of_readable_secrets(settings: ServeSettings) -> None:
+    for path in (settings.api_keys,):
+        with suppress(OSError):  # whoever reads the file says what is wrong
+            if path is not None and os.name == "posix" and os.stat(path).st_mode & _OTHERS:
+                _log.warning("Every user of this machine can read or change %r. Run chmod o= on it.", str(path))
 
 
 def _metrics_folder() -> tempfile.TemporaryDirectory[str]:

@@ -79,6 +79,9 @@ class ServeSettings(BaseSettings):
         description='Other web sites whose pages may send requests, as a JSON list: ["https://cats.example"]; '
         '["*"] is all.',
     )
+    api_keys: Path | None = Field(
+        None, description="File of API keys, with lines that `lince key` prints. Without it everybody may ask."
+    )
 
     max_body_bytes: int = Field(
         ImageLimits().max_bytes, ge=1024, description="Bytes of one request: one image, or all parts of a form."

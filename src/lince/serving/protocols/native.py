@@ -86,7 +86,7 @@ _BODY = {
 # health checks, and those of tensors and of packed bodies.
 _NOT_OF_PREDICT = {
     *("method_not_allowed", "internal_error", "metrics_unavailable", "stalled"),
-    *("invalid_tensor", "malformed_encoding", "model_refused"),
+    *("invalid_tensor", "malformed_encoding", "model_refused", "forbidden"),
 }
 
 
