@@ -81,3 +81,26 @@ def test_a_body_of_who_has_no_key_takes_no_memory(keys_file: Path):
         connection.endheaders(b"the first bytes")
         response = connection.getresponse()
         assert (401, "unauthorized") == (response.status, json.load(response)["error"]["code"])
+
+
+def forwarded(server: ServerProcess, value: str) -> int:
+    """The status of `/model` for a request of a proxy, which is this process."""
+    with closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)) as connection:
+        connection.request("GET", "/model", headers={"X-Forwarded-For": value})
+        return connection.getresponse().status
+
+
+def test_a_trusted_proxy_names_the_client():
+    """The last entry that is not trusted, for the log and the limit. What a client wrote before it does not count."""
+    proxies = json.dumps(["127.0.0.1", "10.0.0.0/8"])
+    with running_server(trusted_proxies=proxies, rate_limit=0.1, access_log=True) as server:
+        assert [200, 429] == [forwarded(server, f"9.9.9.{fake}, 192.0.2.7, 10.1.2.3") for fake in range(2)]
+        assert 200 == forwarded(server, "192.0.2.8, 10.1.2.3")
+        assert "192.0.2.7:0" in server.log.read_text()
+
+
+def test_the_header_of_others_is_ignored():
+    """A client cannot take another address by itself."""
+    with running_server(trusted_proxies='["10.0.0.0/8"]', rate_limit=0.1, access_log=True) as server:
+        assert [200, 429] == [forwarded(server, f"192.0.2.{number}") for number in range(2)]
+        assert "192.0.2." not in server.log.read_text()

@@ -9,7 +9,7 @@ import pytest
 from app_client import RAW, AppClient, MakeClient, Png
 
 from lince.errors import ServiceError
-from lince.serving import reloaded_file
+from lince.serving import access, reloaded_file
 from lince.serving.api_keys import new_key
 
 KEY, LINE = new_key("cats", "predict")
@@ -149,3 +149,40 @@ def test_a_file_of_keys_that_is_not_valid_stops_the_start(make_client: MakeClien
     keys_file.write_text("cats\n")
     with pytest.raises(ServiceError, match="Line 1"):
         make_client(api_keys=keys_file)
+
+
+def test_requests_of_one_address_are_limited(make_client: MakeClient):
+    """Two seconds' worth; then 429 and when to come back. Health checks go on."""
+    client = make_client(rate_limit=0.5)
+    assert 200 == client.get("/model").status_code
+    refused = client.get("/model")
+    assert (429, "rate_limited") == (refused.status_code, code(refused))
+    assert refused.headers["retry-after"] in ("1", "2")
+    assert "more than 0.5 requests a second from this address" in refused.json()["error"]["message"]
+    assert {200} == {client.get(path).status_code for path in OPEN[:4] for _ in range(3)}
+    assert "Try again in" in client.get("/v2").json()["error"]
+
+
+def test_requests_with_one_key_are_limited(make_client: MakeClient, keys_file: Path, monkeypatch: pytest.MonkeyPatch):
+    """From whatever addresses they come; another key has its own limit."""
+    client = make_client(rate_limit=0.5, api_keys=keys_file)
+    addresses = iter(range(100))
+    monkeypatch.setattr(access, "client_name", lambda _: str(next(addresses)))
+    assert 200 == client.get("/model", headers=bearer(KEY)).status_code
+    refused = client.get("/model", headers=bearer(KEY))
+    assert (429, True) == (refused.status_code, "with this key" in refused.json()["error"]["message"])
+    assert 200 == client.get("/model", headers=bearer(ADMIN_KEY)).status_code
+
+
+def test_guesses_of_keys_are_limited(make_client: MakeClient, keys_file: Path):
+    """A wrong key counts for its address."""
+    client = make_client(rate_limit=0.5, api_keys=keys_file)
+    assert [401, 429] == [client.get("/model", headers=bearer("guess")).status_code for _ in range(2)]
+
+
+def test_an_allowed_site_can_read_that_it_is_limited(make_client: MakeClient):
+    """Its page gets 429 and not a failure of the network."""
+    client = make_client(rate_limit=0.5, allowed_origins=["*"])
+    answers = [client.get("/model", headers={"Origin": "https://cats.example"}) for _ in range(2)]
+    assert [200, 429] == [answer.status_code for answer in answers]
+    assert "https://cats.example" == answers[1].headers["access-control-allow-origin"]

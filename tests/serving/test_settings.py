@@ -30,7 +30,14 @@ def test_workers_read_what_was_exported(monkeypatch: pytest.MonkeyPatch):
     for name in ServeSettings.model_fields:
         monkeypatch.setenv(f"LINCE_{name.upper()}", "")  # so that what export writes is undone after the test
         monkeypatch.delenv(f"LINCE_{name.upper()}")
-    settings = ServeSettings(workers=3, allowed_hosts=["a.example", "b"], receive_timeout_s=2.5, access_log=True)
+    settings = ServeSettings(
+        workers=3,
+        allowed_hosts=["a.example", "b"],
+        receive_timeout_s=2.5,
+        access_log=True,
+        api_keys="keys.txt",
+        trusted_proxies=["10.0.0.0/8", "::1"],
+    )
     settings.export()
     assert ServeSettings.read() == settings
     assert os.environ["LINCE_WORKERS"] == "3"
@@ -50,6 +57,10 @@ def test_workers_read_what_was_exported(monkeypatch: pytest.MonkeyPatch):
         ("workers", "0", "received '0'. Expected a whole number from 1 to 64"),
         ("allowed_hosts", "a.example", "LINCE_ALLOWED_HOSTS received 'a.example'. Expected a JSON list of text"),
         ("allowed_hosts", "5", "Setting 'allowed_hosts' received '5'. Expected a JSON list"),
+        ("rate_limit", "-1", "received '-1'. Expected a number of at least 0"),
+        ("trusted_proxies", '["proxy"]', "received 'proxy'. Expected a JSON list of addresses and networks, such as"),
+        ("trusted_proxies", '["10.0.0.1/8"]', "received '10.0.0.1/8'. Expected a JSON list of addresses and networks"),
+        ("trusted_proxies", "10.0.0.1", "LINCE_TRUSTED_PROXIES received '10.0.0.1'. Expected a JSON list of addresses"),
         ("access_log", "perhaps", "received 'perhaps'. Expected true or false"),
         ("decode_cpu_s", "0", "received '0'. Expected a number above 0"),
         ("decode_cpu_s", "inf", "received 'inf'. Expected a number above 0"),

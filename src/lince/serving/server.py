@@ -137,7 +137,8 @@ def _config(app: FastAPI, settings: ServeSettings) -> uvicorn.Config:
         http=BoundedConnection,
         ws="none",
         lifespan="on",
-        proxy_headers=False,  # a client's address is not used
+        proxy_headers=bool(settings.trusted_proxies),
+        forwarded_allow_ips=[str(proxy) for proxy in settings.trusted_proxies],
         server_header=False,
         access_log=settings.access_log,
         backlog=listening.BACKLOG,

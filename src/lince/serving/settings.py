@@ -4,7 +4,7 @@ import difflib
 import json
 import os
 from collections.abc import Iterable, Iterator
-from ipaddress import ip_address
+from ipaddress import IPv4Network, IPv6Network, ip_address
 from pathlib import Path
 from typing import Annotated, Any, Self, get_origin
 
@@ -81,6 +81,18 @@ class ServeSettings(BaseSettings):
     )
     api_keys: Path | None = Field(
         None, description="File of API keys, with lines that `lince key` prints. Without it everybody may ask."
+    )
+    rate_limit: float = Field(
+        0.0,
+        ge=0,
+        allow_inf_nan=False,
+        description="Requests a second of one client address, and with one API key; two seconds' worth at once. "
+        "0 sets no limit.",
+    )
+    trusted_proxies: frozenset[IPv4Network | IPv6Network] = Field(
+        frozenset(),
+        title='a JSON list of addresses and networks, such as ["10.0.0.0/8"]',
+        description="Proxies whose X-Forwarded-For is believed, as a JSON list of addresses and networks.",
     )
 
     max_body_bytes: int = Field(
@@ -162,9 +174,12 @@ class ServeSettings(BaseSettings):
                 f"Correct the option or {_PREFIX}{name.upper()}."
             ) from error
         except SettingsError as error:  # pydantic reads lists of the environment as JSON
-            lists = [f"{_PREFIX}{name.upper()}" for name in ("allowed_hosts", "allowed_origins")]
+            lists = {
+                f"{_PREFIX}{name.upper()}": name for name in ("allowed_hosts", "allowed_origins", "trusted_proxies")
+            }
             broken = next(name for name in lists if not _is_json(os.environ.get(name, "[]")))
-            raise ServiceError(f"{broken} received {os.environ[broken][:100]!r}. Expected {_LIST}.") from error
+            wanted = expected(cls.model_fields[lists[broken]])
+            raise ServiceError(f"{broken} received {os.environ[broken][:100]!r}. Expected {wanted}.") from error
 
     @classmethod
     def misspelt(cls, environment: Iterable[str]) -> Iterator[str]:
