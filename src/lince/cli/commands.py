@@ -353,6 +353,8 @@ def serve(
     workers: options.Workers = None,
     sha256: options.Sha256 = None,
     api_keys: options.ApiKeys = None,
+    tls_cert: options.TlsCert = None,
+    tls_key: options.TlsKey = None,
 ) -> None:
     """Serve models over HTTP, with a page at /. The first one answers requests that name none.
 
@@ -366,7 +368,15 @@ def serve(
     try:
         chosen = [artifact.locate(one) for one in model] if model else None
         settings = ServeSettings.read(
-            model=chosen, models=models, host=host, port=port, workers=workers, sha256=sha256, api_keys=api_keys
+            model=chosen,
+            models=models,
+            host=host,
+            port=port,
+            workers=workers,
+            sha256=sha256,
+            api_keys=api_keys,
+            tls_cert=tls_cert,
+            tls_key=tls_key,
         )
         run(settings)
     except LinceError as error:

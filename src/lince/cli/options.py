@@ -234,6 +234,10 @@ ApiKeys = Annotated[
         "--api-keys", metavar="FILE", help="Answer only clients that have a key of this file; lince key makes them."
     ),
 ]
+TlsCert = Annotated[
+    Path | None, typer.Option("--tls-cert", metavar="FILE", help="Certificate in PEM, for HTTPS; with --tls-key.")
+]
+TlsKey = Annotated[Path | None, typer.Option("--tls-key", metavar="FILE", help="Private key of that certificate.")]
 Sha256 = Annotated[str | None, typer.Option(metavar="HEX", help="Refuse the model file unless its SHA-256 is HEX.")]
 
 # Options of lince key

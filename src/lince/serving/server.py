@@ -22,6 +22,7 @@ from lince.serving.model_folder import ModelFolder
 from lince.serving.models import Models, load
 from lince.serving.settings import ServeSettings
 from lince.serving.shutdown import StoppableServer
+from lince.serving.tls import certificate
 from lince.serving.workers import Link, Supervisor
 from lince.system import memory, streams
 from lince.text import listed
@@ -47,8 +48,9 @@ def serve(settings: ServeSettings) -> None:
             names = (models if isinstance(models, Models) else models.models).names
             server = StoppableServer(
                 _config(create_app(models, settings), settings),
-                shutdown_s=settings.shutdown_s,
-                on_ready=lambda: _announce(names, listener),
+                settings,
+                certificate(settings),
+                on_ready=lambda: _announce(names, listener, settings),
             )
             server.run(sockets=[listener])
         else:
@@ -71,7 +73,7 @@ def work(link: Link, listener: socket.socket, versions: frozenset[str] | None) -
         if versions is not None and isinstance(models, Models):
             _require_versions(models, versions)
         config = _config(create_app(models, settings), settings)
-        server = StoppableServer(config, shutdown_s=settings.shutdown_s, on_ready=link.say_ready, supervised=True)
+        server = StoppableServer(config, settings, certificate(settings), on_ready=link.say_ready, supervised=True)
         server.run(sockets=[listener])
     except (ModelFileError, ServiceError, OSError) as error:
         link.say_failed(str(error))
@@ -80,6 +82,7 @@ def work(link: Link, listener: socket.socket, versions: frozenset[str] | None) -
 def _supervise(settings: ServeSettings, listener: socket.socket) -> None:
     # Read here as well: one clear error, rather than one from each worker.
     Access(settings)
+    certificate(settings)
     manifests = [artifact.read(path, sha256=settings.sha256).manifest for path in settings.model_files]
     versions = None if settings.models is not None else frozenset(manifest.version for manifest in manifests)
     with _metrics_folder() as folder:
@@ -87,13 +90,13 @@ def _supervise(settings: ServeSettings, listener: socket.socket) -> None:
         settings.export()
         supervisor = Supervisor(work, (listener, versions), count=settings.workers, shutdown_s=settings.shutdown_s)
         names = [manifest.name for manifest in manifests] or [f"the models of {str(settings.models)!r}"]
-        _announce(names, listener, f", {settings.workers} workers")
+        _announce(names, listener, settings, f", {settings.workers} workers")
         supervisor.run()
-        listening.turn_away(listener)
+        listening.turn_away(listener, tls=settings.tls_cert is not None)
 
 
 def _warn_of_readable_secrets(settings: ServeSettings) -> None:
-    for path in (settings.api_keys,):
+    for path in (settings.api_keys, settings.tls_key):
         with suppress(OSError):  # whoever reads the file says what is wrong
             if path is not None and os.name == "posix" and os.stat(path).st_mode & _OTHERS:
                 _log.warning("Every user of this machine can read or change %r. Run chmod o= on it.", str(path))
@@ -148,8 +151,9 @@ def _config(app: FastAPI, settings: ServeSettings) -> uvicorn.Config:
     )
 
 
-def _announce(names: Sequence[str], listener: socket.socket, remark: str = "") -> None:
-    _log.info("Serving %s on %s%s. Ctrl-C stops.", ", ".join(names), listening.address(listener), remark)
+def _announce(names: Sequence[str], listener: socket.socket, settings: ServeSettings, remark: str = "") -> None:
+    address = listening.address(listener, tls=settings.tls_cert is not None)
+    _log.info("Serving %s on %s%s. Ctrl-C stops.", ", ".join(names), address, remark)
 
 
 def _configure_logging(*, access: bool) -> None:

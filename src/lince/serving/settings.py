@@ -82,6 +82,8 @@ class ServeSettings(BaseSettings):
     api_keys: Path | None = Field(
         None, description="File of API keys, with lines that `lince key` prints. Without it everybody may ask."
     )
+    tls_cert: Path | None = Field(None, description="Certificate in PEM, with those of its issuers behind it: HTTPS.")
+    tls_key: Path | None = Field(None, description="Private key of that certificate, in PEM without a password.")
     rate_limit: float = Field(
         0.0,
         ge=0,
@@ -141,6 +143,8 @@ class ServeSettings(BaseSettings):
             raise ServiceError("Received a default model without a folder of models: the first model is the default.")
         if self.sha256 is not None and len(self.model) > 1:
             raise ServiceError(f"Received one SHA-256 for {len(self.model)} models. Expected it for one model alone.")
+        if (self.tls_cert is None) != (self.tls_key is None):
+            raise ServiceError("Received one of --tls-cert and --tls-key. Expected both, or neither.")
         return self
 
     @field_validator("model", mode="before")
