@@ -97,6 +97,14 @@ class TestProgram:
         assert verbs.strip()
         assert "..." not in verbs
 
+    def test_settings_are_printed(self, lince, tmp_path):
+        """As a file that gives the same settings; nothing is served."""
+        first = lince("serve", "--port", "0", "--workers", "3", "--print-config")
+        (tmp_path / "lince.toml").write_text(first.stdout)
+        assert "port = 0\nworkers = 3\n" in first.stdout
+        again = lince("serve", "--config", str(tmp_path / "lince.toml"), "--print-config")
+        assert (0, first.stdout) == (again.returncode, again.stdout)
+
     def test_key(self, lince):
         """The line goes to stdout, to be appended to the file; the key to stderr."""
         done = lince("key", "cats", "--admin")

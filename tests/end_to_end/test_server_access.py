@@ -104,3 +104,13 @@ def test_the_header_of_others_is_ignored():
     with running_server(trusted_proxies='["10.0.0.0/8"]', rate_limit=0.1, access_log=True) as server:
         assert [200, 429] == [forwarded(server, f"192.0.2.{number}") for number in range(2)]
         assert "192.0.2." not in server.log.read_text()
+
+
+def test_a_file_of_settings_holds_for_every_worker(keys_file: Path, tmp_path: Path):
+    """The number of workers, and what they demand."""
+    config = tmp_path / "lince.toml"
+    config.write_text(f"workers = 2\napi_keys = {json.dumps(str(keys_file))}\n")
+    with running_server(config=config) as server:
+        assert "2 workers" in server.log.read_text()
+        assert {401} == {ask(server) for _ in range(8)}
+        assert 200 == ask(server, KEY)

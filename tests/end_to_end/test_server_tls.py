@@ -107,7 +107,7 @@ def test_old_versions_are_refused(server: ServerProcess):
     old.set_ciphers("ALL:@SECLEVEL=0")
     with pytest.warns(DeprecationWarning, match="TLSv1_1"):
         old.minimum_version = old.maximum_version = ssl.TLSVersion.TLSv1_1
-    with pytest.raises(ssl.SSLError, match="EOF|PROTOCOL_VERSION"):  # some event loops send no alert
+    with pytest.raises(ssl.SSLError, match=r"EOF|PROTOCOL_VERSION"):  # some event loops send no alert
         connected(server, old)
     middle = anybody()
     middle.maximum_version = ssl.TLSVersion.TLSv1_2

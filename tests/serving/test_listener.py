@@ -41,8 +41,10 @@ class TestTurnAway:
     @pytest.mark.parametrize(("tls", "beginning"), [(False, b"HTTP/1.1 503 "), (True, b"")])
     def test_who_waits_gets_an_answer_or_an_end(self, tls: bool, beginning: bytes):
         """Nothing can be said over TLS without a handshake: what is not encrypted would be taken for an attack."""
-        with socket.create_server(("127.0.0.1", 0)) as one:
-            with socket.create_connection(one.getsockname(), timeout=20) as waiting:
-                listener.turn_away(one, tls=tls)
-                answer = b"".join(iter(lambda: waiting.recv(65536), b""))
+        with (
+            socket.create_server(("127.0.0.1", 0)) as one,
+            socket.create_connection(one.getsockname(), timeout=20) as waiting,
+        ):
+            listener.turn_away(one, tls=tls)
+            answer = b"".join(iter(lambda: waiting.recv(65536), b""))
         assert beginning == answer[:13]

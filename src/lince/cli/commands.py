@@ -355,10 +355,12 @@ def serve(
     api_keys: options.ApiKeys = None,
     tls_cert: options.TlsCert = None,
     tls_key: options.TlsKey = None,
+    config: options.Config = None,
+    print_config: options.PrintConfig = False,
 ) -> None:
     """Serve models over HTTP, with a page at /. The first one answers requests that name none.
 
-    More settings are variables LINCE_... of the environment; see docs/http-api.md.
+    More settings are variables LINCE_... of the environment, or lines of a file; see docs/http-api.md.
     """
     from lince.model_file import artifact
 
@@ -368,6 +370,7 @@ def serve(
     try:
         chosen = [artifact.locate(one) for one in model] if model else None
         settings = ServeSettings.read(
+            file=config,
             model=chosen,
             models=models,
             host=host,
@@ -378,7 +381,10 @@ def serve(
             tls_cert=tls_cert,
             tls_key=tls_key,
         )
-        run(settings)
+        if print_config:
+            print_text(settings.to_toml())
+        else:
+            run(settings)
     except LinceError as error:
         fail(error, code=3)
 

@@ -234,6 +234,13 @@ ApiKeys = Annotated[
         "--api-keys", metavar="FILE", help="Answer only clients that have a key of this file; lince key makes them."
     ),
 ]
+Config = Annotated[
+    Path | None,
+    typer.Option(
+        "--config", metavar="FILE", help="Settings as TOML; options and the environment go first.  [default: none]"
+    ),
+]
+PrintConfig = Annotated[bool, _flag("--print-config", "Print all settings as such a file, and serve nothing.")]
 TlsCert = Annotated[
     Path | None, typer.Option("--tls-cert", metavar="FILE", help="Certificate in PEM, for HTTPS; with --tls-key.")
 ]
