@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
+import psutil
 import pytest
 from hostile_requests import black_png
 from server_process import COMMAND, ServerProcess, running_server
@@ -200,7 +201,5 @@ def test_a_stop_answers_who_has_asked(workers: int):
 
 def _is_decoding(server: ServerProcess) -> bool:
     """Whether a process for large pictures runs, below the server or one of its workers."""
-    import psutil
-
     found = psutil.Process(server.process.pid).children(recursive=True)
     return any("decoder_program" in " ".join(one.cmdline()) for one in found)

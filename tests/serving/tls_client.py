@@ -1,4 +1,4 @@
-"""Certificates for tests, and a client that believes all of them."""
+"""Certificates for tests, whose keys are public and protect nothing, and a client that believes all of them."""
 
 import shutil
 import ssl

@@ -34,9 +34,9 @@ class StoppableServer(uvicorn.Server):
 
     Args:
         config: of uvicorn.
-        on_ready: called once requests are answered.
         settings: of the service.
         certificate: for TLS; None without it.
+        on_ready: called once requests are answered.
         supervised: whether a supervisor stops and kills this process. Repeated signals and SIGINT are then ignored.
     """
 
