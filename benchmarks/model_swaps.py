@@ -25,6 +25,7 @@ from hostile_requests import encoded
 from server_process import ServerProcess, running_server
 
 from lince.model_file import artifact
+from lince.serving.api_keys import new_key
 
 _IN_TIME_S, _GROWTH = 2.0, 1.1
 _WATCHED_S = 2.5  # after each call
@@ -33,8 +34,9 @@ _SETTLED = 10  # swaps after which memory is measured for the first time
 
 @dataclass
 class _Clients:
-    """What the clients that ask all the time have got."""
+    """What the clients that ask all the time have got, with a key that may swap models."""
 
+    headers: dict[str, str]
     answers: Counter[str] = field(default_factory=Counter)
     last: dict[str, float] = field(default_factory=dict)  # when each version answered last, on any connection
     failures: list[str] = field(default_factory=list)
@@ -48,7 +50,7 @@ class _Clients:
     def _ask(self, connection: http.client.HTTPConnection, picture: bytes) -> None:
         while not self.stop.is_set():
             try:
-                connection.request("POST", "/predict", picture, {"Content-Type": "image/png"})
+                connection.request("POST", "/predict", picture, {"Content-Type": "image/png"} | self.headers)
                 response = connection.getresponse()
                 body = response.read()
                 if response.status != 200:
@@ -66,7 +68,8 @@ def _swap(port: int, new: str, old: str, clients: _Clients) -> float:
     """Seconds from the call until the last answer of the old version, on the connections to all workers."""
     start = time.monotonic()
     with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=20)) as connection:
-        connection.request("POST", "/v2/repository/models/m/load", json.dumps({"parameters": {"version": new}}))
+        body = json.dumps({"parameters": {"version": new}})
+        connection.request("POST", "/v2/repository/models/m/load", body, clients.headers)
         response = connection.getresponse()
         if response.status != 200:
             raise RuntimeError(f"{response.status} {response.read()[:500]!r}")
@@ -90,8 +93,10 @@ def swaps(count: int, *, workers: int, connections: int) -> dict:
         for number, name in enumerate(("cifar10-tiny", "cifar10"), 1):
             shutil.copy(shipped[name], Path(folder, "m", f"{number}.tflite"))
             versions.append(artifact.read(shipped[name]).manifest.version)
-        with running_server(models=folder, workers=workers) as server:
-            clients = _Clients()
+        key, line = new_key("swaps", "admin")
+        Path(folder, "keys.txt").write_text(line)
+        with running_server(models=folder, workers=workers, api_keys=Path(folder, "keys.txt")) as server:
+            clients = _Clients({"Authorization": f"Bearer {key}"})
             threads = [threading.Thread(target=clients.ask, args=(server.port,)) for _ in range(connections)]
             for thread in threads:
                 thread.start()

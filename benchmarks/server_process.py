@@ -2,6 +2,7 @@
 
 import os
 import re
+import ssl
 import subprocess
 import sysconfig
 import tempfile
@@ -20,15 +21,16 @@ _STOP_TIMEOUT_S = 20  # twice what requests in flight are given
 
 @dataclass(frozen=True)
 class ServerProcess:
-    """A server that is ready. `url` is http://127.0.0.1:PORT."""
+    """A server that is ready. `url` is http://127.0.0.1:PORT, or https://… with a certificate."""
 
     process: subprocess.Popen
     port: int
     log: Path
+    scheme: str = "http"
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"{self.scheme}://127.0.0.1:{self.port}"
 
     def memory_bytes(self, field: str = "VmRSS") -> int:
         """Resident memory now (`VmRSS`) or at its highest (`VmHWM`). Linux only."""
@@ -55,18 +57,21 @@ def running_server(*, command: Sequence[str] = COMMAND, **settings: object) -> I
         with log.open("wb") as file:
             process = subprocess.Popen(command, env=environment, stdout=file, stderr=file)
         try:
-            yield ServerProcess(process, _wait_until_ready(process, log), log)
+            scheme, port = _wait_until_ready(process, log)
+            yield ServerProcess(process, port, log, scheme)
         finally:
             _stop(process)
 
 
-def _wait_until_ready(process: subprocess.Popen, log: Path) -> int:
-    """Reads the port from the log, then asks until the server is ready."""
+def _wait_until_ready(process: subprocess.Popen, log: Path) -> tuple[str, int]:
+    """Reads scheme and port from the log, then asks until the server is ready."""
+    anybody = ssl._create_unverified_context()  # the certificates of tests are signed by nobody
     end = time.monotonic() + _START_TIMEOUT_S
     while time.monotonic() < end and process.poll() is None:
-        if found := re.search(r"Serving .+ on http://127\.0\.0\.1:(\d+)", log.read_text()):
-            urllib.request.urlopen(f"http://127.0.0.1:{found[1]}/readyz", timeout=_START_TIMEOUT_S).close()
-            return int(found[1])
+        if found := re.search(r"Serving .+ on (https?)://127\.0\.0\.1:(\d+)", log.read_text()):
+            url = f"{found[1]}://127.0.0.1:{found[2]}/readyz"
+            urllib.request.urlopen(url, timeout=_START_TIMEOUT_S, context=anybody).close()
+            return found[1], int(found[2])
         time.sleep(0.002)
     raise RuntimeError(f"The server did not become ready; its log says:\n{log.read_text()}")
 

@@ -1,6 +1,7 @@
 """The program as people and scripts meet it: exit codes, stdout for results alone, JSON and CSV that parse."""
 
 import csv
+import hashlib
 import io
 import json
 import shutil
@@ -22,7 +23,7 @@ from lince.model_file import artifact
 from lince.types import ImageSpec
 
 VERBS = [
-    *("train", "quantize", "evaluate", "predict", "explain", "serve", "report", "models", "inspect", "bench"),
+    *("train", "quantize", "evaluate", "predict", "explain", "serve", "key", "report", "models", "inspect", "bench"),
     *("data", "data check"),
 ]
 
@@ -95,6 +96,20 @@ class TestProgram:
         _, verbs = CliRunner().invoke(app, [*group, "--help"], env={"COLUMNS": "80"}).stdout.split("Commands:")
         assert verbs.strip()
         assert "..." not in verbs
+
+    def test_settings_are_printed(self, lince, tmp_path):
+        """As a file that gives the same settings; nothing is served."""
+        first = lince("serve", "--port", "0", "--workers", "3", "--print-config")
+        (tmp_path / "lince.toml").write_text(first.stdout)
+        assert "port = 0\nworkers = 3\n" in first.stdout
+        again = lince("serve", "--config", str(tmp_path / "lince.toml"), "--print-config")
+        assert (0, first.stdout) == (again.returncode, again.stdout)
+
+    def test_key(self, lince):
+        """The line goes to stdout, to be appended to the file; the key to stderr."""
+        done = lince("key", "cats", "--admin")
+        line, key = done.stdout.strip(), done.stderr.split()[-1]
+        assert f"cats admin {hashlib.sha256(key.encode()).hexdigest()}" == line
 
     def test_without_a_verb_it_helps(self, lince):
         """Nothing to do: usage, and the exit code of usage."""
@@ -172,6 +187,7 @@ class TestProgram:
     @pytest.mark.parametrize(
         ("arguments", "match"),
         [
+            (["key", "a b"], "Received the name 'a b'. Expected at most 100 letters"),
             (["train", "x", "--seed", "abc"], "Received 'abc'. Expected a whole number from 0 to 4294967295."),
             (["train", "x", "--seed", "-1"], "Received '-1'. Expected a whole number from 0 to 4294967295."),
             (["train", "x", "--fit", "squeeze"], "Received 'squeeze'. Expected one of 'crop', 'pad', 'stretch'."),

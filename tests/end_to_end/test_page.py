@@ -11,6 +11,8 @@ from PIL import Image
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 from server_process import ServerProcess, running_server
 
+from lince.serving.api_keys import new_key
+
 # Debian's Chromium; `.ci/run` installs it. The switches keep it from the network and from the display.
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 SWITCHES = (
@@ -204,3 +206,23 @@ def test_reference_lists_the_api(page: Page, server: ServerProcess):
     expect(headings).to_have_text(
         ["POST /predict", "POST /explain", "GET /model", "GET /livez", "GET /readyz", "GET /metrics"]
     )
+
+
+def test_the_page_asks_for_a_key(browser: Browser, picture: Path, tmp_path: Path):
+    """It is sent from then on, stays for the tab alone, and a wrong one is asked for again."""
+    key, line = new_key("visitor", "predict")
+    (tmp_path / "keys.txt").write_text(line)
+    with running_server(api_keys=tmp_path / "keys.txt") as server:
+        page = browser.new_page()
+        page.goto(server.url)
+        expect(page.get_by_role("alert")).to_contain_text("This server needs an API key.")
+        page.set_input_files("#file", picture)
+        for attempt in ("wrong", key):
+            page.get_by_label("API key of this server").fill(attempt)
+            page.get_by_role("button", name="Use it").click()
+        expect(page.locator("#verdict")).to_be_visible()
+        expect(page.locator("#key-form")).to_be_hidden()
+        assert key == page.evaluate("sessionStorage.getItem('lince-api-key')")
+        page.reload()
+        expect(page.locator("#model")).to_contain_text("cifar10")
+        page.close()

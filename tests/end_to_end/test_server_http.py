@@ -248,7 +248,7 @@ def test_origins_can_be_allowed(make_client: MakeClient, png: Png):
     assert [answer.status_code for answer in (preflight, *answers)] == [204, 200, 400]
     assert {answer.headers["access-control-allow-origin"] for answer in (preflight, *answers)} == {ORIGIN}
     assert {answer.headers["vary"] for answer in (preflight, *answers)} == {"Origin"}
-    assert preflight.headers["access-control-allow-headers"] == "content-type"
+    assert preflight.headers["access-control-allow-headers"] == "authorization, content-type"
     other = client.post("/predict", content=png(), headers=RAW | headers | {"Origin": "https://dogs.example"})
     assert other.status_code == 403
     assert "access-control-allow-origin" not in other.headers

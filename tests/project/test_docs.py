@@ -1,5 +1,6 @@
 """The documentation says what the program does, and its links lead somewhere."""
 
+import itertools
 import json
 import re
 import runpy
@@ -75,6 +76,22 @@ def test_relative_links_lead_to_files(page: Path):
     text = FENCE.sub("", page.read_text(encoding="utf-8"))
     targets = re.findall(r"\]\((?!\w+:|#)([^)#\s]+)", text)
     assert [target for target in targets if not (page.parent / target).exists()] == []
+
+
+def test_promises_of_security_name_tests_that_exist():
+    """Every row of the table has one at least."""
+    text = (DOCS / "security.md").read_text(encoding="utf-8")
+    _, _, table = text.partition("| promise | test |\n|---|---|\n")
+    rows = table.partition("\n\n")[0].splitlines()
+    named = [re.findall(r"`([\w/]+\.py)::(\w+)`", row) for row in rows]
+    assert len(rows) > 20
+    assert all(named)
+    missing = [
+        (path, test)
+        for path, test in itertools.chain(*named)
+        if not re.search(rf"def {test}\(", (ROOT / path).read_text(encoding="utf-8"))
+    ]
+    assert missing == []
 
 
 @pytest.mark.parametrize("page", sorted((DOCS / "decisions").glob("*.md")), ids=lambda page: page.stem[:4])

@@ -17,13 +17,13 @@ RAW = {"Content-Type": "image/png"}
 class AppClient:
     """Starts the app on entering, stops it on leaving. An exception of the app is a 500, as for a real client."""
 
-    def __init__(self, app: FastAPI, *, start: bool = True):
+    def __init__(self, app: FastAPI, *, start: bool = True, headers: dict[str, str] | None = None):
         self.app = app
         self._start_app = start
         self._runner = asyncio.Runner()
         self._open = AsyncExitStack()
         transport = httpx.ASGITransport(app, raise_app_exceptions=False)
-        self._http = httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1")
+        self._http = httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1", headers=headers)
 
     def __enter__(self) -> Self:
         try:

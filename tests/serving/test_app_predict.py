@@ -171,7 +171,7 @@ def test_every_answer_is_described(client: AppClient):
     answers = [answer for path in paths.values() for verb in path.values() for answer in verb["responses"].items()]
     assert all(answer["description"] not in {"", "Successful Response", "Validation Error"} for _, answer in answers)
     predict = paths["/predict"]["post"]["responses"]
-    assert {"200", "400", "403", "404", "408", "413", "415", "422", "431", "503"} == predict.keys()
+    assert {"200", "400", "401", "403", "404", "408", "413", "415", "422", "429", "431", "503"} == predict.keys()
     too_large = "`image_too_large`, `image_too_complex`, `decode_timeout`, `body_too_large`, `too_many_parts`"
     assert too_large == predict["413"]["description"]
     assert (

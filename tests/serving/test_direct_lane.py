@@ -4,6 +4,7 @@ import asyncio
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack, ExitStack
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from uvicorn.server import ServerState
 
 from lince.inference.classifier import Classifier
 from lince.serving import server as server_module
+from lince.serving.api_keys import new_key
 from lince.serving.app import create_app
 from lince.serving.direct_lane import DirectLane
 from lince.serving.http_connection import BoundedConnection
@@ -29,8 +31,10 @@ class Wire(asyncio.Transport):
     """Takes what a connection writes."""
 
     def __init__(self) -> None:
-        self._socket = socket.socket()
-        super().__init__({"socket": self._socket, "peername": ("127.0.0.1", 1), "sockname": ("127.0.0.1", 2)})
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            self._client = socket.create_connection(listener.getsockname())
+            self._socket, _ = listener.accept()  # it is asked for its addresses; nothing goes through it
+        super().__init__({"socket": self._socket})
         self.written, self.is_closed = b"", False
 
     def write(self, data: bytes) -> None:
@@ -42,6 +46,7 @@ class Wire(asyncio.Transport):
     def close(self) -> None:
         self.is_closed = True
         self._socket.close()
+        self._client.close()
 
     def pause_reading(self) -> None:
         """Nothing is read here."""
@@ -235,15 +240,62 @@ def test_every_request_is_in_the_access_log(classifier: Classifier, direct: list
 )
 def test_headers_that_ask_for_more_are_left_to_the_app(worker: Worker, change: dict[bytes, bytes], taken: bool):
     """Only what the middleware would pass unchanged is taken."""
-    assert worker.lane.takes("POST", b"/predict", list((dict(IMAGE) | change).items())) is taken
+    assert worker.lane.takes(scope(headers=list((dict(IMAGE) | change).items()))) is taken
 
 
 @pytest.mark.parametrize(
-    ("method", "address"), [("GET", b"/predict"), ("POST", b"/predict?top=2"), ("POST", b"/explain")]
+    "change", [{"method": "GET"}, {"query_string": b"top=2"}, {"path": "/explain"}, {"path": "/predict/"}]
 )
-def test_other_requests_are_left_to_the_app(worker: Worker, method: str, address: bytes):
+def test_other_requests_are_left_to_the_app(worker: Worker, change: dict[str, Any]):
     """Those with a query, too."""
-    assert not worker.lane.takes(method, address, IMAGE)
+    assert worker.lane.takes(scope())
+    assert not worker.lane.takes(scope(**change))
+
+
+def scope(**change: Any) -> Any:
+    """A request as uvicorn describes it."""
+    made = {"method": "POST", "path": "/predict", "query_string": b"", "headers": IMAGE, "client": ("127.0.0.1", 1)}
+    return made | {"state": {}} | change
+
+
+def test_keys_are_asked_for_here_too(classifier: Classifier, direct: list[bytes], png: Png, tmp_path: Path):
+    """Without one the app answers 401; with one the answer comes directly."""
+    key, line = new_key("program", "predict")
+    (tmp_path / "keys.txt").write_text(line)
+    worker = Worker(classifier, api_keys=tmp_path / "keys.txt")
+    try:
+        assert worker.exchange(post(png())).startswith(b"HTTP/1.1 401")
+        assert worker.exchange(post(png(), b"Authorization: Bearer wrong\r\n")).startswith(b"HTTP/1.1 401")
+        assert direct == []
+        assert worker.exchange(post(png(), b"Authorization: Bearer %b\r\n" % key.encode())).startswith(b"HTTP/1.1 200")
+        assert len(direct) == 1
+    finally:
+        worker.close()
+
+
+@pytest.mark.parametrize("content", ["small", "large"])
+def test_a_request_counts_once_for_its_rate(classifier: Classifier, png: Png, content: str):
+    """Also one that the lane hands to the app."""
+    worker = Worker(classifier, rate_limit=1)
+    picture = post(png() if content == "small" else black_png(500, 500))
+    try:
+        answers = [worker.exchange(picture)[:12] for _ in range(3)]
+        assert answers == [b"HTTP/1.1 200"] * 2 + [b"HTTP/1.1 429"]
+    finally:
+        worker.close()
+
+
+def test_behind_a_proxy_the_limit_is_the_clients(classifier: Classifier, direct: list[bytes], png: Png):
+    """Its address is in a header that the lane does not read."""
+    worker = Worker(classifier, rate_limit=1, trusted_proxies=["127.0.0.1"])
+    try:
+        answers = [
+            worker.exchange(post(png(), b"X-Forwarded-For: 192.0.2.%d\r\n" % number))[:12] for number in range(5)
+        ]
+        assert answers == [b"HTTP/1.1 200"] * 5
+        assert direct == []
+    finally:
+        worker.close()
 
 
 @pytest.fixture(scope="module")

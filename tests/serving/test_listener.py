@@ -35,3 +35,16 @@ class TestListen:
         """An address for documentation (RFC 5737), which no machine has: the host is named as what to correct."""
         with pytest.raises(ServiceError, match=f"{os.strerror(errno.EADDRNOTAVAIL)}.*correct --host, choose another"):
             listener.listen(ServeSettings(host="192.0.2.1", port=0))
+
+
+class TestTurnAway:
+    @pytest.mark.parametrize(("tls", "beginning"), [(False, b"HTTP/1.1 503 "), (True, b"")])
+    def test_who_waits_gets_an_answer_or_an_end(self, tls: bool, beginning: bytes):
+        """Nothing can be said over TLS without a handshake: what is not encrypted would be taken for an attack."""
+        with (
+            socket.create_server(("127.0.0.1", 0)) as one,
+            socket.create_connection(one.getsockname(), timeout=20) as waiting,
+        ):
+            listener.turn_away(one, tls=tls)
+            answer = b"".join(iter(lambda: waiting.recv(65536), b""))
+        assert beginning == answer[:13]

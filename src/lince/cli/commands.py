@@ -352,10 +352,15 @@ def serve(
     port: options.Port = None,
     workers: options.Workers = None,
     sha256: options.Sha256 = None,
+    api_keys: options.ApiKeys = None,
+    tls_cert: options.TlsCert = None,
+    tls_key: options.TlsKey = None,
+    config: options.Config = None,
+    print_config: options.PrintConfig = False,
 ) -> None:
     """Serve models over HTTP, with a page at /. The first one answers requests that name none.
 
-    More settings are variables LINCE_... of the environment; see docs/http-api.md.
+    More settings are variables LINCE_... of the environment, or lines of a file; see docs/http-api.md.
     """
     from lince.model_file import artifact
 
@@ -364,9 +369,43 @@ def serve(
         from lince.serving.settings import ServeSettings
     try:
         chosen = [artifact.locate(one) for one in model] if model else None
-        run(ServeSettings.read(model=chosen, models=models, host=host, port=port, workers=workers, sha256=sha256))
+        settings = ServeSettings.read(
+            file=config,
+            model=chosen,
+            models=models,
+            host=host,
+            port=port,
+            workers=workers,
+            sha256=sha256,
+            api_keys=api_keys,
+            tls_cert=tls_cert,
+            tls_key=tls_key,
+        )
+        if print_config:
+            print_text(settings.to_toml())
+        else:
+            run(settings)
     except LinceError as error:
         fail(error, code=3)
+
+
+@app.command(short_help="Make an API key for a client of the service.")
+def key(name: options.KeyName, admin: options.Admin = False) -> None:
+    """Make a random API key for a client of the service: lince key NAME >> keys.txt.
+
+    The line for the file of lince serve --api-keys goes to stdout. The key itself goes to stderr. It is kept nowhere,
+    so give it to the client now.
+    """
+    from lince.serving.api_keys import NAME, new_key
+
+    if NAME.fullmatch(name) is None:
+        raise typer.BadParameter(
+            f"Received the name {name!r}. Expected at most 100 letters, digits, '_', '.' and '-', with a letter, a "
+            "digit or '_' first."
+        )
+    made, line = new_key(name, "admin" if admin else "predict")
+    print_text(line)
+    say(f"Key, shown this once: {made}")
 
 
 def _check_train_options(context: typer.Context) -> None:

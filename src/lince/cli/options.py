@@ -228,7 +228,28 @@ Overlay = Annotated[
 Host = Annotated[str | None, typer.Option(help="Address to listen on.  [default: 127.0.0.1]")]
 Port = Annotated[int | None, _number(help="Port; 0 takes a free one.  [default: 8000]")]
 Workers = Annotated[int | None, _number(help="Processes that answer.  [default: 1]")]
+ApiKeys = Annotated[
+    Path | None,
+    typer.Option(
+        "--api-keys", metavar="FILE", help="Answer only clients that have a key of this file; lince key makes them."
+    ),
+]
+Config = Annotated[
+    Path | None,
+    typer.Option(
+        "--config", metavar="FILE", help="Settings as TOML; options and the environment go first.  [default: none]"
+    ),
+]
+PrintConfig = Annotated[bool, _flag("--print-config", "Print all settings as such a file, and serve nothing.")]
+TlsCert = Annotated[
+    Path | None, typer.Option("--tls-cert", metavar="FILE", help="Certificate in PEM, for HTTPS; with --tls-key.")
+]
+TlsKey = Annotated[Path | None, typer.Option("--tls-key", metavar="FILE", help="Private key of that certificate.")]
 Sha256 = Annotated[str | None, typer.Option(metavar="HEX", help="Refuse the model file unless its SHA-256 is HEX.")]
+
+# Options of lince key
+KeyName = Annotated[str, typer.Argument(metavar="NAME", help="Who will have the key: letters, digits, _, . and -.")]
+Admin = Annotated[bool, _flag("--admin", "The key may swap models as well, below /v2/repository/.")]
 
 _MOST_HOURS = 1000  # of a time budget: six weeks
 

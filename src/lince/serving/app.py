@@ -18,6 +18,7 @@ from starlette.staticfiles import StaticFiles
 import lince
 from lince.inference.classifier import Classifier
 from lince.serving import errors, models
+from lince.serving.access import Access
 from lince.serving.direct_lane import DirectLane
 from lince.serving.flow_control import PausedConnections
 from lince.serving.inference_queue import DEAD_S, Inference
@@ -44,21 +45,23 @@ def create_app(model: Models | ModelFolder | Classifier | Path, settings: ServeS
         settings: limits and hosts. Address and number of workers are the server's, not the app's.
 
     Raises:
+        ServiceError: the file of API keys is not valid.
         ModelFileError: when the app starts, if the model file is not valid.
     """
+    access = Access(settings)
     service = Service(settings, Metrics(), Buffer(settings.max_buffered_bytes))
     app = FastAPI(
         title="Lince",
         version=lince.__version__,
         description='Classifies images. Every error is `{"error": {"code": …, "message": …}}`.',
-        lifespan=_lifespan(service, model),
+        lifespan=_lifespan(service, access, model),
         exception_handlers=errors.HANDLERS,
         docs_url=None,  # FastAPI's pages load scripts from the network; ours is at /docs and part of the package
         redoc_url=None,
         redirect_slashes=False,  # /predict/ is not found; a redirect would lose the body
     )
     app.state.service = service
-    app.add_middleware(Gate, settings=settings, metrics=service.metrics)
+    app.add_middleware(Gate, settings=settings, metrics=service.metrics, access=access)
     native.add_routes(app)
     explain.add_routes(app)
     open_inference.add_routes(app)
@@ -69,7 +72,7 @@ def create_app(model: Models | ModelFolder | Classifier | Path, settings: ServeS
 
 
 def _lifespan(
-    service: Service, model: Models | ModelFolder | Classifier | Path
+    service: Service, access: Access, model: Models | ModelFolder | Classifier | Path
 ) -> Callable[[FastAPI], AbstractAsyncContextManager[dict[str, Any]]]:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, Any]]:
@@ -84,7 +87,7 @@ def _lifespan(
             "settings": settings,
             "metrics": service.metrics,
             "inference": inference,
-            "lane": DirectLane(settings, service.metrics, inference, found, service.buffer),
+            "lane": DirectLane(settings, access, service.metrics, inference, found, service.buffer),
             "paused": PausedConnections(),
         }
         service.ready = None
@@ -108,7 +111,7 @@ def _models(model: Models | ModelFolder | Classifier | Path, settings: ServeSett
 def _add_routes(app: FastAPI) -> None:
     is_well = "The models are loaded, there is room for requests, and they are answered."
     for path, endpoint, answer, description, codes in (
-        ("/model", model, ModelAnswer, "A model that answers requests.", ("not_ready", "not_found")),
+        ("/model", model, ModelAnswer, "A model that answers requests.", ("not_ready", "not_found", *errors.GUARDED)),
         ("/livez", livez, Health, "Requests are answered, or none has come.", ("stalled",)),
         ("/readyz", readyz, Health, is_well, ("not_ready", "stalled")),
     ):
@@ -119,7 +122,7 @@ def _add_routes(app: FastAPI) -> None:
         metrics,
         response_class=PlainTextResponse,
         response_description="Numbers in Prometheus's text format.",
-        responses=errors.openapi_responses(*errors.ANYWHERE, "metrics_unavailable"),
+        responses=errors.openapi_responses(*errors.ANYWHERE, *errors.GUARDED, "metrics_unavailable"),
     )
     app.add_route("/", _document("index.html"), include_in_schema=False)
     app.add_route("/docs", _document("docs.html"), include_in_schema=False)

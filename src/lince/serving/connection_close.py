@@ -142,14 +142,17 @@ class EndingConnection(HttpToolsProtocol):
             self._write_timer.cancel()
 
     def eof_received(self) -> bool:  # type: ignore[override]  # uvicorn always closes; asyncio takes a bool as well
-        """Answers a client that has closed its sending half, if its requests have arrived whole: then it stays open."""
+        """Answers a client that has closed its sending half, if its requests have arrived whole: then it stays open.
+
+        Over TLS the event loop closes all the same.
+        """
         self._eof = True
         if self._open and self._begun and not self._ended:
             self._refuse("incomplete_body", "The connection closed before the whole request had arrived.")
         elif self._waits_for_answer:
             self.cycle.keep_alive = False
             self.cycle.scope["state"][CLOSED] = True
-        return self._waits_for_answer and not self.transport.is_closing()
+        return self._waits_for_answer and self.transport.can_write_eof() and not self.transport.is_closing()
 
     @property
     def _waits_for_answer(self) -> bool:
@@ -214,7 +217,8 @@ class EndingConnection(HttpToolsProtocol):
         self._ended, self._late_bytes, self._linger_bytes = True, 0, linger
         if linger and not self._eof and not self.transport.is_closing():
             self.flow.release_all()
-            self.transport.write_eof()
+            if self.transport.can_write_eof():  # not over TLS: there Connection and Content-Length tell the end
+                self.transport.write_eof()
             self._close_timer = self.loop.call_later(LINGER_S, self._close)
         else:
             self._close()
@@ -233,5 +237,6 @@ class EndingConnection(HttpToolsProtocol):
 
     def _reset(self) -> None:
         """Ends at once. The kernel drops unread bytes too, which it would otherwise keep for minutes."""
-        self.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
+        if (connection := self.transport.get_extra_info("socket")) is not None:  # None once TLS has ended
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
         self.transport.abort()

@@ -8,11 +8,13 @@ is the same to the byte but for its date. After each slice of the lane's work ot
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from starlette.types import Scope
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
+from lince.serving.access import ADMITTED, Access
 from lince.serving.inference_queue import Inference
 from lince.serving.metrics import Metrics
 from lince.serving.models import Models
@@ -39,16 +41,32 @@ class _Waiting:
 class DirectLane:
     """The lane of one worker. It is used on the event loop only."""
 
-    def __init__(self, settings: ServeSettings, metrics: Metrics, inference: Inference, models: Models, buffer: Buffer):
+    def __init__(
+        self,
+        settings: ServeSettings,
+        access: Access,
+        metrics: Metrics,
+        inference: Inference,
+        models: Models,
+        buffer: Buffer,
+    ):
+        self._access = access
         self._metrics, self._inference, self._models, self._buffer = metrics, inference, models, buffer
         self._hosts = None if settings.hosts is None else {name.encode() for name in settings.hosts}
-        self._is_open = not settings.access_log
+        # A limit for each client needs the address that middleware takes from a proxy's header.
+        self._is_open = not settings.access_log and not (settings.rate_limit and settings.trusted_proxies)
         self._waiting: deque[_Waiting] = deque()
 
-    def takes(self, method: str, address: bytes, headers: list[tuple[bytes, bytes]]) -> bool:
+    def takes(self, scope: Scope) -> bool:
         """Whether a request may go this way: one image as the body, and nothing that asks for more than an answer."""
-        if address != b"/predict" or method != "POST" or not self._is_open:
+        if scope["path"] != "/predict" or scope["method"] != "POST" or scope["query_string"] or not self._is_open:
             return False
+        if not self._is_plain(scope["headers"]) or self._access.refuse(scope) is not None:
+            return False
+        scope["state"][ADMITTED] = True
+        return True
+
+    def _is_plain(self, headers: Iterable[tuple[bytes, bytes]]) -> bool:
         length, is_image = 0, False
         for name, value in headers:
             if name == b"content-length":

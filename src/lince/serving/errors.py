@@ -32,7 +32,9 @@ STATUS = {
     "incomplete_body": 400,
     "malformed_request": 400,
     "unknown_host": 400,
+    "unauthorized": 401,
     "cross_site": 403,
+    "forbidden": 403,
     "not_found": 404,
     "method_not_allowed": 405,
     "receive_timeout": 408,
@@ -42,6 +44,7 @@ STATUS = {
     "too_many_parts": 413,
     "unsupported_media_type": 415,
     "invalid_parameter": 422,
+    "rate_limited": 429,
     "headers_too_large": 431,
     "client_closed_request": 499,
     # the server
@@ -57,6 +60,9 @@ STATUS = {
 
 ANYWHERE = ("malformed_request", "unknown_host", "receive_timeout", "headers_too_large", "overloaded", "shutting_down")
 """Codes of errors that a request can end with before it reaches its route."""
+
+GUARDED = ("unauthorized", "rate_limited")
+"""Further ones of all routes but those about health."""
 
 OTHER_PROTOCOLS = ("/v1", "/v2")
 """Prefixes of addresses that are not of the native protocol."""

@@ -19,7 +19,7 @@ import random
 from asyncio.events import TimerHandle
 from collections.abc import Iterable
 from functools import partial
-from typing import cast
+from typing import Any, cast
 
 import httptools
 from uvicorn._types import ASGI3Application, ASGIReceiveCallable, ASGISendCallable, HTTPScope, Scope
@@ -267,7 +267,7 @@ class BoundedConnection(EndingConnection):
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
         scope = cycle.scope
         is_arriving = app is self.app and cycle is self.cycle and cycle.more_body
-        if is_arriving and self._lane.takes(scope["method"], self.url, self.headers):
+        if is_arriving and self._lane.takes(cast("dict[str, Any]", scope)):
             self._running = self._deferred = cycle
             return
         scope["state"][IS_GONE] = lambda: cycle.disconnected

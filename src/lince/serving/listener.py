@@ -55,10 +55,10 @@ def listen(settings: ServeSettings) -> socket.socket:
         ) from error
 
 
-def address(listener: socket.socket) -> str:
+def address(listener: socket.socket, *, tls: bool) -> str:
     """The URL of the service on this socket."""
     host, port = listener.getsockname()[:2]
-    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    return f"{'https' if tls else 'http'}://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 def refuse_new(listener: socket.socket) -> None:
@@ -83,10 +83,13 @@ async def drain(listener: socket.socket, *, timeout_s: float) -> None:
         await asyncio.sleep(_POLL_S)
 
 
-def turn_away(listener: socket.socket) -> None:
-    """Answers 503 to all waiting connections; called when no worker is left to accept them."""
+def turn_away(listener: socket.socket, *, tls: bool) -> None:
+    """Answers 503 to all waiting connections; called when no worker is left to accept them.
+
+    Without a handshake nothing can be answered over TLS: those connections are closed.
+    """
     refuse_new(listener)
-    answer = error_bytes("shutting_down", STOPPING, close=True)
+    answer = b"" if tls else error_bytes("shutting_down", STOPPING, close=True)
     waiting = _waiting(listener)
     for connection in waiting:
         with suppress(OSError):

@@ -1,4 +1,4 @@
-"""ASGI middleware around the whole app: allowed hosts and origins, HEAD, headers for browsers, counting."""
+"""ASGI middleware around the whole app: allowed hosts and origins, keys, HEAD, headers for browsers, counting."""
 
 import asyncio
 import time
@@ -6,6 +6,7 @@ import time
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from lince.serving.access import Access
 from lince.serving.errors import error_response, protocol_of
 from lince.serving.metrics import Metrics
 from lince.serving.settings import ServeSettings
@@ -37,7 +38,7 @@ _DOCUMENT = [
 ]
 _PREFLIGHT = {
     "access-control-allow-methods": "GET, HEAD, POST",
-    "access-control-allow-headers": "content-type",
+    "access-control-allow-headers": "authorization, content-type",
     "access-control-max-age": "600",
 }
 
@@ -45,11 +46,12 @@ _PREFLIGHT = {
 class Gate:
     """ASGI middleware around the whole app."""
 
-    def __init__(self, app: ASGIApp, *, settings: ServeSettings, metrics: Metrics):
+    def __init__(self, app: ASGIApp, *, settings: ServeSettings, metrics: Metrics, access: Access):
         self._app = app
         self._settings = settings
         self._hosts = settings.hosts
         self._metrics = metrics
+        self._access = access
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -76,7 +78,8 @@ class Gate:
         try:
             # The page's files are small: ranges of them are not served (RFC 9110, section 14.2).
             scope["headers"] = [header for header in scope["headers"] if header[0] not in _RANGES]
-            app = self._refuse_host(scope) or self._answer_other_site(scope) or self._app
+            refusal = self._refuse_host(scope) or self._answer_other_site(scope) or self._access.refuse(scope)
+            app = refusal or self._app
             # HEAD is answered as GET is, without the body.
             await app({**scope, "method": "GET"} if is_head else scope, receive, send_with_headers)
         except asyncio.CancelledError:  # by uvicorn, at the end of a stop's grace period

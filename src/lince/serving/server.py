@@ -6,6 +6,7 @@ import socket
 import tempfile
 import warnings
 from collections.abc import Sequence
+from contextlib import suppress
 
 import uvicorn
 from fastapi import FastAPI
@@ -14,16 +15,19 @@ from lince.errors import ModelFileError, ServiceError
 from lince.model_file import artifact
 from lince.serving import listener as listening
 from lince.serving import metrics
+from lince.serving.access import Access
 from lince.serving.app import create_app
 from lince.serving.http_connection import BoundedConnection
 from lince.serving.model_folder import ModelFolder
 from lince.serving.models import Models, load
 from lince.serving.settings import ServeSettings
 from lince.serving.shutdown import StoppableServer
+from lince.serving.tls import certificate
 from lince.serving.workers import Link, Supervisor
 from lince.system import memory, streams
 from lince.text import listed
 
+_OTHERS = 0o007  # rights of those who are neither owner nor in the group
 _log = logging.getLogger(__name__)
 
 
@@ -37,14 +41,16 @@ def serve(settings: ServeSettings) -> None:
     _set_up_process(settings)
     for sentence in ServeSettings.misspelt(os.environ):
         _log.warning("%s", sentence)
+    _warn_of_readable_secrets(settings)
     with listening.listen(settings) as listener:
         if settings.workers == 1:
             models = _load(settings)
             names = (models if isinstance(models, Models) else models.models).names
             server = StoppableServer(
                 _config(create_app(models, settings), settings),
-                shutdown_s=settings.shutdown_s,
-                on_ready=lambda: _announce(names, listener),
+                settings,
+                certificate(settings),
+                on_ready=lambda: _announce(names, listener, settings),
             )
             server.run(sockets=[listener])
         else:
@@ -67,7 +73,7 @@ def work(link: Link, listener: socket.socket, versions: frozenset[str] | None) -
         if versions is not None and isinstance(models, Models):
             _require_versions(models, versions)
         config = _config(create_app(models, settings), settings)
-        server = StoppableServer(config, shutdown_s=settings.shutdown_s, on_ready=link.say_ready, supervised=True)
+        server = StoppableServer(config, settings, certificate(settings), on_ready=link.say_ready, supervised=True)
         server.run(sockets=[listener])
     except (ModelFileError, ServiceError, OSError) as error:
         link.say_failed(str(error))
@@ -75,6 +81,8 @@ def work(link: Link, listener: socket.socket, versions: frozenset[str] | None) -
 
 def _supervise(settings: ServeSettings, listener: socket.socket) -> None:
     # Read here as well: one clear error, rather than one from each worker.
+    Access(settings)
+    certificate(settings)
     manifests = [artifact.read(path, sha256=settings.sha256).manifest for path in settings.model_files]
     versions = None if settings.models is not None else frozenset(manifest.version for manifest in manifests)
     with _metrics_folder() as folder:
@@ -82,9 +90,16 @@ def _supervise(settings: ServeSettings, listener: socket.socket) -> None:
         settings.export()
         supervisor = Supervisor(work, (listener, versions), count=settings.workers, shutdown_s=settings.shutdown_s)
         names = [manifest.name for manifest in manifests] or [f"the models of {str(settings.models)!r}"]
-        _announce(names, listener, f", {settings.workers} workers")
+        _announce(names, listener, settings, f", {settings.workers} workers")
         supervisor.run()
-        listening.turn_away(listener)
+        listening.turn_away(listener, tls=settings.tls_cert is not None)
+
+
+def _warn_of_readable_secrets(settings: ServeSettings) -> None:
+    for path in (settings.api_keys, settings.tls_key):
+        with suppress(OSError):  # whoever reads the file says what is wrong
+            if path is not None and os.name == "posix" and os.stat(path).st_mode & _OTHERS:
+                _log.warning("Every user of this machine can read or change %r. Run chmod o= on it.", str(path))
 
 
 def _metrics_folder() -> tempfile.TemporaryDirectory[str]:
@@ -125,7 +140,8 @@ def _config(app: FastAPI, settings: ServeSettings) -> uvicorn.Config:
         http=BoundedConnection,
         ws="none",
         lifespan="on",
-        proxy_headers=False,  # a client's address is not used
+        proxy_headers=bool(settings.trusted_proxies),
+        forwarded_allow_ips=[str(proxy) for proxy in settings.trusted_proxies],
         server_header=False,
         access_log=settings.access_log,
         backlog=listening.BACKLOG,
@@ -135,8 +151,9 @@ def _config(app: FastAPI, settings: ServeSettings) -> uvicorn.Config:
     )
 
 
-def _announce(names: Sequence[str], listener: socket.socket, remark: str = "") -> None:
-    _log.info("Serving %s on %s%s. Ctrl-C stops.", ", ".join(names), listening.address(listener), remark)
+def _announce(names: Sequence[str], listener: socket.socket, settings: ServeSettings, remark: str = "") -> None:
+    address = listening.address(listener, tls=settings.tls_cert is not None)
+    _log.info("Serving %s on %s%s. Ctrl-C stops.", ", ".join(names), address, remark)
 
 
 def _configure_logging(*, access: bool) -> None:

@@ -1,10 +1,10 @@
-"""The service's settings: each option once, set on the command line or by `LINCE_…` in the environment."""
+"""The service's settings: each option once, set on the command line, by `LINCE_…` in the environment or in a file."""
 
 import difflib
 import json
 import os
 from collections.abc import Iterable, Iterator
-from ipaddress import ip_address
+from ipaddress import IPv4Network, IPv6Network, ip_address
 from pathlib import Path
 from typing import Annotated, Any, Self, get_origin
 
@@ -16,12 +16,14 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, Settin
 from lince.errors import ServiceError
 from lince.model_file import artifact
 from lince.schema import expects
+from lince.serving import settings_file
 from lince.types import ImageLimits
 
 _PREFIX = "LINCE_"
 _LIST = 'a JSON list of text, such as ["example.org"]'
 _SIMILAR = 0.8  # similarity; that of LINCE_PORT_80_TCP, which Kubernetes sets, to LINCE_PORT is 0.74
-_OTHER_VARIABLES = ("LINCE_CACHE", "LINCE_CIFAR10_URL")
+_FILE = "LINCE_CONFIG"
+_OTHER_VARIABLES = (_FILE, "LINCE_CACHE", "LINCE_CIFAR10_URL")
 _BOUNDS = ("ge", "gt", "le", "lt")
 _DECODER_BYTES = 5  # a pixel: enough for PNG, BMP, GIF and the JPEGs of cameras
 _DECODER_SPARE_BYTES = 8 * 2**20  # with these, a WebP of 8 megapixels fits as well
@@ -79,6 +81,23 @@ class ServeSettings(BaseSettings):
         description='Other web sites whose pages may send requests, as a JSON list: ["https://cats.example"]; '
         '["*"] is all.',
     )
+    api_keys: Path | None = Field(
+        None, description="File of API keys, with lines that `lince key` prints. Without it everybody may ask."
+    )
+    tls_cert: Path | None = Field(None, description="Certificate in PEM, with those of its issuers behind it: HTTPS.")
+    tls_key: Path | None = Field(None, description="Private key of that certificate, in PEM without a password.")
+    rate_limit: float = Field(
+        0.0,
+        ge=0,
+        allow_inf_nan=False,
+        description="Requests a second of one client address, and with one API key; two seconds' worth at once. "
+        "0 sets no limit.",
+    )
+    trusted_proxies: frozenset[IPv4Network | IPv6Network] = Field(
+        frozenset(),
+        title='a JSON list of addresses and networks, such as ["10.0.0.0/8"]',
+        description="Proxies whose X-Forwarded-For is believed, as a JSON list of addresses and networks.",
+    )
 
     max_body_bytes: int = Field(
         ImageLimits().max_bytes, ge=1024, description="Bytes of one request: one image, or all parts of a form."
@@ -129,6 +148,8 @@ class ServeSettings(BaseSettings):
             raise ServiceError("Received a default model without a folder of models: the first model is the default.")
         if self.sha256 is not None and len(self.model) > 1:
             raise ServiceError(f"Received one SHA-256 for {len(self.model)} models. Expected it for one model alone.")
+        if (self.tls_cert is None) != (self.tls_key is None):
+            raise ServiceError("Received one of --tls-cert and --tls-key. Expected both, or neither.")
         return self
 
     @field_validator("model", mode="before")
@@ -140,31 +161,50 @@ class ServeSettings(BaseSettings):
         return (value,) if isinstance(value, str | Path) else value
 
     @classmethod
-    def read(cls, **options: Any) -> Self:
-        """Settings from options, then the environment, then the defaults.
+    def read(cls, *, file: Path | None = None, **options: Any) -> Self:
+        """Settings from options, then the environment, then a file, then the defaults.
 
         Args:
+            file: TOML, instead of the one that `LINCE_CONFIG` names.
             options: fields by name; None means "not given".
 
         Raises:
             ServiceError: a value that is not valid; the message names the field, what it received and expected.
         """
+        file = file or (Path(os.environ[_FILE]) if os.environ.get(_FILE) else None)
+        in_file = cls._of_file(file) if file is not None else {}
+        given = {name: value for name, value in options.items() if value is not None}
         try:
-            return cls(**{name: value for name, value in options.items() if value is not None})
+            return cls(**in_file | given)
         except ValidationError as error:
             first = error.errors()[0]
             name = str(first["loc"][0])
             if name not in cls.model_fields:
                 raise ServiceError(f"There is no setting {name!r}.{_did_you_mean(name, cls.model_fields)}") from error
             received, wanted = str(first["input"])[:100], expected(cls.model_fields[name])
+            is_in_file = name in in_file and name not in given
+            where = f"it in {str(file)!r}" if is_in_file else f"the option or {_PREFIX}{name.upper()}"
             raise ServiceError(
-                f"Setting {name!r} received {received!r}. Expected {wanted}. "
-                f"Correct the option or {_PREFIX}{name.upper()}."
+                f"Setting {name!r} received {received!r}. Expected {wanted}. Correct {where}."
             ) from error
         except SettingsError as error:  # pydantic reads lists of the environment as JSON
-            lists = [f"{_PREFIX}{name.upper()}" for name in ("allowed_hosts", "allowed_origins")]
+            lists = {
+                f"{_PREFIX}{name.upper()}": name for name in ("allowed_hosts", "allowed_origins", "trusted_proxies")
+            }
             broken = next(name for name in lists if not _is_json(os.environ.get(name, "[]")))
-            raise ServiceError(f"{broken} received {os.environ[broken][:100]!r}. Expected {_LIST}.") from error
+            wanted = expected(cls.model_fields[lists[broken]])
+            raise ServiceError(f"{broken} received {os.environ[broken][:100]!r}. Expected {wanted}.") from error
+
+    @classmethod
+    def _of_file(cls, path: Path) -> dict[str, Any]:
+        """The settings of a file that are not set in the environment, which goes first."""
+        found = settings_file.read(path)
+        for name in found:
+            if name not in cls.model_fields:
+                meant = _did_you_mean(name, cls.model_fields)
+                raise ServiceError(f"There is no setting {name!r}, which stands in {str(path)!r}.{meant}")
+        variables = {name.upper() for name in os.environ}  # as pydantic, for which their case means nothing
+        return {name: value for name, value in found.items() if f"{_PREFIX}{name.upper()}" not in variables}
 
     @classmethod
     def misspelt(cls, environment: Iterable[str]) -> Iterator[str]:
@@ -181,9 +221,19 @@ class ServeSettings(BaseSettings):
         return self.model or ((shipped_model(),) if self.models is None else ())
 
     def export(self) -> None:
-        """Writes every field that is set into the environment, where worker processes read them."""
+        """Writes every field that is set into the environment, where worker processes read them.
+
+        They do not read the file: it may have changed since the start.
+        """
+        os.environ.pop(_FILE, None)
         for name, value in self.model_dump(mode="json", exclude_none=True).items():
             os.environ[_PREFIX + name.upper()] = value if isinstance(value, str) else json.dumps(value)
+
+    def to_toml(self) -> str:
+        """All settings as a file that `read` reads."""
+        fields = self.model_dump(mode="json")
+        sets = {name: sorted(value) for name, value in fields.items() if isinstance(getattr(self, name), frozenset)}
+        return settings_file.to_toml(fields | sets)
 
     def allows_origin(self, origin: str) -> bool:
         """Whether `allowed_origins` lets a page of this origin send requests."""

@@ -14,6 +14,8 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from lince.serving import listener as listening
+from lince.serving.settings import ServeSettings
+from lince.serving.tls import Certificate, TlsListener
 
 LAST_RESORT_S = 2.0
 """Seconds after `shutdown_s` at which a process ends, whatever its threads are doing."""
@@ -32,20 +34,49 @@ class StoppableServer(uvicorn.Server):
 
     Args:
         config: of uvicorn.
-        shutdown_s: seconds that requests in flight may take after a stop signal.
+        settings: of the service.
+        certificate: for TLS; None without it.
         on_ready: called once requests are answered.
         supervised: whether a supervisor stops and kills this process. Repeated signals and SIGINT are then ignored.
     """
 
     def __init__(
-        self, config: uvicorn.Config, *, shutdown_s: float, on_ready: Callable[[], None], supervised: bool = False
+        self,
+        config: uvicorn.Config,
+        settings: ServeSettings,
+        certificate: Certificate | None,
+        *,
+        on_ready: Callable[[], None],
+        supervised: bool = False,
     ):
         super().__init__(config)
-        self._shutdown_s, self._on_ready, self._supervised = shutdown_s, on_ready, supervised
+        self._settings, self._certificate = settings, certificate
+        self._shutdown_s, self._on_ready, self._supervised = settings.shutdown_s, on_ready, supervised
+        self._tls_listeners: list[TlsListener] = []
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
+        if self._certificate is None:
+            await super().startup(sockets)
+        else:
+            await super().startup([])
+            self._tls_listeners = [self._listen(one, self._certificate) for one in sockets or ()]
         self._on_ready()
+
+    def _listen(self, one: socket.socket, certificate: Certificate) -> TlsListener:
+        return TlsListener(
+            one,
+            self._connect,
+            certificate,
+            timeout_s=self._settings.receive_timeout_s,
+            most=self._settings.max_connections,
+        )
+
+    def _connect(self) -> asyncio.Protocol:
+        """A new connection, as uvicorn makes it."""
+        connection: asyncio.Protocol = self.config.http_protocol_class(  # type: ignore[call-arg]
+            config=self.config, server_state=self.server_state, app_state=self.lifespan.state
+        )
+        return connection
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         began = asyncio.get_running_loop().time()
@@ -55,6 +86,8 @@ class StoppableServer(uvicorn.Server):
             listening.refuse_new(one)
             await listening.drain(one, timeout_s=_ACCEPT_S)
         await self._wait_for_first_requests()
+        for listener in self._tls_listeners:
+            await listener.close()
         left_s = max(0.0, self._shutdown_s - (asyncio.get_running_loop().time() - began))
         self.config.timeout_graceful_shutdown = left_s  # type: ignore[assignment]  # asyncio takes fractions as well
         await super().shutdown(sockets)
@@ -65,7 +98,8 @@ class StoppableServer(uvicorn.Server):
         await asyncio.sleep(_POLL_S)  # until the sockets that were accepted last are connections
         while asyncio.get_running_loop().time() < end:
             connections = [one for one in self.server_state.connections if isinstance(one, HttpToolsProtocol)]
-            if all(connection.cycle is not None for connection in connections):
+            is_shaking = any(listener.is_shaking for listener in self._tls_listeners)
+            if not is_shaking and all(connection.cycle is not None for connection in connections):
                 return
             await asyncio.sleep(_POLL_S)
 

@@ -2,18 +2,21 @@
 
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from app_client import RAW, AppClient, Png
 
 from lince.model_file import artifact
+from lince.serving.api_keys import new_key
 from lince.serving.app import create_app
 from lince.serving.model_folder import ModelFolder
 from lince.serving.settings import ServeSettings
 
 SHIPPED = artifact.shipped_models()
 LOAD = "/v2/repository/models/cats/load"
+KEY, LINE = new_key("operator", "admin")
 
 
 @pytest.fixture
@@ -23,8 +26,21 @@ def repository(tmp_path: Path) -> Iterator[AppClient]:
     shutil.copy(SHIPPED["cifar10"], tmp_path / "cats" / "1.tflite")
     shutil.copy(SHIPPED["cifar10-tiny"], tmp_path / "cats" / "2.tflite")
     (tmp_path / "cats" / "3.tflite").write_bytes(b"damaged")
-    settings = ServeSettings(models=tmp_path)
-    with AppClient(create_app(ModelFolder(tmp_path, settings), settings)) as client:
+    with started(ServeSettings(models=tmp_path, api_keys=keys_file(tmp_path))) as client:
+        yield client
+
+
+def keys_file(folder: Path) -> Path:
+    path = folder / "keys.txt"
+    path.write_text(LINE)
+    return path
+
+
+@contextmanager
+def started(settings: ServeSettings) -> Iterator[AppClient]:
+    """A client that has an admin's key."""
+    model = ModelFolder(settings.models, settings) if settings.models else settings.model_files[0]
+    with AppClient(create_app(model, settings), headers={"Authorization": f"Bearer {KEY}"}) as client:
         yield client
 
 
@@ -69,8 +85,9 @@ def test_a_call_that_cannot_be_done_is_told(
     assert before == version(repository, png)
 
 
-def test_without_a_folder_nothing_is_swapped(client: AppClient):
+def test_without_a_folder_nothing_is_swapped(tmp_path: Path):
     """The sentence says how to start the service instead."""
-    answer = client.post("/v2/repository/models/cifar10/load")
-    assert (409, True) == (answer.status_code, "--models FOLDER" in answer.json()["error"])
-    assert ["cifar10"] == [one["name"] for one in client.post("/v2/repository/index").json()]
+    with started(ServeSettings(api_keys=keys_file(tmp_path))) as client:
+        answer = client.post("/v2/repository/models/cifar10/load")
+        assert (409, True) == (answer.status_code, "--models FOLDER" in answer.json()["error"])
+        assert ["cifar10"] == [one["name"] for one in client.post("/v2/repository/index").json()]

@@ -1,12 +1,14 @@
 // The page: choose, drop or paste a picture; ask the server; show what it says.
 
-import { classify, describeModel } from "./service.js";
-import { showAnswer, showError, showModel, showPicture, showWaiting } from "./view.js";
+import { KeyNeeded, classify, describeModel, useKey } from "./service.js";
+import { clear, showAnswer, showError, showModel, showPicture, showWaiting } from "./view.js";
 
 const drop = document.getElementById("drop");
 const input = document.getElementById("file");
+const keyForm = document.getElementById("key-form");
 let model = null; // what /model said; asked again until it answers
 let asking = new AbortController();
+let waiting = null; // the picture that was chosen before the server asked for a key
 
 async function readModel() {
   if (model === null) {
@@ -31,7 +33,15 @@ async function look(image) {
     const answer = await classify(image, { classes: described.classes.length, signal });
     if (!signal.aborted) showAnswer(answer, described);
   } catch (error) {
-    if (!signal.aborted) showError(error.message);
+    if (!signal.aborted) fail(error, image);
+  }
+}
+
+function fail(error, image) {
+  showError(error.message);
+  if (error instanceof KeyNeeded) {
+    waiting = image;
+    keyForm.hidden = false;
   }
 }
 
@@ -63,4 +73,19 @@ document.addEventListener("drop", (event) => {
   lookAtFirst(event.dataTransfer.files, "That was not a file. Save the picture first, then drop it here.");
 });
 
-readModel().catch((error) => showError(error.message));
+keyForm.addEventListener("submit", (event) => {
+  event.preventDefault();
+  const field = document.getElementById("key");
+  useKey(field.value.trim());
+  field.value = "";
+  keyForm.hidden = true;
+  clear();
+  if (waiting) look(waiting);
+  else start();
+});
+
+function start() {
+  readModel().catch((error) => fail(error, null));
+}
+
+start();

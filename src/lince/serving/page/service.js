@@ -1,5 +1,14 @@
 // The service's HTTP API, for the page. Every failure becomes an Error whose message can be shown.
 
+const KEY = "lince-api-key"; // in sessionStorage: it is gone when the tab is closed
+
+/** The server wants a key, or another one. */
+export class KeyNeeded extends Error {}
+
+export function useKey(key) {
+  sessionStorage.setItem(KEY, key);
+}
+
 export async function describeModel() {
   return readJson(await reach("model", {}));
 }
@@ -17,8 +26,10 @@ export async function classify(image, { classes, signal }) {
 }
 
 async function reach(path, options) {
+  const key = sessionStorage.getItem(KEY);
+  const headers = { ...options.headers, ...(key && { Authorization: `Bearer ${key}` }) };
   try {
-    return await fetch(path, options);
+    return await fetch(path, { ...options, headers });
   } catch (error) {
     if (error.name === "AbortError") throw error;
     throw new Error("The server cannot be reached. Is it still running?");
@@ -28,5 +39,6 @@ async function reach(path, options) {
 async function readJson(response) {
   const answer = await response.json().catch(() => null);
   if (response.ok && answer) return answer;
+  if (response.status === 401) throw new KeyNeeded("This server needs an API key. Ask its operator for one.");
   throw new Error(answer?.error?.message ?? `The server answered with status ${response.status}.`);
 }

@@ -81,7 +81,7 @@ function part(name, className, text = "") {
   return node;
 }
 
-function clear() {
+export function clear() {
   for (const id of ["error", "verdict", "waiting", "legend"]) element(id).hidden = true;
   element("bars").replaceChildren();
 }

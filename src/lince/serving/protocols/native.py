@@ -89,7 +89,7 @@ _BODY = {
 # health checks, and those of tensors, of packed bodies and of explanations.
 _NOT_OF_PREDICT = {
     *("method_not_allowed", "internal_error", "metrics_unavailable", "stalled"),
-    *("invalid_tensor", "malformed_encoding", "model_refused", "client_closed_request"),
+    *("invalid_tensor", "malformed_encoding", "model_refused", "forbidden", "client_closed_request"),
     *("not_explainable", "explanation_timeout"),
 }
 CODES = tuple(code for code in errors.STATUS if code not in _NOT_OF_PREDICT)
