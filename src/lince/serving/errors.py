@@ -10,8 +10,10 @@ from fastapi import Request
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
 from lince.errors import ImageError, LinceError
+from lince.serving import request_record
 from lince.serving.schemas import ErrorAnswer, Failure
 
 STATUS = {
@@ -87,7 +89,21 @@ def error_response(code: str, message: str, *, path: str = "", headers: dict[str
     """
     status = STATUS[code]
     extra = {"retry-after": str(RETRY_AFTER_S)} if status == 503 else {}
-    return Response(error_body(code, message, path), status, extra | (headers or {}), media_type="application/json")
+    return _ErrorResponse(code, error_body(code, message, path), status, extra | (headers or {}))
+
+
+class _ErrorResponse(Response):
+    """An error, whose code is noted when it is sent: for metrics."""
+
+    media_type = "application/json"
+
+    def __init__(self, code: str, content: bytes, status: int, headers: dict[str, str]):
+        super().__init__(content, status, headers)
+        self._code = code
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request_record.current().code = self._code
+        await super().__call__(scope, receive, send)
 
 
 def error_body(code: str, message: str, path: str = "") -> bytes:

@@ -232,7 +232,10 @@ class BoundedConnection(EndingConnection):
         keep_alive = self.parser.get_http_version() != "1.0" and self.parser.should_keep_alive()
         self.cycle = _Answered(keep_alive=keep_alive)
         self.transport.write(_TURN_AWAY[protocol_of(self._path), not keep_alive, self._pause_s])
-        self._metrics.count_request(path=route_of(self._path), method="POST", status=503)
+        self._count_overloaded(self._path)
+
+    def _count_overloaded(self, path: str) -> None:
+        self._metrics.count_request(path=route_of(path), method="POST", status=503, code="overloaded")
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
         asks = cycle.scope["method"] == "POST" and asks_for_predictions(cycle.scope["path"])
@@ -243,7 +246,7 @@ class BoundedConnection(EndingConnection):
         request = cast(HTTPScope, scope)
         if self._inference.full and not self._is_of_allowed_page(request["headers"]):
             request["state"][OVERLOADED] = True
-            self._metrics.count_request(path=route_of(request["path"]), method="POST", status=503)
+            self._count_overloaded(request["path"])
             headers = {"retry-after": str(self._pause_s), "x-content-type-options": "nosniff"}
             answer = error_response("overloaded", _FULL, path=request["path"], headers=headers)
             app = cast(ASGI3Application, answer)

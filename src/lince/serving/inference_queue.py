@@ -20,10 +20,11 @@ from lince.encoded_image import Structure
 from lince.errors import ImageError
 from lince.inference import answers
 from lince.inference.classifier import Classifier
-from lince.serving import decoder_process
+from lince.serving import decoder_process, request_record
 from lince.serving.decoder_process import DecoderProcess
 from lince.serving.errors import RequestError
 from lince.serving.metrics import Metrics
+from lince.serving.request_record import RequestRecord
 from lince.serving.schemas import ErrorAnswer, Failure
 from lince.serving.settings import ServeSettings
 from lince.types import ImageSpec, Prediction
@@ -148,18 +149,21 @@ class Inference:
     ) -> _Result:
         """What `finish` makes of the images of one request when they are decoded, in a thread."""
         self.check_room()
-        place = object()
+        place, record = object(), request_record.current()
         self._waiting[place] = time.monotonic()
+        self._metrics.show_queue(len(self._waiting))
+        record.queued_s = time.perf_counter()
+        finish = partial(_timed, record, finish)
         try:
             self._metrics.count_images(len(images))
             if isinstance(images, np.ndarray):
                 found = await self._run(self._threads, finish, images)
             else:
-                small = await self._run(self._threads, self._finish_small, spec, images, finish)
+                small = await self._run(self._threads, self._finish_small, record, spec, images, finish)
                 found = (
                     small
                     if small is not None
-                    else await self._run(self._threads, finish, await self._decode_large(spec, images))
+                    else await self._run(self._threads, finish, await self._decode_large(record, spec, images))
                 )
         except RequestError:  # a refusal does not count as an answer
             raise
@@ -168,7 +172,9 @@ class Inference:
             raise
         finally:
             del self._waiting[place]
+            self._metrics.show_queue(len(self._waiting))
         self._last_answer_s = time.monotonic()
+        record.answered_s = time.perf_counter()
         return found
 
     async def _run(
@@ -183,15 +189,22 @@ class Inference:
             raise
 
     def _finish_small(
-        self, spec: ImageSpec, encoded: Sequence[bytes], finish: Callable[[_Pixels], _Result]
+        self,
+        record: RequestRecord,
+        spec: ImageSpec,
+        encoded: Sequence[bytes],
+        finish: Callable[[_Pixels], _Result],
     ) -> _Result | None:
         """As `_in_queue`; None when the images must be decoded in the process."""
         if sum(map(len, encoded)) > _SMALL_BYTES:
             return None
+        began_s = time.perf_counter()
         structures = [_inspect(data) for data in encoded]
         if not _are_small(structures):
             return None
-        return finish([*map(partial(self._decode_small, spec), encoded, structures)])
+        decoded = [*map(partial(self._decode_small, spec), encoded, structures)]
+        record.decode_s = time.perf_counter() - began_s
+        return finish(decoded)
 
     def _decode_small(self, spec: ImageSpec, data: bytes, structure: Structure | ImageError) -> Decoded:
         if isinstance(structure, ImageError):
@@ -201,7 +214,7 @@ class Inference:
         except ImageError as error:
             return error
 
-    async def _decode_large(self, spec: ImageSpec, encoded: Sequence[bytes]) -> list[Decoded]:
+    async def _decode_large(self, record: RequestRecord, spec: ImageSpec, encoded: Sequence[bytes]) -> list[Decoded]:
         """Decodes one picture after the other, in turn with those of other requests."""
         if self._large >= _MAX_LARGE:
             message = f"{self._large} requests with large pictures are waiting already. Try again in a second."
@@ -213,6 +226,7 @@ class Inference:
                 cpu_s = min(left_s, self._decode_cpu_s)
                 image, spent_s = await self._run(self._decoder_thread, self._decode_in_process, spec, data, cpu_s)
                 left_s -= spent_s
+                record.decode_s += spent_s
                 decoded.append(image)
             return decoded
         finally:
@@ -231,7 +245,7 @@ class Inference:
             first = failures[0]
             message = f"None of the {len(failures)} images can be read. The first: {first}"
             raise first if len(failures) == 1 else ImageError(first.code, message)
-        prediction = classifier.predict(np.stack([image for image in decoded if isinstance(image, np.ndarray)]))
+        prediction = self._predict(classifier, np.stack([image for image in decoded if isinstance(image, np.ndarray)]))
         rows = itertools.count()
         return [
             ErrorAnswer(Failure(image.code, str(image)))
@@ -242,14 +256,26 @@ class Inference:
 
     def _prediction(self, classifier: Classifier, decoded: _Pixels) -> Prediction:
         if isinstance(decoded, np.ndarray):
-            return classifier.predict(decoded)
+            return self._predict(classifier, decoded)
         readable = []
         for number, image in enumerate(decoded):
             if isinstance(image, ImageError):
                 self._metrics.count_failure(image.code)
                 raise image if len(decoded) == 1 else ImageError(image.code, f"Image {number}, counted from 0: {image}")
             readable.append(image)
-        return classifier.predict(np.stack(readable))
+        return self._predict(classifier, np.stack(readable))
+
+    def _predict(self, classifier: Classifier, pixels: UInt8[np.ndarray, "n h w 3"]) -> Prediction:
+        prediction = classifier.predict(pixels)
+        self._metrics.models.count_answers(classifier, prediction)
+        return prediction
+
+
+def _timed(record: RequestRecord, finish: Callable[[_Pixels], _Result], decoded: _Pixels) -> _Result:
+    began_s = time.perf_counter()
+    found = finish(decoded)
+    record.infer_s = time.perf_counter() - began_s
+    return found
 
 
 def _inspect(data: bytes) -> Structure | ImageError:
