@@ -57,7 +57,7 @@ def _microseconds(model: str) -> float:
     def count() -> None:
         counted.show_queue(1)
         counted.count_images(1)
-        counted.models.count_answers(classifier, prediction)
+        counted.models.count_answers(classifier, pixels, prediction)
         counted.show_queue(0)
         counted.count_request(path="/predict", method="POST", status=200, model=name, seconds=1e-3)
         counted.count_stages(record, now + 1.1e-3)

@@ -6,6 +6,7 @@ import pytest
 from app_client import RAW, AppClient, MakeClient, Png, form
 from counted import of_worker, samples, values_of
 
+from lince.serving import metrics
 from lince.serving.errors import STATUS
 from lince.serving.inference_queue import Inference
 from lince.serving.metrics import STAGES
@@ -46,8 +47,10 @@ def test_rejections_are_counted_by_code(client: AppClient, png: Png, monkeypatch
     assert 4 == sum(counted.values())
 
 
-def test_stages_add_up_to_the_whole(client: AppClient, png: Png):
+def test_stages_add_up_to_the_whole(make_client: MakeClient, png: Png, monkeypatch: pytest.MonkeyPatch):
     """Each answered request is in every stage once, and nothing of its time is left out or counted twice."""
+    monkeypatch.setattr(metrics, "_STAGES_OF", 1)
+    client = make_client()
     client.post("/predict", content=png(), headers=RAW)
     client.post("/predict", content=png(size=900), headers=RAW)  # by the decoder process
     client.post("/predict", content=b"", headers=RAW)  # is not answered
@@ -58,6 +61,13 @@ def test_stages_add_up_to_the_whole(client: AppClient, png: Png):
     parts = sum(value("lince_stage_seconds_sum", stage=stage) for stage in STAGES)
     assert 0.5 * whole < parts <= whole
     assert all(value("lince_stage_seconds_sum", stage=stage) > 0 for stage in STAGES)
+
+
+def test_stages_are_of_every_fourth_request(client: AppClient, png: Png):
+    """The first, the fifth and the ninth of nine."""
+    for _ in range(9):
+        client.post("/predict", content=png(), headers=RAW)
+    assert [3] * 5 == [samples(client)("lince_stage_seconds_count", stage=stage) for stage in STAGES]
 
 
 def test_queue_depth_is_what_waits(client: AppClient, png: Png, monkeypatch: pytest.MonkeyPatch):

@@ -1,5 +1,6 @@
 """What the models answer is counted by model: classes, confidence, abstentions; and what is swapped."""
 
+import math
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -11,9 +12,10 @@ from counted import Value, of_worker, samples, values_of
 from jaxtyping import Float32
 from prometheus_client import CollectorRegistry, generate_latest
 
-from lince import calibration
+from lince import calibration, drift
 from lince.inference.classifier import Classifier
 from lince.model_file import artifact
+from lince.runs.run_folder import RunFolder
 from lince.serving import model_metrics
 from lince.serving.app import create_app
 from lince.serving.model_folder import ModelFolder
@@ -24,6 +26,7 @@ from lince.serving.settings import ServeSettings
 from lince.types import Calibration
 
 SHIPPED = artifact.shipped_models()
+PIXELS = np.zeros((1, 32, 32, 3), np.uint8)
 
 
 def served(classifier: Classifier, name: str = "cifar10", version: str = "1") -> ServedModel:
@@ -44,7 +47,9 @@ def test_answers_are_counted(classifier: Classifier):
     registry = CollectorRegistry()
     metrics = ModelMetrics(registry)
     metrics.show(None, served(classifier))
-    metrics.count_answers(classifier, prediction_of([[9.0] + [0] * 9, [0.0] * 9 + [0.1]], abstain_below=0.5))
+    metrics.count_answers(
+        classifier, PIXELS[[0, 0]], prediction_of([[9.0] + [0] * 9, [0.0] * 9 + [0.1]], abstain_below=0.5)
+    )
     value = counted(registry)
     first, *_, last = classifier.classes
     assert [1, 1] == [
@@ -71,7 +76,7 @@ def test_many_classes_have_no_counters(classifier: Classifier, monkeypatch: pyte
     registry = CollectorRegistry()
     metrics = ModelMetrics(registry)
     metrics.show(None, served(classifier))
-    metrics.count_answers(classifier, prediction_of([[9.0] + [0] * 9]))
+    metrics.count_answers(classifier, PIXELS, prediction_of([[9.0] + [0] * 9]))
     value = counted(registry)
     assert value("lince_predictions_total", **{"model": "cifar10", "class": classifier.classes[0]}) is None
     assert 1 == value("lince_confidence_count", model="cifar10")
@@ -100,7 +105,7 @@ def test_a_request_counts_for_the_model_that_it_began_with(classifier: Classifie
     metrics = ModelMetrics(registry)
     metrics.show(None, served(classifier))
     metrics.show(served(classifier), served(other, version="2"))
-    metrics.count_answers(classifier, prediction_of([[0.0] * 9 + [1.0]]))
+    metrics.count_answers(classifier, PIXELS, prediction_of([[0.0] * 9 + [1.0]]))
     labels = {"model": "cifar10", "class": classifier.classes[9]}
     assert 1 == counted(registry)("lince_predictions_total", **labels)
 
@@ -129,3 +134,70 @@ def test_a_crashed_worker_shows_no_model(shared_metrics: Path, classifier: Class
     again.models.show(None, served(classifier, version="new"))
     value = values_of(again.render().decode())
     assert [None, 1] == [value("lince_model_info", name="cifar10", version=version) for version in ("old", "new")]
+
+
+@pytest.fixture(scope="module")
+def referenced(run: RunFolder) -> Classifier:
+    """A model that carries what its validation images are like."""
+    return Classifier.load(run.model)
+
+
+def shares(value: Value, classifier: Classifier) -> list[list[float | None]]:
+    """The exported reference by class, brightness and contrast."""
+    bins = {"class": classifier.classes, **dict.fromkeys(drift.STATISTICS, range(drift.BINS))}
+    return [
+        [value("lince_drift_reference_share", model="shapes", statistic=statistic, bin=str(one)) for one in places]
+        for statistic, places in bins.items()
+    ]
+
+
+def test_images_are_counted_by_their_pixels(referenced: Classifier):
+    """Each in one bin of brightness and one of contrast: a black picture is in the first of both."""
+    registry = CollectorRegistry()
+    metrics = ModelMetrics(registry)
+    metrics.show(None, served(referenced, "shapes"))
+    white = np.full((2, 32, 32, 3), 255, np.uint8)
+    for pixels in (PIXELS, white):
+        metrics.count_answers(referenced, pixels, referenced.predict(pixels))
+    value = counted(registry)
+    found = {
+        statistic: [
+            value("lince_drift_images_total", model="shapes", statistic=statistic, bin=str(place))
+            for place in range(10)
+        ]
+        for statistic in drift.STATISTICS
+    }
+    assert found == {"brightness": [1, *[0] * 8, 2], "contrast": [3, *[0] * 9]}
+
+
+def test_the_reference_is_that_of_the_model(referenced: Classifier):
+    """Its shares are exported; when a model without one answers instead, they are not a number."""
+    registry = CollectorRegistry()
+    metrics = ModelMetrics(registry)
+    old, reference = served(referenced, "shapes"), referenced.manifest.drift_reference
+    metrics.show(None, old)
+    expected = [list(one) for one in (reference.classes, reference.brightness.shares, reference.contrast.shares)]
+    assert expected == shares(counted(registry), referenced)
+    assert 15 == counted(registry)("lince_drift_reference_images", model="shapes")
+    metrics.show(old, served(Classifier.load(SHIPPED["cifar10-tiny"]), "shapes"))
+    assert all(math.isnan(share) for found in shares(counted(registry), referenced) for share in found)
+    assert math.isnan(counted(registry)("lince_drift_reference_images", model="shapes"))
+
+
+def test_a_model_without_a_reference_has_no_drift(client: AppClient, png: Png):
+    """The models that ship are such."""
+    client.post("/predict", content=png(), headers=RAW)
+    assert "lince_drift_images_total{" not in client.get("/metrics").text
+    assert "lince_drift_reference_images{" not in client.get("/metrics").text
+    assert "lince_drift_reference_share{" not in client.get("/metrics").text
+
+
+def test_workers_have_one_reference(shared_metrics: Path, referenced: Classifier):
+    """Counts are of all workers, and shares are those of one."""
+    workers = [of_worker(slot) for slot in range(2)]
+    for one in workers:
+        one.models.show(None, served(referenced, "shapes"))
+        one.models.count_answers(referenced, PIXELS, referenced.predict(PIXELS))
+    value = values_of(workers[0].render().decode())
+    assert 2 == value("lince_drift_images_total", model="shapes", statistic="brightness", bin="0")
+    assert list(referenced.manifest.drift_reference.classes) == shares(value, referenced)[0]

@@ -267,7 +267,7 @@ class Inference:
 
     def _predict(self, classifier: Classifier, pixels: UInt8[np.ndarray, "n h w 3"]) -> Prediction:
         prediction = classifier.predict(pixels)
-        self._metrics.models.count_answers(classifier, prediction)
+        self._metrics.models.count_answers(classifier, pixels, prediction)
         return prediction
 
 

@@ -4,6 +4,7 @@ Each app has one registry. Several workers write their numbers to files in `PROM
 sets, and any of them answers for all.
 """
 
+import itertools
 import os
 from functools import cache
 from pathlib import Path
@@ -33,6 +34,9 @@ FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 _SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5)
 _STAGE_SECONDS = (0.0001, 0.0002, *_SECONDS)
 _IMAGES = (1, 2, 4, 8, 16, 32)
+
+# The stages of one request in so many are counted: their five observations take 8 µs, as much as all other numbers.
+_STAGES_OF = 4
 
 STAGES = ("read", "queue", "decode", "infer", "respond")
 """Of a request for predictions, in order; what each is: docs/observability.md."""
@@ -73,12 +77,13 @@ class Metrics:
         )
         stages = Histogram(
             "lince_stage_seconds",
-            "Parts of the time of requests whose images were answered.",
+            "Parts of the time of every fourth request whose images were answered.",
             ("stage",),
             buckets=_STAGE_SECONDS,
             registry=self._registry,
         )
         self._stages = [stages.labels(stage) for stage in STAGES]
+        self._turns = itertools.cycle(range(_STAGES_OF))
         self._queue = Gauge(
             "lince_queue_depth",
             "Requests that wait for an answer.",
@@ -119,7 +124,12 @@ class Metrics:
             self._seconds(path).observe(seconds)
 
     def count_stages(self, record: RequestRecord, ended_s: float) -> None:
-        """Counts how long each stage of a request took whose images were answered; their sum is the whole."""
+        """Counts how long each stage of a request took whose images were answered; their sum is the whole.
+
+        Only every fourth request is counted, beginning with the first.
+        """
+        if next(self._turns):
+            return
         read_s, within_s = record.queued_s - record.began_s, record.answered_s - record.queued_s
         waited_s = max(0.0, within_s - record.decode_s - record.infer_s)
         times = (read_s, waited_s, record.decode_s, record.infer_s, ended_s - record.answered_s)
