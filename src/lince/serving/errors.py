@@ -162,7 +162,7 @@ async def _answer_http_error(request: Request, error: HTTPException) -> Response
     code = _BY_STATUS.get(error.status_code)
     if code is None:  # nothing of ours raises another one
         _log.error("Unexpected status %d", error.status_code, exc_info=error)
-        return await _answer_bug(request, error)
+        return _bug(request)
     path = request.scope["path"][:200]
     message = {
         "not_found": f"There is nothing at {path!r}. Expected /, /predict, /model, /livez, /readyz, /metrics, /docs, "
@@ -172,10 +172,15 @@ async def _answer_http_error(request: Request, error: HTTPException) -> Response
     return error_response(code, message, path=request.scope["path"], headers=dict(error.headers or {}))
 
 
-async def _answer_bug(request: Request, error: Exception) -> Response:
+async def _answer_bug(request: Request, _: Exception) -> Response:
+    """Starlette sends this answer around our middleware, which therefore cannot add the request's id."""
+    return _bug(request, headers={request_record.ID_HEADER: request_record.current().id})
+
+
+def _bug(request: Request, headers: dict[str, str] | None = None) -> Response:
     """Ours: logged with its traceback by the server, and nothing of it told."""
     message = "The server failed on this request. Its log says why."
-    return error_response("internal_error", message, path=request.scope["path"])
+    return error_response("internal_error", message, path=request.scope["path"], headers=headers)
 
 
 HANDLERS: dict[int | type[Exception], Callable[[Request, Any], Coroutine[Any, Any, Response]]] = {

@@ -1,4 +1,4 @@
-"""ASGI middleware around the whole app: allowed hosts and origins, HEAD, headers for browsers, counting."""
+"""ASGI middleware around the whole app: allowed hosts and origins, HEAD, headers for browsers, ids, counting."""
 
 import asyncio
 import time
@@ -8,6 +8,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lince.serving import request_record
 from lince.serving.errors import STATUS, error_response, protocol_of
+from lince.serving.logs import log_access
 from lince.serving.metrics import Metrics
 from lince.serving.request_record import RequestRecord
 from lince.serving.settings import ServeSettings
@@ -24,6 +25,7 @@ REFUSED = "lince.refused"
 OVERLOADED = "lince.overloaded"
 """Key of a scope's `state`, set when a request for predictions was answered with 503, for `http_connection.py`."""
 
+_ID_HEADER = request_record.ID_HEADER.encode()
 _ALWAYS = [(b"x-content-type-options", b"nosniff")]
 # The page loads only its own files, shows pictures that the visitor chose (blob:) and cannot be framed.
 _DOCUMENT = [
@@ -50,16 +52,18 @@ class Gate:
         self._settings = settings
         self._hosts = settings.hosts
         self._metrics = metrics
+        self._ids = request_record.ids()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         scope.setdefault("state", {})  # optional in ASGI; uvicorn provides it
-        record, status = RequestRecord(), 0
+        sent = _header(scope, _ID_HEADER)
+        record, status = RequestRecord(sent if request_record.is_id(sent) else next(self._ids)), 0
         request_record.begin(record)
         is_head = scope["method"] == "HEAD"
-        extra = self._cross_origin_headers(scope)
+        extra = [(_ID_HEADER, record.id.encode()), *self._cross_origin_headers(scope)]
 
         async def send_with_headers(message: Message) -> None:
             nonlocal status
@@ -106,6 +110,8 @@ class Gate:
         )
         if record.answered_s:
             self._metrics.count_stages(record, ended_s)
+        if self._settings.access_log:
+            log_access(scope, record, status=status, seconds=ended_s - record.began_s)
 
     def _refuse_host(self, scope: Scope) -> ASGIApp | None:
         """Refuses unknown hosts, against DNS rebinding: a site whose name has our address could read answers."""

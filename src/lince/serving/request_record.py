@@ -4,9 +4,16 @@ The middleware makes a record for each request, and the task of the request find
 `time.perf_counter`, in seconds.
 """
 
+import itertools
+import re
+import secrets
 import time
+from collections.abc import Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+
+ID_HEADER = "x-request-id"
+_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
 
 @dataclass(slots=True)
@@ -44,3 +51,14 @@ def begin(record: RequestRecord) -> None:
 def current() -> RequestRecord:
     """The record of the request that the current task answers; a new one outside of the middleware."""
     return _current.get(None) or RequestRecord()
+
+
+def ids() -> Iterator[str]:
+    """Ids for requests that bring none: random for a process, then a number."""
+    prefix = secrets.token_hex(6)
+    return (f"{prefix}-{number}" for number in itertools.count(1))
+
+
+def is_id(text: str) -> bool:
+    """Whether a client's id is taken: 1 to 128 letters, digits, dots, hyphens and underscores."""
+    return _ID.fullmatch(text) is not None
