@@ -17,6 +17,7 @@ from prometheus_client import (
     Histogram,
     PlatformCollector,
     ProcessCollector,
+    disable_created_metrics,
     generate_latest,
     values,
 )
@@ -63,6 +64,7 @@ class Metrics:
     """
 
     def __init__(self) -> None:
+        disable_created_metrics()  # a time for each series, which several workers do not have
         self._registry = CollectorRegistry()
         labels = ("path", "method", "status", "model")
         self._requests = cache(Counter("lince_requests", "Requests answered.", labels, registry=self._registry).labels)
