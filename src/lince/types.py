@@ -165,6 +165,35 @@ class Calibration:
 
 
 @dataclass(frozen=True)
+class BinnedShares:
+    """How a statistic of images was distributed.
+
+    Attributes:
+        edges: the 9 inner edges of 10 bins, rising; a bin holds its lower edge, and not its upper one.
+        shares: of the images in each bin, 0..1, together 1.
+    """
+
+    edges: Annotated[tuple[Annotated[float, Meta(ge=0, le=255)], ...], Meta(min_length=9, max_length=9)]
+    shares: Annotated[tuple[_Share, ...], Meta(min_length=10, max_length=10)]
+
+
+@dataclass(frozen=True)
+class DriftReference:
+    """What the validation images of a model are like, to compare later ones with; see `lince.drift`.
+
+    Attributes:
+        n: the number of validation images.
+        classes: the share of images that the model answers with each class, in their order; together 1.
+        brightness, contrast: of the network's input pixels, mean and standard deviation.
+    """
+
+    n: Annotated[int, Meta(ge=1, le=2**62)]
+    classes: tuple[_Share, ...]
+    brightness: BinnedShares
+    contrast: BinnedShares
+
+
+@dataclass(frozen=True)
 class Prediction:
     """Answers for a batch.
 

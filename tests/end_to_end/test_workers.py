@@ -68,14 +68,14 @@ def test_worker_that_was_killed_is_replaced():
         for _ in range(4):
             assert post(server) == 200
         before = workers_of(server)
-        wait_for(lambda: len(list(metrics_folder(server).iterdir())) == 6)
+        wait_for(lambda: len(list(metrics_folder(server).iterdir())) == 8)
         os.kill(before[0], signal.SIGKILL)
         wait_for(lambda: len(now := workers_of(server)) == 2 and now != before)
         assert post(server) == 200
         wait_for(lambda: "Another one starts" in server.log.read_text())
-        wait_for(lambda: len(list(metrics_folder(server).iterdir())) == 6)
+        wait_for(lambda: len(list(metrics_folder(server).iterdir())) == 8)
         text = urllib.request.urlopen(f"{server.url}/metrics").read().decode()
-        assert 'lince_requests_total{method="POST",path="/predict",status="200"} 5.0' in text
+        assert 'lince_requests_total{method="POST",model="cifar10",path="/predict",status="200"} 5.0' in text
         assert "Traceback" not in server.log.read_text()
 
 

@@ -17,7 +17,9 @@ from lince.model_file import artifact
 from lince.model_file.artifact import Artifact
 from lince.model_file.manifest import Manifest
 from lince.runs.run_folder import RunFolder
-from lince.types import Calibration
+from lince.types import BinnedShares, Calibration
+
+TENTHS = (0.1,) * 10
 
 
 @pytest.fixture(scope="module")
@@ -90,14 +92,15 @@ class TestEncode:
         np.testing.assert_array_equal(good.familiarity.mean, read.familiarity.mean)
         np.testing.assert_array_equal(good.familiarity.whitening, read.familiarity.whitening)
 
-    def test_a_file_without_a_verdict(self, data, good):
+    @pytest.mark.parametrize("key", ["verdict", "drift_reference"])
+    def test_a_file_without_a_key(self, data, good, key):
         """Files that were written before there was one are read as they are, and say nothing."""
         contents = members(data)
         manifest = msgspec.json.decode(contents["manifest.json"])
-        del manifest["verdict"]
+        del manifest[key]
         contents["manifest.json"] = msgspec.json.encode(manifest)
         read = artifact.decode(pack(good.flatbuffer, list(contents.items())))
-        assert read.manifest == replace(good.manifest, verdict=None)
+        assert read.manifest == replace(good.manifest, **{key: None})
 
     def test_same_content_gives_the_same_bytes(self, data, good):
         """No clock and no order of writing leaks into the file."""
@@ -393,6 +396,25 @@ class TestReadRefusesManifests:
     def test_image_sizes(self, refuse_manifest, good, side):
         """A manifest cannot ask for huge images."""
         refuse_manifest("Expected 1 to 1024 pixels a side", image=replace(good.manifest.image, width=side))
+
+    @pytest.mark.parametrize(
+        ("changes", "match"),
+        [
+            ({"n": 0}, r"drift_reference\.n = 0\. Expected a whole number"),
+            ({"classes": (0.5, 0.5)}, "shares of 2 classes. Expected 3, one for each"),
+            ({"classes": (0.5, 0.5, 0.5)}, "shares whose sum is not 1"),
+            ({"classes": (1.5, -0.5, 0.0)}, "Expected a number from 0 to 1"),
+            ({"brightness": BinnedShares((1.0,) * 8, TENTHS)}, r"drift_reference\.brightness\.edges = "),
+            ({"brightness": BinnedShares((1.0,) * 9, TENTHS[1:])}, r"drift_reference\.brightness\.shares = "),
+            ({"contrast": BinnedShares((1.0,) * 9, (0.2,) * 10)}, "shares whose sum is not 1"),
+            ({"contrast": BinnedShares((256.0,) * 9, TENTHS)}, "Expected a number from 0 to 255"),
+            ({"contrast": BinnedShares((*[1.0] * 8, 0.5), TENTHS)}, "edges of bins that do not rise"),
+            ({"contrast": BinnedShares((float("nan"),) * 9, TENTHS)}, "= null. Expected a number from 0 to 255"),
+        ],
+    )
+    def test_references_for_drift(self, refuse_manifest, good, changes, match):
+        """Each class and bin has a share, shares are of the whole, and bins are in order."""
+        refuse_manifest(match, drift_reference=replace(good.manifest.drift_reference, **changes))
 
     @pytest.mark.parametrize(
         "content",

@@ -3,14 +3,17 @@
 import io
 from collections.abc import Iterator
 from contextlib import ExitStack
+from pathlib import Path
 
 import numpy as np
 import pytest
 from app_client import AppClient, MakeClient, Png
 from PIL import Image
+from prometheus_client import values
 
 from lince.inference.classifier import Classifier
 from lince.serving.app import create_app
+from lince.serving.metrics import FOLDER_VARIABLE
 from lince.serving.settings import ServeSettings
 
 
@@ -44,3 +47,11 @@ def png() -> Png:
         return file.getvalue()
 
     return make
+
+
+@pytest.fixture
+def shared_metrics(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder in which several workers count, which are all in this process."""
+    monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path / "metrics"))
+    monkeypatch.setattr(values, "ValueClass", values.ValueClass)
+    return tmp_path / "metrics"

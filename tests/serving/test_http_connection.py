@@ -188,7 +188,8 @@ def test_refusals_below_the_app_are_counted(server: ServerProcess):
     with socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection:
         connection.sendall(b"GET /metrics HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
         text = b"".join(iter(lambda: connection.recv(65_536), b""))
-    assert b'lince_requests_total{method="other",path="other",status="400"}' in text
+    assert b'lince_requests_total{method="other",model="",path="other",status="400"}' in text
+    assert b'lince_rejections_total{code="malformed_request"}' in text
 
 
 def _answer(connection: socket.socket) -> tuple[int, dict]:

@@ -32,7 +32,7 @@ from lince.model_file.golden_images import Golden
 from lince.model_file.manifest import FORMAT, Arithmetic, Certificate, Manifest, Pretrained, Verdict
 from lince.system.files import read_bounded
 from lince.text import listed
-from lince.types import Calibration, ImageSpec
+from lince.types import Calibration, DriftReference, ImageSpec
 
 SHIPPED = "cifar10"  # of the models that ship, the one that is served when none is named
 MEMBERS = ("manifest.json", "labels.txt", "golden.npz", "CARD.md")
@@ -45,6 +45,7 @@ _MAX_MEMBER_BYTES = {"manifest.json": 2**23, "labels.txt": 2**20, "golden.npz": 
 _MAX_MEMBER_BYTES[FAMILIARITY] = 2**23  # twice the covariance of the most features
 _MAX_DEPTH = 32  # of `training`, which is free-form; Lince nests 5 levels there
 _FLATBUFFER_IDENTIFIER = b"TFL3"  # bytes 4 to 8 of every LiteRT flatbuffer
+_SHARES_ERROR = 1e-6  # of a sum of shares; float64 makes 1e-13 of a thousand
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # a fixed time, the earliest of zip: the same content gives the same bytes
 
 
@@ -99,6 +100,7 @@ def describe(
     arithmetic: Arithmetic = Arithmetic(),
     verdict: Verdict | None = None,
     pretrained: Pretrained | None = None,
+    drift_reference: DriftReference | None = None,
 ) -> Manifest:
     """The manifest of a network: the caller's facts, and the network's hash and size."""
     digest = hashlib.sha256(flatbuffer).hexdigest()
@@ -115,6 +117,7 @@ def describe(
         arithmetic=arithmetic,
         verdict=verdict,
         pretrained=pretrained,
+        drift_reference=drift_reference,
         training=training,
     )
 
@@ -257,6 +260,21 @@ def _check(manifest: Manifest) -> None:
         raise ModelFileError(f"classes {manifest.classes!r}. Expected labels of one line, none empty.")
     if not (1 <= image.height <= 1024 and 1 <= image.width <= 1024):
         raise ModelFileError(f"images of {image.width} × {image.height}. Expected 1 to 1024 pixels a side.")
+    if manifest.drift_reference is not None:
+        _check_reference(manifest.drift_reference, len(manifest.classes))
+
+
+def _check_reference(reference: DriftReference, num_classes: int) -> None:
+    binned = (reference.brightness, reference.contrast)
+    if len(reference.classes) != num_classes:
+        raise ModelFileError(
+            f"drift_reference has shares of {len(reference.classes)} classes. Expected {num_classes}, one for each. "
+            f"{WRITE_AGAIN}"
+        )
+    if any(abs(sum(shares) - 1) > _SHARES_ERROR for shares in (reference.classes, *(one.shares for one in binned))):
+        raise ModelFileError(f"drift_reference has shares whose sum is not 1. {WRITE_AGAIN}")
+    if any(list(one.edges) != sorted(one.edges) for one in binned):
+        raise ModelFileError(f"drift_reference has edges of bins that do not rise. {WRITE_AGAIN}")
 
 
 def _golden(data: bytes, manifest: Manifest) -> Golden:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from lince.text import quantity
-from lince.types import Calibration, ImageSpec, Interval, Report, SetReport
+from lince.types import Calibration, DriftReference, ImageSpec, Interval, Report, SetReport
 
 FORMAT = 2  # of manifest.json; 2: the certificate contains a comparison
 
@@ -285,6 +285,7 @@ class Manifest:
         arithmetic: what the network computes in; int8 unless a fallback was asked for.
         certificate, verdict: None for a network that was not measured.
         pretrained: None for a network that was trained from scratch.
+        drift_reference: what its validation images are like; None for a file that was written without one.
         training: recipe, seed, dataset fingerprint, calibration indices, package versions, backend. Free-form JSON.
     """
 
@@ -300,5 +301,6 @@ class Manifest:
     arithmetic: Arithmetic = Arithmetic()
     verdict: Verdict | None = None
     pretrained: Pretrained | None = None
+    drift_reference: DriftReference | None = None
     training: dict[str, Any] = field(default_factory=dict)
     format: int = FORMAT

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from lince import calibration, data, familiarity
+from lince import calibration, data, drift, familiarity
 from lince.data.splits import digest
 from lince.evaluation import accuracy
 from lince.familiarity import Familiarity
@@ -111,6 +111,9 @@ def publish(run: Run, options: PublishOptions = PublishOptions(), *, say: Say) -
         arithmetic=quantized.arithmetic,
         verdict=judgement.verdict,
         pretrained=run.record.pretrained,
+        drift_reference=drift.reference(
+            run.validation.images, validation.logits.argmax(axis=1), num_classes=len(run.record.classes)
+        ),
         training=_training_record(run, chosen),
     )
     report = _report(manifest, answers, quantized, run, float_fitted=float_fitted, judgement=judgement)

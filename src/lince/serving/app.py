@@ -79,7 +79,9 @@ def _lifespan(
         settings = service.settings
         folder = model if isinstance(model, ModelFolder) else None
         found = _models(model, settings)
-        found.watch(service.metrics.show_model)
+        found.watch(service.metrics.models.show)
+        if folder is not None:
+            folder.watch_refusals(service.metrics.models.count_refused)
         inference = Inference(settings, service.metrics)
         service.ready = Ready(inference, found, folder)
         watching = asyncio.create_task(folder.watch()) if folder is not None else None

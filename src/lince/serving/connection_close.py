@@ -184,9 +184,9 @@ class EndingConnection(HttpToolsProtocol):
             self._end_after_answers(own)
             return
         if own is None:
-            self._metrics.count_request(path="other", method="other", status=STATUS[code])
+            self._metrics.count_request(path="other", method="other", status=STATUS[code], code=code)
         elif not own.response_complete:
-            own.scope["state"][REFUSED] = STATUS[code]  # the middleware counts it
+            own.scope["state"][REFUSED] = code  # the middleware counts it
             own.disconnected = True
             own.message_event.set()
         if own is None or not own.response_started:

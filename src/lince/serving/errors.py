@@ -10,8 +10,10 @@ from fastapi import Request
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
 from lince.errors import ImageError, LinceError
+from lince.serving import request_record
 from lince.serving.schemas import ErrorAnswer, Failure
 
 STATUS = {
@@ -97,7 +99,21 @@ def error_response(code: str, message: str, *, path: str = "", headers: dict[str
     """
     status = STATUS[code]
     extra = {"retry-after": str(RETRY_AFTER_S)} if status == 503 else {}
-    return Response(error_body(code, message, path), status, extra | (headers or {}), media_type="application/json")
+    return _ErrorResponse(code, error_body(code, message, path), status, extra | (headers or {}))
+
+
+class _ErrorResponse(Response):
+    """An error, whose code is noted when it is sent: for metrics."""
+
+    media_type = "application/json"
+
+    def __init__(self, code: str, content: bytes, status: int, headers: dict[str, str]):
+        super().__init__(content, status, headers)
+        self._code = code
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request_record.current().code = self._code
+        await super().__call__(scope, receive, send)
 
 
 def error_body(code: str, message: str, path: str = "") -> bytes:
@@ -156,7 +172,7 @@ async def _answer_http_error(request: Request, error: HTTPException) -> Response
     code = _BY_STATUS.get(error.status_code)
     if code is None:  # nothing of ours raises another one
         _log.error("Unexpected status %d", error.status_code, exc_info=error)
-        return await _answer_bug(request, error)
+        return _bug(request)
     path = request.scope["path"][:200]
     message = {
         "not_found": f"There is nothing at {path!r}. Expected /, /predict, /explain, /model, /livez, /readyz, "
@@ -166,10 +182,15 @@ async def _answer_http_error(request: Request, error: HTTPException) -> Response
     return error_response(code, message, path=request.scope["path"], headers=dict(error.headers or {}))
 
 
-async def _answer_bug(request: Request, error: Exception) -> Response:
+async def _answer_bug(request: Request, _: Exception) -> Response:
+    """Starlette sends this answer around our middleware, which therefore cannot add the request's id."""
+    return _bug(request, headers={request_record.ID_HEADER: request_record.current().id})
+
+
+def _bug(request: Request, headers: dict[str, str] | None = None) -> Response:
     """Ours: logged with its traceback by the server, and nothing of it told."""
     message = "The server failed on this request. Its log says why."
-    return error_response("internal_error", message, path=request.scope["path"])
+    return error_response("internal_error", message, path=request.scope["path"], headers=headers)
 
 
 HANDLERS: dict[int | type[Exception], Callable[[Request, Any], Coroutine[Any, Any, Response]]] = {

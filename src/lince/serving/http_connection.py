@@ -231,11 +231,12 @@ class BoundedConnection(EndingConnection):
 
     # Answering without the app
 
-    def _answer_directly(self, cycle: RequestResponseCycle, content: bytes) -> None:
+    def _answer_directly(self, cycle: RequestResponseCycle, content: bytes, request_id: str) -> None:
         """Does what uvicorn does when the app sends an answer of status 200."""
         dates = [b"%b: %b\r\n" % header for header in cycle.default_headers]
+        named = b"x-request-id: %b\r\n" % request_id.encode()
         end = b"\r\n" if cycle.keep_alive else b"connection: close\r\n\r\n"
-        head = [b"HTTP/1.1 200 OK\r\n", *dates, b"content-length: %d\r\n" % len(content), _PLAIN_HEADERS, end]
+        head = [b"HTTP/1.1 200 OK\r\n", *dates, b"content-length: %d\r\n" % len(content), _PLAIN_HEADERS, named, end]
         cycle.transport.write(b"".join([*head, content]))
         cycle.response_started = cycle.response_complete = True
         if not cycle.keep_alive:
@@ -262,7 +263,10 @@ class BoundedConnection(EndingConnection):
         keep_alive = self.parser.get_http_version() != "1.0" and self.parser.should_keep_alive()
         self.cycle = _Answered(keep_alive=keep_alive)
         self.transport.write(_TURN_AWAY[protocol_of(self._path), not keep_alive, self._pause_s])
-        self._metrics.count_request(path=route_of(self._path), method="POST", status=503)
+        self._count_overloaded(self._path)
+
+    def _count_overloaded(self, path: str) -> None:
+        self._metrics.count_request(path=route_of(path), method="POST", status=503, code="overloaded")
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
         scope = cycle.scope
@@ -279,7 +283,7 @@ class BoundedConnection(EndingConnection):
         request = cast(HTTPScope, scope)
         if self._inference.full and not self._is_of_allowed_page(request["headers"]):
             request["state"][OVERLOADED] = True
-            self._metrics.count_request(path=route_of(request["path"]), method="POST", status=503)
+            self._count_overloaded(request["path"])
             headers = {"retry-after": str(self._pause_s), "x-content-type-options": "nosniff"}
             answer = error_response("overloaded", _FULL, path=request["path"], headers=headers)
             app = cast(ASGI3Application, answer)

@@ -20,11 +20,12 @@ from lince.encoded_image import Structure
 from lince.errors import ImageError
 from lince.inference import answers
 from lince.inference.classifier import Classifier
-from lince.serving import decoder_process
+from lince.serving import decoder_process, request_record
 from lince.serving.decoder_process import DecoderProcess
 from lince.serving.errors import RequestError
 from lince.serving.explanation_queue import ExplanationQueue
 from lince.serving.metrics import Metrics
+from lince.serving.request_record import RequestRecord
 from lince.serving.schemas import ErrorAnswer, Failure
 from lince.serving.settings import ServeSettings
 from lince.types import ImageSpec, Prediction
@@ -171,25 +172,32 @@ class Inference:
     def enter(self, request: object) -> None:
         """Counts a request among those that wait."""
         self._waiting[request] = time.monotonic()
+        self._metrics.show_queue(len(self._waiting))
 
     def leave(self, request: object, *, answered: bool) -> None:
         """Counts a request no longer."""
         del self._waiting[request]
+        self._metrics.show_queue(len(self._waiting))
         if answered:
             self._last_answer_s = time.monotonic()
 
-    def answer_now(self, classifier: Classifier, encoded: bytes) -> Answer | None:
+    def answer_now(self, classifier: Classifier, encoded: bytes, record: RequestRecord) -> Answer | None:
         """Answers for one image in the calling thread; None when that would take long, or the image cannot be read."""
         if classifier.image_s > _NOW_S:
             return None
+        began_s = time.perf_counter()
         structure = _inspect(encoded)
         if isinstance(structure, ImageError) or not _are_small([structure], most=_PIXELS_NOW):
             return None
         decoded = self._decode_small(classifier.image_spec, encoded, structure)
         if isinstance(decoded, ImageError):
             return None
+        decoded_s = time.perf_counter()
         self._metrics.count_images(1)
-        return answers.answer(classifier.predict(decoded[None]), 0, classifier.classes, top=DEFAULT_TOP)
+        answer = answers.answer(self._predict(classifier, decoded[None]), 0, classifier.classes, top=DEFAULT_TOP)
+        record.decode_s, record.answered_s = decoded_s - began_s, time.perf_counter()
+        record.infer_s = record.answered_s - decoded_s
+        return answer
 
     async def decode(self, spec: ImageSpec, encoded: bytes, is_gone: IsGone) -> UInt8[np.ndarray, "h w 3"]:
         """The pixels of one image, as a network takes them.
@@ -215,18 +223,22 @@ class Inference:
         """What `finish` makes of the images of one request when they are decoded, in a thread."""
         check = partial(self._check_wanted, is_gone, time.monotonic() + self._deadline_s)
         self.check_room()
-        place = object()
+        place, record = object(), request_record.current()
         self.enter(place)
+        record.queued_s = time.perf_counter()
+        finish = partial(_timed, record, finish)
         try:
             self._metrics.count_images(len(images))
             if isinstance(images, np.ndarray):
                 found = await self._run(check, self._threads, finish, images)
             else:
-                small = await self._run(check, self._threads, self._finish_small, spec, images, finish)
+                small = await self._run(check, self._threads, self._finish_small, record, spec, images, finish)
                 found = (
                     small
                     if small is not None
-                    else await self._run(check, self._threads, finish, await self._decode_large(check, spec, images))
+                    else await self._run(
+                        check, self._threads, finish, await self._decode_large(check, record, spec, images)
+                    )
                 )
         except (RequestError, asyncio.CancelledError):  # a refusal does not count as an answer
             self.leave(place, answered=False)
@@ -235,6 +247,7 @@ class Inference:
             self.leave(place, answered=True)
             raise
         self.leave(place, answered=True)
+        record.answered_s = time.perf_counter()
         return found
 
     def _check_wanted(self, is_gone: IsGone, end_s: float) -> None:
@@ -265,15 +278,22 @@ class Inference:
             raise
 
     def _finish_small(
-        self, spec: ImageSpec, encoded: Sequence[bytes], finish: Callable[[_Pixels], _Result]
+        self,
+        record: RequestRecord,
+        spec: ImageSpec,
+        encoded: Sequence[bytes],
+        finish: Callable[[_Pixels], _Result],
     ) -> _Result | None:
         """As `_in_queue`; None when the images must be decoded in the process."""
         if sum(map(len, encoded)) > _SMALL_BYTES:
             return None
+        began_s = time.perf_counter()
         structures = [_inspect(data) for data in encoded]
         if not _are_small(structures):
             return None
-        return finish([*map(partial(self._decode_small, spec), encoded, structures)])
+        decoded = [*map(partial(self._decode_small, spec), encoded, structures)]
+        record.decode_s = time.perf_counter() - began_s
+        return finish(decoded)
 
     def _decode_small(self, spec: ImageSpec, data: bytes, structure: Structure | ImageError) -> Decoded:
         if isinstance(structure, ImageError):
@@ -284,7 +304,7 @@ class Inference:
             return error
 
     async def _decode_large(
-        self, check: Callable[[], None], spec: ImageSpec, encoded: Sequence[bytes]
+        self, check: Callable[[], None], record: RequestRecord, spec: ImageSpec, encoded: Sequence[bytes]
     ) -> list[Decoded]:
         """Decodes one picture after the other, in turn with those of other requests."""
         if self._large >= _MAX_LARGE:
@@ -299,6 +319,7 @@ class Inference:
                     check, self._decoder_thread, self._decode_in_process, spec, data, cpu_s
                 )
                 left_s -= spent_s
+                record.decode_s += spent_s
                 decoded.append(image)
             return decoded
         finally:
@@ -317,7 +338,7 @@ class Inference:
             first = failures[0]
             message = f"None of the {len(failures)} images can be read. The first: {first}"
             raise first if len(failures) == 1 else ImageError(first.code, message)
-        prediction = classifier.predict(np.stack([image for image in decoded if isinstance(image, np.ndarray)]))
+        prediction = self._predict(classifier, np.stack([image for image in decoded if isinstance(image, np.ndarray)]))
         rows = itertools.count()
         return [
             ErrorAnswer(Failure(image.code, str(image)))
@@ -328,14 +349,26 @@ class Inference:
 
     def _prediction(self, classifier: Classifier, decoded: _Pixels) -> Prediction:
         if isinstance(decoded, np.ndarray):
-            return classifier.predict(decoded)
+            return self._predict(classifier, decoded)
         readable = []
         for number, image in enumerate(decoded):
             if isinstance(image, ImageError):
                 self._metrics.count_failure(image.code)
                 raise image if len(decoded) == 1 else ImageError(image.code, f"Image {number}, counted from 0: {image}")
             readable.append(image)
-        return classifier.predict(np.stack(readable))
+        return self._predict(classifier, np.stack(readable))
+
+    def _predict(self, classifier: Classifier, pixels: UInt8[np.ndarray, "n h w 3"]) -> Prediction:
+        prediction = classifier.predict(pixels)
+        self._metrics.models.count_answers(classifier, pixels, prediction)
+        return prediction
+
+
+def _timed(record: RequestRecord, finish: Callable[[_Pixels], _Result], decoded: _Pixels) -> _Result:
+    began_s = time.perf_counter()
+    found = finish(decoded)
+    record.infer_s = time.perf_counter() - began_s
+    return found
 
 
 def _inspect(data: bytes) -> Structure | ImageError:

@@ -1,4 +1,4 @@
-"""ASGI middleware around the whole app: allowed hosts and origins, keys, HEAD, headers for browsers, counting."""
+"""ASGI middleware around the whole app: allowed hosts and origins, keys, HEAD, browsers' headers, ids, counting."""
 
 import asyncio
 import time
@@ -6,9 +6,12 @@ import time
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from lince.serving import request_record
 from lince.serving.access import Access
-from lince.serving.errors import error_response, protocol_of
+from lince.serving.errors import STATUS, error_response, protocol_of
+from lince.serving.logs import log_access
 from lince.serving.metrics import Metrics
+from lince.serving.request_record import RequestRecord
 from lince.serving.settings import ServeSettings
 
 PAGE_FILES = "/page"
@@ -19,12 +22,13 @@ _RANGES = frozenset({b"range", b"if-range"})
 _READING = frozenset({"GET", "HEAD"})
 
 REFUSED = "lince.refused"
-"""Key of a scope's `state`: the status with which `http_connection.py` has answered in the app's place."""
+"""Key of a scope's `state`: the code of the error that `http_connection.py` has answered in the app's place."""
 OVERLOADED = "lince.overloaded"
 """Key of a scope's `state`, set when a request for predictions was answered with 503, for `http_connection.py`."""
 CLOSED = "lince.closed"
 """Key of a scope's `state`, set when the client has closed its sending half. Few of those still read."""
 
+_ID_HEADER = request_record.ID_HEADER.encode()
 _ALWAYS = [(b"x-content-type-options", b"nosniff")]
 # The page loads only its own files, shows pictures that the visitor chose (blob:) and cannot be framed.
 _DOCUMENT = [
@@ -52,15 +56,18 @@ class Gate:
         self._hosts = settings.hosts
         self._metrics = metrics
         self._access = access
+        self._ids = request_record.ids()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         scope.setdefault("state", {})  # optional in ASGI; uvicorn provides it
-        start, status = time.perf_counter(), 0
+        sent = _header(scope, _ID_HEADER)
+        record, status = RequestRecord(sent if request_record.is_id(sent) else next(self._ids)), 0
+        request_record.begin(record)
         is_head = scope["method"] == "HEAD"
-        extra = self._cross_origin_headers(scope)
+        extra = [(_ID_HEADER, record.id.encode()), *self._cross_origin_headers(scope)]
 
         async def send_with_headers(message: Message) -> None:
             nonlocal status
@@ -87,15 +94,29 @@ class Gate:
                 message = "The server stops, and this request took too long. Try again in a second."
                 await error_response("shutting_down", message, path=scope["path"])(scope, receive, send_with_headers)
         finally:
-            self._count(scope, status or 500, time.perf_counter() - start)  # 500: the app raised before it answered
+            self._count(scope, record, status)
 
-    def _count(self, scope: Scope, status: int, seconds: float) -> None:
-        route = route_of(scope["path"])
+    def _count(self, scope: Scope, record: RequestRecord, status: int) -> None:
+        ended_s, state = time.perf_counter(), scope["state"]
         if status == 503 and asks_for_predictions(scope["path"]):
-            scope["state"][OVERLOADED] = True
-        method = scope["method"] if scope["method"] in _METHODS else "other"
-        status = scope["state"].get(REFUSED, status)
-        self._metrics.count_request(path=route, method=method, status=status, seconds=seconds)
+            state[OVERLOADED] = True
+        code = state.get(REFUSED) or record.code
+        if not status:
+            code = code or "internal_error"  # the app raised before it answered
+        if not status or REFUSED in state:
+            status = STATUS[code]
+        self._metrics.count_request(
+            path=route_of(scope["path"]),
+            method=scope["method"] if scope["method"] in _METHODS else "other",
+            status=status,
+            model=record.model,
+            code=code,
+            seconds=ended_s - record.began_s,
+        )
+        if record.answered_s:
+            self._metrics.count_stages(record, ended_s)
+        if self._settings.access_log:
+            log_access(scope, record, status=status, seconds=ended_s - record.began_s)
 
     def _refuse_host(self, scope: Scope) -> ASGIApp | None:
         """Refuses unknown hosts, against DNS rebinding: a site whose name has our address could read answers."""

@@ -13,7 +13,7 @@ import logging
 import os
 import re
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,6 +72,7 @@ class ModelFolder:
         self._refused: dict[Path, Refused] = {}
         self._seen: dict[Path, _Stamp] = {}  # at the last look
         self._missing: set[str] = set()  # models without files at the last look
+        self._on_refusal: Callable[[], None] = lambda: None
         self._is_readable = self._is_starting = True
         try:
             files = self._files()
@@ -88,6 +89,12 @@ class ModelFolder:
     def refused(self) -> tuple[Refused, ...]:
         """The files that cannot be served."""
         return tuple(self._refused.values())
+
+    def watch_refusals(self, on_refusal: Callable[[], None]) -> None:
+        """Calls the function for each file that is refused: now for those of the start, and from now on."""
+        self._on_refusal = on_refusal
+        for _ in self._refused:
+            on_refusal()
 
     async def watch(self) -> None:
         """Looks at the folder twice a second until it is cancelled."""
@@ -140,6 +147,7 @@ class ModelFolder:
                 new = self._read(name, path)
                 self._pin(name, None if version is None else path.name)
             except ModelFileError as error:
+                self._on_refusal()
                 raise RequestError("model_refused", str(error)) from error
             except OSError as error:
                 message = f"Folder {str(self._folder)!r} cannot be read or written ({error.strerror}). Nothing changed."
@@ -194,6 +202,7 @@ class ModelFolder:
             return self._read(name, path)
         except ModelFileError as error:
             self._refused[path] = Refused(name, path, stamp, str(error))
+            self._on_refusal()
             _log.error("A model is refused, and nothing changes. %s", error)
             return None
 

@@ -4,7 +4,6 @@ import logging
 import os
 import socket
 import tempfile
-import warnings
 from collections.abc import Sequence
 from contextlib import suppress
 
@@ -14,7 +13,7 @@ from fastapi import FastAPI
 from lince.errors import ModelFileError, ServiceError
 from lince.model_file import artifact
 from lince.serving import listener as listening
-from lince.serving import metrics
+from lince.serving import logs, metrics
 from lince.serving.access import Access
 from lince.serving.app import create_app
 from lince.serving.http_connection import BoundedConnection
@@ -130,7 +129,7 @@ def _require_versions(models: Models, versions: frozenset[str]) -> None:
 
 def _set_up_process(settings: ServeSettings) -> None:
     streams.prepare()
-    _configure_logging(access=settings.access_log)
+    logs.configure(settings.log_format)
     memory.return_freed()
 
 
@@ -143,7 +142,7 @@ def _config(app: FastAPI, settings: ServeSettings) -> uvicorn.Config:
         proxy_headers=bool(settings.trusted_proxies),
         forwarded_allow_ips=[str(proxy) for proxy in settings.trusted_proxies],
         server_header=False,
-        access_log=settings.access_log,
+        access_log=False,  # `middleware.py` logs requests, with their ids and without their queries
         backlog=listening.BACKLOG,
         log_config=None,
         timeout_keep_alive=settings.keep_alive_s,
@@ -154,19 +153,3 @@ def _config(app: FastAPI, settings: ServeSettings) -> uvicorn.Config:
 def _announce(names: Sequence[str], listener: socket.socket, settings: ServeSettings, remark: str = "") -> None:
     address = listening.address(listener, tls=settings.tls_cert is not None)
     _log.info("Serving %s on %s%s. Ctrl-C stops.", ", ".join(names), address, remark)
-
-
-def _configure_logging(*, access: bool) -> None:
-    """Logs our messages and uvicorn's to stderr, without the libraries' warnings about clients' malformed input."""
-    handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    levels = {"lince": logging.INFO, "uvicorn.error": logging.WARNING, "uvicorn.access": logging.INFO}
-    for name, level in levels.items():
-        logger = logging.getLogger(name)
-        logger.handlers, logger.propagate = [handler], False
-        logger.setLevel(level)
-    if not access:
-        logging.getLogger("uvicorn.access").handlers = []
-    for noisy in ("python_multipart", "PIL"):
-        logging.getLogger(noisy).setLevel(logging.CRITICAL)
-    warnings.filterwarnings("ignore", module="PIL")

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable, Iterator
 from ipaddress import IPv4Network, IPv6Network, ip_address
 from pathlib import Path
-from typing import Annotated, Any, Self, get_origin
+from typing import Annotated, Any, Literal, Self, get_origin
 
 from msgspec import Meta
 from pydantic import Field, ValidationError, field_validator, model_validator
@@ -18,6 +18,8 @@ from lince.model_file import artifact
 from lince.schema import expects
 from lince.serving import settings_file
 from lince.types import ImageLimits
+
+LogFormat = Literal["text", "json"]
 
 _PREFIX = "LINCE_"
 _LIST = 'a JSON list of text, such as ["example.org"]'
@@ -138,6 +140,7 @@ class ServeSettings(BaseSettings):
     keep_alive_s: int = Field(75, ge=1, description="Seconds that an idle connection stays open.")
     shutdown_s: int = Field(10, ge=0, description="Seconds that requests in flight may take after a stop signal.")
     access_log: bool = Field(False, description="Log every request to stderr.")
+    log_format: LogFormat = Field("text", description="text, or json: one JSON object a line.")
 
     @model_validator(mode="after")
     def _agree(self) -> Self:

@@ -9,6 +9,7 @@ from fastapi import Request
 from starlette.responses import Response
 
 from lince.inference.classifier import Classifier
+from lince.serving import request_record
 from lince.serving.errors import RequestError
 from lince.serving.models import ServedModel
 from lince.serving.service import Ready
@@ -55,7 +56,9 @@ def model_of(request: Request, ready: Ready) -> ServedModel:
     Raises:
         RequestError: there is none of that name and version.
     """
-    return ready.models.find(request.path_params["name"], request.path_params.get("version"))
+    served = ready.models.find(request.path_params["name"], request.path_params.get("version"))
+    request_record.current().model = served.name.name
+    return served
 
 
 def invalid(message: str) -> RequestError:

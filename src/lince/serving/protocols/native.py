@@ -9,7 +9,7 @@ from fastapi import FastAPI, Request
 from pydantic import BaseModel, Field, ValidationError
 from starlette.responses import Response
 
-from lince.serving import errors
+from lince.serving import errors, request_record
 from lince.serving.errors import RequestError
 from lince.serving.inference_queue import DEFAULT_TOP, Answer
 from lince.serving.models import ServedModel
@@ -119,6 +119,7 @@ async def predict(request: Request) -> Response:
     ready.inference.check_room()
     parameters = Parameters.parse(request.url.query) if request.scope["query_string"] else _DEFAULTS
     served = ready.models.find(parameters.model)
+    request_record.current().model = served.name.name
     with service.buffer.share() as take:
         encoded = await read_images(request, service.settings, take)
         predictions = await ready.inference.answer(
