@@ -122,7 +122,7 @@ def test_client_that_leaves_is_no_bug():
         with socket.create_connection(("127.0.0.1", server.port)) as connection:
             head = b"POST /predict HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: image/png\r\nContent-Length: 99\r\n\r\n"
             connection.sendall(head + b"half")
-        counted = 'lince_requests_total{method="POST",path="/predict",status="400"} 1.0'
+        counted = 'lince_requests_total{method="POST",model="cifar10",path="/predict",status="400"} 1.0'
         _wait_for(lambda: counted in urllib.request.urlopen(f"{server.url}/metrics").read().decode())
         assert "Traceback" not in server.log.read_text()
 
@@ -133,7 +133,7 @@ def test_workers_share_their_metrics():
         for seed in range(10):
             post(server.url, png(seed))
         text = urllib.request.urlopen(f"{server.url}/metrics").read().decode()
-    assert 'lince_requests_total{method="POST",path="/predict",status="200"} 10.0' in text
+    assert 'lince_requests_total{method="POST",model="cifar10",path="/predict",status="200"} 10.0' in text
 
 
 def test_port_in_use_is_a_failed_start():

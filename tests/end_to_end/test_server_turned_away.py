@@ -75,7 +75,7 @@ def test_who_is_turned_away_is_counted(busy_server: ServerProcess, png: Png):
     _turned_away(busy_server, post(png())).__exit__()
     with RawConnection(busy_server.port) as connection:
         text = connection.send(GET.replace(b"livez", b"metrics")).answer().body
-    assert b'lince_requests_total{method="POST",path="/predict",status="503"}' in text
+    assert b'lince_requests_total{method="POST",model="",path="/predict",status="503"}' in text
 
 
 def test_who_closes_is_told_so(busy_server: ServerProcess, png: Png):

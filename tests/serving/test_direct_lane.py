@@ -1,6 +1,7 @@
 """The direct way of a small picture gives the answer of the ordinary way, and leaves to it whatever it cannot do."""
 
 import asyncio
+import re
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack, ExitStack
@@ -25,6 +26,11 @@ from lince.serving.settings import ServeSettings
 
 IMAGE = [(b"host", b"127.0.0.1:8000"), (b"content-type", b"image/png"), (b"content-length", b"2448")]
 ORDINARY = b"Sec-Fetch-Site: same-origin\r\n"  # a header that the lane leaves to the middleware
+
+
+def ask(body: bytes, headers: bytes = b"") -> bytes:
+    """A request with an id, so that two answers to it are alike."""
+    return post(body, b"X-Request-Id: one.of_many-1\r\n" + headers)
 
 
 class Wire(asyncio.Transport):
@@ -113,9 +119,9 @@ def direct(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
     """What was answered directly."""
     found, answer = [], BoundedConnection._answer_directly
 
-    def record(self: BoundedConnection, cycle: Any, content: bytes) -> None:
+    def record(self: BoundedConnection, cycle: Any, content: bytes, request_id: str) -> None:
         found.append(content)
-        answer(self, cycle, content)
+        answer(self, cycle, content, request_id)
 
     monkeypatch.setattr(BoundedConnection, "_answer_directly", record)
     return found
@@ -123,43 +129,44 @@ def direct(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
 
 def test_the_answer_is_that_of_the_ordinary_way(worker: Worker, direct: list[bytes], png: Png):
     """Byte for byte."""
-    one = worker.exchange(post(png()))
+    one = worker.exchange(ask(png()))
     assert len(direct) == 1
     assert one.startswith(b"HTTP/1.1 200 OK\r\n")
-    assert one == worker.exchange(post(png(), ORDINARY))
+    assert one == worker.exchange(ask(png(), ORDINARY))
     assert len(direct) == 1
     text = worker.metrics()
-    assert 'lince_requests_total{method="POST",path="/predict",status="200"} 2.0' in text
+    assert 'lince_requests_total{method="POST",model="cifar10",path="/predict",status="200"} 2.0' in text
     assert 'lince_request_seconds_count{path="/predict"} 2.0' in text
     assert "lince_images_per_request_count 2.0" in text
+    assert 'lince_stage_seconds_count{stage="infer"} 1.0' in text
 
 
 def test_a_last_request_is_answered_and_the_connection_closed(worker: Worker, direct: list[bytes], png: Png):
     """As the ordinary way does it."""
     close = b"Connection: close\r\n"
-    one = worker.exchange(post(png(), close))
+    one = worker.exchange(ask(png(), close))
     assert b"connection: close\r\n" in one
-    assert one == worker.exchange(post(png(), close + ORDINARY))
+    assert one == worker.exchange(ask(png(), close + ORDINARY))
     assert len(direct) == 1
 
 
 def test_a_body_that_comes_in_pieces_goes_the_ordinary_way(worker: Worker, direct: list[bytes], png: Png):
     """The lane takes whole requests: it waits for nobody."""
-    request = post(png())
+    request = ask(png())
     assert worker.exchange(request) == worker.exchange(request[:-100], request[-100:])
     assert len(direct) == 1
 
 
 def test_pipelined_requests_are_answered_in_order(worker: Worker, png: Png):
     """Also when another way lies between two of them."""
-    requests = [post(png(0)), post(png(1), ORDINARY), post(png(2)), post(png(3))]
+    requests = [ask(png(0)), ask(png(1), ORDINARY), ask(png(2)), ask(png(3))]
     assert worker.exchange(b"".join(requests)) == b"".join(worker.exchange(one) for one in requests)
 
 
 @pytest.mark.parametrize("content", [b"no image", b"\x89PNG\r\n\x1a\n", black_png(500, 500)], ids=len)
 def test_what_is_no_small_picture_goes_the_ordinary_way(worker: Worker, direct: list[bytes], content: bytes):
     """It can wait, and tells errors."""
-    assert worker.exchange(post(content)) == worker.exchange(post(content, ORDINARY))
+    assert worker.exchange(ask(content)) == worker.exchange(ask(content, ORDINARY))
     assert direct == []
 
 
@@ -168,7 +175,7 @@ def test_a_slow_network_is_left_to_threads(
 ):
     """The event loop must not stand still."""
     monkeypatch.setattr(worker.state["lane"]._models.find().classifier, "image_s", 0.1)
-    assert worker.exchange(post(png())).startswith(b"HTTP/1.1 200 OK")
+    assert worker.exchange(ask(png())).startswith(b"HTTP/1.1 200 OK")
     assert direct == []
 
 
@@ -178,17 +185,18 @@ def test_a_fault_is_left_to_the_app(
     """It answers 500 and logs the fault; the next request is answered."""
     with monkeypatch.context() as broken:
         broken.setattr(Classifier, "predict", lambda *_: 1 / 0)
-        assert worker.exchange(post(png())).startswith(b"HTTP/1.1 500")
+        assert worker.exchange(ask(png())).startswith(b"HTTP/1.1 500")
     assert "ZeroDivisionError" in caplog.text
-    assert worker.exchange(post(png())).startswith(b"HTTP/1.1 200")
+    assert worker.exchange(ask(png())).startswith(b"HTTP/1.1 200")
     assert len(direct) == 1
 
 
 def test_work_of_a_client_that_has_gone_is_dropped(worker: Worker, direct: list[bytes], png: Png):
     """Nothing is computed, and the request is counted as one that was given up."""
-    assert worker.exchange(post(png()), then=lambda connection: connection.connection_lost(None)) == b""
+    assert worker.exchange(ask(png()), then=lambda connection: connection.connection_lost(None)) == b""
     assert direct == []
-    assert 'lince_requests_total{method="POST",path="/predict",status="499"} 1.0' in worker.metrics()
+    assert 'lince_requests_total{method="POST",model="",path="/predict",status="499"} 1.0' in worker.metrics()
+    assert 'lince_rejections_total{code="client_closed_request"} 1.0' in worker.metrics()
     assert "lince_images_per_request_count 0.0" in worker.metrics()
     assert not worker.inference.full
 
@@ -200,7 +208,7 @@ def test_the_bounds_hold_here_too(classifier: Classifier, direct: list[bytes], p
     try:
         if "max_waiting" in settings:
             worker.inference.enter(worker)
-        assert worker.exchange(post(png())).startswith(b"HTTP/1.1 503")
+        assert worker.exchange(ask(png())).startswith(b"HTTP/1.1 503")
         assert direct == []
         assert worker.lane._buffer.hold(1024)
     finally:
@@ -211,7 +219,7 @@ def test_every_request_is_in_the_access_log(classifier: Classifier, direct: list
     """With it, all of them go the ordinary way."""
     worker = Worker(classifier, access_log=True)
     try:
-        assert worker.exchange(post(png())).startswith(b"HTTP/1.1 200")
+        assert worker.exchange(ask(png())).startswith(b"HTTP/1.1 200")
         assert direct == []
     finally:
         worker.close()
@@ -264,10 +272,10 @@ def test_keys_are_asked_for_here_too(classifier: Classifier, direct: list[bytes]
     (tmp_path / "keys.txt").write_text(line)
     worker = Worker(classifier, api_keys=tmp_path / "keys.txt")
     try:
-        assert worker.exchange(post(png())).startswith(b"HTTP/1.1 401")
-        assert worker.exchange(post(png(), b"Authorization: Bearer wrong\r\n")).startswith(b"HTTP/1.1 401")
+        assert worker.exchange(ask(png())).startswith(b"HTTP/1.1 401")
+        assert worker.exchange(ask(png(), b"Authorization: Bearer wrong\r\n")).startswith(b"HTTP/1.1 401")
         assert direct == []
-        assert worker.exchange(post(png(), b"Authorization: Bearer %b\r\n" % key.encode())).startswith(b"HTTP/1.1 200")
+        assert worker.exchange(ask(png(), b"Authorization: Bearer %b\r\n" % key.encode())).startswith(b"HTTP/1.1 200")
         assert len(direct) == 1
     finally:
         worker.close()
@@ -277,7 +285,7 @@ def test_keys_are_asked_for_here_too(classifier: Classifier, direct: list[bytes]
 def test_a_request_counts_once_for_its_rate(classifier: Classifier, png: Png, content: str):
     """Also one that the lane hands to the app."""
     worker = Worker(classifier, rate_limit=1)
-    picture = post(png() if content == "small" else black_png(500, 500))
+    picture = ask(png() if content == "small" else black_png(500, 500))
     try:
         answers = [worker.exchange(picture)[:12] for _ in range(3)]
         assert answers == [b"HTTP/1.1 200"] * 2 + [b"HTTP/1.1 429"]
@@ -289,9 +297,7 @@ def test_behind_a_proxy_the_limit_is_the_clients(classifier: Classifier, direct:
     """Its address is in a header that the lane does not read."""
     worker = Worker(classifier, rate_limit=1, trusted_proxies=["127.0.0.1"])
     try:
-        answers = [
-            worker.exchange(post(png(), b"X-Forwarded-For: 192.0.2.%d\r\n" % number))[:12] for number in range(5)
-        ]
+        answers = [worker.exchange(ask(png(), b"X-Forwarded-For: 192.0.2.%d\r\n" % number))[:12] for number in range(5)]
         assert answers == [b"HTTP/1.1 200"] * 5
         assert direct == []
     finally:
@@ -310,8 +316,15 @@ def test_many_clients_get_what_each_has_asked(server: ServerProcess, png: Png):
     with ExitStack() as stack:
         connections = [stack.enter_context(RawConnection(server.port)) for _ in pictures]
         pairs = list(zip(connections, pictures, strict=True))
-        expected = [one.send(post(picture, ORDINARY)).answer().body for one, picture in pairs]
+        expected = [one.send(ask(picture, ORDINARY)).answer().body for one, picture in pairs]
         for _ in range(20):
             for one, picture in pairs:
-                one.send(post(picture))
+                one.send(ask(picture))
             assert [one.answer().body for one in connections] == expected
+
+
+def test_a_request_without_an_id_gets_one(worker: Worker, direct: list[bytes], png: Png):
+    """A new one each time; one that is not sane is replaced."""
+    answers = [worker.exchange(post(png())), worker.exchange(post(png(), b"X-Request-Id: a b\r\n"))]
+    ids = {re.search(rb"\r\nx-request-id: ([\w.-]{10,})\r\n", answer)[1] for answer in answers}
+    assert (len(ids), len(direct)) == (2, 2)

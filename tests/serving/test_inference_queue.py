@@ -159,7 +159,7 @@ def test_nothing_is_computed_for_a_client_that_has_gone():
             second.socket.close()
             assert first.answer().status == 200
         end = time.monotonic() + 20
-        counted = 'lince_requests_total{method="POST",path="/predict",status="499"} 1.0'
+        counted = 'lince_requests_total{method="POST",model="cifar10",path="/predict",status="499"} 1.0'
         while counted not in urllib.request.urlopen(f"{server.url}/metrics").read().decode():
             assert time.monotonic() < end
             time.sleep(0.05)
