@@ -1,6 +1,7 @@
 """The service through clients that others wrote, unchanged, in an environment of their own."""
 
 import json
+import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ from server_process import ServerProcess, running_server
 
 from lince import images
 from lince.inference.classifier import Classifier
+from lince.model_file import artifact
+from lince.serving.api_keys import new_key
 
 PROGRAMS = Path(__file__).parent / "clients"
 PYTHON = Path(__file__).parents[2] / ".venv" / "clients" / "bin" / "python"
@@ -105,3 +108,26 @@ def test_kserve_gets_the_answers(kserve: dict[str, Any], pixels_file: Path, clas
     """Binary and in JSON."""
     assert [True] * 3 == [kserve[name] for name in ("live", "ready", "model_ready")]
     check(kserve[form], np.load(pixels_file), classifier)
+
+
+def test_tritonclient_swaps_a_model(tmp_path: Path):
+    """With a key of the role admin."""
+    shutil.copy(artifact.shipped_models()["cifar10-tiny"], tmp_path / "pets.tflite")
+    key, line = new_key("operator", "admin")
+    keys = tmp_path / "keys.txt"
+    keys.write_text(line)
+    with running_server(models=tmp_path, api_keys=keys) as server:
+        found = run("triton_repository.py", f"127.0.0.1:{server.port}", key, "pets")
+    [only] = found["index"]
+    assert ("pets", "READY", True) == (only["name"], only["state"], found["ready"])
+
+
+def test_schemathesis_finds_nothing(server: ServerProcess):
+    """Requests that it makes from `/openapi.json`, valid and not, are answered as the document says."""
+    command = [PYTHON.with_name("schemathesis"), "--config-file", PROGRAMS / "schemathesis.toml", "run"]
+    options = ["--checks", "all", "--max-examples", "30", "--seed", "1", "--workers", "1", "--no-color"]
+    done = subprocess.run(
+        [*command, f"{server.url}/openapi.json", *options], capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.returncode == 0, done.stdout[-5000:]
+    assert "6 passed" in done.stdout

@@ -81,7 +81,7 @@ def test_another_class(client: AppClient, classifier: Classifier, png: Png):
 def test_no_such_class(client: AppClient, png: Png, received: str):
     """What is neither a label nor an index is refused, with the first labels."""
     status, code, message = error_of(client.post("/explain", params={"class": received}, content=png(), headers=RAW))
-    assert (422, "invalid_parameter") == (status, code)
+    assert (404, "not_found") == (status, code)
     assert message.startswith(f"Parameter 'class' received {received!r}. Expected a class of the model, or its index: ")
     assert message.endswith("'airplane', 'automobile', 'bird', 'cat', 'deer' and 5 more.")
 

@@ -106,7 +106,7 @@ def _index(received: str | None, classes: tuple[str, ...]) -> int | None:
     if received in numbers:
         return numbers.index(received)
     message = f"Parameter 'class' received {received[:100]!r}. Expected a class of the model, or its index: "
-    raise RequestError("invalid_parameter", message + f"{listed(classes)}.")
+    raise RequestError("not_found", message + f"{listed(classes)}.")
 
 
 def _answer(found: Explanation, classes: tuple[str, ...]) -> dict[str, object]:
