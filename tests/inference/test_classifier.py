@@ -176,7 +176,7 @@ class TestLoad:
         model = artifact.read(run.model)
         classes = ("disc", "square", "stripes", "more")
         path = written(
-            manifest=replace(model.manifest, classes=classes),
+            manifest=replace(model.manifest, classes=classes, drift_reference=None),
             golden=Golden(model.golden.images, np.zeros((32, 4), np.int8)),
         )
         with pytest.raises(

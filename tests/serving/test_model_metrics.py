@@ -82,6 +82,13 @@ def test_many_classes_have_no_counters(classifier: Classifier, monkeypatch: pyte
     assert 1 == value("lince_confidence_count", model="cifar10")
 
 
+def test_a_model_that_is_not_shown_yet_is_not_counted(classifier: Classifier):
+    """A request may find the new version a moment before its labels are bound."""
+    registry = CollectorRegistry()
+    ModelMetrics(registry).count_answers(classifier, PIXELS, prediction_of([[9.0] + [0] * 9]))
+    assert counted(registry)("lince_confidence_count", model="cifar10") is None
+
+
 def test_a_swap_is_counted(classifier: Classifier):
     """A model that comes or goes is none; the labels of the old version say that it is gone."""
     registry = CollectorRegistry()
@@ -182,6 +189,16 @@ def test_the_reference_is_that_of_the_model(referenced: Classifier):
     metrics.show(old, served(Classifier.load(SHIPPED["cifar10-tiny"]), "shapes"))
     assert all(math.isnan(share) for found in shares(counted(registry), referenced) for share in found)
     assert math.isnan(counted(registry)("lince_drift_reference_images", model="shapes"))
+
+
+def test_a_reference_of_many_classes(referenced: Classifier, monkeypatch: pytest.MonkeyPatch):
+    """Its shares of classes are not exported, because the classes are not counted; those of pixels are."""
+    monkeypatch.setattr(model_metrics, "MAX_CLASSES", 2)
+    registry = CollectorRegistry()
+    ModelMetrics(registry).show(None, served(referenced, "shapes"))
+    reference = referenced.manifest.drift_reference
+    expected = [[None] * 3, list(reference.brightness.shares), list(reference.contrast.shares)]
+    assert expected == shares(counted(registry), referenced)
 
 
 def test_a_model_without_a_reference_has_no_drift(client: AppClient, png: Png):
