@@ -18,6 +18,7 @@ from server_process import ServerProcess, running_server
 from lince.client import Answer, AsyncClient, Client
 from lince.errors import ServiceError
 from lince.inference.classifier import Classifier
+from lince.serving.api_keys import new_key
 
 PAGE = Path(__file__).parents[2] / "docs" / "client.md"
 
@@ -124,6 +125,18 @@ def test_evaluation_of_a_server_is_that_of_its_file(lince, run, images_folder):
             reports.append(json.loads(done.stdout))
     assert reports[0]["report"] == reports[1]["report"]
     assert reports[0]["sets"] == reports[1]["sets"]
+
+
+def test_evaluation_of_a_server_with_keys(lince, run, images_folder, tmp_path, monkeypatch):
+    """The key is in the environment, where no other user of the machine sees it."""
+    key, line = new_key("measurer", "predict")
+    (tmp_path / "keys.txt").write_text(line)
+    with running_server(model=run.model, api_keys=tmp_path / "keys.txt") as server:
+        refused = lince("evaluate", server.url, images_folder)
+        monkeypatch.setenv("LINCE_API_KEY", key)
+        assert lince("evaluate", server.url, images_folder).returncode == 0
+    assert refused.returncode != 0
+    assert "Authorization: Bearer KEY" in refused.stderr
 
 
 def test_examples_of_the_page_run(server, tmp_path):

@@ -1,5 +1,6 @@
 """The model to evaluate (a model file, a running server or a float model) as a `Predict`, and its images."""
 
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -84,7 +85,7 @@ def recorded_split(folder: RunFolder, record: RunRecord) -> data.EarlierSplit:
 
 
 def open_server(url: str) -> EvaluatedModel:
-    """Opens a running server.
+    """Opens a running server, with the key in LINCE_API_KEY if it wants one.
 
     Args:
         url: its address.
@@ -92,7 +93,7 @@ def open_server(url: str) -> EvaluatedModel:
     Raises:
         ServiceError: nothing answers there, or not as Lince does. LinceError: httpx is not installed.
     """
-    client = Client(url)
+    client = Client(url, api_key=os.environ.get("LINCE_API_KEY"))
     served = client.model()
     return EvaluatedModel(url, server_predict(client, served), served.classes, served.image, served.calibration)
 

@@ -7,7 +7,7 @@ from starlette.responses import Response
 from lince.errors import LinceError
 from lince.inference import answers, explanation
 from lince.inference.explanation import Explanation
-from lince.serving import errors
+from lince.serving import errors, request_record
 from lince.serving.errors import RequestError
 from lince.serving.inference_queue import DEFAULT_TOP
 from lince.serving.middleware import CLOSED
@@ -72,6 +72,7 @@ async def explain(request: Request) -> Response:
     ready = service.require_ready()
     inference, served = ready.inference, ready.models.find(request.query_params.get("model"))
     classifier = served.classifier
+    request_record.current().model = served.name.name
     inference.check_room()
     inference.explanations.check_room()
     index = _index(request.query_params.get("class"), classifier.classes)
