@@ -26,6 +26,7 @@ from pathlib import Path
 import numpy as np
 import wrk
 from hostile_requests import Input, encoded
+from process_tree import cpu_s, processes
 from server_process import running_server
 
 from lince.model_file import artifact
@@ -89,27 +90,9 @@ def _wait(port: int) -> None:
             time.sleep(0.05)
 
 
-def _processes(pid: int) -> list[int]:
-    """A process and all below it."""
-    found = [pid]
-    for one in found:
-        for task in Path(f"/proc/{one}/task").iterdir():
-            found += map(int, (task / "children").read_text().split())
-    return found
-
-
-def _cpu_s(pid: int) -> float:
-    """User and system time of a server's processes so far."""
-    ticks = 0
-    for one in _processes(pid):
-        fields = Path(f"/proc/{one}/stat").read_text().rpartition(")")[2].split()
-        ticks += int(fields[11]) + int(fields[12])
-    return ticks / os.sysconf("SC_CLK_TCK")
-
-
 def _peak_mb(pid: int) -> float:
     """Resident memory at its highest, of all processes."""
-    lines = [line for one in _processes(pid) for line in Path(f"/proc/{one}/status").read_text().splitlines()]
+    lines = [line for one in processes(pid) for line in Path(f"/proc/{one}/status").read_text().splitlines()]
     return sum(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1e3
 
 
@@ -139,9 +122,9 @@ def compare(model: Path, names: Sequence[str], *, rounds: int, seconds: float) -
             wrk.load(server.port, replace(request, path=server.path), _CONNECTIONS, 1)
         for _ in range(rounds):
             for name, server in servers.items():
-                before = _cpu_s(server.pid)
+                before = cpu_s(server.pid)
                 found = wrk.load(server.port, replace(request, path=server.path), _CONNECTIONS, seconds)
-                cpu_us[name].append((_cpu_s(server.pid) - before) / found.ok * 1e6)
+                cpu_us[name].append((cpu_s(server.pid) - before) / found.ok * 1e6)
                 loads[name].append(found)
             crowd = wrk.load(servers["lince"].port, request, _MANY, seconds)
             many.append(crowd.ok_rate / loads["lince"][-1].ok_rate)

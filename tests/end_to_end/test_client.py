@@ -75,7 +75,7 @@ def test_what_is_served(server, classifier):
         assert client.ready()
     manifest = classifier.manifest
     assert (manifest.classes, manifest.image, manifest.calibration) == (found.classes, found.image, found.calibration)
-    assert (32, 10 * 2**20, classifier.card) == (found.limits.max_parts, found.limits.max_body_bytes, found.card)
+    assert (64, 10 * 2**20, classifier.card) == (found.limits.max_parts, found.limits.max_body_bytes, found.card)
     assert found.certificate is not None
 
 

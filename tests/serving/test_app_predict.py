@@ -70,7 +70,7 @@ def test_json_is_answered_as_the_bytes_are(client: AppClient, png: Png):
         ({"image": {"b64": "aGk=", "more": 1}}, "malformed_json"),
         ([{"image": {"b64": "aGk="}}, 7], "malformed_json"),
         ([], "no_image"),
-        ([{"image": {"b64": ""}}] * 33, "too_many_parts"),
+        ([{"image": {"b64": ""}}] * 65, "too_many_parts"),
         ({"image": {"b64": ""}}, "empty_image"),
     ],
 )

@@ -26,7 +26,7 @@ from lince.serving.request_record import RequestRecord
 from lince.serving.settings import ServeSettings
 
 _SLICE_S = 0.002
-_MAX_BYTES = 2**15
+_MAX_BYTES, _MAX_DIGITS = 2**15, 5
 _ID_HEADER = request_record.ID_HEADER.encode()
 # Headers that ask for, or depend on, what the middleware, the router or uvicorn do.
 _NOT_PLAIN = frozenset({b"origin", b"sec-fetch-site", b"expect", b"transfer-encoding", b"content-encoding", b"upgrade"})
@@ -75,7 +75,8 @@ class DirectLane:
         length, is_image = 0, False
         for name, value in headers:
             if name == b"content-length":
-                length = int(value) if value.isdigit() and not length else _MAX_BYTES + 1
+                is_number = value.isdigit() and len(value) <= _MAX_DIGITS
+                length = int(value) if is_number and not length else _MAX_BYTES + 1
             elif name == b"content-type":
                 is_image = value.startswith(b"image/") or value == b"application/octet-stream"
             elif name == b"host":
@@ -108,10 +109,12 @@ class DirectLane:
 
     def _work(self) -> None:
         end_s = time.perf_counter() + _SLICE_S
-        while self._waiting and time.perf_counter() < end_s:
-            self._serve(self._waiting.popleft())
-        if self._waiting:
-            asyncio.get_running_loop().call_soon(self._work)
+        try:
+            while self._waiting and time.perf_counter() < end_s:
+                self._serve(self._waiting.popleft())
+        finally:
+            if self._waiting:
+                asyncio.get_running_loop().call_soon(self._work)
 
     def _serve(self, one: _Waiting) -> None:
         cycle = one.cycle
