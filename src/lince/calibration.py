@@ -53,6 +53,7 @@ _PRIOR_WEIGHT = 2.0
 _TEMPERATURE_BOUNDS = (1e-3, 1e3)  # of the search for the mode: 300 times beyond every measured value
 _HALVINGS = 50  # of a bracket 14 wide in log T: T to 13 digits, in 50 softmaxes
 
+_TINY = float(np.finfo(np.float64).tiny)
 _ROUNDING = 1e-4  # of distances, which are about 1 and come from float32
 
 # A probability that is printed like the highest one is never answered with "I don't know".
@@ -166,7 +167,8 @@ def apply(
         probabilities=probabilities,
         indices=indices,
         sets=_sets(probabilities, indices, calibration.set_threshold),
-        abstain=_scores(probabilities.max(axis=1), distances, weight) < np.float32(calibration.abstain_below),
+        abstain=_scores(np.maximum.reduce(probabilities, axis=1), distances, weight)
+        < np.float32(calibration.abstain_below),
         distances=distances,
     )
 
@@ -268,9 +270,9 @@ def _probabilities(logits: np.ndarray, temperature: float, uniform_share: float)
     if uniform_share == 0:
         return probabilities
     k = logits.shape[1]
-    least = k * probabilities.min(axis=1, keepdims=True).astype(np.float64)  # 1 where all classes are as probable
-    needed = np.zeros_like(least)
-    np.divide(uniform_share - least, 1 - least, out=needed, where=least < uniform_share)
+    least = k * np.minimum.reduce(probabilities, axis=1, keepdims=True).astype(np.float64)
+    # The least is 1 where all classes are as probable: nothing is needed there.
+    needed = np.maximum(uniform_share - least, 0) / np.maximum(1 - least, _TINY)
     mixed: Float32[np.ndarray, "n k"] = ((1 - needed) * probabilities + needed / k).astype(np.float32)
     return mixed
 
@@ -336,13 +338,13 @@ def _whole(rounding: Callable[[float], int], product: float) -> int:
 
 
 def _require_finite(logits: np.ndarray, distances: np.ndarray | None) -> None:
-    if not np.isfinite(logits).all():
+    if not np.logical_and.reduce(np.isfinite(logits), axis=None):
         count = int((~np.isfinite(logits)).any(axis=1).sum())
         raise LinceError(
             f"Received logits that are not finite for {count} of {len(logits)} images. Expected numbers: the network's "
             "weights are damaged, or its training diverged."
         )
-    if distances is not None and not np.isfinite(distances).all():
+    if distances is not None and not np.logical_and.reduce(np.isfinite(distances)):
         raise LinceError(
             f"Received distances that are not finite for {int((~np.isfinite(distances)).sum())} of {len(distances)} "
             "images. Expected numbers: the model file's familiarity.npz is damaged."

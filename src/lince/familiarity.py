@@ -53,7 +53,7 @@ class Familiarity:
         offsets = _scaled(features) - self.mean
         # One product for all would round otherwise than one for each.
         whitened = np.array([offset @ self.whitening for offset in offsets], np.float32).reshape(offsets.shape)
-        found: Float32[np.ndarray, " n"] = np.square(whitened).sum(axis=1)
+        found: Float32[np.ndarray, " n"] = np.add.reduce(np.square(whitened), axis=1)
         return found
 
 
@@ -79,7 +79,8 @@ def fit(features: Float32[np.ndarray, "n d"]) -> Familiarity:
 
 
 def _scaled(features: np.ndarray) -> np.ndarray:
-    scaled: np.ndarray = features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), _SMALLEST_LENGTH)
+    lengths = np.sqrt(np.add.reduce(features * features, axis=1, keepdims=True))
+    scaled: np.ndarray = features / np.maximum(lengths, _SMALLEST_LENGTH)
     return scaled
 
 

@@ -30,9 +30,10 @@ def softmax(logits: Float32[np.ndarray, "n k"], temperature: float = 1.0) -> Flo
         f32[N,K], each row non-negative with sum 1. Equal logits of a row give equal probabilities.
     """
     scaled: Float64[np.ndarray, "n k"] = logits.astype(np.float64) / temperature
-    scaled -= scaled.max(axis=1, keepdims=True)
+    scaled -= np.maximum.reduce(scaled, axis=1, keepdims=True)  # `max` and `sum` would be slower for one image
     weights = np.exp(scaled)
-    probabilities: Float32[np.ndarray, "n k"] = (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
+    sums = np.add.reduce(weights, axis=1, keepdims=True)
+    probabilities: Float32[np.ndarray, "n k"] = (weights / sums).astype(np.float32)
     return probabilities
 
 

@@ -106,9 +106,10 @@ class Worker:
         self._runner.close()
 
 
-@pytest.fixture
-def worker(classifier: Classifier, monkeypatch: pytest.MonkeyPatch) -> Iterator[Worker]:
-    monkeypatch.setattr(classifier, "image_s", 0.001)  # whatever else the machine does
+@pytest.fixture(params=["on the event loop", "in a thread"])
+def worker(request: pytest.FixtureRequest, classifier: Classifier, monkeypatch: pytest.MonkeyPatch) -> Iterator[Worker]:
+    """The network runs where that of a fast model does, or that of a slow one."""
+    monkeypatch.setattr(classifier, "image_s", 0.001 if request.param == "in a thread" else 0.0001)
     worker = Worker(classifier)
     yield worker
     worker.close()
@@ -170,21 +171,18 @@ def test_what_is_no_small_picture_goes_the_ordinary_way(worker: Worker, direct: 
     assert direct == []
 
 
-def test_a_slow_network_is_left_to_threads(
-    worker: Worker, direct: list[bytes], png: Png, monkeypatch: pytest.MonkeyPatch
-):
-    """The event loop must not stand still."""
-    monkeypatch.setattr(worker.state["lane"]._models.find().classifier, "image_s", 0.1)
-    assert worker.exchange(ask(png())).startswith(b"HTTP/1.1 200 OK")
-    assert direct == []
-
-
+@pytest.mark.parametrize("fault", ["outputs", "prediction"])
 def test_a_fault_is_left_to_the_app(
-    worker: Worker, direct: list[bytes], png: Png, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    fault: str,
+    worker: Worker,
+    direct: list[bytes],
+    png: Png,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ):
     """It answers 500 and logs the fault; the next request is answered."""
     with monkeypatch.context() as broken:
-        broken.setattr(Classifier, "predict", lambda *_: 1 / 0)
+        broken.setattr(Classifier, fault, lambda *_: 1 / 0)
         assert worker.exchange(ask(png())).startswith(b"HTTP/1.1 500")
     assert "ZeroDivisionError" in caplog.text
     assert worker.exchange(ask(png())).startswith(b"HTTP/1.1 200")
@@ -213,6 +211,22 @@ def test_the_bounds_hold_here_too(classifier: Classifier, direct: list[bytes], p
         assert worker.lane._buffer.hold(1024)
     finally:
         worker.close()
+
+
+def test_a_client_that_goes_meanwhile_gets_nothing(
+    worker: Worker, direct: list[bytes], png: Png, monkeypatch: pytest.MonkeyPatch
+):
+    """It closes while the network works for it."""
+    connections, outputs = [], Classifier.outputs
+
+    def close_first(self: Classifier, images: Any) -> Any:
+        connections[0].cycle.disconnected = True
+        return outputs(self, images)
+
+    monkeypatch.setattr(Classifier, "outputs", close_first)
+    assert worker.exchange(ask(png()), then=connections.append) == b""
+    assert direct == []
+    assert "lince_queue_depth 0.0" in worker.metrics()
 
 
 def test_every_request_is_in_the_access_log(classifier: Classifier, direct: list[bytes], png: Png):

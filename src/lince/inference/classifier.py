@@ -99,8 +99,11 @@ class Classifier:
         Raises:
             LinceError: another shape or dtype.
         """
-        found = self.outputs(images)
-        return calibration.apply(found.logits, self.manifest.calibration, distances=found.distances)
+        return self.prediction(self.outputs(images))
+
+    def prediction(self, outputs: Outputs) -> Prediction:
+        """Answers from the outputs of N images, as `predict` gives them."""
+        return calibration.apply(outputs.logits, self.manifest.calibration, distances=outputs.distances)
 
     def logits(self, images: UInt8[np.ndarray, "n h w 3"]) -> Float32[np.ndarray, "n k"]:
         """Logits of N images, dequantized. Args and errors as of `predict`."""

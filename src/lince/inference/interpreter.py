@@ -119,7 +119,9 @@ class Network:
             with self._turn:
                 results[place], inner = self._run_one(images[index : index + 1])
             if inner is not None:
-                features[place] = inner.reshape(-1, self.num_features).mean(axis=0, dtype=np.float32)
+                channels = inner.reshape(-1, features.shape[1])
+                # As `mean` computes it, which takes twice as long.
+                np.true_divide(np.add.reduce(channels, axis=0, dtype=np.float32), len(channels), out=features[place])
         if self._features is None:
             return results, None
         return results, features - np.float32(self._features["quantization"][1])

@@ -85,16 +85,18 @@ def _lifespan(
         inference = Inference(settings, service.metrics)
         service.ready = Ready(inference, found, folder)
         watching = asyncio.create_task(folder.watch()) if folder is not None else None
+        lane = DirectLane(settings, access, service.metrics, inference, found, service.buffer)
         yield {  # for `http_connection.py`
             "settings": settings,
             "metrics": service.metrics,
             "inference": inference,
-            "lane": DirectLane(settings, access, service.metrics, inference, found, service.buffer),
+            "lane": lane,
             "paused": PausedConnections(),
         }
         service.ready = None
         if watching is not None:
             watching.cancel()
+        lane.close()
         inference.close()
 
     return lifespan

@@ -6,26 +6,35 @@ is the same to the byte but for its date. After each slice of the lane's work ot
 """
 
 import asyncio
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
+from queue import SimpleQueue
 
+import numpy as np
+from jaxtyping import UInt8
 from starlette.types import Scope
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
+from lince.inference.classifier import Classifier
 from lince.serving import request_record
 from lince.serving.access import ADMITTED, Access
 from lince.serving.errors import STATUS
 from lince.serving.inference_queue import Inference
 from lince.serving.metrics import Metrics
-from lince.serving.models import Models
+from lince.serving.models import Models, ServedModel
 from lince.serving.protocols import native
 from lince.serving.request_body import Buffer
 from lince.serving.request_record import RequestRecord
 from lince.serving.settings import ServeSettings
+from lince.types import Outputs
 
 _SLICE_S = 0.002
+_INLINE_S = 0.0003  # a network that takes longer runs in a thread: its turn costs a tenth of that
 _MAX_BYTES, _MAX_DIGITS = 2**15, 5
 _ID_HEADER = request_record.ID_HEADER.encode()
 # Headers that ask for, or depend on, what the middleware, the router or uvicorn do.
@@ -61,6 +70,7 @@ class DirectLane:
         self._is_open = not settings.access_log and not (settings.rate_limit and settings.trusted_proxies)
         self._waiting: deque[_Waiting] = deque()
         self._ids = request_record.ids()
+        self._network: _NetworkThread | None = None
 
     def takes(self, scope: Scope) -> bool:
         """Whether a request may go this way: one image as the body, and nothing that asks for more than an answer."""
@@ -107,45 +117,122 @@ class DirectLane:
         record.queued_s = record.began_s
         self._waiting.append(_Waiting(cycle, record, answer, decline))
 
+    def close(self) -> None:
+        """Ends the thread."""
+        if self._network is not None:
+            self._network.close()
+
     def _work(self) -> None:
         end_s = time.perf_counter() + _SLICE_S
         try:
             while self._waiting and time.perf_counter() < end_s:
-                self._serve(self._waiting.popleft())
+                self._begin(self._waiting.popleft())
         finally:
             if self._waiting:
                 asyncio.get_running_loop().call_soon(self._work)
 
-    def _serve(self, one: _Waiting) -> None:
-        cycle = one.cycle
-        content = None if cycle.disconnected else self._content(cycle, one.record)
+    def _begin(self, one: _Waiting) -> None:
+        """Decodes the picture, and computes what the network says: here or in the thread."""
+        cycle, record, served = one.cycle, one.record, self._models.find()
+        if cycle.disconnected or cycle.flow.write_paused:
+            self._end(one, None)
+            return
+        record.model, began_s = served.name.name, time.perf_counter()
+        pixels = self._inference.decode_now(served.classifier.image_spec, bytes(cycle.body))
+        record.decode_s = time.perf_counter() - began_s
+        if pixels is None:
+            self._end(one, None)
+        elif served.classifier.image_s <= _INLINE_S:
+            self._finish(one, served, pixels[None], _outputs(served.classifier, pixels[None]))
+        else:
+            if self._network is None:
+                self._network = _NetworkThread(asyncio.get_running_loop())
+            self._network.put(cycle, served.classifier, pixels[None], partial(self._finish, one, served, pixels[None]))
+
+    def _finish(
+        self, one: _Waiting, served: ServedModel, pixels: UInt8[np.ndarray, "1 h w 3"], outputs: Outputs | None
+    ) -> None:
+        content = None
+        if outputs is not None and not one.cycle.disconnected:
+            try:
+                answer = self._inference.answer_of(served.classifier, pixels, outputs)
+                content = native.content(served, [answer])
+            except Exception:  # the app meets it again: it logs the fault and answers 500
+                content = None
+            one.record.answered_s = time.perf_counter()
+            one.record.infer_s = one.record.answered_s - one.record.began_s - one.record.decode_s
+        self._end(one, content)
+
+    def _end(self, one: _Waiting, content: bytes | None) -> None:
+        """Sends the answer, or hands the request to the app, or forgets it when its client has gone."""
+        cycle, record = one.cycle, one.record
         self._buffer.release(len(cycle.body))
         self._inference.leave(cycle, answered=content is not None)
-        if content is not None:
-            one.answer(content, one.record.id)
-        elif not cycle.disconnected:
+        if cycle.disconnected:
+            content = None
+        elif content is None:
             one.decline()
             return
+        else:
+            one.answer(content, record.id)
         ended_s = time.perf_counter()
         code = "client_closed_request" if content is None else ""
         self._metrics.count_request(
             path="/predict",
             method="POST",
             status=STATUS[code] if code else 200,
-            model=one.record.model,
+            model=record.model,
             code=code,
-            seconds=ended_s - one.record.began_s,
+            seconds=ended_s - record.began_s,
         )
         if content is not None:
-            self._metrics.count_stages(one.record, ended_s)
+            self._metrics.count_stages(record, ended_s)
 
-    def _content(self, cycle: RequestResponseCycle, record: RequestRecord) -> bytes | None:
-        if cycle.flow.write_paused:
-            return None
-        served = self._models.find()
-        record.model = served.name.name
-        try:
-            answer = self._inference.answer_now(served.classifier, bytes(cycle.body), record)
-        except Exception:  # the app meets it again: it logs the fault and answers 500
-            return None
-        return None if answer is None else native.content(served, [answer])
+
+class _NetworkThread:
+    """Runs the network while the event loop reads, decodes and writes: a network of a millisecond uses its own core."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop):
+        self._loop = loop
+        self._given: SimpleQueue[_Given | None] = SimpleQueue()
+        self._done: deque[tuple[Callable[[Outputs | None], None], Outputs | None]] = deque()
+        threading.Thread(target=self._run, name="network", daemon=True).start()
+
+    def put(
+        self,
+        cycle: RequestResponseCycle,
+        classifier: Classifier,
+        pixels: UInt8[np.ndarray, "1 h w 3"],
+        finish: Callable[[Outputs | None], None],
+    ) -> None:
+        """Queues a picture. `finish` is called on the event loop; with None for a fault, or a client that has gone."""
+        self._given.put((cycle, classifier, pixels, finish))
+
+    def close(self) -> None:
+        """Ends the thread after what was queued."""
+        self._given.put(None)
+
+    def _run(self) -> None:
+        while (given := self._given.get()) is not None:
+            cycle, classifier, pixels, finish = given
+            outputs = None if cycle.disconnected else _outputs(classifier, pixels)
+            is_first = not self._done
+            self._done.append((finish, outputs))
+            if is_first:
+                with suppress(RuntimeError):  # the event loop has ended
+                    self._loop.call_soon_threadsafe(self._finish)
+
+    def _finish(self) -> None:
+        while self._done:
+            finish, outputs = self._done.popleft()
+            finish(outputs)
+
+
+_Given = tuple[RequestResponseCycle, Classifier, np.ndarray, Callable[[Outputs | None], None]]
+
+
+def _outputs(classifier: Classifier, pixels: UInt8[np.ndarray, "1 h w 3"]) -> Outputs | None:
+    try:
+        return classifier.outputs(pixels)
+    except Exception:  # the app meets it again
+        return None

@@ -28,7 +28,7 @@ from lince.serving.metrics import Metrics
 from lince.serving.request_record import RequestRecord
 from lince.serving.schemas import ErrorAnswer, Failure
 from lince.serving.settings import ServeSettings
-from lince.types import ImageSpec, Prediction
+from lince.types import ImageSpec, Outputs, Prediction
 
 Answer = dict[str, Any] | ErrorAnswer
 """For one image: the fields of `lince.inference.answers.answer`, or why there are none."""
@@ -56,7 +56,7 @@ _SMALL_PIXELS = 500_000
 # The cost of a pixel. A JPEG is scaled down while it is decoded; WebP holds Python's lock as well.
 _WEIGHTS = {"JPEG": 0.25, "WEBP": 2}
 # What the event loop does itself: a picture takes about a millisecond, the network five at most.
-_PIXELS_NOW, _NOW_S = 50_000, 0.005
+_PIXELS_NOW = 50_000
 _SMALL_BYTES = 2 * 2**20  # encoded: empty blocks of deflate take 0.07 µs a byte, whatever the number of pixels
 _SCANS_PER_WEIGHT = 5  # scans of a JPEG that cost as much as decoding a PNG of its size
 _MAX_LARGE = 16  # requests that wait for the process: about 5 s of 25-megapixel pictures
@@ -181,23 +181,20 @@ class Inference:
         if answered:
             self._last_answer_s = time.monotonic()
 
-    def answer_now(self, classifier: Classifier, encoded: bytes, record: RequestRecord) -> Answer | None:
-        """Answers for one image in the calling thread; None when that would take long, or the image cannot be read."""
-        if classifier.image_s > _NOW_S:
-            return None
-        began_s = time.perf_counter()
+    def decode_now(self, spec: ImageSpec, encoded: bytes) -> UInt8[np.ndarray, "h w 3"] | None:
+        """Decodes one image in the calling thread; None when that would take long, or the image cannot be read."""
         structure = _inspect(encoded)
         if isinstance(structure, ImageError) or not _are_small([structure], most=_PIXELS_NOW):
             return None
-        decoded = self._decode_small(classifier.image_spec, encoded, structure)
-        if isinstance(decoded, ImageError):
-            return None
-        decoded_s = time.perf_counter()
+        decoded = self._decode_small(spec, encoded, structure)
+        return None if isinstance(decoded, ImageError) else decoded
+
+    def answer_of(self, classifier: Classifier, pixels: UInt8[np.ndarray, "1 h w 3"], outputs: Outputs) -> Answer:
+        """The answer for one image whose outputs were computed, which is counted."""
+        prediction = classifier.prediction(outputs)
         self._metrics.count_images(1)
-        answer = answers.answer(self._predict(classifier, decoded[None]), 0, classifier.classes, top=DEFAULT_TOP)
-        record.decode_s, record.answered_s = decoded_s - began_s, time.perf_counter()
-        record.infer_s = record.answered_s - decoded_s
-        return answer
+        self._metrics.models.count_answers(classifier, pixels, prediction)
+        return answers.answer(prediction, 0, classifier.classes, top=DEFAULT_TOP)
 
     async def decode(self, spec: ImageSpec, encoded: bytes, is_gone: IsGone) -> UInt8[np.ndarray, "h w 3"]:
         """The pixels of one image, as a network takes them.
