@@ -204,7 +204,7 @@ class TestSettings:
     def test_every_variable_in_a_comment_is_a_setting(self):
         """Names in comments, too, are those of settings."""
         names = {name.upper() for name in ServeSettings.model_fields}
-        text = "".join(path.read_text(encoding="utf-8") for path in DEPLOY.iterdir())
+        text = "".join(path.read_text(encoding="utf-8") for path in DEPLOY.rglob("*") if path.is_file())
         assert set(re.findall(r"LINCE_([A-Z0-9_]+)", text)) <= names
 
 
