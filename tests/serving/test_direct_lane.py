@@ -3,7 +3,8 @@
 import asyncio
 import re
 import socket
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, ExitStack
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from server_process import ServerProcess, running_server
 from uvicorn.server import ServerState
 
 from lince.inference.classifier import Classifier
+from lince.serving import direct_lane, inference_queue
 from lince.serving import server as server_module
 from lince.serving.api_keys import new_key
 from lince.serving.app import create_app
@@ -54,10 +56,13 @@ class Wire(asyncio.Transport):
         self._socket.close()
         self._client.close()
 
-    def pause_reading(self) -> None:
-        """Nothing is read here."""
+    def can_write_eof(self) -> bool:
+        return True
 
-    resume_reading = pause_reading
+    def pause_reading(self) -> None:
+        """Nothing is read here, and nobody waits for an end."""
+
+    resume_reading = write_eof = abort = pause_reading
 
 
 class Worker:
@@ -80,12 +85,23 @@ class Worker:
     def inference(self) -> Inference:
         return self.state["inference"]
 
-    def exchange(self, *pieces: bytes, then: Callable[[BoundedConnection], None] = lambda _: None) -> bytes:
+    def exchange(
+        self,
+        *pieces: bytes,
+        then: Callable[[BoundedConnection], object] = lambda _: None,
+        default_headers: Sequence[tuple[bytes, bytes]] = (),
+    ) -> bytes:
         """What a connection writes for pieces of requests, of which each is read at once."""
-        return self._runner.run(self._exchange(pieces, then))
+        return self._runner.run(self._exchange(pieces, then, default_headers))
 
-    async def _exchange(self, pieces: tuple[bytes, ...], then: Callable[[BoundedConnection], None]) -> bytes:
+    async def _exchange(
+        self,
+        pieces: tuple[bytes, ...],
+        then: Callable[[BoundedConnection], object],
+        default_headers: Sequence[tuple[bytes, bytes]],
+    ) -> bytes:
         wire, state = Wire(), ServerState()
+        state.default_headers = [*default_headers]
         connection = BoundedConnection(config=self._config, server_state=state, app_state=self.state)
         connection.connection_made(wire)
         for piece in pieces:
@@ -120,9 +136,9 @@ def direct(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
     """What was answered directly."""
     found, answer = [], BoundedConnection._answer_directly
 
-    def record(self: BoundedConnection, cycle: Any, content: bytes, request_id: str) -> None:
+    def record(self: BoundedConnection, cycle: Any, status: int, content: bytes, request_id: str) -> None:
         found.append(content)
-        answer(self, cycle, content, request_id)
+        answer(self, cycle, status, content, request_id)
 
     monkeypatch.setattr(BoundedConnection, "_answer_directly", record)
     return found
@@ -248,6 +264,8 @@ def test_every_request_is_in_the_access_log(classifier: Classifier, direct: list
         ({b"connection": b"keep-alive"}, True),
         ({b"content-type": b"multipart/form-data; boundary=b"}, False),
         ({b"content-type": b"application/json"}, False),
+        ({b"content-type": b"image/png; a=b"}, False),
+        ({b"host": b"localhost:evil"}, False),
         ({b"content-length": b"32769"}, False),
         ({b"content-length": b"0"}, False),
         ({b"content-length": b"+5"}, False),
@@ -278,6 +296,122 @@ def scope(**change: Any) -> Any:
     """A request as uvicorn describes it."""
     made = {"method": "POST", "path": "/predict", "query_string": b"", "headers": IMAGE, "client": ("127.0.0.1", 1)}
     return made | {"state": {}} | change
+
+
+@pytest.mark.parametrize("name", [b"host", b"content-type", b"content-length"])
+def test_doubled_headers_are_left_to_the_app(worker: Worker, name: bytes):
+    """It decides which one counts."""
+    doubled = [*IMAGE, (name, dict(IMAGE)[name])]
+    assert worker.lane.takes(scope(headers=doubled)) is (name == b"content-type")
+
+
+def test_pages_of_other_sites_are_left_to_the_app(classifier: Classifier, direct: list[bytes], png: Png):
+    """Their browsers need further headers."""
+    worker = Worker(classifier, allowed_origins=["https://cats.example"])
+    try:
+        assert b"vary: Origin\r\n" in worker.exchange(ask(png()))
+        assert direct == []
+    finally:
+        worker.close()
+
+
+def test_a_large_image_of_the_network_is_left_to_the_app(
+    worker: Worker, direct: list[bytes], png: Png, monkeypatch: pytest.MonkeyPatch
+):
+    """It takes long to resize to, and memory that no limit counts."""
+    monkeypatch.setattr(direct_lane, "_MAX_PIXELS", 32 * 32 - 1)
+    assert worker.exchange(ask(png())).startswith(b"HTTP/1.1 200")
+    assert direct == []
+
+
+def test_a_request_that_has_waited_too_long_gets_503(classifier: Classifier, png: Png):
+    """Nothing is computed for it."""
+    worker = Worker(classifier, deadline_s=1e-9)
+    try:
+        answer = worker.exchange(ask(png()))
+        assert answer.startswith(b"HTTP/1.1 503 Service Unavailable\r\n")
+        assert b"\r\nretry-after: 1\r\n" in answer
+        assert b'"code":"deadline_exceeded"' in answer
+        assert 'lince_rejections_total{code="deadline_exceeded"} 1.0' in worker.metrics()
+    finally:
+        worker.close()
+
+
+def test_who_waits_at_the_end_is_told(classifier: Classifier, png: Png, monkeypatch: pytest.MonkeyPatch):
+    """The grace time of a stop is over, and the network still works."""
+    monkeypatch.setattr(classifier, "image_s", 1.0)
+    outputs, free = Classifier.outputs, threading.Event()
+    monkeypatch.setattr(Classifier, "outputs", lambda self, images: free.wait(20) and outputs(self, images))
+    worker = Worker(classifier)
+
+    def stop(_: BoundedConnection) -> None:
+        asyncio.get_running_loop().call_later(0.1, worker.lane.close)
+
+    answer = worker.exchange(ask(png()), then=stop)
+    free.set()
+    worker.close()
+    assert answer.startswith(b"HTTP/1.1 503")
+    assert b'"code":"shutting_down"' in answer
+
+
+@pytest.mark.parametrize("broken", ["inspect", "find"])
+def test_no_fault_stops_the_lane(
+    worker: Worker, direct: list[bytes], png: Png, monkeypatch: pytest.MonkeyPatch, broken: str
+):
+    """The app answers the request, or says that it cannot, and nothing waits for ever."""
+    with monkeypatch.context() as patch:
+        if broken == "inspect":
+            patch.setattr(inference_queue.encoded_image, "inspect", lambda _: 1 / 0)
+        else:
+            patch.setattr(direct_lane.native, "content", lambda *_: 1 / 0)
+        for _ in range(3):
+            assert worker.exchange(ask(png()))[:12] in (b"HTTP/1.1 500", b"HTTP/1.1 200")
+    assert "lince_queue_depth 0.0" in worker.metrics()
+    assert worker.exchange(ask(png())).startswith(b"HTTP/1.1 200")
+    assert worker.lane._buffer.hold(worker.settings.max_buffered_bytes)
+
+
+def test_a_refused_request_counts_once(classifier: Classifier, png: Png, tmp_path: Path):
+    """Without its key it may be sent as often as the rate allows."""
+    (tmp_path / "keys.txt").write_text(new_key("program", "predict")[1])
+    worker = Worker(classifier, api_keys=tmp_path / "keys.txt", rate_limit=2)
+    try:
+        statuses = [worker.exchange(ask(png()))[9:12] for _ in range(5)]
+        assert statuses == [b"401"] * 4 + [b"429"]
+    finally:
+        worker.close()
+
+
+def test_a_request_whose_body_never_comes_is_counted(worker: Worker, png: Png):
+    """It is pipelined, so no task has begun; the client closes its sending half."""
+    whole = ask(png())
+
+    def close_half(connection: BoundedConnection) -> None:
+        asyncio.get_running_loop().call_later(0.1, connection.eof_received)
+
+    answers = worker.exchange(whole + ask(png(1))[:-5], then=close_half)
+    assert answers.count(b"HTTP/1.1 200") == 1
+    assert 'lince_rejections_total{code="incomplete_body"} 1.0' in worker.metrics()
+
+
+def test_during_a_stop_the_connection_ends(worker: Worker, direct: list[bytes], png: Png):
+    """The answer says so, once."""
+    headers = [(b"date", b"now"), (b"connection", b"close")]
+    answer = worker.exchange(ask(png(), b"Connection: close\r\n"), default_headers=headers)
+    assert (answer.count(b"HTTP/1.1 200"), answer.count(b"connection: close")) == (1, 1)
+    assert worker.exchange(ask(png()), default_headers=headers) == answer
+    assert len(direct) == 2
+
+
+def test_stages_of_the_lane_add_up(worker: Worker, png: Png):
+    """What was waited for is no part of the network's time."""
+    worker.exchange(ask(png()))
+    text = worker.metrics()
+    stages = dict(re.findall(r'lince_stage_seconds_sum{stage="(\w+)"} (\S+)', text))
+    whole = float(re.search(r'lince_request_seconds_sum{path="/predict"} (\S+)', text)[1])
+    assert sum(map(float, stages.values())) == pytest.approx(whole)
+    assert min(map(float, stages.values())) >= 0
+    assert float(stages["infer"]) > 0
 
 
 def test_keys_are_asked_for_here_too(classifier: Classifier, direct: list[bytes], png: Png, tmp_path: Path):

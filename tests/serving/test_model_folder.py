@@ -5,7 +5,7 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -229,11 +229,75 @@ def test_a_folder_that_cannot_be_written_keeps_its_version(opened: MakeFolder, m
     assert version(folder) == VERSIONS[DEFAULT]
 
 
-def test_a_damaged_list_of_choices_is_not_used(opened: MakeFolder, tmp_path: Path, caplog: pytest.LogCaptureFixture):
-    """The last version answers, and the log says why."""
-    (tmp_path / model_folder.PINNED).write_text("[")
-    assert version(opened({"cats/1": TINY, "cats/2": DEFAULT})) == VERSIONS[DEFAULT]
-    assert "'pinned.json' is not valid" in caplog.text
+def test_a_subfolder_that_cannot_be_read_stops_nothing(
+    opened: MakeFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    """Such as lost+found, or a model's folder that is away: its model goes on, and others are swapped."""
+    folder = opened({"cats/1": TINY, "dogs": TINY})
+    iterdir = Path.iterdir
+
+    def refuse(self: Path) -> Iterator[Path]:
+        if self.name in ("cats", "lost+found"):
+            raise PermissionError(13, "Permission denied")
+        return iterdir(self)
+
+    (tmp_path / "lost+found").mkdir()
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    put(tmp_path / "dogs.tflite", DEFAULT)
+    look(folder, 4)
+    assert (version(folder), version(folder, "dogs")) == (VERSIONS[TINY], VERSIONS[DEFAULT])
+    assert len([record for record in caplog.records if "Its model goes on" in record.message]) == 1
+    assert ModelFolder(tmp_path, ServeSettings(models=tmp_path)).models.names == ("dogs",)
+
+
+def test_a_fault_with_one_file_does_not_stop_the_others(
+    opened: MakeFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """It is refused, as a damaged file is."""
+    folder = opened({"cats/1": TINY, "dogs": TINY})
+    load = model_folder.Classifier.load
+
+    def fail(path: Path) -> object:
+        if path.parent.name == "cats":
+            raise MemoryError
+        return load(path)
+
+    monkeypatch.setattr(model_folder.Classifier, "load", fail)
+    put(tmp_path / "cats" / "2.tflite", DEFAULT)
+    put(tmp_path / "dogs.tflite", DEFAULT)
+    look(folder, 3)
+    assert (version(folder), version(folder, "dogs")) == (VERSIONS[TINY], VERSIONS[DEFAULT])
+    assert [one.path.stem for one in folder.refused] == ["2"]
+
+
+def test_a_file_beside_a_folder_can_be_chosen(opened: MakeFolder):
+    """Both hold versions of the same model."""
+    folder = opened({"cats/1": TINY, "cats": DEFAULT})
+    assert version(folder) == VERSIONS[TINY]
+    folder.load("cats", "cats")
+    look(folder, 3)
+    assert version(folder) == VERSIONS[DEFAULT]
+
+
+def test_choices_of_models_that_are_gone_are_forgotten(opened: MakeFolder, tmp_path: Path):
+    """The list does not grow for ever."""
+    (tmp_path / model_folder.PINNED).write_text('{"owls": "1.tflite"}')
+    folder = opened({"cats/1": TINY, "cats/2": DEFAULT})
+    folder.load("cats", "1")
+    assert json.loads((tmp_path / model_folder.PINNED).read_text()) == {"cats": "1.tflite"}
+
+
+@pytest.mark.parametrize("content", ["[", "x" * 2**17])
+def test_a_damaged_list_of_choices_is_not_used(
+    opened: MakeFolder, tmp_path: Path, caplog: pytest.LogCaptureFixture, content: str
+):
+    """The last version answers, and the log says why, once; a call repairs it."""
+    (tmp_path / model_folder.PINNED).write_text(content)
+    folder = opened({"cats/1": TINY, "cats/2": DEFAULT})
+    look(folder, 3)
+    assert version(folder) == VERSIONS[DEFAULT]
+    assert caplog.text.count("'pinned.json' is not valid") == 1
+    assert folder.load("cats", "1").name.version == VERSIONS[TINY]
 
 
 def test_a_file_that_was_touched_answers_as_before(opened: MakeFolder, tmp_path: Path):

@@ -147,8 +147,11 @@ class AsyncClient:
         if len(files) == 1:
             return [Answer(served.name, served.version, error=failure)]
         # None of them could be read, and the answer is about the first one.
-        alone = [self._answers([file], served, top=top, logits=logits, is_single=False) for file in files]
-        return [answer for one in alone for answer in await one]
+        return [
+            answer
+            for file in files
+            for answer in await self._answers([file], served, top=top, logits=logits, is_single=False)
+        ]
 
 
 class Client:

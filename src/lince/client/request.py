@@ -48,6 +48,8 @@ class Request:
         return "GET" if self.content is None else "POST"
 
 
+_TOP = 5  # what the service lists when it is not told
+
 READY = Request("/readyz", _MODEL_LIMIT_BYTES)
 
 
@@ -58,7 +60,8 @@ def model_request(name: str | None) -> Request:
 
 def predict_request(files: Sequence[bytes], *, top: int, logits: bool, model: str | None) -> Request:
     """Asks for the answers for encoded images: one is the body itself, several are a form."""
-    path = "/predict" + _query(top=top, logits="true" if logits else None, model=model)
+    # A request without a query has a shorter way through the service.
+    path = "/predict" + _query(top=None if top == _TOP else top, logits="true" if logits else None, model=model)
     if len(files) == 1:
         return Request(path, _ANSWER_LIMIT_BYTES, "application/octet-stream", files[0])
     boundary = secrets.token_hex(16)

@@ -11,8 +11,8 @@ from lince.serving.errors import error_response
 from lince.serving.rate_limit import RateLimit, client_name
 from lince.serving.settings import ServeSettings
 
-ADMITTED = "lince.admitted"
-"""Key of a scope's `state`, set when the request was let in already: it is not counted twice."""
+DECIDED = "lince.decided"
+"""Key of a scope's `state`: what `refuse` has found for this request before, so that it is not counted twice."""
 
 _HEALTH = frozenset({"/livez", "/readyz"})
 _HEALTH_BELOW = "/v2/health/"
@@ -41,7 +41,10 @@ class Access:
     def refuse(self, scope: Scope) -> Response | None:
         """The answer for a request that is refused; None for one that may pass."""
         path = scope["path"]
-        if ADMITTED in scope["state"] or path in _HEALTH or path.startswith(_HEALTH_BELOW):
+        if DECIDED in scope["state"]:
+            decided: Response | None = scope["state"][DECIDED]
+            return decided
+        if path in _HEALTH or path.startswith(_HEALTH_BELOW):
             return None
         return self._refuse_flood(scope, path) or self._refuse_stranger(scope, path)
 

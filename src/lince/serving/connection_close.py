@@ -86,6 +86,7 @@ class EndingConnection(HttpToolsProtocol):
         self._close_timer: TimerHandle | None = None
         self._phase = ""
         self._running: RequestResponseCycle | None = None  # the one that the app works on, or worked on last
+        self._deferred: RequestResponseCycle | None = None  # may be answered directly once its body is here
         self._open = False  # bytes of a message have arrived
         self._begun = False  # the parser has seen the beginning of that message …
         self._in_head = True  # … and not yet the end of its headers
@@ -186,7 +187,9 @@ class EndingConnection(HttpToolsProtocol):
         if own is None:
             self._metrics.count_request(path="other", method="other", status=STATUS[code], code=code)
         elif not own.response_complete:
-            own.scope["state"][REFUSED] = code  # the middleware counts it
+            own.scope["state"][REFUSED] = code  # the middleware counts it, if a task works on it
+            if self._deferred is own:
+                self._count_deferred(code)
             own.disconnected = True
             own.message_event.set()
         if own is None or not own.response_started:
@@ -197,6 +200,11 @@ class EndingConnection(HttpToolsProtocol):
             self._end(linger)
         else:
             self._end(0)
+
+    def _count_deferred(self, code: str) -> None:
+        """Counts a request for predictions that ends before a task works on it."""
+        self._deferred = None
+        self._metrics.count_request(path="/predict", method="POST", status=STATUS[code], code=code)
 
     def _end_after_answers(self, dropped: RequestResponseCycle | None = None) -> None:
         """Stops reading. Earlier requests are answered, and then the connection closes."""

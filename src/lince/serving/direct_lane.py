@@ -1,11 +1,12 @@
-"""Ordinary requests for one small picture, answered on the event loop: no task, no thread, no routing.
+"""Ordinary requests for one small picture, answered on the event loop: no task, no routing, seldom a thread.
 
 A picture of a few kilobytes and a small network take less time than the ways around them: half of a request's time was
 the app's routing and a thread's turn. What the lane does not take goes the ordinary way through the app, whose answer
-is the same to the byte but for its date. After each slice of the lane's work other connections are served.
+is the same to the byte but for its date and id. After each slice of the lane's work other connections are served.
 """
 
 import asyncio
+import logging
 import threading
 import time
 from collections import deque
@@ -22,9 +23,9 @@ from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from lince.inference.classifier import Classifier
 from lince.serving import request_record
-from lince.serving.access import ADMITTED, Access
-from lince.serving.errors import STATUS
-from lince.serving.inference_queue import Inference
+from lince.serving.access import DECIDED, Access
+from lince.serving.errors import STATUS, STOPPING, error_body
+from lince.serving.inference_queue import Inference, too_late
 from lince.serving.metrics import Metrics
 from lince.serving.models import Models, ServedModel
 from lince.serving.protocols import native
@@ -36,19 +37,31 @@ from lince.types import Outputs
 _SLICE_S = 0.002
 _INLINE_S = 0.0003  # a network that takes longer runs in a thread: its turn costs a tenth of that
 _MAX_BYTES, _MAX_DIGITS = 2**15, 5
+_MAX_PIXELS = 2**16  # of a network's image, as for 256 × 256: larger ones take too long to resize, and too much memory
 _ID_HEADER = request_record.ID_HEADER.encode()
 # Headers that ask for, or depend on, what the middleware, the router or uvicorn do.
 _NOT_PLAIN = frozenset({b"origin", b"sec-fetch-site", b"expect", b"transfer-encoding", b"content-encoding", b"upgrade"})
 
 
-@dataclass(frozen=True)
+Answer = Callable[[int, bytes, str], None]
+"""Sends an answer: its status, its JSON, and the id of the request."""
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
 class _Waiting:
-    """A whole request."""
+    """A whole request; `held_bytes` are those of its body and of its pixels."""
 
     cycle: RequestResponseCycle
     record: RequestRecord
-    answer: Callable[[bytes, str], None]
+    held_bytes: int
+    answer: Answer
     decline: Callable[[], None]
+
+
+_Finish = Callable[[Outputs | None, float], None]
+_Given = tuple[_Waiting, Classifier, np.ndarray, _Finish]
 
 
 class DirectLane:
@@ -63,12 +76,15 @@ class DirectLane:
         models: Models,
         buffer: Buffer,
     ):
-        self._access = access
+        self._access, self._deadline_s = access, settings.deadline_s
         self._metrics, self._inference, self._models, self._buffer = metrics, inference, models, buffer
         self._hosts = None if settings.hosts is None else {name.encode() for name in settings.hosts}
-        # A limit for each client needs the address that middleware takes from a proxy's header.
-        self._is_open = not settings.access_log and not (settings.rate_limit and settings.trusted_proxies)
+        # A limit for each client needs the address that middleware takes from a proxy's header. For pages of other
+        # sites it adds headers.
+        behind_proxy = settings.rate_limit and settings.trusted_proxies
+        self._is_open = not (settings.access_log or settings.allowed_origins or behind_proxy)
         self._waiting: deque[_Waiting] = deque()
+        self._under_way: set[_Waiting] = set()  # those that wait, and those in the thread
         self._ids = request_record.ids()
         self._network: _NetworkThread | None = None
 
@@ -76,37 +92,43 @@ class DirectLane:
         """Whether a request may go this way: one image as the body, and nothing that asks for more than an answer."""
         if scope["path"] != "/predict" or scope["method"] != "POST" or scope["query_string"] or not self._is_open:
             return False
-        if not self._is_plain(scope["headers"]) or self._access.refuse(scope) is not None:
+        if not self._is_plain(scope["headers"]):
             return False
-        scope["state"][ADMITTED] = True
-        return True
+        scope["state"][DECIDED] = refusal = self._access.refuse(scope)
+        return refusal is None
 
     def _is_plain(self, headers: Iterable[tuple[bytes, bytes]]) -> bool:
-        length, is_image = 0, False
+        length, is_image, has_host = 0, False, False
         for name, value in headers:
             if name == b"content-length":
                 is_number = value.isdigit() and len(value) <= _MAX_DIGITS
                 length = int(value) if is_number and not length else _MAX_BYTES + 1
             elif name == b"content-type":
                 is_image = value.startswith(b"image/") or value == b"application/octet-stream"
-            elif name == b"host":
-                if self._hosts is not None and value.partition(b":")[0] not in self._hosts:
+                if not is_image or b";" in value:
                     return False
+            elif name == b"host":
+                host, _, port = value.partition(b":")
+                is_known = self._hosts is None or host in self._hosts
+                if has_host or not is_known or (port and not port.isdigit()):
+                    return False
+                has_host = True
             elif name in _NOT_PLAIN:
                 return False
         return is_image and 0 < length <= _MAX_BYTES
 
-    def put(
-        self, cycle: RequestResponseCycle, answer: Callable[[bytes, str], None], decline: Callable[[], None]
-    ) -> None:
+    def put(self, cycle: RequestResponseCycle, answer: Answer, decline: Callable[[], None]) -> None:
         """Queues a request whose body has arrived whole. One of the functions is called, none if the client goes.
 
         Args:
             cycle: the request, on which no task works.
-            answer: takes the JSON of the answer, of status 200, and the request's id.
+            answer: sends a status, a JSON and the request's id.
             decline: hands the request to the app, which can wait, and tells errors.
         """
-        if self._inference.full or not self._buffer.hold(len(cycle.body)):
+        spec = self._models.find().classifier.image_spec
+        pixels = spec.height * spec.width
+        held_bytes = len(cycle.body) + 3 * pixels
+        if self._inference.full or pixels > _MAX_PIXELS or not self._buffer.hold(held_bytes):
             decline()
             return
         self._inference.enter(cycle)
@@ -115,12 +137,16 @@ class DirectLane:
         sent = next((value for name, value in cycle.scope["headers"] if name == _ID_HEADER), b"").decode("latin-1")
         record = RequestRecord(sent if request_record.is_id(sent) else next(self._ids))
         record.queued_s = record.began_s
-        self._waiting.append(_Waiting(cycle, record, answer, decline))
+        one = _Waiting(cycle, record, held_bytes, answer, decline)
+        self._waiting.append(one)
+        self._under_way.add(one)
 
     def close(self) -> None:
-        """Ends the thread."""
+        """Ends the thread, and tells those that still wait that the service stops."""
         if self._network is not None:
             self._network.close()
+        for one in [*self._under_way]:
+            self._fail(one, "shutting_down", STOPPING)
 
     def _work(self) -> None:
         end_s = time.perf_counter() + _SLICE_S
@@ -133,106 +159,130 @@ class DirectLane:
 
     def _begin(self, one: _Waiting) -> None:
         """Decodes the picture, and computes what the network says: here or in the thread."""
-        cycle, record, served = one.cycle, one.record, self._models.find()
-        if cycle.disconnected or cycle.flow.write_paused:
-            self._end(one, None)
+        if not self._is_wanted(one):
             return
-        record.model, began_s = served.name.name, time.perf_counter()
-        pixels = self._inference.decode_now(served.classifier.image_spec, bytes(cycle.body))
-        record.decode_s = time.perf_counter() - began_s
-        if pixels is None:
-            self._end(one, None)
-        elif served.classifier.image_s <= _INLINE_S:
-            self._finish(one, served, pixels[None], _outputs(served.classifier, pixels[None]))
-        else:
+        try:
+            served, began_s = self._models.find(), time.perf_counter()
+            classifier, one.record.model = served.classifier, served.name.name
+            decoded = self._inference.decode_now(classifier.image_spec, bytes(one.cycle.body))
+            one.record.decode_s = time.perf_counter() - began_s
+            if decoded is None or one.cycle.flow.write_paused:
+                self._decline(one)
+                return
+            pixels, finish = decoded[None], partial(self._finish, one, served, decoded[None])
+            if classifier.image_s <= _INLINE_S:
+                finish(*_outputs(classifier, pixels))
+                return
             if self._network is None:
-                self._network = _NetworkThread(asyncio.get_running_loop())
-            self._network.put(cycle, served.classifier, pixels[None], partial(self._finish, one, served, pixels[None]))
+                self._network = _NetworkThread(asyncio.get_running_loop(), self._deadline_s)
+            self._network.put(one, classifier, pixels, finish)
+        except Exception:  # the app meets it again: it logs the fault and answers 500
+            self._decline(one)
 
     def _finish(
-        self, one: _Waiting, served: ServedModel, pixels: UInt8[np.ndarray, "1 h w 3"], outputs: Outputs | None
+        self,
+        one: _Waiting,
+        served: ServedModel,
+        pixels: UInt8[np.ndarray, "1 h w 3"],
+        outputs: Outputs | None,
+        seconds: float,
     ) -> None:
-        content = None
-        if outputs is not None and not one.cycle.disconnected:
-            try:
-                answer = self._inference.answer_of(served.classifier, pixels, outputs)
-                content = native.content(served, [answer])
-            except Exception:  # the app meets it again: it logs the fault and answers 500
-                content = None
-            one.record.answered_s = time.perf_counter()
-            one.record.infer_s = one.record.answered_s - one.record.began_s - one.record.decode_s
-        self._end(one, content)
-
-    def _end(self, one: _Waiting, content: bytes | None) -> None:
-        """Sends the answer, or hands the request to the app, or forgets it when its client has gone."""
-        cycle, record = one.cycle, one.record
-        self._buffer.release(len(cycle.body))
-        self._inference.leave(cycle, answered=content is not None)
-        if cycle.disconnected:
-            content = None
-        elif content is None:
-            one.decline()
+        """Answers with what the network has said in so many seconds; without outputs the app answers."""
+        if not self._is_wanted(one):
             return
-        else:
-            one.answer(content, record.id)
+        try:
+            if outputs is None:
+                self._decline(one)
+                return
+            began_s = time.perf_counter()
+            content = native.content(served, [self._inference.answer_of(served.classifier, pixels, outputs)])
+            one.record.answered_s = time.perf_counter()
+            one.record.infer_s = seconds + one.record.answered_s - began_s
+        except Exception:  # the app meets it again
+            self._decline(one)
+            return
+        self._end(one, answered=True)
+        one.answer(200, content, one.record.id)
         ended_s = time.perf_counter()
-        code = "client_closed_request" if content is None else ""
+        self._count(one.record, 200, "", ended_s)
+        self._metrics.count_stages(one.record, ended_s)
+
+    def _is_wanted(self, one: _Waiting) -> bool:
+        """Whether there is still somebody to answer, in time; otherwise the request ends here."""
+        if one not in self._under_way:  # the service stops
+            return False
+        if one.cycle.disconnected:
+            self._end(one)
+            code = "client_closed_request"
+            self._count(one.record, STATUS[code], code, time.perf_counter())
+            return False
+        if time.perf_counter() - one.record.began_s > self._deadline_s:
+            self._fail(one, "deadline_exceeded", too_late(self._deadline_s))
+            return False
+        return True
+
+    def _decline(self, one: _Waiting) -> None:
+        self._end(one)
+        one.decline()
+
+    def _fail(self, one: _Waiting, code: str, message: str) -> None:
+        self._end(one)
+        one.answer(STATUS[code], error_body(code, message), one.record.id)
+        self._count(one.record, STATUS[code], code, time.perf_counter())
+
+    def _end(self, one: _Waiting, *, answered: bool = False) -> None:
+        self._under_way.remove(one)
+        self._buffer.release(one.held_bytes)
+        self._inference.leave(one.cycle, answered=answered)
+
+    def _count(self, record: RequestRecord, status: int, code: str, ended_s: float) -> None:
+        seconds = ended_s - record.began_s
         self._metrics.count_request(
-            path="/predict",
-            method="POST",
-            status=STATUS[code] if code else 200,
-            model=record.model,
-            code=code,
-            seconds=ended_s - record.began_s,
+            path="/predict", method="POST", status=status, model=record.model, code=code, seconds=seconds
         )
-        if content is not None:
-            self._metrics.count_stages(record, ended_s)
 
 
 class _NetworkThread:
     """Runs the network while the event loop reads, decodes and writes: a network of a millisecond uses its own core."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop):
-        self._loop = loop
+    def __init__(self, loop: asyncio.AbstractEventLoop, deadline_s: float):
+        self._loop, self._deadline_s = loop, deadline_s
         self._given: SimpleQueue[_Given | None] = SimpleQueue()
-        self._done: deque[tuple[Callable[[Outputs | None], None], Outputs | None]] = deque()
+        self._done: deque[tuple[_Finish, Outputs | None, float]] = deque()
+        self._is_closed = False
         threading.Thread(target=self._run, name="network", daemon=True).start()
 
-    def put(
-        self,
-        cycle: RequestResponseCycle,
-        classifier: Classifier,
-        pixels: UInt8[np.ndarray, "1 h w 3"],
-        finish: Callable[[Outputs | None], None],
-    ) -> None:
-        """Queues a picture. `finish` is called on the event loop; with None for a fault, or a client that has gone."""
-        self._given.put((cycle, classifier, pixels, finish))
+    def put(self, one: _Waiting, classifier: Classifier, pixels: UInt8[np.ndarray, "1 h w 3"], finish: _Finish) -> None:
+        """Queues a picture. `finish` is called on the event loop; with None where nothing was computed."""
+        self._given.put((one, classifier, pixels, finish))
 
     def close(self) -> None:
-        """Ends the thread after what was queued."""
+        """Ends the thread after the picture that it works on."""
+        self._is_closed = True
         self._given.put(None)
 
     def _run(self) -> None:
-        while (given := self._given.get()) is not None:
-            cycle, classifier, pixels, finish = given
-            outputs = None if cycle.disconnected else _outputs(classifier, pixels)
-            is_first = not self._done
-            self._done.append((finish, outputs))
-            if is_first:
-                with suppress(RuntimeError):  # the event loop has ended
-                    self._loop.call_soon_threadsafe(self._finish)
+        while (given := self._given.get()) is not None and not self._is_closed:
+            one, classifier, pixels, finish = given
+            is_late = time.perf_counter() - one.record.began_s > self._deadline_s
+            found = (None, 0.0) if is_late or one.cycle.disconnected else _outputs(classifier, pixels)
+            self._done.append((finish, *found))
+            with suppress(RuntimeError):  # the event loop has ended
+                self._loop.call_soon_threadsafe(self._finish)
 
     def _finish(self) -> None:
         while self._done:
-            finish, outputs = self._done.popleft()
-            finish(outputs)
+            finish, outputs, seconds = self._done.popleft()
+            try:
+                finish(outputs, seconds)
+            except Exception:
+                _log.exception("An answer could not be sent.")
 
 
-_Given = tuple[RequestResponseCycle, Classifier, np.ndarray, Callable[[Outputs | None], None]]
-
-
-def _outputs(classifier: Classifier, pixels: UInt8[np.ndarray, "1 h w 3"]) -> Outputs | None:
+def _outputs(classifier: Classifier, pixels: UInt8[np.ndarray, "1 h w 3"]) -> tuple[Outputs | None, float]:
+    """The outputs, and the seconds that they took; None for a fault, which the app meets again."""
+    began_s = time.perf_counter()
     try:
-        return classifier.outputs(pixels)
-    except Exception:  # the app meets it again
-        return None
+        return classifier.outputs(pixels), time.perf_counter() - began_s
+    except Exception:
+        return None, 0.0

@@ -23,7 +23,7 @@ from typing import Any, cast
 
 import httptools
 from uvicorn._types import ASGI3Application, ASGIReceiveCallable, ASGISendCallable, HTTPScope, Scope
-from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
 from lince.serving.connection_close import LINGER_S, MAX_HEAD_BYTES, EndingConnection
 from lince.serving.direct_lane import DirectLane
@@ -42,6 +42,7 @@ _MAX_PIPELINED = 16
 _SPREAD = 1.2
 _LONGEST_PAUSE_S = 8
 _PLAIN_HEADERS = b"content-type: application/json\r\nx-content-type-options: nosniff\r\n"
+_CLOSE = (b"connection", b"close")  # among uvicorn's headers during a stop
 _FRAMING = frozenset({b"content-length", b"transfer-encoding", b"connection"})
 
 _FULL = "As many requests are waiting as may. Try again in a second."
@@ -76,7 +77,6 @@ class BoundedConnection(EndingConnection):
         self._inference: Inference = self.app_state["inference"]
         self._paused: PausedConnections = self.app_state["paused"]
         self._lane: DirectLane = self.app_state["lane"]
-        self._deferred: RequestResponseCycle | None = None  # may be answered directly once its body is here
         self._pause_timer: TimerHandle | None = None
         self._pause_number = -1
         self._pause_s = RETRY_AFTER_S  # after the next refusal
@@ -89,6 +89,8 @@ class BoundedConnection(EndingConnection):
             self._watch()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        if self._deferred is not None:  # no task works on it, which would count it
+            self._count_deferred("incomplete_body")
         if self._pause_timer is not None:
             self._pause_timer.cancel()
             self._paused.remove(self._pause_number)
@@ -231,13 +233,18 @@ class BoundedConnection(EndingConnection):
 
     # Answering without the app
 
-    def _answer_directly(self, cycle: RequestResponseCycle, content: bytes, request_id: str) -> None:
-        """Does what uvicorn does when the app sends an answer of status 200."""
-        dates = [b"%b: %b\r\n" % header for header in cycle.default_headers]
+    def _answer_directly(self, cycle: RequestResponseCycle, status: int, content: bytes, request_id: str) -> None:
+        """Does what uvicorn does when the app sends an answer."""
+        if _CLOSE in cycle.default_headers:  # the server stops
+            cycle.keep_alive = False
+        dates = [b"%b: %b\r\n" % header for header in cycle.default_headers if header != _CLOSE]
         named = b"x-request-id: %b\r\n" % request_id.encode()
         end = b"\r\n" if cycle.keep_alive else b"connection: close\r\n\r\n"
-        head = [b"HTTP/1.1 200 OK\r\n", *dates, b"content-length: %d\r\n" % len(content), _PLAIN_HEADERS, named, end]
-        cycle.transport.write(b"".join([*head, content]))
+        if status == 503:
+            cycle.scope["state"][OVERLOADED] = True
+            named += b"retry-after: %d\r\n" % RETRY_AFTER_S
+        length = b"content-length: %d\r\n" % len(content)
+        cycle.transport.write(b"".join([STATUS_LINE[status], *dates, length, _PLAIN_HEADERS, named, end, content]))
         cycle.response_started = cycle.response_complete = True
         if not cycle.keep_alive:
             cycle.transport.close()

@@ -55,8 +55,7 @@ DEAD_S = 60.0
 _SMALL_PIXELS = 500_000
 # The cost of a pixel. A JPEG is scaled down while it is decoded; WebP holds Python's lock as well.
 _WEIGHTS = {"JPEG": 0.25, "WEBP": 2}
-# What the event loop does itself: a picture takes about a millisecond, the network five at most.
-_PIXELS_NOW = 50_000
+_PIXELS_NOW = 50_000  # what the event loop decodes itself: about a millisecond
 _SMALL_BYTES = 2 * 2**20  # encoded: empty blocks of deflate take 0.07 µs a byte, whatever the number of pixels
 _SCANS_PER_WEIGHT = 5  # scans of a JPEG that cost as much as decoding a PNG of its size
 _MAX_LARGE = 16  # requests that wait for the process: about 5 s of 25-megapixel pictures
@@ -252,8 +251,7 @@ class Inference:
         if is_gone():
             raise RequestError("client_closed_request", "The client has gone, and nothing is computed for it.")
         if time.monotonic() > end_s:
-            message = f"The request has waited for {self._deadline_s:g} s, the deadline. Try again in a second."
-            raise RequestError("deadline_exceeded", message)
+            raise RequestError("deadline_exceeded", too_late(self._deadline_s))
 
     async def _run(
         self,
@@ -366,6 +364,11 @@ def _timed(record: RequestRecord, finish: Callable[[_Pixels], _Result], decoded:
     found = finish(decoded)
     record.infer_s = time.perf_counter() - began_s
     return found
+
+
+def too_late(deadline_s: float) -> str:
+    """The message for a request that has waited for too long."""
+    return f"The request has waited for {deadline_s:g} s, the deadline. Try again in a second."
 
 
 def _inspect(data: bytes) -> Structure | ImageError:

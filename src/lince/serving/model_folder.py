@@ -13,7 +13,7 @@ import logging
 import os
 import re
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,9 +71,10 @@ class ModelFolder:
         self._loaded: dict[str, tuple[Path, _Stamp]] = {}
         self._refused: dict[Path, Refused] = {}
         self._seen: dict[Path, _Stamp] = {}  # at the last look
+        self._unread: set[Path] = set()
         self._missing: set[str] = set()  # models without files at the last look
         self._on_refusal: Callable[[], None] = lambda: None
-        self._is_readable = self._is_starting = True
+        self._is_readable = self._is_starting = self._is_pinned_valid = True
         try:
             files = self._files()
             found = [one for name, paths in files.items() if (one := self._first(name, paths)) is not None]
@@ -139,13 +140,14 @@ class ModelFolder:
         """
         with self._lock:
             try:
-                paths = self._files(pinned={}).get(name)
+                files = self._files(pinned={})
+                paths = files.get(name)
                 if paths is None:
                     raise RequestError("not_found", f"There is no model {name[:100]!r} in the folder. {_HOW}")
                 path = paths[0] if version is None else self._of_version(name, paths, version)
                 stamp = _stamp(path)
                 new = self._read(name, path)
-                self._pin(name, None if version is None else path.name)
+                self._pin(name, None if version is None else path.name, files.keys())
             except ModelFileError as error:
                 self._on_refusal()
                 raise RequestError("model_refused", str(error)) from error
@@ -160,14 +162,25 @@ class ModelFolder:
         pinned = self._pinned() if pinned is None else pinned
         found: dict[str, list[Path]] = {}
         for path in sorted(self._folder.iterdir()):
-            if path.is_dir():
-                versions = sorted(filter(_is_model, path.iterdir()), key=_natural, reverse=True)
-                versions.sort(key=lambda file: file.name != pinned.get(path.name))
-            else:
-                versions = [path] if _is_model(path) else []
             name = path.name if path.is_dir() else path.stem
-            if versions and _NAME.fullmatch(name):
+            if _NAME.fullmatch(name) and (versions := self._versions(name, path)):
                 found.setdefault(name, []).extend(versions)
+        for name, paths in found.items():
+            paths.sort(key=lambda file: file.name != pinned.get(name))
+        return found
+
+    def _versions(self, name: str, path: Path) -> list[Path]:
+        """The files of a model in one place. A folder that cannot be read changes nothing, and is logged once."""
+        if not path.is_dir():
+            return [path] if _is_model(path) else []
+        try:
+            found = sorted(filter(_is_model, path.iterdir()), key=_natural, reverse=True)
+        except OSError as error:
+            if path not in self._unread:
+                _log.error("Folder %r cannot be read (%s). Its model goes on.", str(path), error.strerror)
+            self._unread.add(path)
+            return [self._loaded[name][0]] if name in self._loaded else []
+        self._unread.discard(path)
         return found
 
     def _first(self, name: str, paths: Sequence[Path]) -> ServedModel | None:
@@ -183,7 +196,10 @@ class ModelFolder:
         """Loads the first file that is better than the one that answers, as soon as it has settled."""
         current, _ = loaded = self._loaded.get(name, (None, None))
         for path in paths:
-            stamp, before = _stamp(path), self._seen.get(path)
+            try:
+                stamp, before = _stamp(path), self._seen.get(path)
+            except OSError:  # it has gone meanwhile
+                continue
             self._seen[path] = stamp
             if (path, stamp) == loaded:
                 return
@@ -201,10 +217,14 @@ class ModelFolder:
         try:
             return self._read(name, path)
         except ModelFileError as error:
-            self._refused[path] = Refused(name, path, stamp, str(error))
-            self._on_refusal()
-            _log.error("A model is refused, and nothing changes. %s", error)
-            return None
+            reason = str(error)
+        except Exception as error:  # one file must not stop the others
+            _log.exception("File %r could not be loaded.", str(path))
+            reason = f"File {str(path)!r} could not be loaded ({type(error).__name__}). The log says more."
+        self._refused[path] = Refused(name, path, stamp, reason)
+        self._on_refusal()
+        _log.error("A model is refused, and nothing changes. %s", reason)
+        return None
 
     def _read(self, name: str, path: Path) -> ServedModel:
         # Native code writes when it is first used. Later other threads may write to stderr, too.
@@ -242,18 +262,22 @@ class ModelFolder:
         """The names of the files that were chosen, by model."""
         try:
             data = read_bounded(self._folder / PINNED, _MAX_PINNED_BYTES)
+            found = schema.from_json(data, dict[str, str])
         except FileNotFoundError:
-            return {}
-        try:
-            return schema.from_json(data, dict[str, str])
-        except schema.MisfitError as error:
-            if self._is_readable:
+            found = {}
+        except (OSError, schema.MisfitError) as error:
+            if self._is_pinned_valid:
                 _log.error("%r is not valid, and nothing in it is used. %s", PINNED, error)
+            self._is_pinned_valid = False
             return {}
+        self._is_pinned_valid = True
+        return found
 
-    def _pin(self, name: str, file: str | None) -> None:
+    def _pin(self, name: str, file: str | None, names: Collection[str]) -> None:
+        """Writes down a choice, and forgets those of models that are gone."""
         before = self._pinned()
-        after = {one: chosen for one, chosen in before.items() if one != name} | ({name: file} if file else {})
+        others = {one: chosen for one, chosen in before.items() if one != name and one in names}
+        after = others | ({name: file} if file else {})
         if after != before:
             write_atomically(self._folder / PINNED, msgspec.json.format(msgspec.json.encode(after), indent=2))
 

@@ -194,9 +194,11 @@ class ServeSettings(BaseSettings):
             lists = {
                 f"{_PREFIX}{name.upper()}": name for name in ("allowed_hosts", "allowed_origins", "trusted_proxies")
             }
-            broken = next(name for name in lists if not _is_json(os.environ.get(name, "[]")))
+            # Names of variables may be in small letters.
+            received_by = {name.upper(): value for name, value in os.environ.items()}
+            broken = next(name for name in lists if not _is_json(received_by.get(name, "[]")))
             wanted = expected(cls.model_fields[lists[broken]])
-            raise ServiceError(f"{broken} received {os.environ[broken][:100]!r}. Expected {wanted}.") from error
+            raise ServiceError(f"{broken} received {received_by[broken][:100]!r}. Expected {wanted}.") from error
 
     @classmethod
     def _of_file(cls, path: Path) -> dict[str, Any]:
