@@ -18,6 +18,7 @@ from lince.model_file import artifact
 from lince.runs.run_folder import RunFolder
 from lince.serving import model_metrics
 from lince.serving.app import create_app
+from lince.serving.errors import RequestError
 from lince.serving.model_folder import ModelFolder
 from lince.serving.model_metrics import ModelMetrics
 from lince.serving.models import ServedModel
@@ -129,7 +130,8 @@ def test_refused_files_are_counted(tmp_path: Path, png: Png):
         folder.update()
         folder.update()
         assert 2 == samples(client)("lince_model_swaps_total", result="refused")
-        assert 409 == client.post("/v2/repository/models/bad/load", headers=RAW).status_code
+        with pytest.raises(RequestError, match="not a LiteRT flatbuffer"):
+            folder.load("bad")
         assert 3 == samples(client)("lince_model_swaps_total", result="refused")
         assert 0 == samples(client)("lince_model_swaps_total", result="done")
 

@@ -118,9 +118,8 @@ def test_answer_is_as_documented(client: AppClient, png: Png):
         "prediction": answer["prediction"]
     }  # without `logits` and `distance`, which have defaults
     operation = client.get("/openapi.json").json()["paths"]["/explain"]["post"]
-    assert {"200", "400", "403", "404", "408", "409", "413", "415", "422", "431", "503"} == operation[
-        "responses"
-    ].keys()
+    statuses = {"200", "400", "401", "403", "404", "408", "409", "413", "415", "422", "429", "431", "503"}
+    assert statuses == operation["responses"].keys()
     assert "`not_explainable`" == operation["responses"]["409"]["description"]
     assert operation["responses"]["503"]["description"].endswith("`explanation_timeout`")
     assert ["class"] == [parameter["name"] for parameter in operation["parameters"]]
