@@ -69,7 +69,8 @@ def test_read_only_root(workers: int, tmp: bool, png: Png):
             with urllib.request.urlopen(request, timeout=30) as response:
                 assert 1 == len(json.load(response)["predictions"])
         with urllib.request.urlopen(f"{server.url}/metrics", timeout=30) as response:
-            assert 'lince_requests_total{method="POST",path="/predict",status="200"} 2.0' in response.read().decode()
+            counted = 'lince_requests_total{method="POST",model="cifar10",path="/predict",status="200"} 2.0'
+            assert counted in response.read().decode()
         server.process.terminate()
         assert 0 == server.process.wait(20)
 

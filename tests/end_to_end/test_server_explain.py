@@ -4,6 +4,7 @@ import re
 import socket
 import time
 import urllib.request
+from collections import Counter
 from contextlib import ExitStack
 
 from app_client import Png
@@ -26,8 +27,11 @@ def answered(server: ServerProcess) -> dict[str, float]:
     """Explanations that have ended, by status."""
     with urllib.request.urlopen(f"{server.url}/metrics", timeout=30) as response:
         text = response.read().decode()
-    found = re.findall(r'lince_requests_total\{method="POST",path="/explain",status="(\d+)"\} (\S+)', text)
-    return {status: float(count) for status, count in found}
+    pattern = r'lince_requests_total\{method="POST",model="[^"]*",path="/explain",status="(\d+)"\} (\S+)'
+    found: Counter[str] = Counter()
+    for status, count in re.findall(pattern, text):
+        found[status] += float(count)
+    return found
 
 
 def test_work_of_clients_that_have_gone_is_dropped(png: Png):

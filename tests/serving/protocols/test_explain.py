@@ -122,7 +122,7 @@ def test_answer_is_as_documented(client: AppClient, png: Png):
     assert statuses == operation["responses"].keys()
     assert "`not_explainable`" == operation["responses"]["409"]["description"]
     assert operation["responses"]["503"]["description"].endswith("`explanation_timeout`")
-    assert ["class"] == [parameter["name"] for parameter in operation["parameters"]]
+    assert ["class", "model"] == [parameter["name"] for parameter in operation["parameters"]]
 
 
 def test_memory_of_the_body_is_given_back_while_it_waits(make_client: MakeClient, png: Png):
