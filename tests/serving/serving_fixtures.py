@@ -4,6 +4,7 @@ import io
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -50,8 +51,20 @@ def png() -> Png:
 
 
 @pytest.fixture
-def shared_metrics(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def shared_metrics(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """The folder in which several workers count, which are all in this process."""
+    opened: list[values.MmapedDict] = []
+
+    class Closed(values.MmapedDict):
+        """A file that is closed at the end: before 0.26 the library leaves that to the end of the process."""
+
+        def __init__(self, *arguments: Any, **options: Any):
+            super().__init__(*arguments, **options)
+            opened.append(self)
+
     monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path / "metrics"))
     monkeypatch.setattr(values, "ValueClass", values.ValueClass)
-    return tmp_path / "metrics"
+    monkeypatch.setattr(values, "MmapedDict", Closed)
+    yield tmp_path / "metrics"
+    for file in opened:
+        file.close()
