@@ -38,7 +38,6 @@ _SLICE_S = 0.002
 _INLINE_S = 0.0003  # a network that takes longer runs in a thread: its turn costs a tenth of that
 _MAX_BYTES, _MAX_DIGITS = 2**15, 5
 _MAX_PIXELS = 2**16  # of a network's image, as for 256 × 256: larger ones take too long to resize, and too much memory
-_ID_HEADER = request_record.ID_HEADER.encode()
 # Headers that ask for, or depend on, what the middleware, the router or uvicorn do.
 _NOT_PLAIN = frozenset({b"origin", b"sec-fetch-site", b"expect", b"transfer-encoding", b"content-encoding", b"upgrade"})
 
@@ -134,8 +133,7 @@ class DirectLane:
         self._inference.enter(cycle)
         if not self._waiting:
             asyncio.get_running_loop().call_soon(self._work)
-        sent = next((value for name, value in cycle.scope["headers"] if name == _ID_HEADER), b"").decode("latin-1")
-        record = RequestRecord(sent if request_record.is_id(sent) else next(self._ids))
+        record = RequestRecord(request_record.id_of(cycle.scope["headers"], self._ids))
         record.queued_s = record.began_s
         one = _Waiting(cycle, record, held_bytes, answer, decline)
         self._waiting.append(one)

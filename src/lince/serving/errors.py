@@ -184,7 +184,7 @@ async def _answer_http_error(request: Request, error: HTTPException) -> Response
 
 async def _answer_bug(request: Request, _: Exception) -> Response:
     """Starlette sends this answer around our middleware, which therefore cannot add the request's id."""
-    return _bug(request, headers={request_record.ID_HEADER: request_record.current().id})
+    return _bug(request, headers={request_record.ID_HEADER.decode(): request_record.current().id})
 
 
 def _bug(request: Request, headers: dict[str, str] | None = None) -> Response:

@@ -28,7 +28,6 @@ OVERLOADED = "lince.overloaded"
 CLOSED = "lince.closed"
 """Key of a scope's `state`, set when the client has closed its sending half. Few of those still read."""
 
-_ID_HEADER = request_record.ID_HEADER.encode()
 _ALWAYS = [(b"x-content-type-options", b"nosniff")]
 # The page loads only its own files, shows pictures that the visitor chose (blob:) and cannot be framed.
 _DOCUMENT = [
@@ -63,11 +62,10 @@ class Gate:
             await self._app(scope, receive, send)
             return
         scope.setdefault("state", {})  # optional in ASGI; uvicorn provides it
-        sent = _header(scope, _ID_HEADER)
-        record, status = RequestRecord(sent if request_record.is_id(sent) else next(self._ids)), 0
+        record, status = RequestRecord(request_record.id_of(scope["headers"], self._ids)), 0
         request_record.begin(record)
         is_head = scope["method"] == "HEAD"
-        extra = [(_ID_HEADER, record.id.encode()), *self._cross_origin_headers(scope)]
+        extra = [(request_record.ID_HEADER, record.id.encode()), *self._cross_origin_headers(scope)]
 
         async def send_with_headers(message: Message) -> None:
             nonlocal status

@@ -10,7 +10,6 @@ The folder is the only state, so all workers and all machines that mount it agre
 import asyncio
 import itertools
 import logging
-import os
 import re
 import threading
 from collections.abc import Callable, Collection, Sequence
@@ -28,7 +27,7 @@ from lince.serving.errors import RequestError
 from lince.serving.models import Models, ServedModel, served
 from lince.serving.settings import ServeSettings
 from lince.system import quiet
-from lince.system.files import read_bounded, write_atomically
+from lince.system.files import Stamp, read_bounded, stamp_of, write_atomically
 from lince.text import listed
 
 PINNED = "pinned.json"
@@ -38,7 +37,6 @@ _SUFFIX = ".tflite"
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")  # as it stands in an address
 _MAX_PINNED_BYTES = 2**16
 _HOW = f"Expected NAME{_SUFFIX} or NAME/VERSION{_SUFFIX} in it."
-_Stamp = tuple[int, int, int]  # inode, size, time of the last change: another one is another file
 
 _log = logging.getLogger(__name__)
 
@@ -49,7 +47,7 @@ class Refused:
 
     name: str
     path: Path
-    stamp: _Stamp
+    stamp: Stamp
     reason: str
 
 
@@ -68,9 +66,9 @@ class ModelFolder:
         """
         self._folder, self._settings = folder, settings
         self._lock = threading.Lock()
-        self._loaded: dict[str, tuple[Path, _Stamp]] = {}
+        self._loaded: dict[str, tuple[Path, Stamp]] = {}
         self._refused: dict[Path, Refused] = {}
-        self._seen: dict[Path, _Stamp] = {}  # at the last look
+        self._seen: dict[Path, Stamp] = {}  # at the last look
         self._unread: set[Path] = set()
         self._missing: set[str] = set()  # models without files at the last look
         self._on_refusal: Callable[[], None] = lambda: None
@@ -145,7 +143,7 @@ class ModelFolder:
                 if paths is None:
                     raise RequestError("not_found", f"There is no model {name[:100]!r} in the folder. {_HOW}")
                 path = paths[0] if version is None else self._of_version(name, paths, version)
-                stamp = _stamp(path)
+                stamp = stamp_of(path)
                 new = self._read(name, path)
                 self._pin(name, None if version is None else path.name, files.keys())
             except ModelFileError as error:
@@ -186,7 +184,7 @@ class ModelFolder:
     def _first(self, name: str, paths: Sequence[Path]) -> ServedModel | None:
         """The first of the files that can be served."""
         for path in paths:
-            stamp = _stamp(path)
+            stamp = stamp_of(path)
             if (new := self._try(name, path, stamp)) is not None:
                 self._loaded[name] = path, stamp
                 return new
@@ -197,7 +195,7 @@ class ModelFolder:
         current, _ = loaded = self._loaded.get(name, (None, None))
         for path in paths:
             try:
-                stamp, before = _stamp(path), self._seen.get(path)
+                stamp, before = stamp_of(path), self._seen.get(path)
             except OSError:  # it has gone meanwhile
                 continue
             self._seen[path] = stamp
@@ -213,7 +211,7 @@ class ModelFolder:
             if path == current:
                 return
 
-    def _try(self, name: str, path: Path, stamp: _Stamp) -> ServedModel | None:
+    def _try(self, name: str, path: Path, stamp: Stamp) -> ServedModel | None:
         try:
             return self._read(name, path)
         except ModelFileError as error:
@@ -231,7 +229,7 @@ class ModelFolder:
         with quiet.captured_stderr() if self._is_starting else nullcontext():
             return served(Classifier.load(path), self._settings, name)
 
-    def _put(self, new: ServedModel, path: Path, stamp: _Stamp) -> None:
+    def _put(self, new: ServedModel, path: Path, stamp: Stamp) -> None:
         self._loaded[new.name.name] = path, stamp
         self._refused.pop(path, None)
         self.models.put(new)
@@ -289,8 +287,3 @@ def _is_model(path: Path) -> bool:
 def _natural(path: Path) -> list[str | int]:
     """Sorts 9 before 10: texts and numbers take turns, so that equal places have equal types."""
     return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", path.stem)]
-
-
-def _stamp(path: Path) -> _Stamp:
-    status = os.stat(path)
-    return status.st_ino, status.st_size, status.st_mtime_ns

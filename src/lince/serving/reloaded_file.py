@@ -1,18 +1,17 @@
 """What was read from files, and is read again when they change: API keys and TLS certificates."""
 
 import logging
-import os
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Generic, TypeVar
 
 from lince.errors import ServiceError
+from lince.system.files import Stamp, stamp_of
 
 LOOK_S = 1.0
 """Seconds between two looks at the files."""
 
-_Stamp = tuple[int, int, int]  # inode, size, time of the last change: another one is another file
 _T = TypeVar("_T")
 _log = logging.getLogger(__name__)
 
@@ -57,13 +56,12 @@ class ReloadedFile(Generic[_T]):
             _log.info("%s was read again.", " and ".join(repr(str(path)) for path in self._paths))
 
 
-def _stamps(paths: Sequence[Path]) -> list[_Stamp | None]:
+def _stamps(paths: Sequence[Path]) -> list[Stamp | None]:
     return [_stamp(path) for path in paths]
 
 
-def _stamp(path: Path) -> _Stamp | None:
+def _stamp(path: Path) -> Stamp | None:
     try:
-        status = os.stat(path)
+        return stamp_of(path)
     except (OSError, ValueError):  # ValueError: a null character in the path
         return None
-    return status.st_ino, status.st_size, status.st_mtime_ns

@@ -8,11 +8,11 @@ import itertools
 import re
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 
-ID_HEADER = "x-request-id"
+ID_HEADER = b"x-request-id"
 _ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
 
@@ -59,6 +59,12 @@ def ids() -> Iterator[str]:
     return (f"{prefix}-{number}" for number in itertools.count(1))
 
 
-def is_id(text: str) -> bool:
-    """Whether a client's id is taken: 1 to 128 letters, digits, dots, hyphens and underscores."""
-    return _ID.fullmatch(text) is not None
+def id_of(headers: Iterable[tuple[bytes, bytes]], made: Iterator[str]) -> str:
+    """The id of a request: its client's, if it has 1 to 128 letters, digits, dots, hyphens and underscores.
+
+    Args:
+        headers: of the request, with names in small letters.
+        made: of `ids`, for a request without such an id.
+    """
+    sent = next((value for name, value in headers if name == ID_HEADER), b"").decode("latin-1")
+    return sent if _ID.fullmatch(sent) else next(made)

@@ -30,6 +30,9 @@ _WITHOUT_WAITING = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0) | g
 # encrypted or compressed in another way.
 DAMAGED_NPZ = (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, RuntimeError)
 
+Stamp = tuple[int, int, int]
+"""Inode, size and time of the last change in nanoseconds: a file with another one is another file."""
+
 
 def reason_of(error: Exception) -> str:
     """Why a file could not be read, as part of a sentence: the system's reason, what is wrong in it, or its damage."""
@@ -55,6 +58,12 @@ def open_regular(path: Path) -> BufferedReader:
     except BaseException:
         os.close(descriptor)
         raise
+
+
+def stamp_of(path: Path) -> Stamp:
+    """What tells that a file has changed. Raises OSError when it is not there."""
+    status = os.stat(path)
+    return status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def read_bounded(path: Path, limit_bytes: int) -> bytes:
