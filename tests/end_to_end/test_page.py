@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
 from server_process import ServerProcess, running_server
 
 from lince.serving.api_keys import new_key
@@ -225,4 +225,31 @@ def test_the_page_asks_for_a_key(browser: Browser, picture: Path, tmp_path: Path
         assert key == page.evaluate("sessionStorage.getItem('lince-api-key')")
         page.reload()
         expect(page.locator("#model")).to_contain_text("cifar10")
+        page.close()
+
+
+def test_a_late_refusal_changes_nothing(browser: Browser, picture: Path, tmp_path: Path):
+    """The key is given before the server has refused the picture: the answer stays on the page."""
+    key, line = new_key("visitor", "predict")
+    (tmp_path / "keys.txt").write_text(line)
+    with running_server(api_keys=tmp_path / "keys.txt") as server:
+        page = browser.new_page()
+        page.goto(server.url)
+        expect(page.get_by_label("API key of this server")).to_be_visible()
+        held: list[Route] = []
+        page.route("**/model", lambda route: held.append(route) if len(held) < 2 else route.continue_())
+        page.set_input_files("#file", picture)
+        page.get_by_label("API key of this server").fill("wrong")
+        page.get_by_role("button", name="Use it").click()
+        while len(held) < 2:
+            page.wait_for_timeout(10)
+        page.evaluate("document.getElementById('key-form').hidden = false")
+        page.get_by_label("API key of this server").fill(key)
+        page.get_by_role("button", name="Use it").click()
+        expect(page.locator("#verdict")).to_be_visible()
+        for route in held:
+            route.fulfill(status=401, json={})
+        page.wait_for_timeout(100)
+        expect(page.locator("#verdict")).to_be_visible()
+        expect(page.locator("#key-form")).to_be_hidden()
         page.close()

@@ -7,8 +7,8 @@ const drop = document.getElementById("drop");
 const input = document.getElementById("file");
 const keyForm = document.getElementById("key-form");
 let model = null; // what /model said; asked again until it answers
+let picture = null; // the last that was chosen: asked again when the server has been given a key
 let asking = new AbortController();
-let waiting = null; // the picture that was chosen before the server asked for a key
 
 async function readModel() {
   if (model === null) {
@@ -18,30 +18,31 @@ async function readModel() {
   return model;
 }
 
-async function look(image) {
-  asking.abort(); // only the last picture counts
-  asking = new AbortController();
-  const { signal } = asking;
+function look(image) {
+  picture = image;
   showPicture(image);
   showWaiting();
-  try {
-    const described = await readModel();
-    const limit = described.limits.max_body_bytes;
-    if (image.size > limit) {
-      throw new Error(`The picture has ${image.size.toLocaleString()} bytes. At most ${limit.toLocaleString()} are read: scale it down.`);
-    }
-    const answer = await classify(image, { classes: described.classes.length, signal });
-    if (!signal.aborted) showAnswer(answer, described);
-  } catch (error) {
-    if (!signal.aborted) fail(error, image);
-  }
+  ask();
 }
 
-function fail(error, image) {
-  showError(error.message);
-  if (error instanceof KeyNeeded) {
-    waiting = image;
-    keyForm.hidden = false;
+/** What the model is, and what it says of the chosen picture. Only the last question's answer is shown. */
+async function ask() {
+  asking.abort();
+  asking = new AbortController();
+  const { signal } = asking;
+  try {
+    const described = await readModel();
+    if (picture === null || signal.aborted) return;
+    const limit = described.limits.max_body_bytes;
+    if (picture.size > limit) {
+      throw new Error(`The picture has ${picture.size.toLocaleString()} bytes. At most ${limit.toLocaleString()} are read: scale it down.`);
+    }
+    const answer = await classify(picture, { classes: described.classes.length, signal });
+    if (!signal.aborted) showAnswer(answer, described);
+  } catch (error) {
+    if (signal.aborted) return;
+    showError(error.message);
+    if (error instanceof KeyNeeded) keyForm.hidden = false;
   }
 }
 
@@ -80,12 +81,7 @@ keyForm.addEventListener("submit", (event) => {
   field.value = "";
   keyForm.hidden = true;
   clear();
-  if (waiting) look(waiting);
-  else start();
+  ask();
 });
 
-function start() {
-  readModel().catch((error) => fail(error, null));
-}
-
-start();
+ask();
