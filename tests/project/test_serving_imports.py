@@ -40,3 +40,10 @@ def test_serving_imports_no_training_framework():
 def test_the_check_can_fail():
     """It sees a framework when there is one."""
     assert imported("import matplotlib") == "['matplotlib']"
+
+
+def test_a_service_draws_nothing():
+    """What draws tables and bars in a terminal would cost its start 60 ms."""
+    program = "import sys, lince.cli, lince.serving.server; print('rich.console' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=True)
+    assert done.stdout.strip() == "False"

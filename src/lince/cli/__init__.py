@@ -1,5 +1,8 @@
 """The command line: commands, and what they print."""
 
-from lince.cli.commands import main
+from lince.system import garbage
+
+with garbage.paused():
+    from lince.cli.commands import main
 
 __all__ = ["main"]

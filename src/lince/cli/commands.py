@@ -5,7 +5,6 @@ Exit codes: 0 done; 1 a LinceError (one sentence, no traceback); 2 usage; 3 a se
 Stages are imported inside the commands, so that each command needs only its own packages.
 """
 
-import difflib
 import re
 import sys
 import time
@@ -34,7 +33,7 @@ from lince.cli.console import (
 )
 from lince.errors import LinceError
 from lince.publishing.options import PublishOptions, PublishRequest
-from lince.system import quiet, streams
+from lince.system import garbage, quiet, streams
 
 
 class Commands(TyperGroup):
@@ -44,6 +43,8 @@ class Commands(TyperGroup):
         """As typer does it, with another error for an unknown name."""
         name = args[0]
         if not name.startswith("-") and self.get_command(ctx, name) is None and not ctx.resilient_parsing:
+            import difflib
+
             known = {command: command for command in self.commands}
             for group, one in self.commands.items():
                 known |= {inner: f"{group} {inner}" for inner in getattr(one, "commands", ())}
@@ -362,31 +363,32 @@ def serve(
 
     More settings are variables LINCE_... of the environment, or lines of a file; see docs/http-api.md.
     """
-    from lince.model_file import artifact
+    with garbage.paused():  # until the service is ready
+        from lince.model_file import artifact
 
-    with frameworks.needs("Serving", "serve"):
-        from lince.serving.server import serve as run
-        from lince.serving.settings import ServeSettings
-    try:
-        chosen = [artifact.locate(one) for one in model] if model else None
-        settings = ServeSettings.read(
-            file=config,
-            model=chosen,
-            models=models,
-            host=host,
-            port=port,
-            workers=workers,
-            sha256=sha256,
-            api_keys=api_keys,
-            tls_cert=tls_cert,
-            tls_key=tls_key,
-        )
-        if print_config:
-            print_text(settings.to_toml())
-        else:
-            run(settings)
-    except LinceError as error:
-        fail(error, code=3)
+        with frameworks.needs("Serving", "serve"):
+            from lince.serving.server import serve as run
+            from lince.serving.settings import ServeSettings
+        try:
+            chosen = [artifact.locate(one) for one in model] if model else None
+            settings = ServeSettings.read(
+                file=config,
+                model=chosen,
+                models=models,
+                host=host,
+                port=port,
+                workers=workers,
+                sha256=sha256,
+                api_keys=api_keys,
+                tls_cert=tls_cert,
+                tls_key=tls_key,
+            )
+            if print_config:
+                print_text(settings.to_toml())
+            else:
+                run(settings)
+        except LinceError as error:
+            fail(error, code=3)
 
 
 @app.command(short_help="Make an API key for a client of the service.")

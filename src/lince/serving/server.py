@@ -23,7 +23,7 @@ from lince.serving.settings import ServeSettings
 from lince.serving.shutdown import StoppableServer
 from lince.serving.tls import certificate
 from lince.serving.workers import Link, Supervisor
-from lince.system import memory, streams
+from lince.system import garbage, memory, streams
 from lince.text import listed
 
 _OTHERS = 0o007  # rights of those who are neither owner nor in the group
@@ -64,18 +64,19 @@ def work(link: Link, listener: socket.socket, versions: frozenset[str] | None) -
         listener: shared by all workers.
         versions: of the models that all of them serve; None for a folder, whose files may change.
     """
-    settings = ServeSettings.read()
-    _set_up_process(settings)
-    try:
-        metrics.share(slot=link.slot)
-        models = _load(settings)
-        if versions is not None and isinstance(models, Models):
-            _require_versions(models, versions)
-        config = _config(create_app(models, settings), settings)
-        server = StoppableServer(config, settings, certificate(settings), on_ready=link.say_ready, supervised=True)
-        server.run(sockets=[listener])
-    except (ModelFileError, ServiceError, OSError) as error:
-        link.say_failed(str(error))
+    with garbage.paused():
+        settings = ServeSettings.read()
+        _set_up_process(settings)
+        try:
+            metrics.share(slot=link.slot)
+            models = _load(settings)
+            if versions is not None and isinstance(models, Models):
+                _require_versions(models, versions)
+            config = _config(create_app(models, settings), settings)
+            server = StoppableServer(config, settings, certificate(settings), on_ready=link.say_ready, supervised=True)
+            server.run(sockets=[listener])
+        except (ModelFileError, ServiceError, OSError) as error:
+            link.say_failed(str(error))
 
 
 def _supervise(settings: ServeSettings, listener: socket.socket) -> None:

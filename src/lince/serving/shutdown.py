@@ -16,6 +16,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from lince.serving import listener as listening
 from lince.serving.settings import ServeSettings
 from lince.serving.tls import Certificate, TlsListener
+from lince.system import garbage
 
 LAST_RESORT_S = 2.0
 """Seconds after `shutdown_s` at which a process ends, whatever its threads are doing."""
@@ -26,6 +27,7 @@ _ACCEPT_S = 0.5  # ten times as long as the event loop takes to accept a full ba
 _FIRST_REQUEST_S = 0.5
 _POLL_S = 0.02
 _LOG_S = 0.2
+_SETTLE_S = 1.0  # after the first probes
 _log = logging.getLogger(__name__)
 
 
@@ -61,6 +63,7 @@ class StoppableServer(uvicorn.Server):
             await super().startup([])
             self._tls_listeners = [self._listen(one, self._certificate) for one in sockets or ()]
         self._on_ready()
+        asyncio.get_running_loop().call_later(_SETTLE_S, garbage.settle)
 
     def _listen(self, one: socket.socket, certificate: Certificate) -> TlsListener:
         return TlsListener(
