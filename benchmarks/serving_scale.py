@@ -15,7 +15,8 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import ExitStack, closing
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -68,7 +69,10 @@ def _idle_s() -> float:
 
 
 def batch(model: Path, rounds: int, seconds: float) -> dict:
-    """Images a second through the service and through the runtime alone, in turns."""
+    """Images a second through the service and through the runtime's loop on one thread, in turns.
+
+    The service uses two threads for a batch by default (`LINCE_THREADS`); it is measured with one as well.
+    """
     read = artifact.read(model)
     pixels = np.random.default_rng(0).integers(0, 256, (_BATCH, *read.manifest.image.shape), dtype=np.uint8)
     run = _bare(read.flatbuffer)
@@ -80,24 +84,35 @@ def batch(model: Path, rounds: int, seconds: float) -> dict:
         }
     ).encode()
     headers = {"Inference-Header-Content-Length": str(len(head)), "Content-Type": "application/octet-stream"}
-    rates: dict[str, list[float]] = {"service": [], "runtime": []}
-    with running_server(model=model) as server, closing(http.client.HTTPConnection("127.0.0.1", server.port)) as client:
+    rates: dict[str, list[float]] = {"service": [], "service_on_one_thread": [], "runtime": []}
 
-        def ask() -> None:
-            client.request("POST", f"/v2/models/{read.manifest.name}/infer", head + pixels.tobytes(), headers)
-            response = client.getresponse()
-            content = response.read()
-            if response.status != 200:
-                raise RuntimeError(f"{response.status} {content[:500]!r}")
+    def ask(client: http.client.HTTPConnection) -> None:
+        client.request("POST", f"/v2/models/{read.manifest.name}/infer", head + pixels.tobytes(), headers)
+        response = client.getresponse()
+        content = response.read()
+        if response.status != 200:
+            raise RuntimeError(f"{response.status} {content[:500]!r}")
 
+    with ExitStack() as stack:
+        clients = {
+            name: stack.enter_context(closing(http.client.HTTPConnection("127.0.0.1", server.port)))
+            for name, server in (
+                ("service", stack.enter_context(running_server(model=model))),
+                ("service_on_one_thread", stack.enter_context(running_server(model=model, threads=1))),
+            )
+        }
         for _ in range(rounds):
             rates["runtime"].append(_rate(lambda: [run(image[None]) for image in pixels], seconds))
-            rates["service"].append(_rate(ask, seconds))
-    ratio = statistics.median(a / b for a, b in zip(rates["service"], rates["runtime"], strict=True))
+            for name, client in clients.items():
+                rates[name].append(_rate(partial(ask, client), seconds))
+    ratios = {
+        name: statistics.median(a / b for a, b in zip(rates[name], rates["runtime"], strict=True)) for name in clients
+    }
     return {
         "images_per_s": {name: round(statistics.median(values)) for name, values in rates.items()},
-        "ratio": round(ratio, 3),
-        "kept": ratio >= _BATCH_SHARE,
+        "ratio": round(ratios["service"], 3),
+        "ratio_on_one_thread": round(ratios["service_on_one_thread"], 3),
+        "kept": ratios["service"] >= _BATCH_SHARE,
     }
 
 

@@ -15,25 +15,35 @@ def images(count: int, *, seed: int = 0, low: int = 0) -> np.ndarray:
 class TestStatistics:
     def test_are_mean_and_standard_deviation(self):
         """Of all values of a small image."""
-        [image] = images(1)
-        assert drift.statistics(image) == pytest.approx((image.mean(), image.std()), rel=1e-12)
+        several = images(3)
+        expected = ([image.mean() for image in several], [image.std() for image in several])
+        assert drift.statistics(several) == (
+            pytest.approx(expected[0], rel=1e-12),
+            pytest.approx(expected[1], rel=1e-12),
+        )
+
+    def test_are_the_same_alone_and_among_others(self):
+        """To the bit."""
+        several = images(64, seed=3)
+        alone = [drift.statistics(several[place : place + 1]) for place in range(64)]
+        assert drift.statistics(several) == ([mean for [mean], _ in alone], [deviation for _, [deviation] in alone])
 
     @pytest.mark.parametrize("value", [0, 7, 255])
     def test_a_uniform_image_has_no_contrast(self, value):
         """Exactly none: rounding would scatter such images over the bins."""
-        assert drift.statistics(np.full((5, 7, 3), value, np.uint8)) == (value, 0)
+        assert drift.statistics(np.full((1, 5, 7, 3), value, np.uint8)) == ([value], [0])
 
     def test_a_large_image_is_read_on_a_grid(self):
         """Every eighth row and fifth column of 128 × 80 pixels: 16 × 16 of them."""
         image = np.zeros((128, 80, 3), np.uint8)
         image[::8, ::5] = 200
-        assert drift.statistics(image) == (200, 0)
+        assert drift.statistics(image[None]) == ([200], [0])
 
     def test_a_size_that_the_grid_does_not_divide(self):
         """17 rows are read as 9, so that no more than 16 are."""
         image = np.zeros((17, 1, 3), np.uint8)
         image[::2] = 9
-        assert drift.statistics(image) == (9, 0)
+        assert drift.statistics(image[None]) == ([9], [0])
 
 
 class TestReference:
@@ -51,7 +61,7 @@ class TestReference:
         pictures = np.concatenate([images(7), np.zeros((5, 8, 6, 3), np.uint8), images(3, seed=1, low=200)])
         found = drift.reference(pictures, np.zeros(15, int), num_classes=2)
         for place, binned in enumerate((found.brightness, found.contrast)):
-            bins = [drift.bin_of(drift.statistics(image)[place], binned.edges) for image in pictures]
+            bins = [drift.bin_of(value, binned.edges) for value in drift.statistics(pictures)[place]]
             assert tuple(np.bincount(bins, minlength=10) / 15) == binned.shares
 
     def test_one_image(self):
@@ -63,6 +73,6 @@ class TestReference:
     def test_other_images_are_in_other_bins(self):
         """Brighter ones are in the last bin: the index, which is 0 for the same images, is large."""
         found = drift.reference(images(50), np.zeros(50, int), num_classes=2).brightness
-        bins = [drift.bin_of(drift.statistics(image)[0], found.edges) for image in images(50, low=200)]
+        bins = [drift.bin_of(value, found.edges) for value in drift.statistics(images(50, low=200))[0]]
         assert set(bins) == {9}
         assert math.log(1 / found.shares[9]) > 2

@@ -8,7 +8,6 @@ it, see `docs/observability.md`.
 Source: Siddiqi 2006, *Credit Risk Scorecards*: an index below 0.1 is no change, one above 0.25 a large one.
 """
 
-import math
 from bisect import bisect_right
 
 import numpy as np
@@ -21,21 +20,20 @@ STATISTICS = ("brightness", "contrast")
 
 BINS = 10
 
-# The statistics are of a grid of at most so many pixels a side: 3 µs an image, whatever its size. For products of
-# 10,000 numbers and more, NumPy's matrix library starts threads that wait for each other (`system/blas.py`).
-_GRID = 16
+_GRID = 16  # the statistics are of so many pixels a side at most: 3 µs an image, whatever its size
 
 
-def statistics(image: UInt8[np.ndarray, "h w 3"]) -> tuple[float, float]:
-    """Brightness and contrast of an image: mean and standard deviation of its values, 0..255, on a grid of its pixels.
+def statistics(images: UInt8[np.ndarray, "n h w 3"]) -> tuple[list[float], list[float]]:
+    """Brightness and contrast of N images: mean and standard deviation of the values, 0..255, on a grid of the pixels.
 
-    The sums are of integers in float64, and so exact: an image has the same statistics on every machine.
+    The sums are of integers in float64, and so exact: an image has the same statistics on every machine, and in any
+    batch.
     """
-    height, width, _ = image.shape
-    values = image[:: -(-height // _GRID), :: -(-width // _GRID)].astype(np.float64).ravel()
-    mean = float(values.sum()) / values.size
-    variance = float(values.dot(values)) / values.size - mean * mean
-    return mean, math.sqrt(max(0.0, variance))
+    n, height, width, _ = images.shape
+    grid = images[:, :: -(-height // _GRID), :: -(-width // _GRID)].astype(np.float64).reshape(n, -1)
+    means = np.add.reduce(grid, axis=1) / grid.shape[1]
+    variances = np.add.reduce(grid * grid, axis=1) / grid.shape[1] - means * means
+    return means.tolist(), np.sqrt(np.maximum(variances, 0)).tolist()
 
 
 def bin_of(value: float, edges: tuple[float, ...]) -> int:
@@ -52,7 +50,8 @@ def reference(images: Images, predicted: Int64[np.ndarray, " n"], *, num_classes
         num_classes: K.
     """
     n = len(images)
-    brightness, contrast = zip(*(statistics(images[index]) for index in range(n)), strict=True)
+    found = (statistics(images[index : index + 1]) for index in range(n))
+    brightness, contrast = zip(*((mean, deviation) for [mean], [deviation] in found), strict=True)
     counts = np.bincount(predicted, minlength=num_classes)
     return DriftReference(n, tuple((counts / n).tolist()), _binned(brightness), _binned(contrast))
 

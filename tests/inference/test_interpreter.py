@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from lince.errors import ModelFileError
+from lince.inference import interpreter
 from lince.inference.interpreter import Network
 from lince.model_file import artifact
 
@@ -23,3 +24,24 @@ class TestNetwork:
         assert np.float32 == values.dtype
         assert values[0] < values[1] < values[2]
         np.testing.assert_allclose((values[1] - values[0]) / 128, (values[2] - values[1]) / 127, rtol=1e-5)
+
+    @pytest.mark.parametrize("count", [0, 1, 7, 8, 65])
+    def test_copies_give_the_numbers_of_one(self, run, count: int):
+        """To the bit and in order, for batches that are shared and for those that are not."""
+        flatbuffer = artifact.read(run.model).flatbuffer
+        shape = (count, *Network(flatbuffer).input_shape)
+        images = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+        indices = np.random.default_rng(1).permutation(count)
+        for chosen in (None, indices):
+            expected, features = Network(flatbuffer).run_with_features(images, chosen)
+            found, theirs = Network(flatbuffer, copies=3).run_with_features(images, chosen)
+            np.testing.assert_array_equal(found, expected)
+            np.testing.assert_array_equal(theirs, features)
+
+    def test_a_fault_in_a_copy_is_raised(self, run, monkeypatch):
+        """The answers would have holes."""
+        network = Network(artifact.read(run.model).flatbuffer, copies=2)
+        images = np.zeros((20, *network.input_shape), np.uint8)
+        monkeypatch.setattr(interpreter._Interpreter, "run", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            network.run(images)

@@ -255,14 +255,14 @@ def test_a_fault_with_one_file_does_not_stop_the_others(
 ):
     """It is refused, as a damaged file is."""
     folder = opened({"cats/1": TINY, "dogs": TINY})
-    load = model_folder.Classifier.load
+    read = model_folder.read
 
-    def fail(path: Path) -> object:
+    def fail(path: Path, settings: ServeSettings) -> object:
         if path.parent.name == "cats":
             raise MemoryError
-        return load(path)
+        return read(path, settings)
 
-    monkeypatch.setattr(model_folder.Classifier, "load", fail)
+    monkeypatch.setattr(model_folder, "read", fail)
     put(tmp_path / "cats" / "2.tflite", DEFAULT)
     put(tmp_path / "dogs.tflite", DEFAULT)
     look(folder, 3)

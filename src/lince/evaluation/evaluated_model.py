@@ -16,6 +16,7 @@ from lince.evaluation.served_model import server_predict
 from lince.inference.classifier import Classifier
 from lince.progress import Progress, silent
 from lince.runs.run_folder import RunFolder, RunRecord
+from lince.system import machine
 from lince.text import brief, listed
 from lince.types import Calibration, Dataset, ImageSpec, Predict, Split
 
@@ -59,7 +60,7 @@ def open_file(path: Path, *, name: str | None = None) -> EvaluatedModel:
     Raises:
         ModelFileError: it is no model file, or damaged. ResumeError: it is in a run folder whose record is damaged.
     """
-    classifier = Classifier.load(path)
+    classifier = Classifier.load(path, threads=machine.cores())
     manifest, folder = classifier.manifest, RunFolder(path.parent)
     run = (folder, folder.read_record()) if folder.record.exists() else None
     if run is None:

@@ -21,8 +21,8 @@ _TIMED = 3  # runs after the golden images have warmed the network
 class Classifier:
     """A quantized model that answers. Threads may share it: the network takes an image of each in turn.
 
-    Images go through the network one at a time: a batch is not faster in LiteRT, and so no answer depends on the other
-    images of a batch.
+    Images go through the network one at a time, so that no answer depends on the other images of a batch. Several
+    threads may share those of a batch.
 
     Attributes:
         manifest: of the model file.
@@ -34,7 +34,7 @@ class Classifier:
         """Prefer `Classifier.load`, which also runs the golden images."""
         self.manifest: Manifest = model.manifest
         self.card = model.card
-        self._network = Network(model.flatbuffer, threads=threads)
+        self._network = Network(model.flatbuffer, copies=threads)
         expected = (*model.manifest.image.shape, len(model.manifest.classes))
         received = (*self._network.input_shape, self._network.num_classes)
         if received != expected:
@@ -57,7 +57,7 @@ class Classifier:
 
         Args:
             path: a `.tflite` file written by lince.
-            threads: of the interpreter; 1 is best for small networks.
+            threads: that share the images of a batch.
             sha256: the expected hash of the whole file, hex digits; see `artifact.read`.
 
         Raises:
@@ -72,7 +72,7 @@ class Classifier:
         Args:
             model: read by `artifact.read`.
             name: of the file, for error messages.
-            threads: of the interpreter.
+            threads: that share the images of a batch.
 
         Raises:
             ModelFileError: the network does not fit its manifest, or does not reproduce its golden images.

@@ -1,6 +1,7 @@
 """A LiteRT interpreter of one flatbuffer: it takes pixels and returns the network's raw output."""
 
 import threading
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -16,6 +17,8 @@ Logits = Int8[np.ndarray, "n k"] | Float32[np.ndarray, "n k"]
 
 Features = Float32[np.ndarray, "n d"]
 """Means of the channels of a network's second output, as real numbers but for a common factor."""
+
+_BATCH = 8  # so many images are shared among copies; for fewer, starting the threads takes longer than it saves
 
 
 def logits(flatbuffer: bytes, images: Images) -> Float32[np.ndarray, "n k"]:
@@ -34,12 +37,9 @@ def logits(flatbuffer: bytes, images: Images) -> Float32[np.ndarray, "n k"]:
 def logits_and_features(flatbuffer: bytes, images: Images) -> tuple[Float32[np.ndarray, "n k"], Features | None]:
     """As `logits`, with the features of a network that has this output, else None."""
     with quiet.captured_stderr():
-        networks = [Network(flatbuffer) for _ in range(max(1, min(machine.cores(), len(images))))]
-    parts = np.array_split(np.arange(len(images)), len(networks))
-    with ThreadPoolExecutor(len(networks), thread_name_prefix="lince-interpreter") as pool:
-        found = list(pool.map(lambda network, part: network.run_with_features(images, part), networks, parts))
-    steps, features = zip(*found, strict=True)
-    return networks[0].dequantize(np.concatenate(steps)), None if features[0] is None else np.concatenate(features)
+        network = Network(flatbuffer, copies=machine.cores())
+    steps, features = network.run_with_features(images)
+    return network.dequantize(steps), features
 
 
 def features(flatbuffer: bytes, images: Images) -> Features:
@@ -51,53 +51,44 @@ def features(flatbuffer: bytes, images: Images) -> Features:
 
 
 class Network:
-    """A flatbuffer in a LiteRT interpreter: u8[N,H,W,3] → i8[N,K] or f32[N,K], one at a time.
+    """A flatbuffer in LiteRT: u8[N,H,W,3] → i8[N,K] or f32[N,K].
 
-    Threads may share it. It takes one image at a time, so a thread with many images does not hold up another.
+    Threads may share it. Images go through an interpreter one at a time, so a thread with many images does not hold up
+    another. Copies of it share the images of a large batch: that is faster than all cores on one image.
 
     It may have features, i8[N,h,w,D] or f32[N,h,w,D], as a second output.
+
+    Args:
+        flatbuffer: of the network.
+        threads: of the interpreter, for one image.
+        copies: that work on a batch at the same time. They are made for the first batch, and never used for few images.
+
+    Raises:
+        ModelFileError: LiteRT cannot run it.
     """
 
-    def __init__(self, flatbuffer: bytes, *, threads: int = 1):
-        self._turn = threading.Lock()
-        try:
-            self._interpreter = Interpreter(model_content=flatbuffer, num_threads=threads)
-            [self._input] = self._interpreter.get_input_details()
-            self._output, *others = self._interpreter.get_output_details()
-            self._features = others[0] if others else None
-            self._require_ends()  # before memory is allocated for the sizes that the file states
-            self._interpreter.allocate_tensors()
-        except (ValueError, RuntimeError) as error:
-            reason = " ".join(str(error).split())  # LiteRT's messages have several lines
-            raise ModelFileError(f"LiteRT cannot run this network ({reason}). {WRITE_AGAIN}") from error
-
-    def _require_ends(self) -> None:
-        ends = [(end["dtype"], len(end["shape"]), end["shape"][:1].tolist()) for end in (self._input, self._output)]
-        if ends not in [[(np.uint8, 4, [1]), (answers, 2, [1])] for answers in (np.int8, np.float32)]:
-            raise ModelFileError(
-                "The network does not map uint8[1,H,W,3] to int8[1,K] or float32[1,K]. Export it with lince."
-            )
-        if self._features is not None and len(self._features["shape"]) != 4:
-            raise ModelFileError("The network's second output is not features[1,h,w,D]. Export it with lince.")
+    def __init__(self, flatbuffer: bytes, *, threads: int = 1, copies: int = 1):
+        self._one = _Interpreter(flatbuffer, threads)
+        self._copies = _Copies(flatbuffer, copies) if copies > 1 else None
 
     @property
     def input_shape(self) -> tuple[int, int, int]:
-        height, width, channels = self._input["shape"][1:].tolist()
+        height, width, channels = self._one.input["shape"][1:].tolist()
         return height, width, channels
 
     @property
     def num_classes(self) -> int:
-        return int(self._output["shape"][1])
+        return int(self._one.output["shape"][1])
 
     @property
     def answers_in_int8(self) -> bool:
         """Whether logits are int8 steps; otherwise they are real numbers."""
-        return self._output["dtype"] is np.int8
+        return self._one.output["dtype"] is np.int8
 
     @property
     def num_features(self) -> int:
         """The number of features, 0 without them."""
-        return 0 if self._features is None else int(self._features["shape"][3])
+        return 0 if self._one.features is None else int(self._one.features["shape"][3])
 
     def run(self, images: Images) -> Logits:
         """Runs each image through the network, in order."""
@@ -113,29 +104,85 @@ class Network:
             indices: i64[M], of the images to run; None: all.
         """
         chosen = range(len(images)) if indices is None else indices
-        results = np.empty((len(chosen), self.num_classes), self._output["dtype"])
+        results = np.empty((len(chosen), self.num_classes), self._one.output["dtype"])
         features = np.empty((len(chosen), self.num_features), np.float32)
-        for place, index in enumerate(chosen):
-            with self._turn:
-                results[place], inner = self._run_one(images[index : index + 1])
-            if inner is not None:
-                channels = inner.reshape(-1, features.shape[1])
-                # As `mean` computes it, which takes twice as long.
-                np.true_divide(np.add.reduce(channels, axis=0, dtype=np.float32), len(channels), out=features[place])
-        if self._features is None:
-            return results, None
-        return results, features - np.float32(self._features["quantization"][1])
 
-    def _run_one(self, image: UInt8[np.ndarray, "1 h w 3"]) -> tuple[np.ndarray, np.ndarray | None]:
-        """The answer and the inner features."""
-        self._interpreter.set_tensor(self._input["index"], image)
-        self._interpreter.invoke()
-        inner = None if self._features is None else self._interpreter.get_tensor(self._features["index"])[0]
-        return self._interpreter.get_tensor(self._output["index"])[0], inner
+        def fill(interpreter: _Interpreter, places: Iterable[int]) -> None:
+            for place in places:
+                interpreter.run(images[(index := chosen[place]) : index + 1], results[place], features[place])
+
+        if self._copies is not None and len(chosen) >= _BATCH:
+            self._copies.share(len(chosen), fill)
+        else:
+            fill(self._one, range(len(chosen)))
+        if self._one.features is None:
+            return results, None
+        return results, features - np.float32(self._one.features["quantization"][1])
 
     def dequantize(self, logits: Logits) -> Float32[np.ndarray, "n k"]:
         """int8 steps to real numbers, by the output's scale and zero point; real numbers as they are."""
         if not self.answers_in_int8:
             return logits
-        scale, zero_point = self._output["quantization"]
+        scale, zero_point = self._one.output["quantization"]
         return (logits.astype(np.float32) - np.float32(zero_point)) * np.float32(scale)
+
+
+class _Interpreter:
+    """LiteRT's interpreter of one flatbuffer, for one image at a time.
+
+    Attributes:
+        input, output: LiteRT's details of them.
+        features: the same of the second output; None without one.
+    """
+
+    def __init__(self, flatbuffer: bytes, threads: int = 1):
+        self._turn = threading.Lock()
+        try:
+            self._interpreter = Interpreter(model_content=flatbuffer, num_threads=threads)
+            [self.input] = self._interpreter.get_input_details()
+            self.output, *others = self._interpreter.get_output_details()
+            self.features = others[0] if others else None
+            self._require_ends()  # before memory is allocated for the sizes that the file states
+            self._interpreter.allocate_tensors()
+        except (ValueError, RuntimeError) as error:
+            reason = " ".join(str(error).split())  # LiteRT's messages have several lines
+            raise ModelFileError(f"LiteRT cannot run this network ({reason}). {WRITE_AGAIN}") from error
+
+    def _require_ends(self) -> None:
+        ends = [(end["dtype"], len(end["shape"]), end["shape"][:1].tolist()) for end in (self.input, self.output)]
+        if ends not in [[(np.uint8, 4, [1]), (answers, 2, [1])] for answers in (np.int8, np.float32)]:
+            raise ModelFileError(
+                "The network does not map uint8[1,H,W,3] to int8[1,K] or float32[1,K]. Export it with lince."
+            )
+        if self.features is not None and len(self.features["shape"]) != 4:
+            raise ModelFileError("The network's second output is not features[1,h,w,D]. Export it with lince.")
+
+    def run(self, image: UInt8[np.ndarray, "1 h w 3"], logits: np.ndarray, features: np.ndarray) -> None:
+        """Writes the answer to `logits` [K], and the means of the inner features to `features` f32[D], 0 or more."""
+        with self._turn:
+            self._interpreter.set_tensor(self.input["index"], image)
+            self._interpreter.invoke()
+            inner = None if self.features is None else self._interpreter.get_tensor(self.features["index"])
+            logits[:] = self._interpreter.get_tensor(self.output["index"])[0]
+        if inner is not None:
+            channels = inner.reshape(-1, len(features))
+            # As `mean` computes it, which takes twice as long.
+            np.true_divide(np.add.reduce(channels, axis=0, dtype=np.float32), len(channels), out=features)
+
+
+class _Copies:
+    """Interpreters of one flatbuffer, each with a thread. They are made when they are first needed."""
+
+    def __init__(self, flatbuffer: bytes, count: int):
+        self._flatbuffer, self._count = flatbuffer, count
+        self._made: list[_Interpreter] = []
+        self._making = threading.Lock()
+        self._pool = ThreadPoolExecutor(count, thread_name_prefix="lince-interpreter")
+
+    def share(self, count: int, fill: Callable[[_Interpreter, Iterable[int]], None]) -> None:
+        """Calls `fill` with each interpreter and its share of the places 0 to `count` − 1, at the same time."""
+        with self._making:
+            if not self._made:
+                self._made = [_Interpreter(self._flatbuffer) for _ in range(self._count)]
+        for _ in self._pool.map(fill, self._made, np.array_split(np.arange(count), self._count)):
+            pass

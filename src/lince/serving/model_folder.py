@@ -21,10 +21,9 @@ import msgspec
 
 from lince import schema
 from lince.errors import ModelFileError
-from lince.inference.classifier import Classifier
 from lince.model_file import artifact
 from lince.serving.errors import RequestError
-from lince.serving.models import Models, ServedModel, served
+from lince.serving.models import Models, ServedModel, read, served
 from lince.serving.settings import ServeSettings
 from lince.system import quiet
 from lince.system.files import Stamp, read_bounded, stamp_of, write_atomically
@@ -227,7 +226,7 @@ class ModelFolder:
     def _read(self, name: str, path: Path) -> ServedModel:
         # Native code writes when it is first used. Later other threads may write to stderr, too.
         with quiet.captured_stderr() if self._is_starting else nullcontext():
-            return served(Classifier.load(path), self._settings, name)
+            return served(read(path, self._settings), self._settings, name)
 
     def _put(self, new: ServedModel, path: Path, stamp: Stamp) -> None:
         self._loaded[new.name.name] = path, stamp

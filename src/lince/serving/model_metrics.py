@@ -4,7 +4,8 @@ All labels of a model are bound when it begins to answer, so that an image costs
 """
 
 import math
-from collections.abc import Iterator
+from collections import Counter as Counts
+from collections.abc import Iterator, Sequence
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -124,16 +125,24 @@ class _BoundLabels:
     def count(self, pixels: UInt8[np.ndarray, "n h w 3"], prediction: Prediction) -> None:
         # Lists of numbers: a comparison with a NumPy scalar takes several times as long, and there is one for each bar.
         indices, abstain = prediction.indices.tolist(), prediction.abstain.tolist()
+        if self._predictions:
+            _count(self._predictions, indices)
         for row, index in enumerate(indices):
-            if self._predictions:
-                self._predictions[index].inc()
             self._confidence.observe(prediction.probabilities.item(row, index))
         if True in abstain:
             self._abstentions.inc(abstain.count(True))
         if self._bins:
-            for image in pixels:
-                for value, (edges, counters) in zip(drift.statistics(image), self._bins, strict=True):
-                    counters[drift.bin_of(value, edges)].inc()
+            for values, (edges, counters) in zip(drift.statistics(pixels), self._bins, strict=True):
+                _count(counters, [drift.bin_of(value, edges) for value in values])
+
+
+def _count(counters: Sequence[Counter], places: Sequence[int]) -> None:
+    """Counts each place; one increment for those that are equal."""
+    if len(places) == 1:
+        counters[places[0]].inc()
+        return
+    for place, count in Counts(places).items():
+        counters[place].inc(count)
 
 
 def _binned(reference: DriftReference | None) -> list[tuple[str, BinnedShares]]:

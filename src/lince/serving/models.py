@@ -12,7 +12,7 @@ from lince.inference.classifier import Classifier
 from lince.serving.errors import RequestError
 from lince.serving.schemas import Limits, ModelAnswer, ModelName
 from lince.serving.settings import ServeSettings
-from lince.system import quiet
+from lince.system import machine, quiet
 
 OnChange = Callable[["ServedModel | None", "ServedModel | None"], None]
 """Called with the model that answered before and the one that answers now: both, or one of them."""
@@ -136,6 +136,11 @@ def served(classifier: Classifier, settings: ServeSettings, name: str | None = N
     return ServedModel(named, classifier, msgspec.json.encode(answer))
 
 
+def read(path: Path, settings: ServeSettings) -> Classifier:
+    """A verified and warmed classifier that uses as many threads as the service may."""
+    return Classifier.load(path, threads=min(settings.threads, machine.cores()), sha256=settings.sha256)
+
+
 def load(paths: Sequence[Path], settings: ServeSettings) -> Models:
     """Reads, verifies and warms model files. The first one is the default.
 
@@ -143,5 +148,5 @@ def load(paths: Sequence[Path], settings: ServeSettings) -> Models:
         ModelFileError: a file is not valid, or two models have the same name.
     """
     with quiet.captured_stderr():
-        found = [served(Classifier.load(path, sha256=settings.sha256), settings) for path in paths]
+        found = [served(read(path, settings), settings) for path in paths]
     return Models(found, default=found[0].name.name)

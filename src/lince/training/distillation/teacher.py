@@ -1,7 +1,6 @@
 """A trained model file as the teacher of another network."""
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -67,7 +66,8 @@ def open_model(path: Path, spec: ImageSpec) -> TeacherModel:
             f"The teacher {str(path)!r} was trained for {_size(theirs)}. Expected those of the run, {_size(spec)}: "
             "train a teacher with a recipe of that size and fit, or name another."
         )
-    return TeacherModel(path.resolve(), model, _Parallel(model.flatbuffer, workers=machine.cores()))
+    network = Network(model.flatbuffer, copies=machine.cores())
+    return TeacherModel(path.resolve(), model, lambda images: network.dequantize(network.run(images)))
 
 
 def reopen(folder: RunFolder, record: RunRecord, spec: ImageSpec) -> TeacherModel:
@@ -117,18 +117,3 @@ def check(teacher: TeacherModel, dataset: Dataset, held_out: HeldOut) -> None:
 
 def _size(image: ImageSpec) -> str:
     return f"images of {image.width} × {image.height} pixels ({image.resize})"
-
-
-class _Parallel:
-    """A network on several threads. Each thread has a copy, which takes one image at a time."""
-
-    def __init__(self, flatbuffer: bytes, *, workers: int):
-        with quiet.captured_stderr():
-            self._networks = [Network(flatbuffer) for _ in range(workers)]
-        self._pool = ThreadPoolExecutor(workers)
-
-    def __call__(self, images: UInt8[np.ndarray, "n h w 3"]) -> Float32[np.ndarray, "n k"]:
-        """Logits of N images, in their order."""
-        parts = np.array_split(images, len(self._networks))
-        answers = self._pool.map(lambda network, part: network.dequantize(network.run(part)), self._networks, parts)
-        return np.concatenate(list(answers))
