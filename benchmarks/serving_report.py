@@ -68,8 +68,9 @@ def page(results: dict[str, dict[str, Any]], machine: str) -> str:
     more = {
         "CPU µs a request with one worker, and with two": f"{cpu['1']}, {cpu['2']}: {workers['cpu_ratio']} ×",
         "both cores busy, two workers": f"{100 * workers['cores_busy']:.1f} %",
-        "images/s of binary batches of 64, and of LiteRT's own loop": (
-            f"{images['service']:,}, {images['runtime']:,}: {batch['ratio']} ×"
+        "images/s of binary batches of 64, and of LiteRT's own loop on one thread": (
+            f"{images['service']:,}, {images['runtime']:,}: {batch['ratio']} × "
+            f"({batch['ratio_on_one_thread']} × with `LINCE_THREADS=1`)"
         ),
         "seconds from start to ready": start["start_to_ready_s"],
         "resident MB of a worker, ready, and after 200 requests": (

@@ -9,6 +9,9 @@ _SHOWN = 5
 # (Unicode UAX 9); and single surrogates, which Python uses for bytes that are not UTF-8.
 _HARMFUL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
+NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
+"""A name that may stand in an address, as a file's name, and in a line of words: of a model or an API key."""
+
 
 def listed(names: Sequence[str]) -> str:
     """The first few names, quoted, and the number of the others."""

@@ -7,7 +7,16 @@ import numpy as np
 import pytest
 from tests.client.fake_servers import CLASSES, MODEL
 
-from lince.client.answers import Answer, ClassProbability, Failure, Limits, Reply, read_answers, read_model
+from lince.client.answers import (
+    Answer,
+    ClassProbability,
+    Failure,
+    Limits,
+    Reply,
+    read_answers,
+    read_explanation,
+    read_model,
+)
 from lince.errors import ServiceError
 from lince.types import Calibration, ImageSpec
 
@@ -107,6 +116,49 @@ class TestModel:
         """A server that does not know the parameter answers with the model that it has."""
         with pytest.raises(ServiceError, match=r"/model answered with the model 'pets'. Expected 'cars'"):
             read_model(URL, Reply(200, changed()), name="cars")
+
+
+ENTRY = {"label": "cat", "index": 0, "probability": 0.5, "abstain": False}
+EXPLANATION = {
+    "model": {"name": "pets", "version": "1"},
+    "prediction": ENTRY,
+    "explained": {"label": "dog", "index": 1, "probability": 0.5, "without_most": 0.1, "without_least": 0.6},
+    "sentences": "It is the ear.",
+    "heat": {"rows": 2, "columns": 3, "values": [[0, 1, 2], [3, 4, -5.5]]},
+}
+
+
+class TestExplanation:
+    def test_reads_the_heat_of_a_class(self):
+        """As an array, beside the answer."""
+        found = read_explanation(URL, Reply(200, json.dumps(EXPLANATION).encode()), name="pets")
+        assert (found.label, found.answer.label, found.without_most) == ("dog", "cat", 0.1)
+        np.testing.assert_array_equal(found.heat, [[0, 1, 2], [3, 4, -5.5]])
+
+    @pytest.mark.parametrize(
+        "lie",
+        [
+            *({"heat": {"values": values}} for values in ([], [[]], [[0, 1], [2]], [["a"]], [[1e39]], 5, [[0] * 2000])),
+            {"explained": {}},
+            {"prediction": {}},
+            {"sentences": "x" * 20_000},
+            {"sentences": 5},
+            {"model": {"name": "cars", "version": "1"}},
+        ],
+        ids=lambda lie: str(lie)[:40],
+    )
+    def test_lies(self, lie: dict):
+        """One sentence, whatever is wrong."""
+        with pytest.raises(
+            ServiceError, match=r"/explain (does not answer as Lince|answered with the model)"
+        ) as caught:
+            read_explanation(URL, Reply(200, json.dumps(EXPLANATION | lie).encode()), name="pets")
+        assert len(str(caught.value)) < 1000
+
+    def test_words_that_move_the_cursor(self):
+        """They reach a terminal escaped."""
+        content = json.dumps(EXPLANATION | {"sentences": "\x1b[2J"}).encode()
+        assert read_explanation(URL, Reply(200, content), name=None).sentences.isprintable()
 
 
 class TestErrors:

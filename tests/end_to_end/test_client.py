@@ -16,8 +16,9 @@ from PIL import Image
 from server_process import ServerProcess, running_server
 
 from lince.client import Answer, AsyncClient, Client
-from lince.errors import ServiceError
+from lince.errors import LinceError, ServiceError
 from lince.inference.classifier import Classifier
+from lince.inference.explanation import explain, sentences
 from lince.serving.api_keys import new_key
 
 PAGE = Path(__file__).parents[2] / "docs" / "client.md"
@@ -66,6 +67,31 @@ def test_asynchronous_calls_may_overlap(server, pixels, classifier):
             return await asyncio.gather(*(client.predict(image, logits=True) for image in pixels))
 
     check(asyncio.run(run()), pixels, classifier)
+
+
+@pytest.mark.parametrize("label", [None, "dog", 5])
+def test_explanations_are_those_of_the_classifier(server, pixels, classifier, label):
+    """Of the answer, of a class by its label, and by its index."""
+    expected = explain(classifier, pixels[0], None if label is None else 5)
+    with Client(server.url) as client:
+        found = client.explain(pixels[0], label)
+        check([client.predict(pixels[0], logits=True)], pixels[:1], classifier)
+        assert found.answer == client.predict(pixels[0])
+    np.testing.assert_allclose(found.heat, expected.grid, rtol=1e-6)
+    assert (found.label, found.index) == (classifier.classes[expected.index], expected.index)
+    assert (found.without_most, found.without_least) == (expected.without_most, expected.without_least)
+    assert found.sentences == sentences(expected, classifier.classes)
+
+
+def test_what_cannot_be_explained(server, pixels):
+    """One sentence, the service's where it knows more."""
+    with Client(server.url) as client:
+        with pytest.raises(ServiceError, match=r"Parameter 'class' received 'lynx'\. Expected a class of the model"):
+            client.explain(pixels[0], "lynx")
+        with pytest.raises(LinceError, match=r"Received 2 images\. Expected one"):
+            client.explain(pixels[:2])
+        with pytest.raises(ServiceError, match="not an image we read"):
+            client.explain(b"no image")
 
 
 def test_what_is_served(server, classifier):

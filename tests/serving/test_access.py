@@ -79,6 +79,17 @@ def test_a_key_is_answered(guarded: AppClient, png: Png, scheme: str):
     assert 200 == guarded.post("/predict", content=png(), headers=headers).status_code
 
 
+def test_the_api_description_names_the_key(make_client: MakeClient, guarded: AppClient):
+    """Generated clients know then what to send, and that probes need none; without keys nothing is named."""
+    described = guarded.get("/openapi.json").json()
+    assert described["components"]["securitySchemes"] == {"key": {"type": "http", "scheme": "bearer"}}
+    assert described["security"] == [{"key": []}]
+    assert {
+        path for path, one in described["paths"].items() if one.get("get", {}).get("security") == []
+    } == access.HEALTH
+    assert "security" not in make_client().get("/openapi.json").json()
+
+
 def test_admin_routes_need_an_admin_key(guarded: AppClient):
     """An admin may ask for predictions as well."""
     refused = guarded.request(*ADMIN, headers=bearer(KEY))

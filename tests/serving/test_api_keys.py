@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from lince.errors import ServiceError
-from lince.serving.api_keys import NAME, ApiKeys, new_key
+from lince.serving.api_keys import ApiKeys, new_key
+from lince.text import NAME
 
 
 def write(folder: Path, *lines: str) -> Path:

@@ -5,7 +5,9 @@ import json
 import logging
 import os
 import shutil
+import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -268,6 +270,23 @@ def test_a_fault_with_one_file_does_not_stop_the_others(
     look(folder, 3)
     assert (version(folder), version(folder, "dogs")) == (VERSIONS[TINY], VERSIONS[DEFAULT])
     assert [one.path.stem for one in folder.refused] == ["2"]
+
+
+def test_choices_of_two_workers_are_both_kept(opened: MakeFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Each has read the file before the other writes it."""
+    first = opened({"cats/1": TINY, "cats/2": DEFAULT, "dogs/1": TINY, "dogs/2": DEFAULT})
+    second = ModelFolder(tmp_path, ServeSettings(models=tmp_path))
+    write = model_folder.write_atomically
+
+    def write_late(path: Path, data: bytes) -> None:
+        time.sleep(0.2)
+        write(path, data)
+
+    monkeypatch.setattr(model_folder, "write_atomically", write_late)
+    with ThreadPoolExecutor(2) as pool:
+        for done in [pool.submit(first.load, "cats", "1"), pool.submit(second.load, "dogs", "1")]:
+            done.result()
+    assert json.loads((tmp_path / "pinned.json").read_text()) == {"cats": "1.tflite", "dogs": "1.tflite"}
 
 
 def test_a_file_beside_a_folder_can_be_chosen(opened: MakeFolder):

@@ -34,6 +34,7 @@ from lince.cli.console import (
 from lince.errors import LinceError
 from lince.publishing.options import PublishOptions, PublishRequest
 from lince.system import garbage, quiet, streams
+from lince.text import NAME
 
 
 class Commands(TyperGroup):
@@ -398,7 +399,7 @@ def key(name: options.KeyName, admin: options.Admin = False) -> None:
     The line for the file of lince serve --api-keys goes to stdout. The key itself goes to stderr. It is kept nowhere,
     so give it to the client now.
     """
-    from lince.serving.api_keys import NAME, new_key
+    from lince.serving.api_keys import new_key
 
     if NAME.fullmatch(name) is None:
         raise typer.BadParameter(

@@ -5,7 +5,7 @@ images ─ request ─► connection (retries) ─ answers ─► Answer
 Only `connection` and `event_loop_thread` do I/O. `AsyncClient` uses them; `Client` is the same, and waits.
 """
 
-from lince.client.answers import Answer, ClassProbability, Failure, Limits, ServedModel
+from lince.client.answers import Answer, ClassProbability, Explanation, Failure, Limits, ServedModel
 from lince.client.client import AsyncClient, Client
 
-__all__ = ["Answer", "AsyncClient", "ClassProbability", "Client", "Failure", "Limits", "ServedModel"]
+__all__ = ["Answer", "AsyncClient", "ClassProbability", "Client", "Explanation", "Failure", "Limits", "ServedModel"]

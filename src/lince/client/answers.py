@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar
 
 import msgspec
+import numpy as np
+from jaxtyping import Float64
 from msgspec import Meta
 
 from lince import schema
@@ -17,6 +19,7 @@ _Decoded = TypeVar("_Decoded")
 _Side = Annotated[int, Meta(ge=1, le=1024)]  # of a model file's images
 _Count = Annotated[int, Meta(ge=1, le=2**40)]
 _Distance = Annotated[float, Meta(ge=0, le=1e38)]
+_GRID = Meta(min_length=1, max_length=1024)
 _Index = Annotated[int, Meta(ge=0, lt=2**16)]
 _Logit = Annotated[float, Meta(ge=-1e38, le=1e38)]  # within float32
 _Name = Annotated[str, Meta(min_length=1, max_length=1000)]
@@ -82,6 +85,30 @@ class Answer:
     logits: tuple[float, ...] = ()
     distance: float | None = None
     error: Failure | None = None
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Which places of an image support a class.
+
+    Attributes:
+        answer: for the image.
+        label, index, probability: of the class that is explained; the answer's unless another one was asked for.
+        without_most, without_least: its probability without the quarter of the image that supports it most, and
+            without the quarter that supports it least.
+        sentences: the explanation in words.
+        heat: f64[rows, columns], over what the network saw of the image: how much the log-odds of the class, in nats,
+            fall when the place is hidden.
+    """
+
+    answer: Answer
+    label: str
+    index: int
+    probability: float
+    without_most: float
+    without_least: float
+    sentences: str
+    heat: Float64[np.ndarray, "rows columns"]
 
 
 @dataclass(frozen=True)
@@ -175,6 +202,28 @@ class _Predictions(msgspec.Struct):
     predictions: tuple[_Prediction, ...]
 
 
+class _Explained(msgspec.Struct):
+    label: _Name
+    index: _Index
+    probability: _Probability
+    without_most: _Probability
+    without_least: _Probability
+
+
+class _Heat(msgspec.Struct):
+    values: Annotated[tuple[Annotated[tuple[_Logit, ...], _GRID], ...], _GRID]
+
+
+class _Explanation(msgspec.Struct):
+    """The answer of `POST /explain`."""
+
+    model: _ModelName
+    prediction: _Prediction
+    explained: _Explained
+    sentences: Annotated[str, Meta(max_length=10_000)]
+    heat: _Heat
+
+
 class _Error(msgspec.Struct):
     error: Failure
 
@@ -208,14 +257,29 @@ def read_answers(url: str, reply: Reply, *, count: int, name: str | None) -> lis
     if len(found.predictions) != count:
         raise foreign(url, "/predict", f"{len(found.predictions)} predictions for {count} images")
     _require_name(url, "/predict", received=found.model.name, expected=name)
-    return [_answer(url, found.model, one) for one in found.predictions]
+    return [_answer(url, "/predict", found.model, one) for one in found.predictions]
 
 
-def _answer(url: str, model: _ModelName, found: _Prediction) -> Answer:
+def read_explanation(url: str, reply: Reply, *, name: str | None) -> Explanation:
+    """The answer of `POST /explain`; see `read_answers`.
+
+    Raises:
+        ServiceError: it is an error, does not fit, or is of another model.
+    """
+    found = _decode(url, "/explain", require_success(url, "/explain", reply), _Explanation)
+    _require_name(url, "/explain", received=found.model.name, expected=name)
+    if len({len(row) for row in found.heat.values}) > 1:
+        raise foreign(url, "/explain", "rows of different lengths")
+    fields = msgspec.structs.asdict(found.explained)
+    answer = _answer(url, "/explain", found.model, found.prediction)
+    return Explanation(answer, **fields, sentences=printable(found.sentences), heat=np.array(found.heat.values))
+
+
+def _answer(url: str, path: str, model: _ModelName, found: _Prediction) -> Answer:
     if found.error is not None:
         return Answer(model.name, model.version, error=found.error)
     if found.label is None or found.index is None or found.probability is None or found.abstain is None:
-        raise foreign(url, "/predict", "a prediction without label, index, probability or abstain")
+        raise foreign(url, path, "a prediction without label, index, probability or abstain")
     return Answer(
         model.name,
         model.version,

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from lince.client import answers, request
-from lince.client.answers import Answer, Failure, NoAnswerError, ServedModel
+from lince.client.answers import Answer, Explanation, Failure, NoAnswerError, ServedModel
 from lince.client.event_loop_thread import EventLoopThread
 from lince.client.request import Picture
 from lince.errors import ImageErrorCode, LinceError, ServiceError
@@ -101,6 +101,27 @@ class AsyncClient:
             raise ServiceError(answers.shown(failure.message), code=failure.code)
         return found[0]
 
+    async def explain(self, image: Picture, label: str | int | None = None) -> Explanation:
+        """Finds out which places of an image support a class. The service takes a hundred times as long as to answer.
+
+        Args:
+            image: as of `predict`.
+            label: of the class, or its index; None for the answer.
+
+        Raises:
+            ServiceError: there is no such class, the image cannot be read, or there is no answer.
+            LinceError: something is no image, or a file does not exist.
+        """
+        pictures, is_single = request.pictures(image)
+        if not is_single:
+            raise LinceError(f"Received {len(pictures)} images. Expected one: explain them one by one.")
+        served = self._served or await self.model()
+        file = await asyncio.to_thread(next, request.batches(pictures, served.limits))
+        if isinstance(file, Failure):
+            raise ServiceError(file.message, code=file.code)
+        reply = await self._connection.ask(request.explain_request(file[0], label=label, model=self._model))
+        return answers.read_explanation(self.url, reply, name=self._model)
+
     async def model(self) -> ServedModel:
         """What the service says of its model: classes, calibration, certificate, limits and more.
 
@@ -189,6 +210,10 @@ class Client:
         """Classifies an image, or several; see `AsyncClient.predict`."""
         found: Answer | list[Answer] = self._thread.run(self._client.predict(images, top=top, logits=logits))
         return found
+
+    def explain(self, image: Picture, label: str | int | None = None) -> Explanation:
+        """Finds out which places of an image support a class; see `AsyncClient.explain`."""
+        return self._thread.run(self._client.explain(image, label))
 
     def model(self) -> ServedModel:
         """What the service says of its model; see `AsyncClient.model`."""

@@ -69,6 +69,12 @@ def predict_request(files: Sequence[bytes], *, top: int, logits: bool, model: st
     return Request(path, _ANSWER_LIMIT_BYTES, f"multipart/form-data; boundary={boundary}", form)
 
 
+def explain_request(file: bytes, *, label: str | int | None, model: str | None) -> Request:
+    """Asks which places of an encoded image support a class, by its label or index; None for the answer."""
+    path = "/explain" + _query(**{"class": label, "model": model})
+    return Request(path, _ANSWER_LIMIT_BYTES, "application/octet-stream", file)
+
+
 def _query(**values: object) -> str:
     given = {name: value for name, value in values.items() if value is not None}
     return f"?{urlencode(given)}" if given else ""

@@ -14,7 +14,9 @@ from lince.serving.settings import ServeSettings
 DECIDED = "lince.decided"
 """Key of a scope's `state`: what `refuse` has found for this request before, so that it is not counted twice."""
 
-_HEALTH = frozenset({"/livez", "/readyz"})
+HEALTH = frozenset({"/livez", "/readyz"})
+"""Addresses that everybody may ask, at any rate."""
+
 _HEALTH_BELOW = "/v2/health/"
 # The page's own files hold no secret, and it needs them to ask for a key.
 _DOCUMENTS = frozenset({"/", "/docs", "/openapi.json"})
@@ -44,7 +46,7 @@ class Access:
         if DECIDED in scope["state"]:
             decided: Response | None = scope["state"][DECIDED]
             return decided
-        if path in _HEALTH or path.startswith(_HEALTH_BELOW):
+        if path in HEALTH or path.startswith(_HEALTH_BELOW):
             return None
         return self._refuse_flood(scope, path) or self._refuse_stranger(scope, path)
 

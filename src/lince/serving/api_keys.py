@@ -19,11 +19,9 @@ from typing import Literal, cast
 from lince.errors import ServiceError
 from lince.serving.reloaded_file import ReloadedFile
 from lince.system.files import read_bounded, reason_of
+from lince.text import NAME
 
 Role = Literal["predict", "admin"]
-
-NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
-"""Names of keys."""
 
 _LINE = re.compile(rf"({NAME.pattern})\s+(predict|admin)\s+([0-9A-Fa-f]{{64}})")
 _MAX_BYTES = 2**16  # 700 keys: comparing with all of them takes 0.1 ms
@@ -42,7 +40,7 @@ def new_key(name: str, role: Role) -> tuple[str, str]:
     """Makes a random key.
 
     Args:
-        name: matches `NAME`.
+        name: matches `lince.text.NAME`.
         role: what the key may do.
 
     Returns:

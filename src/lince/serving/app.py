@@ -18,7 +18,7 @@ from starlette.staticfiles import StaticFiles
 import lince
 from lince.inference.classifier import Classifier
 from lince.serving import errors, models
-from lince.serving.access import Access
+from lince.serving.access import HEALTH, Access
 from lince.serving.direct_lane import DirectLane
 from lince.serving.flow_control import PausedConnections
 from lince.serving.inference_queue import DEAD_S, Inference
@@ -50,7 +50,7 @@ def create_app(model: Models | ModelFolder | Classifier | Path, settings: ServeS
     """
     access = Access(settings)
     service = Service(settings, Metrics(), Buffer(settings.max_buffered_bytes))
-    app = FastAPI(
+    app = (FastAPI if settings.api_keys is None else _AppWithKeys)(
         title="Lince",
         version=lince.__version__,
         description='Classifies images. Every error is `{"error": {"code": …, "message": …}}`.',
@@ -69,6 +69,19 @@ def create_app(model: Models | ModelFolder | Classifier | Path, settings: ServeS
     model_repository.add_routes(app)
     _add_routes(app)
     return app
+
+
+class _AppWithKeys(FastAPI):
+    """Describes, besides the routes, that they need a key."""
+
+    def openapi(self) -> dict[str, Any]:
+        """The OpenAPI document."""
+        found = super().openapi()
+        found["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
+        found["security"] = [{"key": []}]
+        for path in HEALTH & found["paths"].keys():
+            found["paths"][path]["get"]["security"] = []
+        return found
 
 
 def _lifespan(

@@ -26,14 +26,13 @@ from lince.serving.errors import RequestError
 from lince.serving.models import Models, ServedModel, read, served
 from lince.serving.settings import ServeSettings
 from lince.system import quiet
-from lince.system.files import Stamp, read_bounded, stamp_of, write_atomically
-from lince.text import listed
+from lince.system.files import Stamp, locked, read_bounded, stamp_of, write_atomically
+from lince.text import NAME, listed
 
 PINNED = "pinned.json"
 
 _POLL_S = 0.5  # a file is loaded when two looks find it unchanged: it may still be written at the first
 _SUFFIX = ".tflite"
-_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")  # as it stands in an address
 _MAX_PINNED_BYTES = 2**16
 _HOW = f"Expected NAME{_SUFFIX} or NAME/VERSION{_SUFFIX} in it."
 
@@ -160,7 +159,7 @@ class ModelFolder:
         found: dict[str, list[Path]] = {}
         for path in sorted(self._folder.iterdir()):
             name = path.name if path.is_dir() else path.stem
-            if _NAME.fullmatch(name) and (versions := self._versions(name, path)):
+            if NAME.fullmatch(name) and (versions := self._versions(name, path)):
                 found.setdefault(name, []).extend(versions)
         for name, paths in found.items():
             paths.sort(key=lambda file: file.name != pinned.get(name))
@@ -272,11 +271,12 @@ class ModelFolder:
 
     def _pin(self, name: str, file: str | None, names: Collection[str]) -> None:
         """Writes down a choice, and forgets those of models that are gone."""
-        before = self._pinned()
-        others = {one: chosen for one, chosen in before.items() if one != name and one in names}
-        after = others | ({name: file} if file else {})
-        if after != before:
-            write_atomically(self._folder / PINNED, msgspec.json.format(msgspec.json.encode(after), indent=2))
+        with locked(self._folder):  # two workers may write different choices
+            before = self._pinned()
+            others = {one: chosen for one, chosen in before.items() if one != name and one in names}
+            after = others | ({name: file} if file else {})
+            if after != before:
+                write_atomically(self._folder / PINNED, msgspec.json.format(msgspec.json.encode(after), indent=2))
 
 
 def _is_model(path: Path) -> bool:

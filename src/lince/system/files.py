@@ -9,8 +9,8 @@ import sys
 import time
 import zipfile
 import zlib
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from io import BufferedReader
 from pathlib import Path
 from typing import BinaryIO
@@ -112,6 +112,21 @@ def write_atomically(path: Path, data: bytes | Iterable[bytes | memoryview]) -> 
         temporary.unlink(missing_ok=True)
         raise
     _sync_folder(path.parent)
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """One process after the other, for files that are read and written again; not where nothing can be locked."""
+    if sys.platform == "win32":  # cannot open a folder
+        yield
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # some network file systems cannot lock
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _require_regular(status: os.stat_result, path: Path) -> None:
