@@ -5,6 +5,7 @@ import json
 import logging
 import re
 import sys
+import threading
 import warnings
 from collections.abc import Callable, Iterator
 
@@ -27,7 +28,12 @@ def logged(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], Lines]]:
     def configure(log_format: str) -> Lines:
         monkeypatch.setattr(sys, "stderr", stream)
         logs.configure(log_format)
-        return lambda: stream.getvalue().splitlines()
+
+        def lines() -> list[str]:
+            logs.flush(10)
+            return stream.getvalue().splitlines()
+
+        return lines
 
     with warnings.catch_warnings():
         yield configure
@@ -102,3 +108,40 @@ def test_lines_about_a_request_have_its_id(
     answer = client.post("/predict", content=png(), headers=RAW | {"x-request-id": "mine"})
     assert (answer.status_code, answer.headers["x-request-id"]) == (500, "mine")
     assert [("It fails.", "mine")] == [(one["message"], one["request_id"]) for one in map(json.loads, lines())]
+
+
+def test_a_log_that_nobody_reads_stops_nothing(logged: Callable[[str], Lines], monkeypatch: pytest.MonkeyPatch):
+    """Lines wait, then they are lost; when it is read again, the log says how many."""
+    read = threading.Event()
+    lines = logged("text")
+    monkeypatch.setattr(sys.stderr, "write", lambda text: read.wait(30) and io.StringIO.write(sys.stderr, text))
+    monkeypatch.setattr(logs, "_MOST_LINES", 100)
+    logs.configure("text")
+    for number in range(200):
+        logging.getLogger("lince").info("Line %d.", number)
+    logs.flush(0.01)
+    read.set()
+    found = [line.partition(" INFO ")[2] for line in lines() if " INFO " in line]
+    assert found == [f"Line {number}." for number in range(len(found))]
+    assert len(found) in (100, 101)
+    assert f"{200 - len(found)} lines of the log are lost" in lines()[-1]
+
+
+@pytest.mark.parametrize(
+    "failure", [OSError(28, "No space left on device"), ValueError("I/O operation on closed file")]
+)
+def test_a_log_that_cannot_be_written_stops_nothing(
+    logged: Callable[[str], Lines], monkeypatch: pytest.MonkeyPatch, failure: Exception
+):
+    """The next line is tried again."""
+    lines = logged("text")
+    with monkeypatch.context() as full:
+
+        def fail(_: str) -> None:
+            raise failure
+
+        full.setattr(sys.stderr, "write", fail)
+        logging.getLogger("lince").info("This is lost.")
+        assert lines() == []
+    logging.getLogger("lince").info("This is not.")
+    assert lines()[-1].endswith("This is not.")

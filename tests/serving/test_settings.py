@@ -1,11 +1,12 @@
 """Settings: from options, then `LINCE_…`, then defaults."""
 
+import json
 import os
 from pathlib import Path
 
 import pytest
 
-from lince.errors import ServiceError
+from lince.errors import ModelFileError, ServiceError
 from lince.model_file import artifact
 from lince.serving.settings import ServeSettings
 
@@ -23,6 +24,26 @@ def test_the_default_is_the_model_that_ships(tmp_path: Path, monkeypatch: pytest
     (tmp_path / "cifar10").mkdir()
     monkeypatch.chdir(tmp_path)
     assert "cifar10" == artifact.read(ServeSettings().model_files[0]).manifest.name
+
+
+@pytest.mark.parametrize("place", ["argument", "environment", "file"])
+def test_models_are_named_alike_everywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str):
+    """By a name that ships, a run folder or a path, wherever the setting comes from."""
+    run, file = tmp_path / "run", tmp_path / "a.tflite"
+    run.mkdir()
+    (run / "model.tflite").touch()
+    names = ["cifar10-tiny", str(run), str(file)]
+    if place == "environment":
+        monkeypatch.setenv("LINCE_MODEL", json.dumps(names))
+    (tmp_path / "lince.toml").write_text(f"model = {json.dumps(names)}\n" if place == "file" else "")
+    settings = ServeSettings.read(file=tmp_path / "lince.toml", model=names if place == "argument" else None)
+    assert settings.model_files == (artifact.shipped_models()["cifar10-tiny"], run / "model.tflite", file)
+
+
+def test_a_folder_without_a_model_is_named():
+    """One sentence, when the service starts."""
+    with pytest.raises(ModelFileError, match=r"holds no model\.tflite"):
+        _ = ServeSettings(model=["."]).model_files
 
 
 def test_workers_read_what_was_exported(monkeypatch: pytest.MonkeyPatch):

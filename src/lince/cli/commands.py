@@ -365,16 +365,13 @@ def serve(
     More settings are variables LINCE_... of the environment, or lines of a file; see docs/http-api.md.
     """
     with garbage.paused():  # until the service is ready
-        from lince.model_file import artifact
-
         with frameworks.needs("Serving", "serve"):
             from lince.serving.server import serve as run
             from lince.serving.settings import ServeSettings
         try:
-            chosen = [artifact.locate(one) for one in model] if model else None
             settings = ServeSettings.read(
                 file=config,
-                model=chosen,
+                model=model,
                 models=models,
                 host=host,
                 port=port,

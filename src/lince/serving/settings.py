@@ -54,8 +54,9 @@ class ServeSettings(BaseSettings):
 
     model: Annotated[tuple[Path, ...], NoDecode] = Field(
         (),
-        title="a path, or a JSON list of paths",
-        description="Model file to serve, or a JSON list of them: the first is the default.  [default: cifar10]",
+        title="a path or the name of a model that ships, or a JSON list of them",
+        description="Model file, run folder or model that ships, or a JSON list of them: the first is the default.  "
+        "[default: cifar10]",
     )
     models: Path | None = Field(
         None, description="Folder of models to serve, and to watch: NAME.tflite, or NAME/VERSION.tflite."
@@ -222,8 +223,14 @@ class ServeSettings(BaseSettings):
 
     @property
     def model_files(self) -> tuple[Path, ...]:
-        """The files to serve: that of the model that ships when none is named, and none when there is a folder."""
-        return self.model or ((shipped_model(),) if self.models is None else ())
+        """The files to serve: that of the model that ships when none is named, and none when there is a folder.
+
+        Raises:
+            ModelFileError: a folder without a model.
+        """
+        if self.model:
+            return tuple(artifact.locate(str(one)) for one in self.model)
+        return (shipped_model(),) if self.models is None else ()
 
     def export(self) -> None:
         """Writes every field that is set into the environment, where worker processes read them.

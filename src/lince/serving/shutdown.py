@@ -14,6 +14,7 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from lince.serving import listener as listening
+from lince.serving import logs
 from lince.serving.settings import ServeSettings
 from lince.serving.tls import Certificate, TlsListener
 from lince.system import garbage
@@ -135,9 +136,10 @@ def end_process_after(seconds: float) -> None:
 
 
 def _end_now(reason: str) -> None:
-    # Logs in a thread: another thread may hold the log's lock, or the pipe that reads the log may be full.
+    # Logs in a thread: another thread may hold the lock of a handler.
     message = "%s: the process ends now, whatever it is doing."
     logging_thread = threading.Thread(target=_log.warning, args=(message, reason), daemon=True)
     logging_thread.start()
     logging_thread.join(_LOG_S)
+    logs.flush(_LOG_S)
     os._exit(0)  # the stop was requested: a success
