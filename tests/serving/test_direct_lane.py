@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from app_client import Png
 from hostile_requests import black_png
-from raw_http import RawConnection, post
+from raw_http import GET, RawConnection, post
 from server_process import ServerProcess, running_server
 from uvicorn.server import ServerState
 
@@ -451,6 +451,20 @@ def test_behind_a_proxy_the_limit_is_the_clients(classifier: Classifier, direct:
         assert direct == []
     finally:
         worker.close()
+
+
+@pytest.mark.parametrize("proxies", [[], ["127.0.0.0/8"], ["10.0.0.0/8", "::1"]])
+def test_the_connection_of_a_proxy_is_never_paused(classifier: Classifier, png: Png, proxies: list[str]):
+    """After a 503 the next request on it is of another client."""
+    worker = Worker(classifier, max_waiting=1, trusted_proxies=proxies)
+    try:
+        worker.inference.enter(worker)
+        answers = worker.exchange(ask(png()), GET)
+        worker.inference.leave(worker, answered=False)
+    finally:
+        worker.close()
+    assert answers.startswith(b"HTTP/1.1 503")
+    assert (b"HTTP/1.1 200" in answers) is (proxies == ["127.0.0.0/8"])
 
 
 @pytest.fixture(scope="module")

@@ -19,6 +19,7 @@ import random
 from asyncio.events import TimerHandle
 from collections.abc import Iterable
 from functools import partial
+from ipaddress import IPv4Network, IPv6Network, ip_address
 from typing import Any, cast
 
 import httptools
@@ -54,6 +55,17 @@ _TURN_AWAY = {
 }
 
 
+def _is_within(client: tuple[str, int] | None, networks: Iterable[IPv4Network | IPv6Network]) -> bool:
+    """Whether an address is of one of the networks; not one of a Unix socket."""
+    if client is None:
+        return False
+    try:
+        address = ip_address(client[0].partition("%")[0])
+    except ValueError:
+        return False
+    return any(address in network for network in networks)
+
+
 class _StopError(Exception):
     """Stops the parser from within a callback, after the request has been answered or dropped."""
 
@@ -77,6 +89,8 @@ class BoundedConnection(EndingConnection):
         self._inference: Inference = self.app_state["inference"]
         self._paused: PausedConnections = self.app_state["paused"]
         self._lane: DirectLane = self.app_state["lane"]
+        proxies = self._settings.trusted_proxies
+        self._is_of_proxy = bool(proxies) and _is_within(self.client, proxies)
         self._pause_timer: TimerHandle | None = None
         self._pause_number = -1
         self._pause_s = RETRY_AFTER_S  # after the next refusal
@@ -303,10 +317,14 @@ class BoundedConnection(EndingConnection):
         return bool(self._settings.allowed_origins) and any(name == b"origin" for name, _ in headers)
 
     def _rest(self) -> None:
-        """Waits for the next request. A client that got 503 is not read from until it may come back."""
+        """Waits for the next request. A client that got 503 is not read from until it may come back.
+
+        A trusted proxy is: requests of other clients come on its connections.
+        """
+        is_refused = isinstance(self.cycle, _Answered) or OVERLOADED in self.cycle.scope["state"]
         if not self.cycle.keep_alive:
             self._close()
-        elif isinstance(self.cycle, _Answered) or OVERLOADED in self.cycle.scope["state"]:
+        elif is_refused and not self._is_of_proxy:
             self._unset_keepalive_if_required()
             self.flow.hold("pause")
             pause_s = random.uniform(self._pause_s, self._pause_s * _SPREAD)
