@@ -4,7 +4,7 @@
     python benchmarks/serving_report.py RESULTS [--machine "2 cores of …"]
 
 RESULTS is a folder for the results of the programs. One that is there already is not measured again, so an interrupted
-run goes on. It takes 20 minutes, and needs an idle machine and `wrk`.
+run goes on. It takes 30 minutes, and needs an idle machine and `wrk`.
 """
 
 import argparse
@@ -25,6 +25,7 @@ _PROGRAMS = {
     "beside": ["serving_load.py", "beside"],
     "footprint": ["service_footprint.py"],
     "swaps": ["model_swaps.py"],
+    "faults": ["service_faults.py"],
 }
 
 
@@ -59,6 +60,16 @@ def _of(ratio: dict[str, Any]) -> str:
     return f"{ratio['median']:.2f} ({min(ratio['rounds']):.2f} to {max(ratio['rounds']):.2f})"
 
 
+def _fault(name: str, found: dict[str, Any]) -> str:
+    counts = " | ".join(f"{found[kind]:,}" for kind in ("ok", "busy", "other", "broken"))
+    besides = "; ".join(
+        f"{key.replace('_', ' ')} {', '.join(value) if isinstance(value, list) else value}"
+        for key, value in found.items()
+        if key not in ("ok", "busy", "other", "broken", "kept")
+    )
+    return f"| {name.replace('_', ' ')} | {counts} | {besides} | {'yes' if found['kept'] else '**no**'} |"
+
+
 def page(results: dict[str, dict[str, Any]], machine: str) -> str:
     """The page, in Markdown."""
     beside, workers, batch = results["beside"], results["workers"], results["batch"]
@@ -83,6 +94,7 @@ def page(results: dict[str, dict[str, Any]], machine: str) -> str:
         "MB before and after the swaps": f"{memory['settled']}, {memory['end']}",
     }
     rows = "\n".join(f"| {name} | {value} |" for name, value in more.items())
+    faults = "\n".join(_fault(name, found) for name, found in results["faults"].items() if name != "cores")
     return f"""# The service, measured
 
 {datetime.date.today()}, {machine}. `python benchmarks/serving_report.py RESULTS` writes this page. One worker, 16
@@ -105,6 +117,15 @@ Their p99 alone is {beside["p99_ms"]["alone"]} ms.
 | what | measured |
 |---|---|
 {rows}
+
+## While things fail
+
+`benchmarks/service_faults.py` says what happens in each case, and what must hold. Of the answers, "late or broken" are
+those that came after 2 s, and those of connections that broke.
+
+| case | 200 | 503 | others | late or broken | besides | holds |
+|---|---|---|---|---|---|---|
+{faults}
 """
 
 
