@@ -1,6 +1,7 @@
 """The direct way of a small picture gives the answer of the ordinary way, and leaves to it whatever it cannot do."""
 
 import asyncio
+import itertools
 import random
 import re
 import socket
@@ -23,8 +24,10 @@ from lince.serving import server as server_module
 from lince.serving.api_keys import new_key
 from lince.serving.app import create_app
 from lince.serving.direct_lane import DirectLane
+from lince.serving.errors import RequestError
 from lince.serving.http_connection import BoundedConnection
 from lince.serving.inference_queue import Inference
+from lince.serving.models import ServedModel
 from lince.serving.settings import ServeSettings
 
 IMAGE = [(b"host", b"127.0.0.1:8000"), (b"content-type", b"image/png"), (b"content-length", b"2448")]
@@ -44,9 +47,11 @@ class Wire(asyncio.Transport):
             self._client = socket.create_connection(listener.getsockname())
             self._socket, _ = listener.accept()  # it is asked for its addresses; nothing goes through it
         super().__init__({"socket": self._socket})
-        self.written, self.is_closed = b"", False
+        self.written, self.is_closed, self.is_broken = b"", False, False
 
     def write(self, data: bytes) -> None:
+        if self.is_broken:
+            raise RuntimeError("The wire is broken.")
         self.written += data
 
     def is_closing(self) -> bool:
@@ -101,19 +106,44 @@ class Worker:
         then: Callable[[BoundedConnection], object],
         default_headers: Sequence[tuple[bytes, bytes]],
     ) -> bytes:
+        wire, connection = self._connect(default_headers)
+        for piece in pieces:
+            connection.data_received(piece)
+        then(connection)
+        await self._end(wire, connection)
+        return wire.written
+
+    def together(self, *requests: bytes, then: Callable[[list[Wire]], object] = lambda _: None) -> list[bytes]:
+        """What connections write, one for each request, all of which are read in one turn of the event loop."""
+        return self._runner.run(self._together(requests, then))
+
+    async def _together(self, requests: tuple[bytes, ...], then: Callable[[list[Wire]], object]) -> list[bytes]:
+        pairs = [self._connect() for _ in requests]
+        for (_, connection), request in zip(pairs, requests, strict=True):
+            connection.data_received(request)
+        then([wire for wire, _ in pairs])
+        for wire, connection in pairs:
+            await self._end(wire, connection)
+        return [wire.written for wire, _ in pairs]
+
+    def _connect(self, default_headers: Sequence[tuple[bytes, bytes]] = ()) -> tuple[Wire, BoundedConnection]:
         wire, state = Wire(), ServerState()
         state.default_headers = [*default_headers]
         connection = BoundedConnection(config=self._config, server_state=state, app_state=self.state)
         connection.connection_made(wire)
-        for piece in pieces:
-            connection.data_received(piece)
-        then(connection)
-        while not connection.cycle.disconnected and (state.tasks or not connection.cycle.response_complete):
+        return wire, connection
+
+    async def _end(self, wire: Wire, connection: BoundedConnection) -> None:
+        tasks = connection.server_state.tasks
+        while (
+            not connection.cycle.disconnected
+            and not wire.is_broken
+            and (tasks or not connection.cycle.response_complete)
+        ):
             await asyncio.sleep(0.001)
         await asyncio.sleep(0.01)
         connection.connection_lost(None)
         wire.close()
-        return wire.written
 
     def metrics(self) -> str:
         return self._app.state.service.metrics.render().decode()
@@ -370,6 +400,37 @@ def test_no_fault_stops_the_lane(
     assert "lince_queue_depth 0.0" in worker.metrics()
     assert worker.exchange(ask(png())).startswith(b"HTTP/1.1 200")
     assert worker.lane._buffer.hold(worker.settings.max_buffered_bytes)
+
+
+def test_one_of_a_group_fails_alone(worker: Worker, direct: list[bytes], png: Png, caplog: pytest.LogCaptureFixture):
+    """A connection that breaks, a picture that is none and one that takes long: the others are answered directly."""
+    pictures = [png(0), png(1), b"no image", png(2), black_png(500, 500), png(3)]
+    expected = [worker.exchange(ask(picture, ORDINARY)) for picture in pictures]
+
+    def break_first(wires: list[Wire]) -> None:
+        wires[0].is_broken = True
+
+    assert worker.together(*map(ask, pictures), then=break_first) == [b"", *expected[1:]]
+    assert len(direct) == 4
+    assert "An answer could not be sent." in caplog.text
+    assert "lince_queue_depth 0.0" in worker.metrics()
+
+
+def test_a_model_that_has_gone_meanwhile_is_told_by_the_app(
+    worker: Worker, direct: list[bytes], png: Png, monkeypatch: pytest.MonkeyPatch
+):
+    """It was there when the request came."""
+    find, calls = worker.lane._models.find, itertools.count()
+
+    def find_once(name: str | None = None, version: str | None = None) -> ServedModel:
+        if next(calls) == 1:
+            raise RequestError("not_found", "There is no model.")
+        return find(name, version)
+
+    monkeypatch.setattr(worker.lane._models, "find", find_once)
+    assert worker.exchange(ask(png())).startswith(b"HTTP/1.1 200")
+    assert direct == []
+    assert next(calls) == 3
 
 
 def test_a_refused_request_counts_once(classifier: Classifier, png: Png, tmp_path: Path):

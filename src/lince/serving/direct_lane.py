@@ -223,7 +223,11 @@ class DirectLane:
                 continue
             one.record.infer_s, one.record.answered_s = seconds, time.perf_counter()
             self._end(one, answered=True)
-            one.answer(200, contents[row], one.record.id)
+            try:
+                one.answer(200, contents[row], one.record.id)
+            except Exception:  # the others of the group are answered all the same
+                _log.exception("An answer could not be sent.")
+                continue
             ended_s = time.perf_counter()
             self._count(one.record, 200, "", ended_s)
             self._metrics.count_stages(one.record, ended_s)
@@ -309,8 +313,4 @@ class _NetworkThread:
 
     def _finish_done(self) -> None:
         while self._done:
-            group, outputs, seconds = self._done.popleft()
-            try:
-                self._finish(group, outputs, seconds)
-            except Exception:
-                _log.exception("An answer could not be sent.")
+            self._finish(*self._done.popleft())
