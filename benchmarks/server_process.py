@@ -2,6 +2,7 @@
 
 import os
 import re
+import socket
 import ssl
 import subprocess
 import sysconfig
@@ -61,6 +62,13 @@ def running_server(*, command: Sequence[str] = COMMAND, **settings: object) -> I
             yield ServerProcess(process, port, log, scheme)
         finally:
             _stop(process)
+
+
+def free_port() -> int:
+    """A port of 127.0.0.1 on which nothing listens now."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+    return port
 
 
 def _wait_until_ready(process: subprocess.Popen, log: Path) -> tuple[str, int]:

@@ -36,7 +36,7 @@ import wrk
 from hostile_requests import Input, encoded
 from liveness import Probe
 from process_tree import processes, resident_bytes
-from server_process import COMMAND, running_server
+from server_process import COMMAND, free_port, running_server
 
 _CONNECTIONS, _SILENT = 16, 200
 _MEMORY_BYTES = 16 * 2**20  # that a case may add
@@ -134,9 +134,7 @@ def _with_log(log: IO[bytes], seconds: float) -> dict[str, Any]:
 @contextmanager
 def _logging_to(log: IO[bytes]) -> Iterator[tuple[int, int]]:
     """A server whose log goes there, and which logs each request: its port and process."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     settings = {"LINCE_PORT": str(port), "LINCE_ACCESS_LOG": "true", "LINCE_MODEL": "cifar10-tiny"}
     process = subprocess.Popen(COMMAND, env=os.environ | settings, stdout=subprocess.DEVNULL, stderr=log)
     try:

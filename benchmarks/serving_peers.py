@@ -27,7 +27,7 @@ import numpy as np
 import wrk
 from hostile_requests import Input, encoded
 from process_tree import cpu_s, processes
-from server_process import running_server
+from server_process import free_port, running_server
 
 from lince.model_file import artifact
 
@@ -56,9 +56,7 @@ class _Server:
 
 @contextmanager
 def _peer(name: str, model: Path) -> Iterator[_Server]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     program, *arguments = _PEERS[name]
     environment = os.environ | {"PEER_MODEL": str(model), "PYTHONPATH": str(_HERE)}
     with tempfile.TemporaryFile() as log:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 from app_client import Png
-from server_process import running_server
+from server_process import free_port, running_server
 
 CONFIGURATION = Path(__file__).parents[2] / "deploy" / "nginx.conf"
 NGINX = shutil.which("nginx", path="/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin")
@@ -45,11 +45,6 @@ http {{
     include {folder}/lince.conf;
 }}
 """
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return listener.getsockname()[1]
 
 
 def write_configuration(folder: Path, *, server: int, plain: int, secure: int) -> Path:
