@@ -1,12 +1,12 @@
-"""Fits anew what a model file knows of its training images, and its threshold of "I don't know".
+"""Fits anew what a model file knows of its images: for "I don't know", its threshold, and for input drift.
 
-    python benchmarks/refit_familiarity.py MODEL DATA OUT [--leave-out DATA] [--about FILE.md]
+    python benchmarks/refit_model.py MODEL DATA OUT [--leave-out DATA] [--about FILE.md]
 
 The network's weights are not changed: its logits stay the same to the bit, which is checked on the test images. So
-temperature, sets and certificate stay valid. The features' Gaussian is fitted on training images, weight and threshold
-of "I don't know" on the validation images, as publishing does. The splits are drawn again from the manifest's seed, and
-refused when the data has another fingerprint. The card's row about "I don't know" is measured again; `--about` replaces
-the part of its author.
+temperature, sets and certificate stay valid. The features' Gaussian is fitted on training images; weight and threshold
+of "I don't know", and the reference for drift, on the validation images, as publishing does. The splits are drawn again
+from the manifest's seed, and refused when the data has another fingerprint. The card's row about "I don't know" is
+measured again; `--about` replaces the part of its author.
 """
 
 import argparse
@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lince import calibration, data
+from lince import calibration, data, drift
 from lince.data.duplicates import first_copies
 from lince.evaluation import accuracy
 from lince.inference import interpreter
@@ -76,6 +76,9 @@ def main() -> None:
         calibration=fitted,
         flatbuffer_sha256=digest,
         flatbuffer_bytes=len(network),
+        drift_reference=drift.reference(
+            validation.images, logits.argmax(axis=1), num_classes=len(old.manifest.classes)
+        ),
     )
     new = Classifier(Artifact(network, manifest, old.golden, "", known))
     before, after = (accuracy.outputs(one.outputs, dataset.test) for one in (Classifier(old), new))
