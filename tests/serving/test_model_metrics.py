@@ -34,6 +34,13 @@ def served(classifier: Classifier, name: str = "cifar10", version: str = "1") ->
     return ServedModel(ModelName(name, version), classifier, b"")
 
 
+def without_reference(path: Path) -> Classifier:
+    """As a model file of an older version is."""
+    found = Classifier.load(path)
+    found.manifest = replace(found.manifest, drift_reference=None)
+    return found
+
+
 def prediction_of(logits: list[list[float]], abstain_below: float = 0.0):
     found: Float32[np.ndarray, "n k"] = np.array(logits, np.float32)
     return calibration.apply(found, Calibration(abstain_below=abstain_below))
@@ -107,7 +114,7 @@ def test_a_swap_is_counted(classifier: Classifier):
 
 def test_a_request_counts_for_the_model_that_it_began_with(classifier: Classifier):
     """After a swap to a model of other classes, an answer of the old one has its own class."""
-    other = Classifier.load(SHIPPED["cifar10-tiny"])
+    other = without_reference(SHIPPED["cifar10-tiny"])
     other.manifest = replace(other.manifest, classes=("a", "b"))
     registry = CollectorRegistry()
     metrics = ModelMetrics(registry)
@@ -188,7 +195,7 @@ def test_the_reference_is_that_of_the_model(referenced: Classifier):
     expected = [list(one) for one in (reference.classes, reference.brightness.shares, reference.contrast.shares)]
     assert expected == shares(counted(registry), referenced)
     assert 15 == counted(registry)("lince_drift_reference_images", model="shapes")
-    metrics.show(old, served(Classifier.load(SHIPPED["cifar10-tiny"]), "shapes"))
+    metrics.show(old, served(without_reference(SHIPPED["cifar10-tiny"]), "shapes"))
     assert all(math.isnan(share) for found in shares(counted(registry), referenced) for share in found)
     assert math.isnan(counted(registry)("lince_drift_reference_images", model="shapes"))
 
@@ -203,12 +210,22 @@ def test_a_reference_of_many_classes(referenced: Classifier, monkeypatch: pytest
     assert expected == shares(counted(registry), referenced)
 
 
-def test_a_model_without_a_reference_has_no_drift(client: AppClient, png: Png):
-    """The models that ship are such."""
-    client.post("/predict", content=png(), headers=RAW)
-    assert "lince_drift_images_total{" not in client.get("/metrics").text
-    assert "lince_drift_reference_images{" not in client.get("/metrics").text
-    assert "lince_drift_reference_share{" not in client.get("/metrics").text
+def test_a_model_without_a_reference_has_no_drift(png: Png):
+    """Nothing is counted that could not be compared."""
+    with AppClient(create_app(without_reference(SHIPPED["cifar10-tiny"]), ServeSettings())) as client:
+        client.post("/predict", content=png(), headers=RAW)
+        text = client.get("/metrics").text
+    assert "lince_drift_images_total{" not in text
+    assert "lince_drift_reference_images{" not in text
+    assert "lince_drift_reference_share{" not in text
+
+
+@pytest.mark.parametrize("path", SHIPPED.values(), ids=SHIPPED.keys())
+def test_the_models_that_ship_have_a_reference(path: Path):
+    """Of the validation images that they were calibrated on."""
+    manifest = artifact.read(path).manifest
+    assert manifest.drift_reference is not None
+    assert manifest.drift_reference.n == manifest.calibration.n
 
 
 def test_workers_have_one_reference(shared_metrics: Path, referenced: Classifier):
