@@ -208,48 +208,52 @@ def test_reference_lists_the_api(page: Page, server: ServerProcess):
     )
 
 
-def test_the_page_asks_for_a_key(browser: Browser, picture: Path, tmp_path: Path):
+@pytest.fixture
+def guarded(browser: Browser, tmp_path: Path) -> Iterator[tuple[Page, str]]:
+    """The page of a server with a key, and the key."""
+    key, line = new_key("visitor", "predict")
+    (tmp_path / "keys.txt").write_text(line)
+    with running_server(api_keys=tmp_path / "keys.txt") as server:
+        page = browser.new_page()
+        page.goto(server.url)
+        yield page, key
+        page.close()
+
+
+def give_key(page: Page, key: str) -> None:
+    page.get_by_label("API key of this server").fill(key)
+    page.get_by_role("button", name="Use it").click()
+
+
+def test_the_page_asks_for_a_key(guarded: tuple[Page, str], picture: Path):
     """It is sent from then on, stays for the tab alone, and a wrong one is asked for again."""
-    key, line = new_key("visitor", "predict")
-    (tmp_path / "keys.txt").write_text(line)
-    with running_server(api_keys=tmp_path / "keys.txt") as server:
-        page = browser.new_page()
-        page.goto(server.url)
-        expect(page.get_by_role("alert")).to_contain_text("This server needs an API key.")
-        page.set_input_files("#file", picture)
-        for attempt in ("wrong", key):
-            page.get_by_label("API key of this server").fill(attempt)
-            page.get_by_role("button", name="Use it").click()
-        expect(page.locator("#verdict")).to_be_visible()
-        expect(page.locator("#key-form")).to_be_hidden()
-        assert key == page.evaluate("sessionStorage.getItem('lince-api-key')")
-        page.reload()
-        expect(page.locator("#model")).to_contain_text("cifar10")
-        page.close()
+    page, key = guarded
+    expect(page.get_by_role("alert")).to_contain_text("This server needs an API key.")
+    page.set_input_files("#file", picture)
+    for attempt in ("wrong", key):
+        give_key(page, attempt)
+    expect(page.locator("#verdict")).to_be_visible()
+    expect(page.locator("#key-form")).to_be_hidden()
+    assert key == page.evaluate("sessionStorage.getItem('lince-api-key')")
+    page.reload()
+    expect(page.locator("#model")).to_contain_text("cifar10")
 
 
-def test_a_late_refusal_changes_nothing(browser: Browser, picture: Path, tmp_path: Path):
+def test_a_late_refusal_changes_nothing(guarded: tuple[Page, str], picture: Path):
     """The key is given before the server has refused the picture: the answer stays on the page."""
-    key, line = new_key("visitor", "predict")
-    (tmp_path / "keys.txt").write_text(line)
-    with running_server(api_keys=tmp_path / "keys.txt") as server:
-        page = browser.new_page()
-        page.goto(server.url)
-        expect(page.get_by_label("API key of this server")).to_be_visible()
-        held: list[Route] = []
-        page.route("**/model", lambda route: held.append(route) if len(held) < 2 else route.continue_())
-        page.set_input_files("#file", picture)
-        page.get_by_label("API key of this server").fill("wrong")
-        page.get_by_role("button", name="Use it").click()
-        while len(held) < 2:
-            page.wait_for_timeout(10)
-        page.evaluate("document.getElementById('key-form').hidden = false")
-        page.get_by_label("API key of this server").fill(key)
-        page.get_by_role("button", name="Use it").click()
-        expect(page.locator("#verdict")).to_be_visible()
-        for route in held:
-            route.fulfill(status=401, json={})
-        page.wait_for_timeout(100)
-        expect(page.locator("#verdict")).to_be_visible()
-        expect(page.locator("#key-form")).to_be_hidden()
-        page.close()
+    page, key = guarded
+    expect(page.get_by_label("API key of this server")).to_be_visible()
+    held: list[Route] = []
+    page.route("**/model", lambda route: held.append(route) if len(held) < 2 else route.continue_())
+    page.set_input_files("#file", picture)
+    give_key(page, "wrong")
+    while len(held) < 2:
+        page.wait_for_timeout(10)
+    page.evaluate("document.getElementById('key-form').hidden = false")
+    give_key(page, key)
+    expect(page.locator("#verdict")).to_be_visible()
+    for route in held:
+        route.fulfill(status=401, json={})
+    page.wait_for_timeout(100)
+    expect(page.locator("#verdict")).to_be_visible()
+    expect(page.locator("#key-form")).to_be_hidden()
