@@ -91,6 +91,13 @@ def test_readmes_say_the_same():
     assert found[0] == found[1]
 
 
+def test_site_names_every_page():
+    """Each page of `docs/` is in the site's navigation, which `make docs` would say later."""
+    navigation = (ROOT / "mkdocs.yml").read_text(encoding="utf-8").partition("\nnav:\n")[2]
+    named = set(re.findall(r"[\w/-]+\.md", navigation))
+    assert {page.relative_to(DOCS).as_posix() for page in DOCS.rglob("*.md")} - named == set()
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_relative_links_lead_to_files(page: Path):
     """Links without a scheme name a file beside the page."""
