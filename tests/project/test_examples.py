@@ -39,7 +39,8 @@ DATA = {"json", "toml", "yaml"}
 INSTALLS = "installs or downloads packages, or the whole of CIFAR-10"
 UNPUBLISHED = "needs data that are not published, and minutes to hours"
 TRAINS = "trains for minutes or hours; tests/end_to_end train on small pictures"
-ENGINE = "needs a container engine"
+ENGINE = "needs a container engine or a cluster"
+SYSTEM = "changes the system; tests/end_to_end/test_nginx.py runs nginx with this file"
 OPENS = "opens a port to the network"
 BENCHMARK = "a benchmark of minutes, in an environment of its own"
 PRETRAINED = "needs the features of a run of `photos`; tests/training/transfer/test_label_check.py makes them"
@@ -53,7 +54,8 @@ NOT_RUN = {
     r"lince evaluate runs/tiny\b": UNPUBLISHED,
     r"lince train cifar10-jpeg.zip": UNPUBLISHED,
     r"(\.venv/train/bin/)?lince train (my-images/|DATA) ?": TRAINS,
-    r"(podman|docker) ": ENGINE,
+    r"(podman|docker|kubectl) ": ENGINE,
+    r"sudo ": SYSTEM,
     r".*lince serve .*--host 0\.0\.0\.0": OPENS,
     r"\.venv/baselines/bin/python benchmarks/few_images.py": BENCHMARK,
     r"lince data check (DATA|my-images/) --model": PRETRAINED,
