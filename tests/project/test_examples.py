@@ -178,7 +178,7 @@ def clone(tmp_path_factory: pytest.TempPathFactory, program: str) -> Path:
         ship.save(folder / name)
     (folder / "notes.txt").write_text("Feed the cat.", encoding="utf-8")
     trained = [program, "train", "my-images", "--recipe", "tests/tiny.toml", "--name", "parts"]
-    done = subprocess.run(trained, cwd=folder, capture_output=True, text=True, timeout=200, check=False)
+    done = subprocess.run(trained, cwd=folder, capture_output=True, text=True, timeout=280, check=False)
     assert done.returncode == 0, done.stderr
     for name in ("pets", "fast"):
         shutil.copytree(folder / "runs" / "parts", folder / "runs" / name)
