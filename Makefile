@@ -2,7 +2,8 @@
 # make unit       set up an environment without a training framework, and run the tests that need none
 # make test       set up what all tests need; linters, types and all tests, with the coverage of lines and branches;
 #                 make test ARGS="tests/test_metrics.py -k ece" runs these tests alone
-# make check-all  what is too slow for CI as well: hostile inputs, 10,000 mutants of a model file
+# make check-all  what is too slow for CI as well: the documentation, hostile inputs, 10,000 mutants of a model file
+# make docs       build the documentation as a site, in site/
 # make lint       linters, contracts of imports and types alone
 # make train      set up the training environment, for `.venv/train/bin/lince train …`
 # make serve      set up the serving environment alone
@@ -14,10 +15,11 @@ PORT ?= 8000
 # Processes that the tests run in; each has its own cache and free ports.
 JOBS ?= 2
 VENV := .venv
-PIP := -m pip --disable-pip-version-check -q install
+PIP = -m pip --disable-pip-version-check $(QUIET) install
+QUIET := -q
 TESTED := $(VENV)/test/bin/python
 
-.PHONY: help demo unit test check-all train serve lint lock clean
+.PHONY: help demo unit test check-all docs train serve lint lock clean
 
 # The first target, which `make` alone takes: the list on top of this file.
 help:
@@ -40,7 +42,7 @@ else
 	$(TESTED) tests/coverage_totals.py
 endif
 
-check-all: test
+check-all: test docs
 	$(TESTED) benchmarks/hostile_inputs.py
 	$(TESTED) benchmarks/model_mutants.py --mutants 10000 --processes $(JOBS)
 
@@ -50,13 +52,27 @@ lint: $(VENV)/test/ready
 	$(VENV)/test/bin/lint-imports
 	$(TESTED) -m mypy
 
+docs: $(VENV)/docs/ready
+	NO_MKDOCS_2_WARNING=1 $(VENV)/docs/bin/mkdocs build --strict --quiet
+	@echo "Open site/index.html in a browser."
+
 train: $(VENV)/train/ready
+	@echo "Ready. Next, with a folder that holds a folder of pictures for each class:"
+	@echo "  . $(VENV)/train/bin/activate                so that lince is found in this terminal"
+	@echo "  lince data check my-images/               what is in there, and what cannot be read"
+	@echo "  lince train my-images/ --name parts       minutes with a few hundred photographs"
+	@echo "  lince serve runs/parts                    a page at http://127.0.0.1:8000"
+
+# What takes minutes says what it does, and lets pip show each download.
+TENSORFLOW := $(VENV)/train/ready $(VENV)/test/ready $(VENV)/baselines/ready
+$(TENSORFLOW): QUIET :=
+$(TENSORFLOW): WHAT := : TensorFlow, Keras and more. 400 MB to download, 2 GB on disk; a minute beside the download
 
 serve: $(VENV)/serve/ready
 
 # An environment is ready when everything in its lock, and the package itself, is in; the empty file `ready` says so.
 $(VENV)/%/ready: requirements/%.txt pyproject.toml
-	@echo "Setting up $(VENV)/$* (once) …"
+	@echo "Setting up $(VENV)/$* (once)$(WHAT) …"
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Lince needs Python 3.11 or newer: make PYTHON=python3.12")'
 	rm -rf $(VENV)/$*
 	$(PYTHON) -m venv $(VENV)/$*
@@ -64,12 +80,12 @@ $(VENV)/%/ready: requirements/%.txt pyproject.toml
 	$(VENV)/$*/bin/python $(PIP) --no-deps --no-build-isolation -e .
 	touch $@
 
-# Clients that others wrote. The package is not in it.
-$(VENV)/clients/ready: requirements/clients.txt
-	@echo "Setting up $(VENV)/clients (once) …"
-	rm -rf $(VENV)/clients
-	$(PYTHON) -m venv $(VENV)/clients
-	$(VENV)/clients/bin/python $(PIP) --require-hashes -r requirements/clients.txt
+# Clients that others wrote, and what builds the documentation. The package is not in these.
+$(VENV)/clients/ready $(VENV)/docs/ready: $(VENV)/%/ready: requirements/%.txt
+	@echo "Setting up $(VENV)/$* (once) …"
+	rm -rf $(VENV)/$*
+	$(PYTHON) -m venv $(VENV)/$*
+	$(VENV)/$*/bin/python $(PIP) --require-hashes -r requirements/$*.txt
 	touch $@
 
 LOCK := uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-emit-find-links --no-header \
@@ -83,6 +99,7 @@ lock:
 	$(COMPILE) -c requirements/test.txt -o requirements/serve.txt
 	$(COMPILE) --group peers -c requirements/test.txt -o requirements/peers.txt
 	$(LOCK) --group clients -o requirements/clients.txt
+	$(LOCK) --group docs -c requirements/test.txt -o requirements/docs.txt
 	$(COMPILE) --group unit --resolution lowest-direct -o requirements/lowest.txt
 
 clean:

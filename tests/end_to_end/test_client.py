@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import re
 import subprocess
 import sys
 import time
@@ -20,8 +19,6 @@ from lince.errors import LinceError, ServiceError
 from lince.inference.classifier import Classifier
 from lince.inference.explanation import explain, sentences
 from lince.serving.api_keys import new_key
-
-PAGE = Path(__file__).parents[2] / "docs" / "client.md"
 
 
 @pytest.fixture(scope="module")
@@ -163,25 +160,6 @@ def test_evaluation_of_a_server_with_keys(lince, run, images_folder, tmp_path, m
         assert lince("evaluate", server.url, images_folder).returncode == 0
     assert refused.returncode != 0
     assert "Authorization: Bearer KEY" in refused.stderr
-
-
-def test_examples_of_the_page_run(server, tmp_path):
-    """The programs in docs/client.md print answers, and the reason for what is no picture."""
-    picture = Image.fromarray(np.random.default_rng(1).integers(0, 256, (40, 40, 3), dtype=np.uint8))
-    picture.save(tmp_path / "cat.png")
-    picture.save(tmp_path / "dog.jpg")
-    (tmp_path / "notes.txt").write_text("Feed the cat.")
-    printed = []
-    for code in re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL):
-        program = code.replace("http://127.0.0.1:8000", server.url)
-        assert program != code
-        command = [sys.executable, "-c", program]
-        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
-        assert (0, "") == (done.returncode, done.stderr)
-        printed.append(done.stdout)
-    assert "are not an image we read, but text" in printed[0]
-    assert 2 == len(printed)
-    assert printed[0].split()[0] == printed[1].split()[0]
 
 
 def test_a_file_has_the_same_answer_as_its_image(server, tmp_path):

@@ -101,8 +101,8 @@ def test_locks(lock: Path):
     assert "://" not in text
     entries = re.split(r"^(?=[\w-]+==)", text, flags=re.MULTILINE)[1:]
     assert [] == [entry for entry in entries if "--hash=sha256:" not in entry]
-    if lock.stem == "clients":  # of others, without ours
-        assert set(map(name_of, GROUPS["clients"])) <= {entry.partition("==")[0] for entry in entries}
+    if lock.stem in ("clients", "docs"):  # without ours
+        assert set(map(name_of, GROUPS[lock.stem])) <= {entry.partition("==")[0] for entry in entries}
         return
     extras = ("serve", "client", *(("train",) if lock.stem in ("train", "test", "baselines") else ()))
     declared = {name_of(line) for line in (*PROJECT["dependencies"], *(line for one in extras for line in EXTRAS[one]))}

@@ -28,6 +28,7 @@ from lince.types import ImageSpec
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 PAGES = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md")])
+READMES = ("README.md", "README.pt-BR.md")
 GENERATOR = runpy.run_path(str(DOCS / "generate.py"))
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
@@ -68,6 +69,33 @@ def test_generated_page_fails_when_a_verb_is_missing():
     """The comparison above can fail: a page from which a verb was cut is not what the generator writes."""
     text = (DOCS / "cli.md").read_text(encoding="utf-8")
     assert text.replace("## lince predict\n", "") != GENERATOR["page"]("cli.md")
+
+
+@pytest.mark.parametrize("name", READMES)
+def test_readme_is_short(name: str):
+    """At most 700 words, and no line over 200 characters."""
+    text = (ROOT / name).read_text(encoding="utf-8")
+    assert len(text.split()) <= 700
+    assert [line for line in text.splitlines() if len(line) > 200] == []
+
+
+def test_readmes_say_the_same():
+    """Both languages have the same sections, table rows, links, pictures and commands."""
+    found = []
+    for name in READMES:
+        text = (ROOT / name).read_text(encoding="utf-8")
+        marks = re.findall(r"^(#+|-|\|) ", text, re.MULTILINE)
+        links = re.findall(r"\]\((?!README)([^)]+)\)", text)
+        blocks = [(language, re.sub(r" *# .*", "", code)) for language, code in FENCE.findall(text)]
+        found.append((marks, links, blocks))
+    assert found[0] == found[1]
+
+
+def test_site_names_every_page():
+    """Each page of `docs/` is in the site's navigation, which `make docs` would say later."""
+    navigation = (ROOT / "mkdocs.yml").read_text(encoding="utf-8").partition("\nnav:\n")[2]
+    named = set(re.findall(r"[\w/-]+\.md", navigation))
+    assert {page.relative_to(DOCS).as_posix() for page in DOCS.rglob("*.md")} - named == set()
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
@@ -112,9 +140,9 @@ def test_paths_in_prose_exist(page: Path):
     assert [path for path in paths if not any((top / path).exists() for top in (ROOT, ROOT / "src/lince"))] == []
 
 
-def test_tree_in_the_readme_exists():
-    """Each path of the README's tree is there, and each module of the package is in the tree."""
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
+def test_tree_of_contributing_exists():
+    """Each path of the tree is there, and each module of the package is in the tree."""
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
     [tree] = [block for _, block in FENCE.findall(text) if "src/lince/" in block and "errors.py" in block]
     paths = _tree_paths(tree)
     assert [path for path in paths if not (ROOT / path).exists()] == []

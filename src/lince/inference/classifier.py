@@ -84,10 +84,12 @@ class Classifier:
 
     @property
     def classes(self) -> tuple[str, ...]:
+        """Names of the K classes, in the order of the indices."""
         return self.manifest.classes
 
     @property
     def image_spec(self) -> ImageSpec:
+        """Height and width of the images, and how others become them."""
         return self.manifest.image
 
     def predict(self, images: UInt8[np.ndarray, "n h w 3"]) -> Prediction:
