@@ -11,7 +11,8 @@ from lince.training.augmentation.cutmix import cutmix
 from lince.training.session import Run
 from lince.types import Prediction, Report, Split
 
-_SIDE = 128  # pixels: 150 pictures of this size are about 1 MB on the page
+# Pixels of the longer side at most. 150 pictures are 3 MB in the file, and 1 MB on the page.
+_SIDE, _SMALL_SIDE = 128, 96
 _MOST_EXAMPLES, _EXAMPLES_OF_A_CLASS = 120, 6
 _AUGMENTED, _VIEWS = 4, 6
 _MOST_COPIES = 8
@@ -40,11 +41,11 @@ def choose(
     return Pictures(
         version=version,
         mistakes=_small(run.test.images[mistakes]),
-        examples=_small(run.train.images[examples]),
+        examples=_small(run.train.images[examples], _SMALL_SIDE),
         example_labels=run.train.labels[examples],
-        originals=_small(run.train.images[originals]),
+        originals=_small(run.train.images[originals], _SMALL_SIDE),
         augmented=_augmented(run, originals),
-        copies=np.array([_small(images) for images, _ in both], np.uint8).reshape(-1, 2, *_size(run.train)),
+        copies=_stacked([_small(images) for images, _ in both], like=_small(run.test.images[[0, 0]])),
         copy_labels=np.array([labels for _, labels in both], np.int64).reshape(-1, 2),
     )
 
@@ -68,12 +69,11 @@ def _augmented(run: Run, indices: Int64[np.ndarray, " a"]) -> UInt8[np.ndarray, 
         rng = np.random.default_rng([seed, epoch])
         mirror = mirrored(indices, options, epoch=epoch, seed=seed)
         pixels, _ = cutmix(augment(images, options, rng, mirror=mirror), options.cutmix, rng)
-        views.append(_small(np.clip(np.rint(np.asarray(degrade(pixels, options, rng))), 0, 255).astype(np.uint8)))
-    unchanged = _small(images)
-    if all(np.array_equal(view, unchanged) for view in views):
+        views.append(np.clip(np.rint(np.asarray(degrade(pixels, options, rng))), 0, 255).astype(np.uint8))
+    if all(np.array_equal(view, images) for view in views):
         views = []
-    shape = (len(views), len(indices), *_size(run.train))
-    return np.array(views, np.uint8).reshape(shape).swapaxes(0, 1)
+    small = [_small(view, _SMALL_SIDE) for view in views]
+    return _stacked(small, like=_small(images, _SMALL_SIDE)).swapaxes(0, 1)
 
 
 def _pair(run: Run, test: int, other: int) -> tuple[UInt8[np.ndarray, "2 h w 3"], tuple[int, int]]:
@@ -89,17 +89,19 @@ def _spread(n: int, count: int) -> Int64[np.ndarray, " a"]:
     return np.unique(np.linspace(0, n - 1, min(n, count)).astype(np.int64))
 
 
-def _size(split: Split) -> tuple[int, int, int]:
-    height, width = split.images.shape[1:3]
-    scale = min(1.0, _SIDE / max(height, width))
-    return max(1, round(height * scale)), max(1, round(width * scale)), 3
+def _stacked(arrays: list[np.ndarray], *, like: np.ndarray) -> np.ndarray:
+    """The arrays u8[n,h,w,3] on a new first axis, also where there are none; `like` has their h and w."""
+    return np.stack(arrays) if arrays else np.empty((0, *like.shape), np.uint8)
 
 
-def _small(images: UInt8[np.ndarray, "n h w 3"]) -> UInt8[np.ndarray, "n s t 3"]:
-    """The images, at most 128 pixels a side."""
-    if max(images.shape[1:3]) <= _SIDE:
+def _small(images: UInt8[np.ndarray, "n h w 3"], side: int = _SIDE) -> UInt8[np.ndarray, "n s t 3"]:
+    """The images, with at most so many pixels a side."""
+    n, height, width, _ = images.shape
+    if max(height, width) <= side:
         return images
-    scale = _SIDE / max(images.shape[1:3])
-    size = (max(1, round(images.shape[2] * scale)), max(1, round(images.shape[1] * scale)))
-    resized = [np.asarray(Image.fromarray(image).resize(size, Image.Resampling.LANCZOS)) for image in images]
-    return np.array(resized, np.uint8).reshape(len(images), size[1], size[0], 3)
+    scale = side / max(height, width)
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    small = np.empty((n, size[1], size[0], 3), np.uint8)
+    for number, image in enumerate(images):
+        small[number] = Image.fromarray(image).resize(size, Image.Resampling.LANCZOS)
+    return small

@@ -88,15 +88,15 @@ def html_report(content: ReportContent) -> str:
         "reliability": words("reliability.label"),
         "sensitivity": words("layers.label"),
     }
-    drawn = {
-        name: plots.inline_svg(figure, name=name, label=labels[name]) for name, figure in figures(content)
-    }
+    drawn = {name: plots.inline_svg(figure, name=name, label=labels[name]) for name, figure in figures(content)}
     return _rendered("report.html", content, words, figures=drawn, **_picture_uris(content))
 
 
 def markdown_report(content: ReportContent) -> str:
     """Renders the report as Markdown that shows the files of `plots/`; names in it are escaped."""
-    return _rendered("report.md", content, Words(content.language), sheets=frozenset(name for name, _ in sheets(content)))
+    return _rendered(
+        "report.md", content, Words(content.language), sheets=frozenset(name for name, _ in sheets(content))
+    )
 
 
 def environment() -> jinja2.Environment:
@@ -148,6 +148,7 @@ def _rendered(template: str, content: ReportContent, words: Words, **more: objec
         .render(
             content=content,
             published=published,
+            digits=_digits(published.int8.n),
             kept=_kept(content) if content.history else None,
             refitted=content.is_refitted,
             largest=max(published.int8.per_class, key=lambda score: score.support),
@@ -172,13 +173,13 @@ def _picture_uris(content: ReportContent) -> dict[str, Any]:
     shown, classes = content.pictures, content.published.classes
     if shown is None:
         return {"pixelated": False, "mistakes": [], "examples": [], "augmented": [], "copies": []}
-    examples: list[list[str]] = [[] for _ in classes]
+    examples: dict[str, list[str]] = {}
     for label, image in zip(shown.example_labels.tolist(), shown.examples, strict=True):
-        examples[label].append(pictures.data_uri(image))
+        examples.setdefault(classes[label], []).append(pictures.data_uri(image))
     return {
         "pixelated": max(shown.examples.shape[1:3]) < pictures.LARGE,
         "mistakes": list(map(pictures.data_uri, shown.mistakes)),
-        "examples": examples,
+        "examples": list(examples.items()),
         "augmented": [
             (pictures.data_uri(original), list(map(pictures.data_uri, views)))
             for original, views in zip(shown.originals, shown.augmented, strict=True)
@@ -193,6 +194,11 @@ def _picture_uris(content: ReportContent) -> dict[str, Any]:
 
 def _kept(content: ReportContent) -> EpochRecord:
     return kept_with(content.history, patience=content.patience)
+
+
+def _digits(n: int) -> int:
+    """The digits behind the point of an accuracy on so many images: one image more is 0.1 % of 1,000."""
+    return 2 if n >= 10_000 else int(n >= 1000)
 
 
 def _confusions(published: RunReport) -> list[tuple[int, str, str]]:

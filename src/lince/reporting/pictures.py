@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
-LARGE = 96  # pixels a side from which a picture is stored as JPEG, and below which it is shown with its pixels
+LARGE = 65  # pixels a side from which a picture is stored as JPEG, and below which it is shown with its pixels
 _GAP = 4
 
 

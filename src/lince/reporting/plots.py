@@ -11,7 +11,7 @@ import io
 import re
 import warnings
 from collections.abc import Callable, Sequence
-from typing import Literal
+from typing import Any, Literal
 from xml.etree import ElementTree
 
 import matplotlib
@@ -35,11 +35,10 @@ _ON_BLUE = "#fefefe"  # text on dark blue cells: it stays white on a dark page
 _VARIABLES = {
     _TRAINING: "--blue", _VALIDATION: "--vermilion", _INK: "--ink", _FAINT: "--axis", _GRID: "--line", _PAPER: "--page",
 }  # fmt: skip
-_STYLE = {
+_STYLE: dict[Any, Any] = {
     **dict.fromkeys(("text.color", "axes.labelcolor", "axes.titlecolor", "xtick.labelcolor", "ytick.labelcolor"), _INK),
     **dict.fromkeys(("axes.edgecolor", "xtick.color", "ytick.color"), _FAINT),
     "axes.titlesize": 11,
-    "axes.titlelocation": "left",
 }
 _COLOUR = re.compile("#[0-9a-f]{6}")
 _FONT = re.compile(r"font(?:-size)?: ([\d.]+)px[^;]*(?:; font-family: [^;]*)?")
@@ -120,9 +119,8 @@ def reliability_diagram(
         above, below = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))
     above.plot([0, 1], [0, 1], color=_FAINT, linestyle="--", linewidth=1, label=_text(language, "perfectly_calibrated"))
     _draw_reliability(above, counts, confidence, accuracy, label=_text(language, "answers_interval"))
-    error = number(language, percent(metrics.expected_calibration_error(probabilities, labels)))
     above.set(
-        title=_text(language, "reliability_title", count=len(labels), error=error),
+        title=_text(language, "reliability_title", count=len(labels)),
         ylabel=_text(language, "share_right"),
         ylim=(0, 1),
     )

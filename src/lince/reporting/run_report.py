@@ -59,7 +59,7 @@ def read_content(folder: RunFolder, *, language: Language) -> ReportContent:
         versions=_versions(training),
         facts={
             "model": f"{report.name} {report.version}",
-            "started": record.created,
+            "started": record.created[:16].replace("T", " "),
             "data": Path(record.source).name,
             "classes": str(len(report.classes)),
             "recipe": str(record.recipe["name"]),
@@ -110,9 +110,7 @@ def _renamed(report: Report, names: dict[str, str]) -> Report:
     return replace(
         report,
         per_class=tuple(replace(score, label=names[score.label]) for score in report.per_class),
-        mistakes=tuple(
-            replace(one, label=names[one.label], predicted=names[one.predicted]) for one in report.mistakes
-        ),
+        mistakes=tuple(replace(one, label=names[one.label], predicted=names[one.predicted]) for one in report.mistakes),
     )
 
 

@@ -25,7 +25,7 @@ class Words:
 
     def percent(self, share: float, digits: int = 2) -> str:
         """As `number_formats.percent`."""
-        return number(self.language, number_formats.percent(share, digits))
+        return self._number(number_formats.percent(share, digits))
 
     def percent_range(self, interval: Interval, digits: int = 2) -> str:
         """The bounds of a share, in words."""
@@ -33,7 +33,7 @@ class Words:
 
     def probability(self, value: float) -> str:
         """As `number_formats.probability`."""
-        return number(self.language, number_formats.probability(value))
+        return self._number(number_formats.probability(value))
 
     def points(self, value: float, digits: int = 2) -> str:
         """Percentage points with their sign, and the word for them."""
@@ -49,11 +49,11 @@ class Words:
 
     def size(self, count: int) -> str:
         """As `number_formats.file_size`."""
-        return number(self.language, number_formats.file_size(count))
+        return self._number(number_formats.file_size(count))
 
     def time(self, value: float) -> str:
         """A latency; as `number_formats.microseconds`."""
-        return number(self.language, number_formats.microseconds(value))
+        return self._number(number_formats.microseconds(value))
 
     def duration(self, seconds: float) -> str:
         """A duration as `2 h 05 min`, `3 min 20 s` or `45 s`."""
@@ -66,5 +66,9 @@ class Words:
         """A large number in short, as `1.8 M`."""
         for unit, size in ((" G", 10**9), (" M", 10**6), (" k", 10**3)):
             if value >= size:
-                return number(self.language, f"{value / size:.1f}{unit}")
+                return self._number(f"{value / size:.1f}{unit}")
         return self.count(value)
+
+    def _number(self, formatted: str) -> str:
+        """A number with its unit, between which no line ends."""
+        return number(self.language, formatted).replace(" ", "\u00a0")

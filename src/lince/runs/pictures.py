@@ -1,4 +1,4 @@
-"""`pictures.npz`: the pictures of a run's data that its report shows, reduced to 128 pixels a side."""
+"""`pictures.npz`: the pictures of a run's data that its report shows, reduced to 128 or 96 pixels a side."""
 
 import io
 from dataclasses import asdict, dataclass, fields
@@ -13,7 +13,7 @@ from lince.system.files import DAMAGED_NPZ, open_regular, reason_of, write_atomi
 
 @dataclass(frozen=True)
 class Pictures:
-    """Pictures, RGB.
+    """Pictures, RGB; height and width are the same within an array.
 
     Attributes:
         version: of the model file that was published with them.
