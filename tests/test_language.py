@@ -30,6 +30,12 @@ def test_a_number_chooses_its_plural(monkeypatch: pytest.MonkeyPatch):
     assert [text("en", "image", count=count) for count in (0, 1, 2)] == ["0 images", "1 image", "2 images"]
 
 
+def test_numbers_are_written_as_the_language_does():
+    """Separators, the sign of per cent, and counts inside texts."""
+    assert ("1,234.5 %", "1.234,5%") == tuple(language.number(one, "1,234.5 %") for one in LANGUAGES)
+    assert "1.234 imagens de teste" == text("pt", "report.test_images", count=1234)
+
+
 def test_labels_of_others_stay_as_they_are():
     """Only CIFAR-10's are translated, in any order."""
     assert class_names("pt", CIFAR10)[:4] == ("avião", "automóvel", "pássaro", "gato")

@@ -76,7 +76,9 @@ class TestRunFolder:
             "model.tflite",
             "answers.npz",
             "report.json",
+            "pictures.npz",
             "report.html",
+            "report.md",
             "plots",
         }
         assert expected == {path.name for path in run.path.iterdir()}
@@ -505,7 +507,7 @@ class TestPublish:
         pipeline.publish(opened, say=quiet)
         write_run_report(copy)
         rows = re.sub(r"<[^>]*>|\s+", " ", copy.page.read_text())
-        assert re.search(r"calibrate\.coverage +0\.8 ", rows)
+        assert re.search(r"calibrate\.coverage = 0\.8 ", rows)
         assert re.search(r"ai-edge-quantizer +0\.0\.1, published with \d+\.\d", rows)
 
     def test_report_of_a_manifest_that_says_less(self, copy):

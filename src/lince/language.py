@@ -12,6 +12,7 @@ from typing import Literal, get_args
 Language = Literal["en", "pt"]
 LANGUAGES: tuple[Language, ...] = get_args(Language)
 
+_PORTUGUESE = str.maketrans({",": ".", ".": ","})
 _CIFAR10 = frozenset({"airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"})
 
 
@@ -19,7 +20,7 @@ _CIFAR10 = frozenset({"airplane", "automobile", "bird", "cat", "deer", "dog", "f
 def catalogue(language: Language) -> MappingProxyType[str, str]:
     """All texts of a language by their keys, such as `report.accuracy`; `{name}` stands for a value."""
     file = resources.files("lince") / "translations" / f"{language}.json"
-    return MappingProxyType(json.loads(file.read_text("utf-8")))
+    return MappingProxyType(json.loads(file.read_text(encoding="utf-8")))
 
 
 def text(language: Language, key: str, **values: object) -> str:
@@ -33,9 +34,15 @@ def text(language: Language, key: str, **values: object) -> str:
     Raises:
         KeyError: there is no such text, or a value is missing.
     """
-    if "count" in values:
-        key = f"{key}.{'one' if values['count'] == 1 else 'other'}"
+    if isinstance(count := values.get("count"), int):
+        key = f"{key}.{'one' if count == 1 else 'other'}"
+        values["count"] = number(language, f"{count:,}")
     return catalogue(language)[key].format(**values)
+
+
+def number(language: Language, formatted: str) -> str:
+    """A number of `lince.number_formats` as that language writes it: `1,234.5 %` is `1.234,5%` in Portuguese."""
+    return formatted if language == "en" else formatted.translate(_PORTUGUESE).replace(" %", "%")
 
 
 def class_names(language: Language, labels: tuple[str, ...]) -> tuple[str, ...]:

@@ -23,7 +23,20 @@ from lince.model_file import artifact
 from lince.types import ImageSpec
 
 VERBS = [
-    *("train", "quantize", "evaluate", "predict", "explain", "serve", "key", "report", "models", "inspect", "bench"),
+    *(
+        "train",
+        "quantize",
+        "evaluate",
+        "predict",
+        "explain",
+        "serve",
+        "key",
+        "report",
+        "compare",
+        "models",
+        "inspect",
+        "bench",
+    ),
     *("data", "data check"),
 ]
 
@@ -191,6 +204,7 @@ class TestProgram:
             (["train", "x", "--seed", "abc"], "Received 'abc'. Expected a whole number from 0 to 4294967295."),
             (["train", "x", "--seed", "-1"], "Received '-1'. Expected a whole number from 0 to 4294967295."),
             (["train", "x", "--fit", "squeeze"], "Received 'squeeze'. Expected one of 'crop', 'pad', 'stretch'."),
+            (["report", "x", "--lang", "de"], "'--lang': Received 'de'. Expected one of 'en', 'pt'."),
             (["train", "x", "--until", "noon"], "'--until': Received 'noon'. Expected one of 'train', 'report'."),
             (["predict", "x", "y", "--top", "1.5"], "Received '1.5'. Expected a whole number of at least 1."),
             (
@@ -233,6 +247,7 @@ class TestProgram:
             (["train", "--resume", "nowhere"], "'nowhere' is not a run folder"),
             (["quantize", "nowhere"], "'nowhere' is not a run folder"),
             (["report", "nowhere"], "nowhere"),
+            (["compare", "nowhere"], "nowhere"),
             (["data", "check", "nowhere"], "Cannot read 'nowhere'"),
         ],
         ids=lambda value: value[0] if isinstance(value, list) else "",
@@ -387,6 +402,27 @@ class TestModels:
         expected = "or a model that ships: 'cifar10', 'cifar10-best', 'cifar10-tiny'."
         assert expected in one_sentence(done.stderr)
         assert "" == done.stdout
+
+
+class TestReport:
+    def test_in_portuguese(self, lince, run, tmp_path):
+        """Written into the run folder; the line that says so goes to stderr."""
+        folder = Path(shutil.copytree(run.path, tmp_path / "tiny"))
+        done = lince("report", folder, "--lang", "pt")
+        assert (0, "") == (done.returncode, done.stdout)
+        assert f"Report: {folder / 'report.html'}" in done.stderr.replace("\n", "")
+        assert "Relatório do Lince" in (folder / "report.html").read_text(encoding="utf-8")
+
+
+class TestCompare:
+    def test_side_by_side(self, lince, run):
+        """A column a run; as JSON, a record a run."""
+        done = lince("compare", run.path, run.path)
+        assert 0 == done.returncode
+        assert "paired 95 % interval" in done.stdout
+        found = json.loads(lince("compare", run.path, run.path, "--json").stdout)
+        assert [str(run.path)] * 2 == [one["run"] for one in found["runs"]]
+        assert 0 == found["runs"][1]["gain_points"]["value"]
 
 
 class TestInspect:

@@ -110,6 +110,7 @@ class TestLeaked:
         found = data.leaked(split(test), train=split(train), validation=split(validation))
         assert [0, 1] == np.flatnonzero(found.identical).tolist()
         assert [2, 3, 4] == np.flatnonzero(found.look_alike).tolist()
+        assert [3, 20 + 4, 5, 20 + 6, 5, -1] == found.copies[:6].tolist()
 
     def test_copies_inside_a_split_are_none(self):
         """Only across splits is an accuracy raised."""
@@ -124,7 +125,7 @@ class TestLeaked:
         train = pictures(10)
         train[1] = as_jpeg(train[0])
         found = data.leaked(split(train[:1]), train=split(train[:5]), validation=split(train[5:]))
-        assert ([True], [False]) == (found.identical.tolist(), found.look_alike.tolist())
+        assert ([True], [False], [0]) == (found.identical.tolist(), found.look_alike.tolist(), found.copies.tolist())
 
     def test_small_pictures_look_like_nothing(self):
         """Below 16 pixels a side only identical ones are told: all 8 × 8 digits of a kind look alike when enlarged."""

@@ -38,7 +38,9 @@ CERTIFICATE = Certificate(
 )  # fmt: skip
 
 
-def judged(test: Report, *, training: float = 0.95, validation: float = 0.9, forced: bool = False, leakage=...):
+def judged(
+    test: Report, *, training: float = 0.95, validation: float = 0.9, forced: bool = False, leakage=..., language="en"
+):
     """Codes and text of the verdict on a model, which is a good one unless said otherwise."""
     found = verdict.judge(
         verdict.Evidence(
@@ -47,7 +49,8 @@ def judged(test: Report, *, training: float = 0.95, validation: float = 0.9, for
             validation_accuracy=metrics.accuracy_interval(round(100 * validation), 100),
             certificate=replace(CERTIFICATE, forced=forced),
             leakage=Leakage(0, 0, test.accuracy) if leakage is ... else leakage,
-        )
+        ),
+        language=language,
     )
     assert found.findings
     assert all(finding.sentence.endswith(".") for finding in found.findings)
@@ -278,3 +281,22 @@ def test_two_classes_uneven():
         return answered((0, 0, right - 20), (0, 1, 80 - right), (1, 1, 20), (1, 0, 20))
 
     assert [False, False, True, True] == [verdict.is_above_one_class(two(n)) for n in (59, 60, 61, 79)]
+
+
+class TestLanguage:
+    @pytest.mark.parametrize(
+        ("evidence", "said"),
+        [
+            ({"test": GOOD}, "O modelo acerta 92,0% de 3.000 imagens de teste (intervalo de 95%: 91,0% a 92,9%)"),
+            ({"test": even(10, 100)}, "Não use este modelo: ele acerta 30 de 300 imagens de teste (10%"),
+            ({"test": even(45, 100), "training": 0.5, "validation": 0.45}, "O modelo erra mais do que acerta"),
+            ({"test": even(60, 100), "validation": 0.6}, "Sobreajuste (overfitting): o modelo acerta 95% das imagens"),
+            ({"test": even(7, 9)}, "Há poucas imagens de teste para dizer o quanto o modelo é bom: 21 acertos em 27"),
+            ({"test": GOOD, "leakage": None}, "Não se procuraram imagens de teste entre as de treino"),
+            ({"test": GOOD, "leakage": Leakage(1, 2, GOOD.accuracy)}, "1 se repete e 2 têm outra quase igual entre"),
+        ],
+    )
+    def test_portuguese(self, evidence, said):
+        """The same findings, in Portuguese and with its numbers."""
+        assert said in judged(**evidence, language="pt")[1]
+        assert judged(**evidence)[0] == judged(**evidence, language="pt")[0]

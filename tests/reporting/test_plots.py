@@ -4,6 +4,7 @@ import io
 import subprocess
 import sys
 from dataclasses import replace
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -42,7 +43,8 @@ class TestCurves:
             np.testing.assert_array_equal([record.epoch for record in history], lines[label].get_xdata())
             np.testing.assert_array_equal([getattr(record, field) for record in history], lines[label].get_ydata())
         assert list(lines[kept].get_xdata()) == [3 if patience else 5]
-        assert {"training", "validation", kept} == {text.get_text() for text in axes.get_legend().get_texts()}
+        (legend,) = axes.figure.legends
+        assert {"training", "validation", kept} == {text.get_text() for text in legend.get_texts()}
         assert axes.get_xlabel() == "epoch"
 
     @pytest.mark.parametrize("spread", [0.003, 0.02, 0.15, 0.6])
@@ -63,13 +65,13 @@ class TestCurves:
 
 class TestConfusionFigure:
     def test_colours_rows_and_counts_images(self):
-        """Colour is the share of the row; cells without images have no number; an absent class is no error."""
+        """Opacity is the root of the share of the row; cells without images have no number; a class may be absent."""
         classes = ("a", "b", "c")
         counts = np.array([[3, 1, 0], [0, 2, 0], [0, 0, 0]])
         figure = plots.confusion_figure(report_on(classes, counts), classes)
         axes = figure.axes[0]
         expected = [[0.75, 0.25, 0], [0, 1, 0], [0, 0, 0]]
-        np.testing.assert_allclose(expected, axes.images[0].get_array())
+        np.testing.assert_allclose(expected, axes.images[0].get_array()[..., 3] ** 2, atol=1e-12)
         assert {text.get_position(): text.get_text() for text in axes.texts} == {(0, 0): "3", (1, 0): "1", (1, 1): "2"}
         assert list(classes) == [tick.get_text() for tick in axes.get_yticklabels()]
 
@@ -101,7 +103,7 @@ class TestReliabilityDiagram:
         np.testing.assert_allclose([[0.5, 1], [0.95, 0.5]], points.get_xydata(), rtol=1e-6)
         np.testing.assert_allclose([1 / 3, 2 / 3], sorted(bar.get_height() for bar in below.patches)[-2:])
         assert len(below.patches) == 15
-        assert above.get_title() == "Reliability of 3 answers (calibration error 46.67 %)"
+        assert above.get_title() == "Reliability of 3 answers"
 
     def test_refuses_no_image(self):
         """Nothing can be said about nothing."""
@@ -126,3 +128,31 @@ class TestFiles:
         """pyplot keeps state, and may ask for a window."""
         code = "import sys, lince.reporting.plots; sys.exit('matplotlib.pyplot' in sys.modules)"
         assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+class TestInlineSvg:
+    def test_follows_the_page(self, history):
+        """Colours are variables of the page, and fonts are its own; nothing is loaded, and ids are the figure's own."""
+        svg = plots.inline_svg(plots.loss_curves(history, patience=0), name="loss", label='"Loss" <by> epoch')
+        root = ElementTree.fromstring(svg)
+        assert root.attrib["aria-label"] == '"Loss" <by> epoch'
+        assert "var(--vermilion)" in svg
+        assert "font-family" not in svg
+        assert "http" not in svg
+        ids = [one.attrib["id"] for one in root.iter() if "id" in one.attrib]
+        assert all(one.startswith("loss-") for one in ids)
+        assert {one.attrib["href"] for one in root.iter() if "href" in one.attrib} <= {f"#{one}" for one in ids}
+
+    def test_leaves_names_as_they_are(self):
+        """A class may be named like a colour or like markup."""
+        classes = ("#0072b2", "<b>", "font: 9px x")
+        figure = plots.confusion_figure(report_on(classes, np.eye(3, dtype=int)), classes)
+        root = ElementTree.fromstring(plots.inline_svg(figure, name="confusion", label=""))
+        assert set(classes) <= {one.text for one in root.iter() if one.text}
+
+
+def test_speaks_portuguese(history):
+    """Words and numbers."""
+    (axes,) = plots.accuracy_curves(history, patience=2, language="pt").axes
+    assert ("Acurácia por época", "época") == (axes.get_title(), axes.get_xlabel())
+    assert "mantida: época 3 (70,0%)" in {line.get_label() for line in axes.lines}

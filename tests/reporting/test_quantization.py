@@ -13,7 +13,6 @@ from lince.model_file.manifest import (
 )
 from lince.quantization.certificate import table
 from lince.reporting import quantization
-from lince.reporting.page import ReportContent, html_report
 from lince.reporting.plots import rendered, sensitivity_figure
 from lince.reporting.tables import rich_table
 from lince.types import Interval, TextTable
@@ -81,23 +80,8 @@ class TestFigures:
         assert all(f"conv{number}" in drawn for number in range(13))
 
 
-class TestPage:
-    def test_shows_all_tables(self, published, answers, attempts):
-        """All three, escaped, with the chart of the layers, and a plain word when the file is not int8 throughout."""
-        probabilities, labels = answers
-        fallen_back = replace(published, fallback=attempts, arithmetic=attempts[-1].arithmetic)
-        content = ReportContent(
-            "run", fallen_back, probabilities, labels, history=(), patience=0, recipe={}, versions={}, facts={}
-        )
-        page = html_report(content)
-        for name in ("sensitivity", "fallback", "calibrated"):
-            assert f'id="{name}"' in page
-        assert "a [b] &lt;i&gt;" in page
-        assert "<i>" not in page
-        assert "not int8 throughout" in page
-        assert "not int8 throughout" not in html_report(replace(content, published=published))
-
-    def test_certificate_says_what_it_is_of(self, certificate, attempts):
+class TestCertificate:
+    def test_says_what_it_is_of(self, certificate, attempts):
         """The certificate of a network with float layers does not say int8."""
         console = Console(file=io.StringIO(), width=200)
         console.print(rich_table(table(certificate, attempts[-1].arithmetic)))

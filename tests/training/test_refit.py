@@ -211,7 +211,9 @@ class TestPublished:
         right = (logits.argmax(axis=1) == labels).mean()
         assert right == pytest.approx(report.validation_accuracy.value)
         write_run_report(folder)
-        assert "60 to train, 15 to validate; then trained again on all 75" in folder.page.read_text(encoding="utf-8")
+        page = folder.page.read_text(encoding="utf-8")
+        assert "60 images to train on, 15 to validate" in page
+        assert "trained once more on training and validation images together" in page
         model = evaluated_model.open_file(folder.model)
         with pytest.raises(LinceError, match="trained on the validation images too"):
             evaluated_model.images(model, None, "validation")

@@ -11,7 +11,7 @@ import time
 import warnings
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import typer
 from typer.core import TyperGroup
@@ -32,6 +32,7 @@ from lince.cli.console import (
     text_lines,
 )
 from lince.errors import LinceError
+from lince.language import Language
 from lince.publishing.options import PublishOptions, PublishRequest
 from lince.system import garbage, quiet, streams
 from lince.text import NAME
@@ -299,16 +300,34 @@ def bench(model: options.ModelFile, as_json: options.Json = False) -> None:
 
 
 @app.command()
-def report(run: options.Run, as_json: options.Json = False) -> None:
-    """Write the plots and the HTML report of RUN again."""
+def report(run: options.Run, lang: options.Lang = "en", as_json: options.Json = False) -> None:
+    """Write the plots of RUN again, and its report as report.html and report.md."""
     from lince.runs.run_folder import RunFolder
 
     folder = RunFolder(run)
     folder.read_record()
-    run_publishing.write_report(run)
+    run_publishing.write_report(run, language=cast("Language", lang))
     say(f"Report: {folder.page}")
     if as_json:
         print_json(folder.read_report())
+
+
+@app.command()
+def compare(runs: options.ComparedRuns, as_json: options.Json = False) -> None:
+    """Show published runs side by side: accuracy, loss by int8, size, latency, time, and what differs in the recipes.
+
+    Where runs have the same test images, their answers to each image are compared with those of the first run.
+    """
+    from lince.reporting import comparison
+    from lince.runs.run_folder import RunFolder
+
+    found = comparison.compare(list(map(RunFolder, runs)))
+    if as_json:
+        print_json(found)
+        return
+    from lince.reporting import tables
+
+    show(*map(tables.rich_table, comparison.comparison_tables(found)))
 
 
 @data_app.command("check", short_help="Report counts, broken files and duplicates.")

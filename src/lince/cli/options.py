@@ -9,6 +9,7 @@ from msgspec import Meta
 from typer.models import OptionInfo
 
 from lince import schema
+from lince.language import LANGUAGES
 
 
 def _flag(name: str, help: str) -> OptionInfo:
@@ -164,6 +165,14 @@ PublishOverrides = Annotated[
 About = Annotated[
     Path | None,
     typer.Option(metavar="FILE", help="Markdown for the model's card: origin and licence of the data, limits."),
+]
+
+# Options of lince report
+Lang = Annotated[str, _choice(*LANGUAGES, help="Language of the report: English or Brazilian Portuguese.")]
+
+# Arguments of lince compare
+ComparedRuns = Annotated[
+    list[Path], typer.Argument(metavar="RUN...", help="Run folders, for example runs/fast runs/best.")
 ]
 
 # Options of lince evaluate

@@ -15,6 +15,7 @@ import msgspec
 from lince.cli.console import interruptible, print_json, print_text, say, show, steps
 from lince.cli.frameworks import needs, resume
 from lince.errors import GateError, LinceError
+from lince.language import Language
 from lince.publishing.options import PublishRequest
 from lince.system.files import read_bounded
 
@@ -145,10 +146,10 @@ def _text(path: Path | None) -> str | None:
         raise LinceError(message) from error
 
 
-def write_report(run: Path) -> None:
-    """Writes the plots and the HTML report of a published run."""
+def write_report(run: Path, *, language: Language = "en") -> None:
+    """Writes the plots and the report of a published run."""
     with needs("A report", "train"):
         from lince.reporting.run_report import write_run_report
     from lince.runs.run_folder import RunFolder
 
-    write_run_report(RunFolder(run))
+    write_run_report(RunFolder(run), language=language)

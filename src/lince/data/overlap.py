@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Bool, Int64
 
 from lince.data.class_names import composed
 from lince.data.duplicates import first_copies, is_too_small, near_pairs
@@ -29,10 +29,12 @@ class LeakedImages:
     Attributes:
         identical: bool[M], one of them has the same pixels.
         look_alike: bool[M], one of them is a near copy; false where `identical` is true.
+        copies: i64[M], that image, counted through the training and then the validation images; -1 where there is none.
     """
 
     identical: Bool[np.ndarray, " m"]
     look_alike: Bool[np.ndarray, " m"]
+    copies: Int64[np.ndarray, " m"]
 
 
 def leaked(test: Split, *, train: Split, validation: Split) -> LeakedImages | None:
@@ -48,16 +50,17 @@ def leaked(test: Split, *, train: Split, validation: Split) -> LeakedImages | No
     split = join(train, validation, test)
     first = first_copies(split.images)
     theirs, ours = np.split(first, [len(first) - len(test)])
-    is_theirs, looks_like_theirs = np.zeros(len(first), bool), np.zeros(len(first), bool)
+    is_theirs, like = np.zeros(len(first), bool), np.full(len(first), -1)
     is_theirs[theirs] = True
     is_compared = first == np.arange(len(first))
     if split.sizes is not None:
         is_compared &= ~is_too_small(split.sizes)
     pairs = near_pairs(split.images, is_compared)
     for one, other in ((pairs.first, pairs.second), (pairs.second, pairs.first)):
-        looks_like_theirs[other[is_theirs[one]]] = True
+        like[other[is_theirs[one]]] = one[is_theirs[one]]
     identical = is_theirs[ours]
-    return LeakedImages(identical, looks_like_theirs[ours] & ~identical)
+    copies = np.where(identical, ours, like[ours])  # the first copy of an image is one of theirs, if there is one
+    return LeakedImages(identical, (copies >= 0) & ~identical, copies)
 
 
 def shared_by_name(train: Split, other: Path, *, source: str) -> tuple[int, ...]:

@@ -1,7 +1,7 @@
 """Accuracy and the other measures of answers, by one code for a float model, a model file and a running server."""
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Int64, UInt8
 
 from lince import calibration, metrics
 from lince.errors import LinceError
@@ -102,21 +102,31 @@ def report_from(prediction: Prediction, split: Split, *, worst: int = 20) -> Rep
         ece=metrics.expected_calibration_error(probabilities, split.labels),
         per_class=metrics.class_scores(confusion, split.classes),
         confusion=tuple(tuple(int(count) for count in row) for row in confusion),
-        mistakes=_worst_mistakes(prediction, split, worst),
+        mistakes=tuple(
+            _mistake(prediction, split, image) for image in worst_mistakes(prediction, split.labels, most=worst)
+        ),
     )
 
 
-def _worst_mistakes(prediction: Prediction, split: Split, worst: int) -> tuple[Mistake, ...]:
-    """The wrong answers with the highest probability, worst first, in the order of the split on a tie."""
-    probabilities, predicted = prediction.probabilities, prediction.indices
-    wrong = np.flatnonzero(predicted != split.labels)
-    order = np.argsort(-probabilities[wrong, predicted[wrong]], kind="stable")
-    return tuple(
-        Mistake(
-            name=split.names[i],
-            label=split.classes[split.labels[i]],
-            predicted=split.classes[predicted[i]],
-            probability=float(probabilities[i, predicted[i]]),
-        )
-        for i in wrong[order[:worst]]
+def worst_mistakes(prediction: Prediction, labels: Int64[np.ndarray, " n"], *, most: int) -> Int64[np.ndarray, " m"]:
+    """The images with wrong answers of the highest probability, worst first, in their order on a tie.
+
+    Args:
+        prediction: of N images.
+        labels: i64[N], their true classes.
+        most: the largest number of images to return.
+    """
+    wrong = np.flatnonzero(prediction.indices != labels)
+    order = np.argsort(-prediction.probabilities[wrong, prediction.indices[wrong]], kind="stable")
+    found: Int64[np.ndarray, " m"] = wrong[order[:most]]
+    return found
+
+
+def _mistake(prediction: Prediction, split: Split, image: int) -> Mistake:
+    predicted = prediction.indices[image]
+    return Mistake(
+        name=split.names[image],
+        label=split.classes[split.labels[image]],
+        predicted=split.classes[predicted],
+        probability=float(prediction.probabilities[image, predicted]),
     )

@@ -18,15 +18,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from lince import metrics
+from lince.language import Language, number, text
 from lince.model_file.manifest import Certificate, Finding, Leakage, Verdict
 from lince.number_formats import percent
-from lince.text import listed, quantity
 from lince.types import ClassScore, Interval, Report
 
 # Training images to measure overfitting on: their accuracy is known to within 3 points.
 TRAINING_IMAGES = 1000
 
 _MOST_FINDINGS = 3
+_NAMES = 5  # classes that a sentence lists
 
 # Training accuracy minus validation accuracy, at the lower end of the interval. Networks that were trained well on
 # CIFAR-10 have a gap of up to 10 points (`fast`, JPEG files); with 20 images a class it is 50 and more.
@@ -64,11 +65,12 @@ class Evidence:
     leakage: Leakage | None
 
 
-def judge(evidence: Evidence) -> Verdict:
-    """The most important findings about a model, three at most."""
-    faults = list(_faults(evidence))
-    remarks = list(_remarks(evidence))
-    first = (faults or [_good(evidence.test)])[: _MOST_FINDINGS - len(remarks)]
+def judge(evidence: Evidence, *, language: Language = "en") -> Verdict:
+    """The most important findings about a model, three at most; their sentences are in that language."""
+    say = _Sentences(language)
+    faults = list(_faults(evidence, say))
+    remarks = list(_remarks(evidence, say))
+    first = (faults or [_good(evidence.test, say)])[: _MOST_FINDINGS - len(remarks)]
     return Verdict((*first, *remarks))
 
 
@@ -83,128 +85,143 @@ def largest_class(report: Report) -> tuple[str, int]:
     return largest.label, largest.support
 
 
-def against_one_class(report: Report) -> str:
+def against_one_class(report: Report, *, language: Language = "en") -> str:
     """The model's right answers beside those of always naming one class, as part of a sentence."""
+    say = _Sentences(language)
     label, support = largest_class(report)
-    return (
-        f"right for {_right(report):,} of {quantity(report.n, 'test image')} "
-        f"({_share(report.accuracy.value, report.n)}, {_interval(report.accuracy, report.n)})"
-        f"{_only_answer(report)}, and always naming "
-        f"{label!r} would be right for {support:,} ({_share(support / report.n, report.n)})"
+    return say(
+        "against_one_class",
+        right=say.number(_right(report)),
+        images=say("test_images", count=report.n),
+        accuracy=say.share(report.accuracy.value, report.n),
+        interval=say.interval(report.accuracy, report.n),
+        only=_only_answer(report, say),
+        label=repr(label),
+        support=say.number(support),
+        share=say.share(support / report.n, report.n),
     )
 
 
-def _only_answer(report: Report) -> str:
+class _Sentences:
+    """The sentences of a language, with its numbers."""
+
+    def __init__(self, language: Language):
+        self.language = language
+
+    def __call__(self, key: str, **values: object) -> str:
+        return text(self.language, f"verdict.{key}", **values)
+
+    def number(self, value: float) -> str:
+        """A whole number."""
+        return number(self.language, f"{value:,.0f}")
+
+    def share(self, share: float, n: int = 0) -> str:
+        """In per cent, with one more digit from 1,000 images on."""
+        return number(self.language, percent(share, digits=int(n >= 1000)))
+
+    def interval(self, share: Interval, n: int) -> str:
+        return self("interval", low=self.share(share.low, n), high=self.share(share.high, n))
+
+    def names(self, names: list[str]) -> str:
+        """The first few names, quoted, and the number of the others."""
+        shown = ", ".join(map(repr, names[:_NAMES]))
+        return shown if len(names) <= _NAMES else self("and_more", names=shown, others=self.number(len(names) - _NAMES))
+
+
+def _only_answer(report: Report, say: _Sentences) -> str:
     """A remark, when all answers are one class."""
     answered = [sum(column) for column in zip(*report.confusion, strict=True)]
     only = [score.label for score, count in zip(report.per_class, answered, strict=True) if count == report.n]
-    return f", as it names {only[0]!r} for every image" if only else ""
+    return say("only_answer", label=repr(only[0])) if only else ""
 
 
-def _faults(evidence: Evidence) -> Iterator[Finding]:
+def _faults(evidence: Evidence, say: _Sentences) -> Iterator[Finding]:
     report, certificate, leakage = evidence.test, evidence.certificate, evidence.leakage
     compared = certificate.comparison
     is_above = is_above_one_class(report)
+    against = against_one_class(report, language=say.language)
+    training, accuracy = say.share(evidence.training_accuracy.value), say.share(report.accuracy.value)
     if not is_above:
-        yield Finding(
-            "not_above_one_class",
-            f"Do not use it: it is {against_one_class(report)}; it was published with --force, for inspection.",
-        )
+        yield Finding("not_above_one_class", say("not_above_one_class", against=against))
     elif report.accuracy.low <= largest_class(report)[1] / report.n:
-        yield _not_shown_above_one_class(report)
+        yield _not_shown_above_one_class(report, say, against=against)
     if certificate.forced:
-        yield Finding(
-            "quantization_loss",
-            f"Quantization cost {compared.drop_points.value:.1f} points ({_share(compared.float_accuracy)} to "
-            f"{_share(compared.int8_accuracy)}), and it was published with --force: lince quantize --fallback may "
-            "lose less.",
-        )
+        cost, before = number(say.language, f"{compared.drop_points.value:.1f}"), say.share(compared.float_accuracy)
+        after = say.share(compared.int8_accuracy)
+        yield Finding("quantization_loss", say("quantization_loss", points=cost, before=before, after=after))
     if leakage and _has_raised(report, leakage):
-        yield Finding("test_images_in_training", _leaked(report, leakage))
+        yield Finding("test_images_in_training", _leaked(report, leakage, say))
     gap = metrics.difference(evidence.training_accuracy, evidence.validation_accuracy)
     if 100 * gap.low > _OVERFITTED_POINTS:
-        yield Finding(
-            "overfitted",
-            f"Overfitted: it is right for {_share(evidence.training_accuracy.value)} of its training images, but for "
-            f"{_share(evidence.validation_accuracy.value)} of validation and {_share(report.accuracy.value)} of test "
-            "images; add training images, or stronger augmentation.",
-        )
+        validation = say.share(evidence.validation_accuracy.value)
+        sentence = say("overfitted", training=training, validation=validation, accuracy=accuracy)
+        yield Finding("overfitted", sentence)
     elif is_above and report.accuracy.value < 0.5:
-        yield Finding(
-            "often_wrong",
-            f"It is wrong more often than right: right for {_share(report.accuracy.value)} of test images, and for "
-            f"{_share(evidence.training_accuracy.value)} of its training images; train longer, or on more images.",
-        )
+        yield Finding("often_wrong", say("often_wrong", training=training, accuracy=accuracy))
     missed = [score for score in report.per_class if score.support >= _ENOUGH_OF_A_CLASS and score.recall == 0]
     if is_above and missed:
-        yield Finding(
-            "class_missed",
-            f"It was right for no test image of {listed([score.label for score in missed])}; train longer, or on more "
-            f"images of {'it' if len(missed) == 1 else 'them'}{_balanced(report, missed)}.",
-        )
+        key = "class_missed.one" if len(missed) == 1 else "class_missed.other"
+        names, balanced = say.names([score.label for score in missed]), _balanced(report, missed, say)
+        yield Finding("class_missed", say(key, names=names, balanced=balanced))
     if is_above and report.accuracy.low > largest_class(report)[1] / report.n:
-        yield from _few_test_images(report)
+        yield from _few_test_images(report, say)
 
 
-def _balanced(report: Report, missed: list[ClassScore]) -> str:
+def _balanced(report: Report, missed: list[ClassScore], say: _Sentences) -> str:
     """A further repair, where the missed classes have fewer images than others."""
     is_rare = any(2 * score.support < largest_class(report)[1] for score in missed)
-    return ", or with --set train.class_balance=1" if is_rare else ""
+    return say("balanced") if is_rare else ""
 
 
-def _remarks(evidence: Evidence) -> Iterator[Finding]:
+def _remarks(evidence: Evidence, say: _Sentences) -> Iterator[Finding]:
     report, leakage = evidence.test, evidence.leakage
     if leakage is None:
-        yield Finding(
-            "leakage_not_searched",
-            "The training images were not searched for test images, because there are too many: lince data check does "
-            "it.",
-        )
+        yield Finding("leakage_not_searched", say("leakage_not_searched"))
     elif _leaked_images(leakage) and not _has_raised(report, leakage):
-        yield Finding("some_test_images_in_training", _leaked(report, leakage))
+        yield Finding("some_test_images_in_training", _leaked(report, leakage, say))
 
 
-def _good(report: Report) -> Finding:
-    return Finding(
-        "good",
-        f"It is right for {_share(report.accuracy.value, report.n)} of {quantity(report.n, 'test image')} "
-        f"({_interval(report.accuracy, report.n)}), and no measurement speaks against using it on pictures like these.",
-    )
+def _good(report: Report, say: _Sentences) -> Finding:
+    accuracy, interval = say.share(report.accuracy.value, report.n), say.interval(report.accuracy, report.n)
+    images = say("test_images", count=report.n)
+    return Finding("good", say("good", accuracy=accuracy, images=images, interval=interval))
 
 
-def _not_shown_above_one_class(report: Report) -> Finding:
+def _not_shown_above_one_class(report: Report, say: _Sentences, *, against: str) -> Finding:
     needed = _images_to_show(report.accuracy.value, largest_class(report)[1] / report.n)
-    todo = "add test images" if needed <= _MANY_TIMES * report.n else "train longer, or on more images"
-    return Finding(
-        "not_shown_above_one_class",
-        f"It is {against_one_class(report)}: too few test images to show that it is better than chance; with this "
-        f"accuracy it takes about {float(f'{needed:.2g}'):,.0f}, so {todo}.",
-    )
+    todo = say("add_test_images" if needed <= _MANY_TIMES * report.n else "train_longer")
+    about = say.number(float(f"{needed:.2g}"))
+    sentence = say("not_shown_above_one_class", against=against, needed=about, todo=todo)
+    return Finding("not_shown_above_one_class", sentence)
 
 
-def _few_test_images(report: Report) -> Iterator[Finding]:
+def _few_test_images(report: Report, say: _Sentences) -> Iterator[Finding]:
     if 100 * (report.accuracy.high - report.accuracy.low) > _WIDE_POINTS:
         needed = math.ceil(_images_to_know(report.accuracy.value) / 10) * 10
         yield Finding(
             "few_test_images",
-            f"Too few test images to say how good it is: {_right(report):,} right of {report.n:,} means that it is "
-            f"right for {_share(report.accuracy.low)} to {_share(report.accuracy.high)} of all such pictures; test "
-            f"about {needed} to know it to within {_WIDE_POINTS // 2} points.",
+            say(
+                "few_test_images",
+                right=say.number(_right(report)),
+                n=say.number(report.n),
+                low=say.share(report.accuracy.low),
+                high=say.share(report.accuracy.high),
+                needed=say.number(needed),
+                points=_WIDE_POINTS // 2,
+            ),
         )
 
 
-def _leaked(report: Report, leakage: Leakage) -> str:
-    counts = (leakage.identical, "is identical to", "are identical to"), (leakage.look_alike, "looks like", "look like")
-    parts = " and ".join(f"{count:,} {one if count == 1 else several}" for count, one, several in counts if count)
-    what = "a training image" if _leaked_images(leakage) == 1 else "training images"
+def _leaked(report: Report, leakage: Leakage, say: _Sentences) -> str:
+    counts = {"identical": leakage.identical, "look_alike": leakage.look_alike}
+    parts = say("and").join(say(key, count=count) for key, count in counts.items() if count)
+    what = say("training_image.one" if _leaked_images(leakage) == 1 else "training_image.other")
     without, others = leakage.accuracy_without, report.n - _leaked_images(leakage)
-    rest = (
-        f"it is right for {_share(without.value, others)} of the {others:,} others ({_interval(without, others)}), "
-        "which is the accuracy to expect on new pictures"
-        if without
-        else "the accuracy on new pictures is unknown"
-    )
-    return f"Of {quantity(report.n, 'test image')} {parts} {what} (lince data check lists them): {rest}."
+    rest = say("accuracy_unknown")
+    if without:
+        share, interval = say.share(without.value, others), say.interval(without, others)
+        rest = say("accuracy_without", share=share, others=say.number(others), interval=interval)
+    return say("leaked", images=say("test_images", count=report.n), parts=parts, what=what, rest=rest)
 
 
 def _leaked_images(leakage: Leakage) -> int:
@@ -242,12 +259,3 @@ def _images_to_show(share: float, other: float) -> int:
     Source: Wilson's lower end is above `other` when n (share − other)² > z² other (1 − other).
     """
     return math.floor(metrics.Z95**2 * other * (1 - other) / (share - other) ** 2) + 1
-
-
-def _interval(share: Interval, n: int) -> str:
-    return f"95 % interval {_share(share.low, n)} to {_share(share.high, n)}"
-
-
-def _share(share: float, n: int = 0) -> str:
-    """In per cent, with one more digit from 1,000 images on."""
-    return percent(share, digits=int(n >= 1000))

@@ -224,6 +224,14 @@ class CalibrationComparison:
 
 
 @dataclass(frozen=True)
+class ClassCounts:
+    """Numbers of images of each class, in their order, that a network was trained on and validated with."""
+
+    train: tuple[int, ...]
+    validation: tuple[int, ...]
+
+
+@dataclass(frozen=True)
 class RunReport:
     """`report.json` of a run: everything measured about its model, on the test split unless said otherwise.
 
@@ -235,6 +243,7 @@ class RunReport:
         training_accuracy: of the model file on training images as they are, a sample of them.
         leakage: what of the test split is in the others, too; None when it was not looked for.
         verdict: what to make of the model.
+        class_counts: None in a report that was written without them.
         arithmetic: of the model file; the fields named `int8` are of this file, whatever it computes in.
         sensitivity: what each layer costs.
         calibrated: answers before and after quantization, each network with a calibration of its own.
@@ -257,6 +266,7 @@ class RunReport:
     training_accuracy: Interval
     leakage: Leakage | None
     verdict: Verdict
+    class_counts: ClassCounts | None = None
 
 
 @dataclass(frozen=True)

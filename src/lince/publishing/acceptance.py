@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Float32, Int64
 
 from lince import data, metrics
+from lince.data.overlap import LeakedImages
 from lince.errors import GateError
 from lince.evaluation import accuracy, verdict
 from lince.inference import interpreter
@@ -44,13 +45,19 @@ class Answers:
 
 @dataclass(frozen=True)
 class Judgement:
-    """The judgement of a model that may be published; `test` is the report on its answers to the test images."""
+    """The judgement of a model that may be published.
+
+    Attributes:
+        test: the report on its answers to the test images.
+        copies: `LeakedImages.copies`; None where they were not searched for.
+    """
 
     test: Report
     training_accuracy: Interval
     validation_accuracy: Interval
     certificate: Certificate
     leakage: Leakage | None
+    copies: Int64[np.ndarray, " m"] | None
     verdict: Verdict
 
 
@@ -100,7 +107,8 @@ def judge(
     after_chance = _after_chance(run, certificate, test, learned, after_loss=after_loss)
     certify.require_above_one_class(test, force=force, advice=after_chance)
     say("Looking for test images among the training images …")
-    leakage = _leakage(run, answers.prediction)
+    found_copies = data.leaked(run.test, train=run.train, validation=run.validation)
+    leakage = _leakage(found_copies, run, answers.prediction) if found_copies else None
     found = verdict.judge(
         verdict.Evidence(
             test=test,
@@ -110,7 +118,8 @@ def judge(
             leakage=leakage,
         )
     )
-    return Judgement(test, learned, validated, certificate, leakage, found)
+    copies = found_copies.copies if found_copies else None
+    return Judgement(test, learned, validated, certificate, leakage, copies, found)
 
 
 def require_chosen(attempts: tuple[Attempt, ...], run: Run) -> Arithmetic:
@@ -182,10 +191,7 @@ def _after_chance(run: Run, certificate: Certificate, test: Report, learned: Int
     )
 
 
-def _leakage(run: Run, prediction: Prediction) -> Leakage | None:
-    found = data.leaked(run.test, train=run.train, validation=run.validation)
-    if found is None:
-        return None
+def _leakage(found: LeakedImages, run: Run, prediction: Prediction) -> Leakage:
     others = ~(found.identical | found.look_alike)
     right = prediction.indices == run.test.labels
     without = metrics.accuracy_interval(int(right[others].sum()), int(others.sum())) if others.any() else None

@@ -20,10 +20,10 @@ from lince.inference.interpreter import Network
 from lince.model_file import artifact, golden_images
 from lince.model_file.artifact import Artifact
 from lince.model_file.golden_images import Golden
-from lince.model_file.manifest import Arithmetic, Attempt, Manifest, RunReport, Sensitivity
+from lince.model_file.manifest import Arithmetic, Attempt, ClassCounts, Manifest, RunReport, Sensitivity
 from lince.networks import models
 from lince.networks.models import float_predict
-from lince.publishing import acceptance, familiar_images
+from lince.publishing import acceptance, familiar_images, shown_pictures
 from lince.publishing.acceptance import Answers, Judgement
 from lince.publishing.model_card import write_card
 from lince.publishing.options import PublishOptions
@@ -33,13 +33,14 @@ from lince.quantization import fallback as fallbacks
 from lince.quantization.comparison import compare_calibrated
 from lince.quantization.export import FloatNetwork, export
 from lince.quantization.quantizer import quantize
+from lince.runs import pictures
 from lince.runs.float_model import trained_model
 from lince.system import memory
 from lince.system.files import write_atomically
 from lince.text import quantity
 from lince.training import backend, recipes
 from lince.training.session import Run
-from lince.types import Calibration, Images, Outputs
+from lince.types import Calibration, Images, Outputs, Split
 
 Say = Callable[[str], None]
 
@@ -117,6 +118,8 @@ def publish(run: Run, options: PublishOptions = PublishOptions(), *, say: Say) -
         training=_training_record(run, chosen),
     )
     report = _report(manifest, answers, quantized, run, float_fitted=float_fitted, judgement=judgement)
+    shown = shown_pictures.choose(run, answers.prediction, report.int8, version=report.version, copies=judgement.copies)
+    pictures.write(run.folder.pictures, shown)
     _write(run, manifest, quantized.flatbuffer, report, answers, known, about=options.about)
     return report
 
@@ -216,7 +219,12 @@ def _report(
         training_accuracy=judgement.training_accuracy,
         leakage=judgement.leakage,
         verdict=judgement.verdict,
+        class_counts=ClassCounts(*(_counts(split) for split in (run.train, run.validation))),
     )
+
+
+def _counts(split: Split) -> tuple[int, ...]:
+    return tuple(np.bincount(split.labels, minlength=len(split.classes)).tolist())
 
 
 def _training_record(run: Run, calibration_images: np.ndarray) -> dict[str, Any]:

@@ -2,138 +2,155 @@
 
 Figures are made without pyplot: they share no state and need no window system. The colours are those of Okabe and Ito,
 which colour-blind readers can distinguish. Line styles and markers repeat their meaning for print in grey.
+
+Inside a page (`inline_svg`), each colour becomes a variable of the page's style, so that the figures follow light and
+dark. No two meanings share a colour for that reason.
 """
 
 import io
+import re
 import warnings
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
+from xml.etree import ElementTree
 
 import matplotlib
 import numpy as np
 from jaxtyping import Float32, Int64
 from matplotlib.axes import Axes
-from matplotlib.colors import PowerNorm
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, PercentFormatter
+from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from lince import metrics
+from lince.language import Language, number, text
 from lince.model_file.manifest import Sensitivity
 from lince.number_formats import percent
-from lince.text import quantity
+from lince.training.history import kept_with
 from lince.types import EpochRecord, Report
 
-_TRAINING, _VALIDATION = "#0072B2", "#D55E00"  # blue and vermilion. Source: Okabe and Ito 2008
-_INK, _FAINT = "#333333", "#999999"
+_TRAINING, _VALIDATION = "#0072b2", "#d55e00"  # blue and vermilion. Source: Okabe and Ito 2008
+_INK, _FAINT, _GRID, _PAPER = "#333333", "#999999", "#e5e5e5", "#ffffff"
+_ON_BLUE = "#fefefe"  # text on dark blue cells: it stays white on a dark page
+_VARIABLES = {
+    _TRAINING: "--blue", _VALIDATION: "--vermilion", _INK: "--ink", _FAINT: "--axis", _GRID: "--line", _PAPER: "--page",
+}  # fmt: skip
+_STYLE: dict[Any, Any] = {
+    **dict.fromkeys(("text.color", "axes.labelcolor", "axes.titlecolor", "xtick.labelcolor", "ytick.labelcolor"), _INK),
+    **dict.fromkeys(("axes.edgecolor", "xtick.color", "ytick.color"), _FAINT),
+    "axes.titlesize": 11,
+}
+_COLOUR = re.compile("#[0-9a-f]{6}")
+_FONT = re.compile(r"font(?:-size)?: ([\d.]+)px[^;]*(?:; font-family: [^;]*)?")
+_FULL = 0.85  # opacity of the blue from which white text is easier to read on it than dark text
 _COUNTS_UP_TO = 20  # classes: with more, the numbers in the cells are too small to read
 _NAMES_UP_TO = 60  # classes: with more, the names run into each other
 _NAME_LENGTH = 22  # characters of a class name beside an axis
 _LAYERS_UP_TO = 30  # bars that fit a page: the most sensitive layers
 _LAYER_NAME_LENGTH = 30
-_PERCENT = PercentFormatter(xmax=1, decimals=0, symbol=" %")
-_DPI = 160  # sharp at twice the size of the page
+_DPI = 200  # sharp at twice the size of the page
 
 
-def accuracy_curves(history: Sequence[EpochRecord], *, patience: int) -> Figure:
+def accuracy_curves(history: Sequence[EpochRecord], *, patience: int, language: Language = "en") -> Figure:
     """Training and validation accuracy by epoch, with the epoch marked whose weights were kept.
 
     Args:
         history: one record an epoch.
         patience: of the recipe. Above 0, the weights of the lowest validation loss were kept; at 0, the last.
+        language: of the words in the figure.
     """
-    figure, axes = _curves(history, ("accuracy", "val_accuracy"), patience=patience, kept_format="{:.1%}")
-    axes.set(title="Accuracy by epoch", ylabel="accuracy")
+    figure, axes = _curves(history, ("accuracy", "val_accuracy"), patience, language, lambda share: percent(share, 1))
+    axes.set(title=_text(language, "accuracy_title"), ylabel=_text(language, "accuracy"))
     axes.yaxis.set_major_locator(MaxNLocator(steps=[1, 2, 5, 10]))
-    axes.yaxis.set_major_formatter(PercentFormatter(xmax=1, symbol=" %"))  # as many digits as the ticks need
-    axes.legend(frameon=False)
+    axes.yaxis.set_major_formatter(_percents(language))
     return figure
 
 
-def loss_curves(history: Sequence[EpochRecord], *, patience: int) -> Figure:
+def loss_curves(history: Sequence[EpochRecord], *, patience: int, language: Language = "en") -> Figure:
     """Training and validation loss by epoch; arguments and mark as of `accuracy_curves`."""
-    figure, axes = _curves(history, ("loss", "val_loss"), patience=patience, kept_format="{:.3f}")
-    axes.set(title="Loss by epoch", ylabel="cross-entropy (nats)")
-    axes.legend(frameon=False)
+    figure, axes = _curves(history, ("loss", "val_loss"), patience, language, lambda loss: f"{loss:.3f}")
+    axes.set(title=_text(language, "loss_title"), ylabel=_text(language, "loss"))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda loss, _: number(language, f"{loss:g}")))
     return figure
 
 
-def confusion_figure(report: Report, classes: tuple[str, ...]) -> Figure:
-    """The confusion matrix: colour is the share of the true class, numbers (up to 20 classes) count images.
+def confusion_figure(report: Report, classes: tuple[str, ...], *, language: Language = "en") -> Figure:
+    """The confusion matrix: opacity is the share of the true class, numbers (up to 20 classes) count images.
 
-    The colour scale follows the square root of the share, so that mistakes of a few per cent are visible.
+    The opacity is the square root of the share, so that mistakes of a few per cent are visible.
 
     Args:
         report: its `confusion` is drawn, row = true class.
         classes: K names.
+        language: of the words in the figure.
     """
     counts = np.array(report.confusion)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    size = float(np.clip(0.55 * len(classes), 4.5, 11))  # inches: 0.55 holds a number of four digits
-    figure = Figure(figsize=(size + 2, size + 0.6), layout="constrained")
-    axes = figure.subplots()
-    image = axes.imshow(shares, cmap="Blues", norm=PowerNorm(0.5, vmin=0, vmax=1), interpolation="nearest")
-    axes.set(title="Confusion matrix", xlabel="predicted class", ylabel="true class")
+    size = float(np.clip(0.46 * len(classes), 3, 9))  # inches: 0.46 holds a number of four digits
+    figure, axes = _figure(size + 1.5, size + 1.2)
+    opacity = np.sqrt(shares)
+    blue = np.broadcast_to(to_rgb(_TRAINING), (*shares.shape, 3))
+    axes.imshow(np.concatenate([blue, opacity[..., None]], axis=2), interpolation="nearest")
+    title, predicted, true = (_text(language, key) for key in ("confusion_title", "predicted", "true"))
+    axes.set(title=title, xlabel=predicted, ylabel=true)
     _name_classes(axes, classes)
     if len(classes) <= _COUNTS_UP_TO:
-        _write_counts(axes, counts, shares)
-    ticks = (0, 0.01, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1)
-    colour_bar = figure.colorbar(image, ax=axes, fraction=0.046, pad=0.03, ticks=ticks, format=_PERCENT)
-    colour_bar.set_label("share of the true class")
-    colour_bar.outline.set_visible(False)
-    axes.spines[:].set_visible(False)
+        _write_counts(axes, counts, opacity)
+    axes.spines[:].set_color(_GRID)
     return figure
 
 
-def reliability_diagram(probabilities: Float32[np.ndarray, "n k"], labels: Int64[np.ndarray, " n"]) -> Figure:
+def reliability_diagram(
+    probabilities: Float32[np.ndarray, "n k"], labels: Int64[np.ndarray, " n"], *, language: Language = "en"
+) -> Figure:
     """Share of right answers by their probability, with 95 % intervals, above the number of such answers.
 
     Args:
         probabilities: f32[N,K], N at least 1.
         labels: i64[N].
+        language: of the words in the figure.
 
     Raises:
         LinceError: there are no images, or the numbers of answers and labels differ.
     """
     counts, confidence, accuracy = metrics.reliability_bins(probabilities, labels)
-    figure = Figure(figsize=(5.2, 5.4), layout="constrained")
-    above, below = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))
-    above.plot([0, 1], [0, 1], color=_FAINT, linestyle="--", linewidth=1, label="perfectly calibrated")
-    _draw_reliability(above, counts, confidence, accuracy)
-    error = metrics.expected_calibration_error(probabilities, labels)
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure(figsize=(4.6, 4.8), layout="constrained")
+        above, below = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))
+    above.plot([0, 1], [0, 1], color=_FAINT, linestyle="--", linewidth=1, label=_text(language, "perfectly_calibrated"))
+    _draw_reliability(above, counts, confidence, accuracy, label=_text(language, "answers_interval"))
     above.set(
-        title=f"Reliability of {quantity(len(labels), 'answer')} (calibration error {percent(error)})",
-        ylabel="share of right answers",
+        title=_text(language, "reliability_title", count=len(labels)),
+        ylabel=_text(language, "share_right"),
         ylim=(0, 1),
     )
     above.legend(loc="lower right", frameon=False)
     width = 1 / len(counts)
-    below.bar((np.arange(len(counts)) + 0.5) * width, counts / counts.sum(), 0.92 * width, color=_TRAINING, alpha=0.6)
-    below.set(xlabel="probability of the answer", ylabel="images", xlim=(0, 1))
+    below.bar((np.arange(len(counts)) + 0.5) * width, counts / counts.sum(), 0.92 * width, color=_TRAINING)
+    below.set(xlabel=_text(language, "probability_of_answer"), ylabel=_text(language, "images"), xlim=(0, 1))
     for axes in (above, below):
         _style(axes)
-        axes.yaxis.set_major_formatter(_PERCENT)
-    below.xaxis.set_major_formatter(_PERCENT)
+        axes.yaxis.set_major_formatter(_percents(language))
+    below.xaxis.set_major_formatter(_percents(language))
     return figure
 
 
-def sensitivity_figure(sensitivity: Sensitivity) -> Figure:
+def sensitivity_figure(sensitivity: Sensitivity, *, language: Language = "en") -> Figure:
     """One bar a layer: the divergence of the answers when it alone computes in int8; the line is int8 throughout."""
     shown = sensitivity.layers[:_LAYERS_UP_TO]
-    figure = Figure(figsize=(6.5, 1.6 + 0.24 * len(shown)), layout="constrained")
-    axes = figure.subplots()
+    figure, axes = _figure(5.2, 1.7 + 0.22 * len(shown))
     costs = [1000 * cost.divergence.kl for cost in shown]
     names = [_shortened(cost.layer, _LAYER_NAME_LENGTH) for cost in shown]
     axes.barh(range(len(shown)), costs, color=_TRAINING, height=0.7)
     axes.set_yticks(range(len(shown)), names, fontsize=8, parse_math=False)
     axes.invert_yaxis()
-    axes.axvline(
-        1000 * sensitivity.whole.kl, color=_VALIDATION, linestyle="--", linewidth=1.6, label="all layers in int8"
-    )
+    label = _text(language, "all_in_int8")
+    axes.axvline(1000 * sensitivity.whole.kl, color=_VALIDATION, linestyle="--", linewidth=1.6, label=label)
     axes.set(
-        title=f"Layer sensitivity, {quantity(sensitivity.n, 'image')}",
-        xlabel="KL divergence from the float network's answers (millinats)",
+        title=_text(language, "sensitivity_title", count=sensitivity.n), xlabel=_text(language, "sensitivity_axis")
     )
-    axes.legend(facecolor="white", framealpha=1, edgecolor="none", loc="lower right")
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda cost, _: number(language, f"{cost:g}")))
+    figure.legend(frameon=False, loc="outside lower right")
     _style(axes, grid="x")
     return figure
 
@@ -147,36 +164,98 @@ def rendered(figure: Figure, kind: Literal["png", "svg"]) -> bytes:
         warnings.filterwarnings("ignore", message="Glyph .* missing from font", category=UserWarning)
         metadata = {"Date": None} if kind == "svg" else None
         # "tight", because the constrained layout cuts off labels beside axes of a fixed aspect
-        figure.savefig(file, format=kind, dpi=_DPI, metadata=metadata, bbox_inches="tight", pad_inches=0.1)
+        figure.savefig(
+            file,
+            format=kind,
+            dpi=_DPI,
+            metadata=metadata,
+            transparent=kind == "svg",
+            bbox_inches="tight",
+            pad_inches=0.1,
+        )
     return file.getvalue()
 
 
+def inline_svg(figure: Figure, *, name: str, label: str) -> str:
+    """The figure as an element of an HTML page, in the page's colours and fonts.
+
+    Args:
+        figure: of this module.
+        name: unique on the page; ids begin with it.
+        label: what the figure shows, for readers who do not see it.
+    """
+    root = ElementTree.fromstring(rendered(figure, "svg"))
+    width = root.attrib.pop("width").removesuffix("pt")
+    del root.attrib["height"]
+    for element in list(root.iter()):
+        for child in [one for one in element if _local(one.tag) in ("metadata", "style")]:
+            element.remove(child)
+        element.tag = _local(element.tag)
+        values = {_local(key): _themed(value, name) for key, value in element.attrib.items()}
+        element.attrib = values | ({"id": f"{name}-{values['id']}"} if "id" in values else {})
+    root.attrib |= {"role": "img", "aria-label": label, "class": "plot", "style": f"max-width: {width}pt"}
+    return ElementTree.tostring(root, encoding="unicode")
+
+
+def _local(name: str) -> str:
+    """A name without its namespace: HTML knows those of SVG."""
+    return name.rpartition("}")[2]
+
+
+def _themed(value: str, name: str) -> str:
+    """An attribute of the figure `name`: the page's colours, fonts, and references to ids of this figure."""
+    if value.startswith("#") and value not in _VARIABLES:
+        return f"#{name}-{value[1:]}"
+    value = value.replace("url(#", f"url(#{name}-")
+    value = _COLOUR.sub(lambda found: f"var({_VARIABLES[found[0]]})" if found[0] in _VARIABLES else found[0], value)
+    return _FONT.sub(r"font-size: \1px", value)
+
+
+def _text(language: Language, key: str, **values: object) -> str:
+    return text(language, f"plot.{key}", **values)
+
+
+def _percents(language: Language) -> FuncFormatter:
+    """Shares in per cent, with as many digits as the ticks need."""
+    return FuncFormatter(lambda share, _: number(language, f"{100 * share:.6g} %"))
+
+
+def _figure(width: float, height: float) -> tuple[Figure, Axes]:
+    """A figure of that size in inches, with one pair of axes."""
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure(figsize=(width, height), layout="constrained")
+        return figure, figure.subplots()
+
+
 def _curves(
-    history: Sequence[EpochRecord], fields: tuple[str, str], *, patience: int, kept_format: str
+    history: Sequence[EpochRecord],
+    fields: tuple[str, str],
+    patience: int,
+    language: Language,
+    written: Callable[[float], str],
 ) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(6, 4), layout="constrained")
-    axes = figure.subplots()
+    figure, axes = _figure(4.8, 3.4)
     epochs = [record.epoch for record in history]
     training, validation = ([getattr(record, field) for record in history] for field in fields)
     marker = "o" if len(history) == 1 else None  # a line through one point cannot be seen
-    axes.plot(epochs, training, color=_TRAINING, linestyle="--", linewidth=1.6, marker=marker, label="training")
-    axes.plot(epochs, validation, color=_VALIDATION, linewidth=2, marker=marker, label="validation")
-    kept = int(np.argmin([record.val_loss for record in history])) if patience else -1
-    value = kept_format.format(validation[kept]).replace("%", " %")
+    names = _text(language, "training"), _text(language, "validation")
+    axes.plot(epochs, training, color=_TRAINING, linestyle="--", linewidth=1.6, marker=marker, label=names[0])
+    axes.plot(epochs, validation, color=_VALIDATION, linewidth=2, marker=marker, label=names[1])
+    kept = history.index(kept_with(tuple(history), patience=patience))
+    value = number(language, written(validation[kept]))
     axes.axvline(epochs[kept], color=_FAINT, linestyle=":", linewidth=1.2, zorder=0)
-    label = f"kept: epoch {epochs[kept]} ({value})"
-    axes.plot(
-        epochs[kept], validation[kept], "D", color=_VALIDATION, markeredgecolor="white", markersize=8, label=label
-    )
-    axes.set_xlabel("epoch")
+    label = _text(language, "kept", epoch=epochs[kept], value=value)
+    axes.plot(epochs[kept], validation[kept], "D", color=_VALIDATION, markeredgecolor=_PAPER, markersize=8, label=label)
+    axes.set_xlabel(_text(language, "epoch"))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1, steps=[1, 2, 5, 10]))
     _style(axes)
+    figure.legend(frameon=False, loc="outside lower center", ncols=3, fontsize=9, columnspacing=1.2)
     return figure, axes
 
 
 def _style(axes: Axes, *, grid: Literal["both", "x"] = "both") -> None:
     axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(True, axis=grid, color="#E5E5E5", linewidth=0.8)
+    axes.grid(True, axis=grid, color=_GRID, linewidth=0.8)
     axes.set_axisbelow(True)
 
 
@@ -184,7 +263,9 @@ def _shortened(name: str, length: int) -> str:
     return name if len(name) <= length else f"{name[: length - 1]}…"
 
 
-def _draw_reliability(axes: Axes, counts: np.ndarray, confidence: np.ndarray, accuracy: np.ndarray) -> None:
+def _draw_reliability(
+    axes: Axes, counts: np.ndarray, confidence: np.ndarray, accuracy: np.ndarray, *, label: str
+) -> None:
     """A point at each bin that holds images, with its Wilson interval."""
     held = np.flatnonzero(counts)
     right = np.rint(accuracy * counts).astype(int)
@@ -201,7 +282,7 @@ def _draw_reliability(axes: Axes, counts: np.ndarray, confidence: np.ndarray, ac
         linestyle="none",  # a line would draw the eye to bins of a handful of images
         capsize=2,
         clip_on=False,
-        label="answers, 95 % interval",
+        label=label,
     )
 
 
@@ -217,9 +298,10 @@ def _name_classes(axes: Axes, classes: tuple[str, ...]) -> None:
     axes.tick_params(length=0)
 
 
-def _write_counts(axes: Axes, counts: np.ndarray, shares: np.ndarray) -> None:
+def _write_counts(axes: Axes, counts: np.ndarray, opacity: np.ndarray) -> None:
     """The number of images in each cell; cells without images stay empty."""
     size = 9 if counts.max() < 10_000 else 7
     for row, column in np.argwhere(counts):
-        colour = "white" if shares[row, column] > 0.3 else _INK  # above it, white text is easier to read on the blue
-        axes.text(column, row, str(counts[row, column]), ha="center", va="center", color=colour, fontsize=size)
+        colour = _ON_BLUE if opacity[row, column] > _FULL else _INK
+        count = str(counts[row, column])
+        axes.text(column, row, count, ha="center", va="center", color=colour, fontsize=size, weight="bold")

@@ -113,7 +113,9 @@ class RunFolder:
         self.teacher = path / "teacher.tflite"
         self._beginning = path / "beginning"
         self.report = path / "report.json"
+        self.pictures = path / "pictures.npz"
         self.page = path / "report.html"
+        self.markdown = path / "report.md"
         self.plots = path / "plots"
         self.tensorboard = path / "tensorboard"
 

@@ -22,7 +22,12 @@ def kept_record(history: tuple[EpochRecord, ...], recipe: Train) -> EpochRecord:
 
     Without it, fine-tuning that has not ended is not kept, nor is it where validation is against it; see `_is_better`.
     """
-    if recipe.patience:
+    return kept_with(history, patience=recipe.patience)
+
+
+def kept_with(history: tuple[EpochRecord, ...], *, patience: int) -> EpochRecord:
+    """As `kept_record`, of a recipe with that `patience`."""
+    if patience:
         return min(history, key=lambda record: record.val_loss)
     first, last = history[0], history[-1]
     keeps_head = first.epoch == 0 and (last.progress < 1 or not _is_better(last, first))

@@ -75,6 +75,7 @@ class Tensor:
         data: the values of a constant; None for an activation.
         scales, zero_points: none, one, or one for each place along `axis`.
         axis: the first or the last; a convolution's filters are along the first, a depthwise one's along the last.
+        name: that of the layer, for the result of one.
     """
 
     type: int
@@ -83,6 +84,7 @@ class Tensor:
     scales: np.ndarray
     zero_points: np.ndarray
     axis: int
+    name: str
 
     @property
     def bytes(self) -> int:
@@ -187,11 +189,11 @@ def _tensor(table: Table, buffers: list[np.ndarray | None], is_finite: Callable[
         raise refusal(f"{what} needs {size:,} bytes, more than {_MAX_TENSOR_BYTES:,}")
     if data is not None and len(data) != size:
         raise refusal(f"{what} needs {size:,} bytes, its buffer has {len(data):,}")
-    table.text("name")
+    name = table.text("name") or ""
     values = None if data is None else data.view(_DTYPES[kind]).reshape(shape)
     if kind == FLOAT32 and values is not None and not is_finite(buffer):
         raise refusal(f"{what} holds numbers that are not finite")
-    return Tensor(kind, shape, values, *_quantization(table, kind, shape, what))
+    return Tensor(kind, shape, values, *_quantization(table, kind, shape, what), name)
 
 
 def _size(kind: int, shape: tuple[int, ...]) -> int:
