@@ -6,6 +6,8 @@
 # make lint       linters, contracts of imports and types alone
 # make train      set up the training environment, for `.venv/train/bin/lince train …`
 # make serve      set up the serving environment alone
+# make notebook   open the training notebook in Jupyter, in English and in Portuguese (QUICK=1: minutes, not hours)
+# make notebook-pages  execute it in quick mode, into notebooks/work/*.html
 # make lock       write requirements/*.txt anew
 # make clean      remove the environments
 
@@ -17,7 +19,7 @@ VENV := .venv
 PIP := -m pip --disable-pip-version-check -q install
 TESTED := $(VENV)/test/bin/python
 
-.PHONY: help demo unit test check-all train serve lint lock clean
+.PHONY: help demo unit test check-all train serve notebook notebook-pages lint lock clean
 
 # The first target, which `make` alone takes: the list on top of this file.
 help:
@@ -54,6 +56,18 @@ train: $(VENV)/train/ready
 
 serve: $(VENV)/serve/ready
 
+# Jupyter opens copies, which it may change; a copy that is there is kept.
+NOTEBOOKS := $(patsubst notebooks/%.py,notebooks/work/%.ipynb,$(wildcard notebooks/training*.py))
+notebook: $(NOTEBOOKS)
+	LINCE_NOTEBOOK_QUICK=$(QUICK) $(VENV)/notebook/bin/jupyter lab $(firstword $(NOTEBOOKS))
+
+notebooks/work/%.ipynb: | $(VENV)/notebook/ready
+	mkdir -p notebooks/work
+	$(VENV)/notebook/bin/jupytext --quiet --to ipynb --output $@ notebooks/$*.py
+
+notebook-pages: $(VENV)/notebook/ready
+	$(VENV)/notebook/bin/python notebooks/render.py notebooks/work
+
 # An environment is ready when everything in its lock, and the package itself, is in; the empty file `ready` says so.
 $(VENV)/%/ready: requirements/%.txt pyproject.toml
 	@echo "Setting up $(VENV)/$* (once) …"
@@ -79,6 +93,7 @@ lock:
 	$(COMPILE) --extra train --group test -o requirements/test.txt
 	$(COMPILE) --extra train -c requirements/test.txt -o requirements/train.txt
 	$(COMPILE) --extra train --group baselines -c requirements/test.txt -o requirements/baselines.txt
+	$(COMPILE) --extra train --group notebook -c requirements/test.txt -o requirements/notebook.txt
 	$(COMPILE) --group unit -c requirements/test.txt -o requirements/unit.txt
 	$(COMPILE) -c requirements/test.txt -o requirements/serve.txt
 	$(COMPILE) --group peers -c requirements/test.txt -o requirements/peers.txt
