@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from rich.console import Console
-from rich.progress import BarColumn, TextColumn
+from rich.progress import BarColumn, SpinnerColumn, TextColumn
 from rich.progress import Progress as Bars
 
 from lince.progress import Progress
@@ -124,7 +124,7 @@ class BarDisplay:
         columns = map(TextColumn, ("{task.description}", "{task.percentage:>3.0f}%", "{task.fields[state]}"))
         name, share, state = columns
         self._bars = Bars(
-            *(name, BarColumn(bar_width=16), share, state),
+            *(SpinnerColumn("line"), name, BarColumn(bar_width=16), share, state),
             console=console, refresh_per_second=_REDRAWS, transient=True,
         )  # fmt: skip
         self._task = self._bars.add_task("Preparing the training", total=1.0, state="")
