@@ -1,5 +1,6 @@
 """What predict prints of an answer."""
 
+import contextlib
 import os
 import pty
 import sys
@@ -20,24 +21,21 @@ def row(**changed: Any) -> dict[str, Any]:
     return answer | {"prediction_set": ["cat", "dog"]} | changed
 
 
-@pytest.fixture
-def terminal(monkeypatch) -> Iterator[Callable[[], str]]:
-    """The error stream is a terminal; the function returns what was written to it."""
+@contextlib.contextmanager
+def terminal(*, columns: int = 100) -> Iterator[Callable[[], str]]:
+    """The error stream is a terminal; the function returns what was written to it. No fixture: pytest sets streams."""
     ours, theirs = pty.openpty()
-    kept = os.dup(2)
-    os.dup2(theirs, 2)
-    monkeypatch.setenv("TERM", "xterm")
-    monkeypatch.setenv("COLUMNS", "100")
-    with os.fdopen(theirs, "w", encoding="utf-8") as stream:
-        monkeypatch.setattr(sys, "stderr", stream)
+    os.set_blocking(ours, False)
+    with pytest.MonkeyPatch.context() as patch, os.fdopen(theirs, "w", encoding="utf-8") as stream:
+        patch.setattr(sys, "stderr", stream)
+        patch.setenv("TERM", "xterm")
+        patch.setenv("COLUMNS", str(columns))
 
         def written() -> str:
             stream.flush()
             return os.read(ours, 2**16).decode().replace("\r\n", "\n")
 
         yield written
-    os.dup2(kept, 2)
-    os.close(kept)
     os.close(ours)
 
 
@@ -100,22 +98,24 @@ class TestSteps:
         first, note, last = self.SAID
         assert [first, f"Note:     {note}", last] == capsys.readouterr().err.splitlines()
 
-    def test_a_terminal_keeps_what_is_no_step(self, terminal):
+    def test_a_terminal_keeps_what_is_no_step(self):
         """A step is shown in place, also while the error stream is captured, and erased at the end."""
-        with console.steps() as tell:
-            for text in self.SAID:
-                with quiet.captured_stderr():
-                    tell(text)
-        shown = terminal()
+        with terminal() as written:
+            with console.steps() as tell:
+                for text in self.SAID:
+                    with quiet.captured_output():
+                        tell(text)
+            shown = written()
         assert all(text in shown for text in self.SAID)
         assert f"Note:     {self.SAID[1]}\n" in shown
         assert shown.rstrip("\x1b[?25h").endswith("\x1b[2K")  # the last line is erased, the cursor shown again
 
-    def test_a_single_step(self, terminal):
+    def test_a_single_step(self):
         """It is shown while the work lasts."""
-        with console.step("Starting …"):
-            pass
-        assert "Starting …" in terminal()
+        with terminal() as written:
+            with console.step("Starting …"):
+                pass
+            assert "Starting …" in written()
 
     def test_a_single_step_in_a_pipe(self, capsys):
         """Nothing: it takes a few seconds."""
@@ -125,13 +125,12 @@ class TestSteps:
 
 
 class TestFacts:
-    def test_a_terminal_gets_whole_words(self, terminal, monkeypatch):
+    def test_a_terminal_gets_whole_words(self):
         """A long text goes on below its beginning. A path is never cut."""
-        monkeypatch.setenv("COLUMNS", "30")
-        console.say_fact("Data", "shapes: 144 images in /a/path-that-is-longer-than-the-line")
-        assert (
-            "Data:     shapes: 144 images\n          in\n          /a/path-that-is-longer-than-the-line\n" == terminal()
-        )
+        with terminal(columns=30) as written:
+            console.say_fact("Data", "shapes: 144 images in /a/path-that-is-longer-than-the-line")
+            shown = written()
+        assert "Data:     shapes: 144 images\n          in\n          /a/path-that-is-longer-than-the-line\n" == shown
 
     def test_a_pipe_gets_a_line(self, capsys):
         """However long it is; results go to stdout."""

@@ -58,8 +58,7 @@ def show_result(report: RunReport, run: Run) -> None:
     print_fact("Verdict", report.verdict.text)
     print_fact(
         "Accuracy",
-        f"{percent(accuracy.value, digits)} of {quantity(n, 'test image')}, 95 % interval {low} to {high}; "
-        f"before quantization {percent(certificate.comparison.float_accuracy, digits)}.",
+        f"{percent(accuracy.value, digits)} of {quantity(n, 'test image')}, 95 % interval {low} to {high}.",
     )
     say_fact(
         "Model",
@@ -126,8 +125,8 @@ def _data(run: Run) -> Iterator[_Fact]:
     )
     found = machine.read()
     cores = quantity(found.cores, "core")
-    yield "Device", f"{_accelerator(run) or f'{found.processor}, {cores}'}, {record.precision}."
-    yield "Run", str(run.folder.path)
+    device = _accelerator(run) or f"{found.processor}, {cores}"
+    yield "Run", f"{run.folder.path}, on {device}, {record.precision}."
 
 
 def _accelerator(run: Run) -> str:
