@@ -59,7 +59,7 @@ serve: $(VENV)/serve/ready
 # Jupyter opens copies, which it may change; a copy that is there is kept.
 NOTEBOOKS := $(patsubst notebooks/%.py,notebooks/work/%.ipynb,$(wildcard notebooks/training*.py))
 notebook: $(NOTEBOOKS)
-	LINCE_NOTEBOOK_QUICK=$(QUICK) $(VENV)/notebook/bin/jupyter lab $(firstword $(NOTEBOOKS))
+	LINCE_NOTEBOOK_QUICK=$(QUICK) $(VENV)/notebook/bin/jupyter lab notebooks/work/training.ipynb
 
 notebooks/work/%.ipynb: | $(VENV)/notebook/ready
 	mkdir -p notebooks/work

@@ -14,7 +14,7 @@
 # %% [markdown]
 # # CIFAR-10: uma rede convolucional, passo a passo, e a mesma com o Lince
 #
-# *This notebook in English: `training.py`.*
+# *This notebook in English: `training.py`, or `training.ipynb` in Jupyter.*
 #
 # O CIFAR-10 tem 60.000 imagens coloridas de 32 × 32 pixels em dez classes, como gatos, navios e caminhões. Na primeira
 # parte você constrói e treina uma rede convolucional com o Keras, com todas as linhas à vista. Na segunda parte, o

@@ -14,7 +14,7 @@
 # %% [markdown]
 # # CIFAR-10: a convolutional network, step by step, and the same with Lince
 #
-# *Este notebook em português: `training.pt-BR.py`.*
+# *Este notebook em português: `training.pt-BR.py`, ou `training.pt-BR.ipynb` no Jupyter.*
 #
 # CIFAR-10 has 60,000 colour pictures of 32 × 32 pixels in ten classes, such as cats, ships and trucks. In the first
 # part you build and train a convolutional network with Keras, with every line in view. In the second part Lince does

@@ -40,12 +40,13 @@ def changed(opened, *, budget: Budget | None = None, **train: object):
 
 
 def test_a_finished_run_that_is_resumed(trained_run, tmp_path, capsys):
-    """One line, instead of how long a training takes that is over."""
+    """One line, instead of how long a training takes that is over; then how to publish it."""
     copy = shutil.copytree(trained_run.path, tmp_path / "tiny")
     run = frameworks.resume(copy, trains=True)
     run_commands.train(run, None, began=0, resumes=True, tensorboard=False, as_json=False)
-    said = capsys.readouterr().err
-    assert f"{copy}: training is finished. Only later stages are repeated.\n" == said
+    finished, following = capsys.readouterr().err.splitlines()
+    assert f"{copy}: training is finished. Only later stages are repeated." == finished
+    assert f"Next:     lince quantize {copy}" == following
 
 
 class TestSayStart:
