@@ -7,6 +7,8 @@
 # make lint       linters, contracts of imports and types alone
 # make train      set up the training environment, for `.venv/train/bin/lince train …`
 # make serve      set up the serving environment alone
+# make notebook   open the training notebook in Jupyter, in English and in Portuguese (QUICK=1: minutes, not hours)
+# make notebook-pages  execute it in quick mode, into notebooks/work/*.html
 # make lock       write requirements/*.txt anew
 # make clean      remove the environments
 
@@ -19,7 +21,7 @@ PIP = -m pip --disable-pip-version-check $(QUIET) install
 QUIET := -q
 TESTED := $(VENV)/test/bin/python
 
-.PHONY: help demo unit test check-all docs train serve lint lock clean
+.PHONY: help demo unit test check-all docs train serve notebook notebook-pages lint lock clean
 
 # The first target, which `make` alone takes: the list on top of this file.
 help:
@@ -70,6 +72,18 @@ $(TENSORFLOW): WHAT := : TensorFlow, Keras and more. 400 MB to download, 2 GB on
 
 serve: $(VENV)/serve/ready
 
+# Jupyter opens copies, which it may change; a copy that is there is kept.
+NOTEBOOKS := $(patsubst notebooks/%.py,notebooks/work/%.ipynb,$(wildcard notebooks/training*.py))
+notebook: $(NOTEBOOKS)
+	LINCE_NOTEBOOK_QUICK=$(QUICK) $(VENV)/notebook/bin/jupyter lab notebooks/work/training.ipynb
+
+notebooks/work/%.ipynb: | $(VENV)/notebook/ready
+	mkdir -p notebooks/work
+	$(VENV)/notebook/bin/jupytext --quiet --to ipynb --output $@ notebooks/$*.py
+
+notebook-pages: $(VENV)/notebook/ready
+	$(VENV)/notebook/bin/python notebooks/render.py notebooks/work
+
 # An environment is ready when everything in its lock, and the package itself, is in; the empty file `ready` says so.
 $(VENV)/%/ready: requirements/%.txt pyproject.toml
 	@echo "Setting up $(VENV)/$* (once)$(WHAT) …"
@@ -95,6 +109,7 @@ lock:
 	$(COMPILE) --extra train --group test -o requirements/test.txt
 	$(COMPILE) --extra train -c requirements/test.txt -o requirements/train.txt
 	$(COMPILE) --extra train --group baselines -c requirements/test.txt -o requirements/baselines.txt
+	$(COMPILE) --extra train --group notebook -c requirements/test.txt -o requirements/notebook.txt
 	$(COMPILE) --group unit -c requirements/test.txt -o requirements/unit.txt
 	$(COMPILE) -c requirements/test.txt -o requirements/serve.txt
 	$(COMPILE) --group peers -c requirements/test.txt -o requirements/peers.txt

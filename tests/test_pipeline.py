@@ -592,15 +592,13 @@ class TestWatch:
         assert "\x1b" not in line
 
     def test_redraws_on_a_terminal(self, opened):
-        """The present step: epoch, images a second, time to the next validation, loss and accuracy."""
+        """The present epoch, and the loss."""
         console = console_on(force_terminal=True, color_system=None)
         with pipeline.watch(console, opened, tensorboard=False) as display:
             display.step(epoch=2, step=3, steps=6, images=24, seconds=0.5, loss=1.25, accuracy=0.5)
-            display.epoch(opened.folder.read_history()[1], best=False)
         shown = console.file.getvalue()
-        assert "epoch   2/12  step    3/6      48 images/s" in shown
-        assert "loss 1.2500  accuracy 50.00%" in shown
-        assert "epoch   2/12  loss " in shown
+        assert "epoch 2/12" in shown
+        assert "loss 1.250" in shown
 
 
 def test_features_and_head_are_kept(images_folder, tmp_path):

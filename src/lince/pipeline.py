@@ -10,7 +10,7 @@
     publish            quantizes, calibrates and certifies the network       answers.npz, report.json, model.tflite
 
 Each stage reads the files of the stage before it, so it can be repeated alone: `resume` opens a run folder again.
-The command line runs these stages in `cli/run_commands.py`, a notebook in `notebooks/training.py`.
+The command line runs these stages in `cli/run_commands.py`, the notebook in `notebooks/training.py`.
 """
 
 from contextlib import suppress

@@ -258,6 +258,37 @@ class TestProgram:
         assert (1, "") == (done.returncode, done.stdout)
         assert match in one_sentence(done.stderr)
 
+    @pytest.mark.parametrize(
+        ("arguments", "meant"),
+        [
+            (["inspect", "runs"], "'runs' holds no model.tflite. Did you mean one of 'runs/one', 'runs/two'? Expected"),
+            (["inspect", "one"], "Model file 'one': there is none. Did you mean 'runs/one'?"),
+            (["predict", "one", "x.png"], "Model file 'one': there is none. Did you mean 'runs/one'?"),
+            (["inspect", "CIFAR10"], "Did you mean 'cifar10'?"),
+            (["predict", "http://127.0.0.1:8000", "x.png"], "Received the address 'http://127.0.0.1:8000'. Expected a"),
+            (["predict", "x.png", "runs/one"], "Received the picture 'x.png' as the model. Expected the model first"),
+            (["report", "runs"], "'runs' is not a run folder: it has no run.json. Did you mean 'runs/two'? Expected"),
+            (["report", "two"], "Did you mean 'runs/two'?"),
+            (["train", "http://host/images.zip"], "Cannot read 'http:/host/images.zip' (it is an address: download it"),
+        ],
+        ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+    )
+    def test_path_that_was_meant(self, lince, tmp_path, arguments, meant):
+        """A path that is almost right is answered by the right one."""
+        for name in ("one/model.tflite", "two/model.tflite", "two/run.json"):
+            (tmp_path / "runs" / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / "runs" / name).touch()
+        done = lince(*arguments, cwd=tmp_path)
+        assert (1, "") == (done.returncode, done.stdout)
+        assert meant in one_sentence(done.stderr)
+
+    @pytest.mark.parametrize("verb", ["predict", "explain"])
+    def test_address_of_a_picture(self, lince, verb):
+        """It is no file, whichever way its slashes are read."""
+        done = lince(verb, "cifar10", "https://host/cat.jpg")
+        assert (2, "") == (done.returncode, done.stdout)
+        assert "Received the address 'https:/host/cat.jpg'. Expected a file: download it first." in done.stderr
+
     def test_model_that_is_damaged(self, lince, run, picture, tmp_path):
         """A tampered model file answers nothing."""
         path = tmp_path / "damaged.tflite"

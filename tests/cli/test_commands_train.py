@@ -121,7 +121,7 @@ class TestChoice:
         """With the user's own settings in the command."""
         said = train(images_folder, "--set", "train.label_smoothing=0.2", "--time-budget", "3m")
         assert said.startswith("Recipe: photos, because the pictures are in colour, with 25 training images a class.")
-        assert f"The alternative: lince train {images_folder} --recipe default" in said
+        assert f"Or: lince train {images_folder} --recipe default" in said
         assert said.endswith("--set=train.label_smoothing=0.2 --time-budget=180s")
 
     @pytest.mark.parametrize(

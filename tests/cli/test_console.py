@@ -1,20 +1,42 @@
 """What predict prints of an answer."""
 
-import io
+import contextlib
+import os
+import pty
+import sys
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from rich.console import Console
 from rich.table import Table
 
 from lince.cli import console
 from lince.reporting import tables
+from lince.system import quiet
 from lince.types import Mistake
 
 
 def row(**changed: Any) -> dict[str, Any]:
     answer = {"path": "a.png", "label": "cat", "index": 0, "probability": 0.93, "abstain": False, "top": []}
     return answer | {"prediction_set": ["cat", "dog"]} | changed
+
+
+@contextlib.contextmanager
+def terminal(*, columns: int = 100) -> Iterator[Callable[[], str]]:
+    """The error stream is a terminal; the function returns what was written to it. No fixture: pytest sets streams."""
+    ours, theirs = pty.openpty()
+    os.set_blocking(ours, False)
+    with pytest.MonkeyPatch.context() as patch, os.fdopen(theirs, "w", encoding="utf-8") as stream:
+        patch.setattr(sys, "stderr", stream)
+        patch.setenv("TERM", "xterm")
+        patch.setenv("COLUMNS", str(columns))
+
+        def written() -> str:
+            stream.flush()
+            return os.read(ours, 2**16).decode().replace("\r\n", "\n")
+
+        yield written
+    os.close(ours)
 
 
 @pytest.mark.parametrize(
@@ -73,16 +95,57 @@ class TestSteps:
         with console.steps() as tell:
             for text in self.SAID:
                 tell(text)
-        assert [*self.SAID] == capsys.readouterr().err.splitlines()
+        first, note, last = self.SAID
+        assert [first, f"Note:     {note}", last] == capsys.readouterr().err.splitlines()
 
-    def test_a_terminal_keeps_what_is_no_step(self, monkeypatch):
-        """A step is shown on the line below, and erased at the end."""
-        file = io.StringIO()
-        monkeypatch.setattr(console, "stderr", lambda: Console(file=file, force_terminal=True, width=100))
-        with console.steps() as tell:
-            for text in self.SAID:
-                tell(text)
-        shown = file.getvalue()
+    def test_a_terminal_keeps_what_is_no_step(self):
+        """A step is shown in place, also while the error stream is captured, and erased at the end."""
+        with terminal() as written:
+            with console.steps() as tell:
+                for text in self.SAID:
+                    with quiet.captured_output():
+                        tell(text)
+            shown = written()
         assert all(text in shown for text in self.SAID)
-        assert f"{self.SAID[1]}\n" in shown
+        assert f"Note:     {self.SAID[1]}\n" in shown
         assert shown.rstrip("\x1b[?25h").endswith("\x1b[2K")  # the last line is erased, the cursor shown again
+
+    def test_a_single_step(self):
+        """It is shown while the work lasts."""
+        with terminal() as written:
+            with console.step("Starting …"):
+                pass
+            assert "Starting …" in written()
+
+    def test_a_single_step_in_a_pipe(self, capsys):
+        """Nothing: it takes a few seconds."""
+        with console.step("Starting …"):
+            pass
+        assert "" == capsys.readouterr().err
+
+
+class TestFacts:
+    def test_a_terminal_gets_whole_words(self):
+        """A long text goes on below its beginning. A path is never cut."""
+        with terminal(columns=30) as written:
+            console.say_fact("Data", "shapes: 144 images in /a/path-that-is-longer-than-the-line")
+            shown = written()
+        assert "Data:     shapes: 144 images\n          in\n          /a/path-that-is-longer-than-the-line\n" == shown
+
+    def test_a_pipe_gets_a_line(self, capsys):
+        """However long it is; results go to stdout."""
+        console.print_fact("Verdict", "long " * 40)
+        assert f"Verdict:  {'long ' * 40}\n" == capsys.readouterr().out
+
+
+def test_slow_work_without_a_terminal(capsys, monkeypatch):
+    """A line from time to time, with the number of units where it is known."""
+    now = [0.0]
+    monkeypatch.setattr(console.time, "monotonic", lambda: now[0])
+    with console.progress_bar(console.stderr()) as progress:
+        for done, seconds in ((1, 2.0), (2000, 11.0), (2001, 12.0)):
+            now[0] = seconds
+            progress(done, 4000, "Reading images")
+        now[0] = 30.0
+        progress(7, 0, "Downloading (bytes)")
+    assert ["Reading images: 2,000 of 4,000", "Downloading (bytes): 7"] == capsys.readouterr().err.splitlines()

@@ -85,7 +85,7 @@ def test_model_that_ships(lince, picture, tmp_path):
         (["in.png", "--out", "folder.png"], "Expected the name of a file that ends in .png."),
         (["in.png", "--out", "nowhere/x.png"], "whose folder does not exist."),
         (["nowhere.png"], "Error: nowhere.png: It cannot be read (No such file or directory)."),
-        (["folder.png"], "Error: folder.png: It cannot be read (Is a directory)."),
+        (["folder.png"], "Error: 'folder.png' is a folder. Expected one picture: lince explain MODEL PICTURE."),
         (["text.png"], "Error: text.png: Received 4 bytes that are not an image we read"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",

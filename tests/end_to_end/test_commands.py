@@ -35,7 +35,7 @@ class TestTrain:
     def test_progress_goes_to_stderr(self, trained):
         """Without a terminal: what it begins with, some of the epochs, and what follows; no control characters."""
         run, done = trained
-        assert "60 images to train on, 15 to validate, 45 to test, 3 classes; float32" in done.stderr
+        assert "60 images to train on, 15 to validate, 45 to test; 3 classes." in done.stderr
         epochs = [line for line in done.stderr.splitlines() if line.startswith("epoch ")]
         assert 1 < len(epochs) <= len(run.read_history())
         assert "Quantizing to int8 with the activation ranges of 24 training images" in done.stderr

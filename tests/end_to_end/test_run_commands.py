@@ -2,6 +2,7 @@
 
 import io
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -19,6 +20,8 @@ from lince.progress import silent
 from lince.publishing.options import PublishOptions, PublishRequest
 from lince.runs.float_model import save_trained, trained_model
 from lince.runs.run_folder import Budget, RunFolder
+from lince.system import machine
+from lince.types import Rejected
 
 
 @pytest.fixture(scope="module")
@@ -37,35 +40,57 @@ def changed(opened, *, budget: Budget | None = None, **train: object):
 
 
 def test_a_finished_run_that_is_resumed(trained_run, tmp_path, capsys):
-    """One line, instead of how long a training takes that is over."""
+    """One line, instead of how long a training takes that is over; then how to publish it."""
     copy = shutil.copytree(trained_run.path, tmp_path / "tiny")
     run = frameworks.resume(copy, trains=True)
     run_commands.train(run, None, began=0, resumes=True, tensorboard=False, as_json=False)
-    said = capsys.readouterr().err
-    assert f"{copy}: training is finished. Only later stages are repeated.\n" == said
+    finished, following = capsys.readouterr().err.splitlines()
+    assert f"{copy}: training is finished. Only later stages are repeated." == finished
+    assert f"Next:     lince quantize {copy}" == following
 
 
 class TestSayStart:
     def test_what_a_run_holds(self, opened, capsys):
-        """Counts, classes, precision and what becomes of the images; nothing of steps, of which there are 96."""
+        """Data, recipe, device and folder; nothing of steps, of which there are 96."""
         run_summary.say_start(opened)
-        [line] = capsys.readouterr().err.splitlines()
-        assert "60 images to train on, 15 to validate, 45 to test, 3 classes; float32." in line
-        assert "Folders: 'train' to train on, 'test' to test on. Each image is " in line
-        assert "resized to 32 × 32" in line
+        data, training, run = capsys.readouterr().err.splitlines()
+        counts = "60 images to train on, 15 to validate, 45 to test; 3 classes."
+        assert f"Data:     {Path(opened.record.source).name}: {counts} Folders: 'train' to train on" in data
+        assert (
+            "Training: recipe tiny, 12 epochs. Each image is cut to its centre square and resized to 32 × 32"
+            in training
+        )
+        assert run.startswith(f"Run:      {opened.folder.path}, on ")
+        assert run.endswith(f"{machine.cores()} core{'s' * (machine.cores() > 1)}, float32.")
+
+    def test_what_was_left_out(self, opened, capsys):
+        """How many files; the end lists them."""
+        rejected = (Rejected("a.jpg", "It is damaged."),) * 2
+        run_summary.say_start(replace(opened, record=msgspec.structs.replace(opened.record, rejected=rejected)))
+        assert capsys.readouterr().err.endswith("Left out: 2 files that cannot be used; listed at the end.\n")
+
+    @pytest.mark.parametrize(("platform", "expected"), [("gpu", ", on H100, float32."), ("cpu", "core")])
+    def test_device_of_jax(self, opened, capsys, monkeypatch, platform, expected):
+        """Its name; the processor's where it has no other device."""
+        device = SimpleNamespace(platform=platform, device_kind="H100")
+        monkeypatch.setitem(sys.modules, "jax", SimpleNamespace(devices=lambda: [device]))
+        environment = opened.record.environment | {"backend": "jax"}
+        run_summary.say_start(replace(opened, record=msgspec.structs.replace(opened.record, environment=environment)))
+        [line] = [line for line in capsys.readouterr().err.splitlines() if line.startswith("Run:")]
+        assert expected in line
 
     def test_what_may_not_be_meant_so(self, opened, capsys):
         """A line for each."""
         record = msgspec.structs.replace(opened.record, warnings=("The classes 'cat', 'Cat' differ only in case.",))
         run_summary.say_start(replace(opened, record=record))
-        assert "Warning: The classes 'cat', 'Cat' differ only in case." in capsys.readouterr().err.splitlines()
+        assert "Warning:  The classes 'cat', 'Cat' differ only in case." in capsys.readouterr().err.splitlines()
 
     @pytest.mark.parametrize(
         ("fit", "sentence"),
         [
-            ("crop", "Each image is cut to its centre square and resized to 32 × 32."),
-            ("pad", "Each image is scaled to fit into the middle of a grey square of 32 × 32."),
-            ("stretch", "Each image is stretched, as a whole, to 32 × 32."),
+            ("crop", "Each image is cut to its centre square and resized to 32 × 32 pixels."),
+            ("pad", "Each image is scaled to fit into the middle of a grey square of 32 × 32 pixels."),
+            ("stretch", "Each image is stretched, as a whole, to 32 × 32 pixels."),
         ],
     )
     def test_how_pictures_become_squares(self, opened, capsys, fit, sentence):
@@ -127,6 +152,58 @@ class TestSayStart:
             "The teacher, or the run of model.weights, has learned from some of the validation images, so judge this "
             "run by its test images." in said
         )
+
+
+class TestShowResult:
+    @pytest.fixture
+    def result(self, opened, trained_run, capsys):
+        """Prints the result of a changed run, and returns the lines of stderr and of stdout."""
+
+        def show(**record: object) -> tuple[list[str], list[str]]:
+            run = replace(opened, record=msgspec.structs.replace(opened.record, **record))
+            run_summary.show_result(trained_run.read_report(), run)
+            shown = capsys.readouterr()
+            return shown.err.splitlines(), shown.out.splitlines()
+
+        return show
+
+    def test_verdict_and_accuracy_are_the_results(self, result):
+        """On stdout, with the interval; the rest on stderr."""
+        said, (verdict, accuracy) = result()
+        assert verdict.startswith("Verdict:  ")
+        assert re.match(r"Accuracy: \d+ % of 45 test images, 95 % interval \d+ % to \d+ %\.", accuracy)
+        assert said[0].startswith("Model:    ")
+
+    def test_next_commands_work_as_printed(self, result, opened):
+        """The run's folder, and a test picture that is there; the report opens with a program of this machine."""
+        said, _ = result()
+        serve, predict, report = said[-3:]
+        assert serve.startswith(f"Next:     lince serve {opened.folder.path}   # ")
+        *command, picture = predict.split()
+        assert ["lince", "predict", str(opened.folder.path)] == command
+        assert Path(picture).is_file()
+        assert opened.folder.page.as_uri() in report or f"{opened.folder.page}   #" in report
+
+    def test_report_without_a_program_that_opens_it(self, result, opened, monkeypatch):
+        """Its address, for a browser."""
+        monkeypatch.setattr(run_summary.shutil, "which", lambda _: None)
+        said, _ = result()
+        assert said[-1].split()[0] == opened.folder.page.as_uri()
+
+    def test_picture_of_an_archive(self, result, tmp_path):
+        """The archive itself, of which predict reads all pictures; of other sources, the user has to name one."""
+        archive = tmp_path / "images.zip"
+        archive.touch()
+        said, _ = result(source=str(archive))
+        assert said[-2].endswith(f" {archive}")
+        said, _ = result(source="cifar10")
+        assert said[-2].endswith(" PICTURE")
+
+    def test_left_out_files_once_more(self, result):
+        """The first three with their reasons, and where all are."""
+        said, _ = result(rejected=tuple(Rejected(f"{number}.jpg", "It is damaged.") for number in range(5)))
+        assert [f"Left out: {number}.jpg: It is damaged." for number in range(3)] == said[:3]
+        assert said[3].startswith("Left out: 5 files in all: see ")
 
 
 class TestPrepare:

@@ -187,7 +187,7 @@ class TestModelFile:
         """A picture of one colour looks the same when parts of it are blurred: the heat is 0, and the words say so."""
         found = explain(classifier, np.full((SIZE, SIZE, 3), 90, np.uint8))
         assert not found.heat.any()
-        assert sentences(found, classifier.classes).startswith("No part of the picture supports '")
+        assert sentences(found, classifier.classes).startswith("There is nothing to explain: hiding any part")
 
     @pytest.mark.parametrize("index", [-1, 3])
     def test_no_such_class(self, classifier, index):

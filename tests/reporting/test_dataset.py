@@ -9,7 +9,7 @@ from rich.console import Console
 from lince.data.audit import CheckReport, Copy, CopyPair
 from lince.data.dataset import EmptyClass
 from lince.data.label_errors import SuspectedLabel
-from lince.reporting.dataset import check_tables
+from lince.reporting.dataset import check_tables, conclusion
 from lince.types import Rejected
 
 LONG = "/".join(["a-folder-with-a-long-name"] * 6) + "/0001.png"
@@ -101,3 +101,13 @@ def test_labels_that_may_be_wrong(found):
     text = text_of(replace(found, suspected_labels=(suspect,)), 200)
     assert "labelsthatmaybewrong1" in text
     assert "(1)cat/[red]7.png:labelledcat(0.4%),lookslikedog(93.0%)" in text
+
+
+def test_conclusion(found):
+    """What was found is listed above; a source without a finding can be trained on, with this command."""
+    assert conclusion(found).startswith("Look at what is listed above.")
+    kinds = ("warnings", "rejected", "empty", "exact_copies", "near_copies", "across_splits", "conflicting_labels")
+    clean = replace(found, source="my images", suspected_labels=(), **dict.fromkeys(kinds, ()))
+    assert conclusion(clean).startswith("Nothing is wrong with these 1,200 images in 2 classes: ")
+    assert conclusion(clean).endswith("Next: lince train 'my images'")
+    assert conclusion(replace(clean, rejected=found.rejected)) == conclusion(found)

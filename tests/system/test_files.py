@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from lince.system.files import read_bounded, write_atomically
+from lince.system.files import meant, read_bounded, write_atomically
 
 # Begins to write REPORT, says so, and then waits in the middle of it.
 _SLOW_WRITE = """
@@ -160,3 +160,28 @@ def _make_socket(path: Path) -> None:
 
     with socket.socket(socket.AF_UNIX) as one:
         one.bind(str(path))
+
+
+class TestMeant:
+    def test_inside_the_folder(self, tmp_path):
+        """One or several; other folders are not named."""
+        (tmp_path / "other").mkdir()
+        for name in ("a", "b"):
+            (tmp_path / name).mkdir()
+            (tmp_path / name / "run.json").touch()
+            expected = "one of " if name == "b" else ""
+            assert meant(str(tmp_path), "run.json").startswith(f" Did you mean {expected}'{tmp_path / 'a'}'")
+        assert "other" not in meant(str(tmp_path), "run.json")
+        assert "" == meant(str(tmp_path), "model.tflite")
+
+    def test_inside_runs(self, tmp_path, monkeypatch):
+        """Where the path itself leads nowhere."""
+        monkeypatch.chdir(tmp_path)
+        assert "" == meant("parts", "run.json")
+        (tmp_path / "runs" / "parts").mkdir(parents=True)
+        (tmp_path / "runs" / "parts" / "run.json").touch()
+        assert " Did you mean 'runs/parts'?" == meant("parts", "run.json")
+
+    def test_what_is_no_path(self):
+        """A null character."""
+        assert "" == meant("a\0", "run.json")

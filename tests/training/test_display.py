@@ -1,12 +1,17 @@
-"""Which validations get a line: few in a short training, one a minute in a long one."""
+"""What a training shows: a line for some validations, few in a short one, one a minute in a long one; or one bar."""
 
 import io
+import re
+from dataclasses import replace
 from itertools import pairwise
 
+import msgspec
 import pytest
 from rich.console import Console
 
-from lince.training.display import LineDisplay
+from lince.training.display import BarDisplay, LineDisplay
+from lince.training.recipe import Train
+from lince.training.schedule import ByEpochs
 from lince.types import EpochRecord
 
 
@@ -16,7 +21,8 @@ def shown(records: list[EpochRecord], *, warned: int = 0) -> list[int]:
     display = LineDisplay(Console(file=file, width=200), epochs=str(len(records)))
     for record in records:
         display.epoch(record, best=False, warning="It learns nothing." if record.epoch == warned else None)
-    return [int(line.split()[1].split("/")[0]) for line in file.getvalue().splitlines() if line.startswith("epoch")]
+    lines = [line.replace("The head alone", "epoch 0/") for line in file.getvalue().splitlines()]
+    return [int(line.split()[1].split("/")[0]) for line in lines if line.startswith("epoch")]
 
 
 def training(epochs: int, *, seconds: float, first: int = 1) -> list[EpochRecord]:
@@ -52,3 +58,56 @@ def test_a_line_fits_on_a_screen():
     file = io.StringIO()
     LineDisplay(Console(file=file, width=200), epochs="100").epoch(training(100, seconds=1)[-1], best=False)
     assert len(file.getvalue().rstrip()) <= 90
+
+
+def test_the_head_has_no_loss():
+    """The loss of stored features is near 0, and that of augmented images is not: training would look broken."""
+    file = io.StringIO()
+    head = EpochRecord(0, 0.0001, 1.0, 0.002, 0.75, 0.0, 0, 1.0, 0, 0.0, 48)
+    LineDisplay(Console(file=file, width=200), epochs="20").epoch(head, best=False)
+    assert "The head alone, before fine-tuning: 75.0% of 48 validation images are right.\n" == file.getvalue()
+
+
+class TestBarDisplay:
+    RECIPE = Train(epochs=10, batch_size=8, learning_rate=1e-3, validate_every=2)
+
+    def show(self, recipe: Train = RECIPE, history: tuple[EpochRecord, ...] = ()) -> str:
+        """What a terminal of 80 columns gets in the middle of epoch 4, and after a record of it."""
+        console = Console(file=io.StringIO(), force_terminal=True, color_system=None, width=80)
+        with BarDisplay(console, plan=ByEpochs(recipe.epochs), recipe=recipe, history=history) as display:
+            display.step(epoch=4, step=3, steps=4, images=24, seconds=0.5, loss=1.25, accuracy=0.5)
+            display.epoch(EpochRecord(4, 1.0, 0.5, 0.9, 0.6, 0.1, 100, 61, 0, 0.4, 50), best=False, warning="Chance.")
+            display.step(epoch=5, step=1, steps=4, images=8, seconds=0.5, loss=1.0, accuracy=0.5)
+            display._bars.refresh()
+        return console.file.getvalue()
+
+    def test_the_line(self):
+        """Epoch, share, time left, loss, and the validation before; no more than the terminal has columns."""
+        shown = self.show(history=(EpochRecord(2, 1.2, 0.4, 1.1, 0.5, 0.1, 100, 60, 0, 0.2, 50),))
+        [line] = [line for line in re.split(r"[\r\n]", shown) if "epoch 5/10" in line][-1:]
+        assert re.search(r"epoch 5/10 \S+ +45% 0:00:00 left  loss 1\.000  validation 60\.0%", line)
+        assert len(re.sub(r"\x1b\[[0-9;?]*\w", "", line)) <= 80
+
+    def test_early_stopping_may_end_it_earlier(self):
+        """So the time is what is left at most."""
+        assert "left at most" in self.show(msgspec.structs.replace(self.RECIPE, patience=3))
+
+    def test_a_warning_stays(self):
+        """Above the bar."""
+        assert "Warning: Chance.\n" in self.show().replace("\r", "")
+
+    def test_the_end(self):
+        """One line stays: how long it took, and how good the network is that is kept."""
+        best = EpochRecord(2, 1.2, 0.4, 0.5, 0.8, 0.1, 100, 60, 0, 0.2, 50)
+        assert "Trained:  4 epochs in 0:02:01. 60.0% of 50 validation images are right." in self.show(history=(best,))
+        patient = self.show(msgspec.structs.replace(self.RECIPE, patience=3), history=(best,))
+        assert "Trained:  4 epochs in 0:02:01. Epoch 2 is kept: 80.0% of 50 validation images are right." in patient
+        head = replace(best, epoch=0)
+        assert "Trained:  4 epochs in 0:02:01.\n" in self.show(history=(head,))
+
+    def test_without_an_epoch(self):
+        """A training that is interrupted before its first validation says nothing."""
+        console = Console(file=io.StringIO(), force_terminal=True, color_system=None, width=80)
+        with BarDisplay(console, plan=ByEpochs(10), recipe=self.RECIPE, history=()):
+            pass
+        assert "Trained" not in console.file.getvalue()

@@ -149,7 +149,7 @@ class TestRecipe:
         folder.refit.unlink()
         folder.held_out.unlink()
         run_commands._say_kept(run)
-        assert "Fine-tuning is kept: it is right for 60.0%" in capsys.readouterr().err
+        assert "fine-tuning is kept: it is right for 60.0%" in capsys.readouterr().err
         recipes_used, fit = [], loop.fit
 
         def watched(model: keras.Model, *, recipe: Train, **options: Any) -> checkpoint.Checkpoint:

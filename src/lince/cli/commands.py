@@ -360,6 +360,7 @@ def data_check(
         print_json(found)
     else:
         show(*dataset.check_tables(found))
+        print_text(dataset.conclusion(found))
     if strict and (unusable := len(found.rejected) + len(found.empty)):
         what = f"Files or class folders of {source!r} that cannot be used"
         raise LinceError(f"{what}: {unusable:,}. Repair or remove them.")

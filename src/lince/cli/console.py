@@ -8,11 +8,15 @@ from __future__ import annotations
 
 import csv
 import io
+import os
+import shutil
 import sys
+import textwrap
+import time
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 import msgspec
 import typer
@@ -23,29 +27,42 @@ from lince.progress import Progress
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.progress import Progress as Bars
 
 _LEAST_WIDTH = 80  # columns that the tables need; with fewer, words are cut, and with 0 nothing is printed
+_LABEL_WIDTH = 10  # columns for the label of a line such as `Accuracy: 91 %`
+_LINE_SECONDS = 10  # without a terminal, slow work has a line after so long
 _CSV_COLUMNS = ("path", "label", "index", "probability", "abstain", "prediction_set", "error")
 
 Row = dict[str, Any]
 """One image's answer, as `lince.inference.folder_prediction` yields it; with `error` where there is no answer."""
 
 
-def stderr() -> Console:
-    """A console on the error stream."""
+def stderr(file: TextIO | None = None) -> Console:
+    """A console on the error stream, or on another file."""
     from rich.console import Console
 
-    return Console(stderr=True, emoji=False)  # `:cat:` in a name stays text
+    return Console(file=file, stderr=True, emoji=False)  # `:cat:` in a name stays text
 
 
-def say(text: str) -> None:
-    """Prints a line for people, on stderr."""
-    stderr().print(harmless(text), soft_wrap=True, highlight=False, markup=False)
+def say(text: str, console: Console | None = None) -> None:
+    """Prints a line for people, on stderr or another console."""
+    (console or stderr()).print(harmless(text), soft_wrap=True, highlight=False, markup=False)
 
 
 def print_text(text: str) -> None:
     """Prints text, on stdout."""
     typer.echo(harmless(text))
+
+
+def say_fact(label: str, text: str, console: Console | None = None) -> None:
+    """Prints a line of a summary, on stderr or another console; see `_fact`."""
+    say(_fact(label, text, sys.stderr), console)
+
+
+def print_fact(label: str, text: str) -> None:
+    """Prints a line of a summary, on stdout; see `_fact`."""
+    print_text(_fact(label, text, sys.stdout))
 
 
 def fail(error: LinceError, *, code: int) -> NoReturn:
@@ -142,16 +159,19 @@ def text_lines(rows: Iterable[Row], *, top: int = 0) -> int:
 
 @contextmanager
 def progress_bar(console: Console) -> Iterator[Progress]:
-    """Draws a bar for each task; shows nothing where there is no terminal."""
+    """Draws a bar for each task. Where there is no terminal, a task that takes long has a line from time to time."""
     from rich import progress as rich_progress
 
+    if not console.is_terminal:
+        yield _LineProgress()
+        return
     columns = (
         rich_progress.TextColumn("{task.description}"),
         rich_progress.BarColumn(),
         rich_progress.MofNCompleteColumn(),
         rich_progress.TimeRemainingColumn(),
     )
-    with rich_progress.Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bars:
+    with rich_progress.Progress(*columns, console=console, transient=True) as bars:
         tasks: dict[str, rich_progress.TaskID] = {}
 
         def update(done: int, total: int, what: str) -> None:
@@ -166,24 +186,86 @@ def progress_bar(console: Console) -> Iterator[Progress]:
 def steps() -> Iterator[Callable[[str], None]]:
     """A function that says what a slow command does, on stderr.
 
-    On a terminal a sentence that ends in "…" is shown in place, until the next one. All others stay.
+    On a terminal a sentence that ends in "…" is shown in place, with the seconds that it takes, until the next one. All
+    others stay.
     """
-    from rich.live import Live
-    from rich.text import Text
-
-    console = stderr()
-    if not console.is_terminal:
-        yield say
-        return
-    with Live(console=console, auto_refresh=False, transient=True) as live:  # no thread beside what is measured
+    with _bars() as bars:
 
         def tell(text: str) -> None:
-            if text.endswith("…"):
-                live.update(Text(harmless(text), no_wrap=True, overflow="ellipsis"), refresh=True)
+            if not text.endswith("…"):
+                say_fact("Note", text, bars.console if bars else None)
+            elif bars is not None:
+                _show_step(bars, text)
             else:
-                console.print(harmless(text), soft_wrap=True, highlight=False, markup=False)
+                say(text)
 
         yield tell
+
+
+@contextmanager
+def step(text: str) -> Iterator[None]:
+    """Shows a sentence in place on a terminal, with the seconds that it takes. Elsewhere nothing is shown."""
+    with _bars() as bars:
+        if bars is not None:
+            _show_step(bars, text)
+        yield
+
+
+@contextmanager
+def _bars() -> Iterator[Bars | None]:
+    """A line that is drawn in place; None where there is no terminal.
+
+    It is drawn on a copy of the error stream, so that it moves on while `quiet` captures the stream. One redraw a
+    second takes 0.1 ms, beside measurements of milliseconds whose median counts.
+    """
+    if not stderr().is_terminal:
+        yield None
+        return
+    from rich import progress as rich_progress
+
+    columns = (
+        rich_progress.SpinnerColumn("line"),
+        rich_progress.TextColumn("{task.description}", markup=False),
+        rich_progress.TimeElapsedColumn(),
+    )
+    encoding = sys.stderr.encoding
+    with (
+        os.fdopen(os.dup(sys.stderr.fileno()), "w", encoding=encoding, errors="backslashreplace") as file,
+        rich_progress.Progress(*columns, console=stderr(file), refresh_per_second=1, transient=True) as bars,
+    ):
+        yield bars
+
+
+def _show_step(bars: Bars, text: str) -> None:
+    for task in bars.task_ids:
+        bars.remove_task(task)
+    bars.add_task(harmless(text), total=None)
+    bars.refresh()
+
+
+class _LineProgress:
+    """The `Progress` without a terminal: a line for a task every `_LINE_SECONDS`."""
+
+    def __init__(self) -> None:
+        self._said = time.monotonic()
+
+    def __call__(self, done: int, total: int, what: str) -> None:
+        if time.monotonic() - self._said < _LINE_SECONDS:
+            return
+        self._said = time.monotonic()
+        say(f"{what}: {done:,} of {total:,}" if total else f"{what}: {done:,}")
+
+
+def _fact(label: str, text: str, stream: TextIO) -> str:
+    """`Label:    text`; on a terminal, in lines of whole words that begin below the text."""
+    start = f"{label}:".ljust(_LABEL_WIDTH)
+    if not stream.isatty():
+        return start + text
+    width = max(shutil.get_terminal_size().columns, 2 * _LABEL_WIDTH)
+    return textwrap.fill(
+        text, width, initial_indent=start, subsequent_indent=" " * _LABEL_WIDTH,
+        break_long_words=False, break_on_hyphens=False,
+    )  # fmt: skip
 
 
 def _write(rows: Iterable[Row], write: Callable[[Row], object]) -> int:

@@ -35,6 +35,11 @@ def explain(model: str, image: Path, *, label: str | None, out: Path | None, as_
     from lince.inference.classifier import Classifier
     from lince.model_file import artifact
 
+    if image.is_dir():
+        raise LinceError(
+            f"{printable(str(image))!r} is a folder. Expected one picture: lince explain MODEL PICTURE. lince predict "
+            "takes folders."
+        )
     out = Path(f"{image.stem}.explained.png") if out is None else out
     _require_png(out, image)
     with quiet.captured_stderr():

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lince.cli.console import progress_bar, stderr
+from lince.cli.console import progress_bar, stderr, step
 from lince.errors import LinceError, ResumeError
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def prepare(*, deterministic: bool = False, run: Path | None = None, trains: boo
             )
         if trains:
             os.environ["KERAS_BACKEND"] = recorded
-    with needs("Training", "train"):
+    with needs("Training", "train"), step("Starting the training framework …"):
         from lince.training import backend
 
         backend.prepare(deterministic=deterministic)

@@ -77,12 +77,27 @@ EvaluatedModel = Annotated[
         "address of a running server.",
     ),
 ]
+
+
+def _files(paths: list[Path] | Path) -> list[Path] | Path:
+    """Refuses addresses, of which a path keeps one slash."""
+    for path in [paths] if isinstance(paths, Path) else paths:
+        if str(path).startswith(("http:/", "https:/")):
+            raise typer.BadParameter(f"Received the address {str(path)!r}. Expected a file: download it first.")
+    return paths
+
+
 Images = Annotated[
     list[Path],
-    typer.Argument(metavar="PATH", help="Images (JPEG, PNG, WebP, BMP, GIF, TIFF, AVIF), folders, .zip files."),
+    typer.Argument(
+        metavar="PATH", callback=_files, help="Images (JPEG, PNG, WebP, BMP, GIF, TIFF, AVIF), folders, .zip files."
+    ),
 ]
 
-Image = Annotated[Path, typer.Argument(metavar="IMAGE", help="One image (JPEG, PNG, WebP, BMP, GIF, TIFF, AVIF).")]
+Image = Annotated[
+    Path,
+    typer.Argument(metavar="IMAGE", callback=_files, help="One image (JPEG, PNG, WebP, BMP, GIF, TIFF, AVIF)."),
+]
 
 # Options of several commands
 Seed = Annotated[int, _number(least=0, most=2**32 - 1, help="Seed of all random choices.")]

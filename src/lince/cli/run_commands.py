@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lince.cli.console import interruptible, print_json, progress_bar, say, stderr
+from lince.cli.console import interruptible, print_json, progress_bar, say, say_fact, stderr
 from lince.cli.frameworks import needs
 from lince.cli.run_publishing import command, publish_run, write_report
 from lince.cli.run_summary import say_start, show_result
@@ -69,6 +69,7 @@ def train(
     if options is None:
         if (longer := _with_time_left(run, began=began)) is not None:
             fit(longer)
+        say(f"Next:     lince quantize {shlex.quote(str(run.folder.path))}")
         return
     request = PublishRequest(str(run.folder.path), options=options)
     trained, publishing = time.perf_counter(), command(request, about=None, as_json=as_json)
@@ -90,7 +91,7 @@ def train(
     if as_json:
         print_json(published)
     else:
-        show_result(published, run.folder)
+        show_result(published, run)
 
 
 def _with_time_left(run: Run, *, began: float, trained: float | None = None, is_published: bool = False) -> Run | None:
@@ -142,9 +143,11 @@ def _say_kept(run: Run) -> None:
     doubt = " So few images do not show a difference, and fine-tuning is mostly better." if is_chance else ""
     count, refits = len(run.train) + len(run.validation), run.record.refits and not run.folder.held_out.exists()
     again = f" The {what} is now fitted again, to all {count:,} images." if refits else ""
-    say(
-        f"Fine-tuning is {kept}: it is right for {after.val_accuracy:.1%} of "
-        f"{quantity(after.val_images, 'validation image')}, the head alone for {before.val_accuracy:.1%}.{doubt}{again}"
+    say_fact(
+        "Tuning",
+        f"fine-tuning is {kept}: it is right for {after.val_accuracy:.1%} of "
+        f"{quantity(after.val_images, 'validation image')}, the head alone for {before.val_accuracy:.1%}."
+        f"{doubt}{again}",
     )
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from lince.cli.console import interruptible, print_json, print_text, say, show, steps
+from lince.cli.console import interruptible, print_json, print_text, say, show, step, steps
 from lince.cli.frameworks import needs, resume
 from lince.errors import GateError, LinceError
 from lince.language import Language
@@ -152,4 +152,5 @@ def write_report(run: Path, *, language: Language = "en") -> None:
         from lince.reporting.run_report import write_run_report
     from lince.runs.run_folder import RunFolder
 
-    write_run_report(RunFolder(run), language=language)
+    with step("Writing the report …"):
+        write_run_report(RunFolder(run), language=language)

@@ -31,6 +31,7 @@ _CELLS = 8
 # Standard deviation of the blur that replaces a hidden cell, as a share of the image's side: the width of a cell.
 _BLUR = 1 / 8
 _QUARTER = 4  # the image's most important part, and its least important, are each a quarter of its cells
+_NO_EFFECT = 1e-6  # nats; of a picture of one colour only rounding is left
 _MOST_PLACES = 3  # that a sentence names
 # The middle is half as wide and half as high as the image, so that an object in the middle is mostly there.
 _PLACES = (
@@ -128,8 +129,11 @@ def sentences(found: Explanation, classes: tuple[str, ...]) -> str:
         classes: K labels, in index order.
 
     Returns:
-        Two sentences.
+        Two sentences; one where no part of the image has an effect.
     """
+    if np.abs(found.heat).max() < _NO_EFFECT:
+        label = classes[found.index]
+        return f"There is nothing to explain: hiding any part of the picture changes nothing for {label!r}."
     shown = (found.probability, found.without_most, found.without_least)
     before, most, least = (number_formats.probability(one, unit="%") for one in shown)
     return (

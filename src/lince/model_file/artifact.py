@@ -10,6 +10,7 @@ A reader does not trust the file: it checks sizes before it unpacks a byte, chec
 executes nothing.
 """
 
+import difflib
 import hashlib
 import io
 import zipfile
@@ -26,11 +27,12 @@ import numpy as np
 from lince import schema
 from lince.errors import WRITE_AGAIN, ModelFileError
 from lince.familiarity import LARGEST, Familiarity
+from lince.images import EXTENSIONS
 from lince.model_file import archive as zips
 from lince.model_file import golden_images, network
 from lince.model_file.golden_images import Golden
 from lince.model_file.manifest import FORMAT, Arithmetic, Certificate, Manifest, Pretrained, Verdict
-from lince.system.files import read_bounded
+from lince.system.files import meant, read_bounded
 from lince.text import listed
 from lince.types import Calibration, DriftReference, ImageSpec
 
@@ -64,21 +66,41 @@ def locate(name: str) -> Path:
     """The path of a model file, from what a user typed: a path, a run folder, or the name of a model that ships.
 
     Raises:
-        ModelFileError: a folder without a model.
+        ModelFileError: a folder without a model, an address, a picture, or a path that is not there beside one that is.
     """
     path, shipped = Path(name), shipped_models()
     if name in shipped and not path.exists():
         return shipped[name]
     if not path.is_dir():
+        _require_possible(name, path, shipped)
         return path
     model = path / "model.tflite"
     if not model.exists():
         raise ModelFileError(
-            f"{name!r} holds no model.tflite. Expected a model file, a run folder that was published "
-            f"(lince train --resume {name}; lince quantize {name} once it is trained), or a model that ships: "
-            f"{listed(list(shipped))}."
+            f"{name!r} holds no model.tflite.{meant(name, model.name)} Expected a model file, a run folder that was "
+            f"published (lince train --resume {name}; lince quantize {name} once it is trained), or a model that "
+            f"ships: {listed(list(shipped))}."
         )
     return model
+
+
+def _require_possible(name: str, path: Path, shipped: Mapping[str, Path]) -> None:
+    """Refuses what is no model file, and says what was probably meant."""
+    if "://" in name:
+        raise ModelFileError(
+            f"Received the address {name!r}. Expected a model file, a run folder, or a model that ships. A server is "
+            "asked with curl or lince.client, and measured with lince evaluate."
+        )
+    if path.suffix.lower() in EXTENSIONS:
+        raise ModelFileError(f"Received the picture {name!r} as the model. Expected the model first, then pictures.")
+    if not path.exists():
+        near = difflib.get_close_matches(name.lower(), shipped, 1)
+        question = meant(name, "model.tflite") or (f" Did you mean {near[0]!r}?" if near else "")
+        if question:
+            raise ModelFileError(
+                f"Model file {name!r}: there is none.{question} Expected a .tflite file, a run folder, or a model that "
+                f"ships: {listed(list(shipped))}."
+            )
 
 
 def shipped_models() -> dict[str, Path]:

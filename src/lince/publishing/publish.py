@@ -77,7 +77,7 @@ def publish(run: Run, options: PublishOptions = PublishOptions(), *, say: Say) -
     if refitted:
         held_out, labels = refitted
         distances = familiar_images.held_out_distances(quantized.flatbuffer, run, count=len(labels))
-    say(f"Calibrating on {quantity(len(labels), 'held-out image')} …")
+    say(f"Calibrating probabilities on {quantity(len(labels), 'image')} that training did not use …")
     fitted = _fit(held_out, labels, run, distances=distances)
     float_fitted = _fit(held_out if refitted else validation_float, labels, run)
     _warn_of_few(fitted, run, say)
@@ -182,8 +182,9 @@ def _warn_of_few(fitted: Calibration, run: Run, say: Say) -> None:
         say(missing)
     spread = calibration.coverage_spread_points(fitted)
     if spread > _COVERAGE_SPREAD_POINTS:
-        few = quantity(fitted.n, "held-out image")
-        say(f"With {few}, the coverage of the prediction sets is only exact to {spread:.0f} points: add images.")
+        few = quantity(fitted.n, "image")
+        exact = f"the coverage of the prediction sets is only exact to {spread:.0f} points"
+        say(f"With {few} to calibrate with, {exact}: add images.")
 
 
 def _report(

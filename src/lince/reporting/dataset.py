@@ -1,5 +1,6 @@
 """The findings of `lince data check`, as rich tables for the terminal."""
 
+import shlex
 from collections.abc import Iterable
 
 from rich import box
@@ -30,6 +31,24 @@ def check_tables(report: CheckReport) -> list[Table]:
         "Labels that may be wrong, the most suspicious first": list(map(_suspected, report.suspected_labels or ())),
     }
     return tables + [_list(title, lines) for title, lines in examples.items() if lines]
+
+
+def conclusion(report: CheckReport) -> str:
+    """What the findings mean, in a sentence, and what to do next."""
+    found = (
+        *(report.warnings, report.rejected, report.empty, report.exact_copies, report.near_copies),
+        *(report.across_splits, report.conflicting_labels, report.suspected_labels),
+    )
+    if any(found):
+        return (
+            "Look at what is listed above. Files that cannot be used are left out of training, and pictures that look "
+            "alike stay on one side of every split that lince draws."
+        )
+    return (
+        f"Nothing is wrong with these {quantity(report.n, 'image')} in {len(report.classes):,} classes: every file can "
+        "be read, and no picture occurs twice. Next: "
+        f"lince train {shlex.quote(report.source)}"
+    )
 
 
 def _names(copies: Iterable[Copy]) -> str:

@@ -15,7 +15,7 @@ from msgspec import Meta, Struct
 from lince import schema
 from lince.errors import DataError, RecipeError, ResumeError, TrainingError
 from lince.model_file.manifest import Pretrained, RunReport
-from lince.system.files import DAMAGED_NPZ, open_regular, read_bounded, reason_of, write_atomically
+from lince.system.files import DAMAGED_NPZ, meant, open_regular, read_bounded, reason_of, write_atomically
 from lince.types import ComputeDtype, Environment, EpochRecord, Rejected
 
 # One part of a path, so that a recipe from another person cannot name a folder outside `runs`.
@@ -177,7 +177,8 @@ class RunFolder:
             return schema.from_json(data, RunRecord)
         except FileNotFoundError as error:
             raise ResumeError(
-                f"{str(self.path)!r} is not a run folder: it has no run.json. Expected a folder made by lince train."
+                f"{str(self.path)!r} is not a run folder: it has no run.json.{meant(str(self.path), self.record.name)} "
+                "Expected a folder made by lince train."
             ) from error
         except OSError as error:
             raise ResumeError(

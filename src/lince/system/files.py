@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from lince.schema import MisfitError
+from lince.text import listed
 
 if sys.platform != "win32":
     import fcntl
@@ -39,6 +40,25 @@ def reason_of(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     return str(error).rstrip(".") if isinstance(error, MisfitError) else "it is damaged or cut short"
+
+
+def meant(name: str, file: str) -> str:
+    """Which folders the user may have meant who named a path that holds no such file.
+
+    Args:
+        name: the path, as it was typed.
+        file: the name of a file that the right folder holds.
+
+    Returns:
+        A question, with a space before it, that names folders inside the path, or the one of this name inside `runs`.
+        Empty where there are none.
+    """
+    path = Path(name)
+    with suppress(OSError, ValueError):
+        inside = sorted(path.iterdir()) if path.is_dir() else [Path("runs") / path]
+        if found := [str(folder) for folder in inside if (folder / file).is_file()]:
+            return f" Did you mean {'' if len(found) == 1 else 'one of '}{listed(found)}?"
+    return ""
 
 
 def open_regular(path: Path) -> BufferedReader:

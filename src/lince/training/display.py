@@ -1,24 +1,27 @@
-"""What training shows: a live line on a terminal, elsewhere a line for each validation, TensorBoard on request."""
+"""What training shows: a bar on a terminal, elsewhere a line for some validations, TensorBoard on request."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Protocol
 
 from rich.console import Console
-from rich.live import Live
-from rich.text import Text
+from rich.progress import BarColumn, SpinnerColumn, TextColumn
+from rich.progress import Progress as Bars
 
 from lince.progress import Progress
+from lince.text import quantity
 from lince.training import checkpoint, schedule
+from lince.training.history import kept_record
+from lince.training.recipe import Train
 from lince.training.session import Run
 from lince.training.stagnation import Stagnation
 from lince.types import EpochRecord
 
-# Seconds between two redraws of the live line. A redraw costs 0.1 ms, a step of `classic` 180 ms (two Zen 5 cores).
-_REDRAW_SECONDS = 0.2
+# How often a second the bar is redrawn. A redraw costs 0.1 ms, a step of `classic` 180 ms (two Zen 5 cores).
+_REDRAWS = 2
 
 # A training has so many lines, and one more after each _LINE_SECONDS without one.
 _LINES, _LINE_SECONDS = 5, 60
@@ -51,9 +54,13 @@ class Display(Protocol):
 
 @contextmanager
 def watch(console: Console, run: Run, *, tensorboard: bool) -> Iterator[Display]:
-    """A display for this console: it redraws one line on a terminal, and prints lines elsewhere."""
-    kind = LiveDisplay if console.is_terminal else LineDisplay
-    with kind(console, epochs=schedule.of(run.recipe.train, run.record.budget).total()) as display:
+    """A display for this console: a bar on a terminal, lines elsewhere."""
+    plan, state = schedule.of(run.recipe.train, run.record.budget), checkpoint.read(run.folder.checkpoint)
+    with (
+        BarDisplay(console, plan=plan, recipe=run.recipe.train, history=state.history if state else ())
+        if console.is_terminal
+        else LineDisplay(console, epochs=plan.total())
+    ) as display:
         yield TensorBoardDisplay(display, run.folder.tensorboard) if tensorboard else display
 
 
@@ -89,6 +96,9 @@ class LineDisplay:
         if part == self._part and self._seconds < _LINE_SECONDS and not warning:
             return
         self._part, self._seconds = part, 0.0
+        if record.epoch == 0:
+            self._console.print(_of_head(record), soft_wrap=True, highlight=False)
+            return
         line = (
             f"epoch {record.epoch:>3}/{self._epochs}  loss {record.loss:.3f}  accuracy {record.accuracy:6.1%}  "
             f"validation: loss {record.val_loss:.3f}  accuracy {record.val_accuracy:6.1%}{'  best' if best else ''}"
@@ -98,34 +108,83 @@ class LineDisplay:
             self._console.print(f"Warning: {warning}", soft_wrap=True, markup=False, highlight=False)
 
 
-class LiveDisplay(LineDisplay):
-    """Adds a line with the current step, which is redrawn in place. Use it as a context manager."""
+class BarDisplay:
+    """One bar, redrawn in place: the epoch, the share that is done, the time that is left. Use it as a context manager.
 
-    def __init__(self, console: Console, *, epochs: str):
-        super().__init__(console, epochs=epochs)
-        self._live = Live(console=console, auto_refresh=False, transient=True)
-        self._drawn = 0.0
+    When training ends, a line says which epoch is kept.
 
-    def __enter__(self) -> "LiveDisplay":
-        self._live.start()
+    Args:
+        console: a terminal.
+        plan: the schedule of the training. The display has one for itself, because some schedules have a state.
+        recipe: of the training.
+        history: of the epochs before, in a run that is resumed.
+    """
+
+    def __init__(self, console: Console, *, plan: schedule.Schedule, recipe: Train, history: Sequence[EpochRecord]):
+        columns = map(TextColumn, ("{task.description}", "{task.percentage:>3.0f}%", "{task.fields[state]}"))
+        name, share, state = columns
+        self._bars = Bars(
+            *(SpinnerColumn("line"), name, BarColumn(bar_width=16), share, state),
+            console=console, refresh_per_second=_REDRAWS, transient=True,
+        )  # fmt: skip
+        self._task = self._bars.add_task("Preparing the training", total=1.0, state="")
+        self._console, self._plan, self._recipe = console, plan, recipe
+        self._records = list(history)
+        self._began, self._first = time.monotonic(), self._share(epochs=0, seconds=0)
+
+    def __enter__(self) -> "BarDisplay":
+        self._bars.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._live.stop()
+        """Erases the bar."""
+        self._bars.stop()
+        if self._records and self._records[-1].epoch:
+            self._console.print(self._end(), soft_wrap=True, highlight=False)
 
     def step(
         self, *, epoch: int, step: int, steps: int, images: int, seconds: float, loss: float, accuracy: float
     ) -> None:
-        now = time.monotonic()
-        if now - self._drawn < _REDRAW_SECONDS and step < steps:
-            return
-        self._drawn = now
-        left = timedelta(seconds=round(seconds / step * (steps - step)))
-        line = (
-            f"epoch {epoch:>3}/{self._epochs}  step {step:>4}/{steps}  {images / seconds:>6,.0f} images/s  "
-            f"{left} to validation  loss {loss:.4f}  accuracy {accuracy:.2%}"
+        """Moves the bar."""
+        done = self._share(epochs=self._recipe.validate_every * step / steps, seconds=seconds)
+        left = timedelta(seconds=round((time.monotonic() - self._began) * (1 - done) / max(done - self._first, 1e-9)))
+        at_most = " at most" if self._recipe.patience else ""
+        measured = f"  validation {self._records[-1].val_accuracy:.1%}" if self._records else ""
+        self._bars.update(
+            self._task,
+            description=f"epoch {epoch}/{self._plan.total()}",
+            completed=done,
+            state=f"{left} left{at_most}  loss {loss:.3f}{measured}",
         )
-        self._live.update(Text(line, no_wrap=True, overflow="ellipsis"), refresh=True)
+
+    def epoch(self, record: EpochRecord, *, best: bool, warning: str | None = None) -> None:
+        """Keeps the record, and prints the warning."""
+        self._records.append(record)
+        if warning:
+            self._console.print(f"Warning: {warning}", soft_wrap=True, markup=False, highlight=False)
+
+    def _share(self, *, epochs: float, seconds: float) -> float:
+        """The share of the training that is done, so many epochs and seconds after the last validation."""
+        before = self._records[-1].epoch if self._records else 0
+        spent = sum(record.seconds for record in self._records)
+        return self._plan.progress(epochs=before + epochs, seconds=spent + seconds)
+
+    def _end(self) -> str:
+        first, last, kept = self._records[0], self._records[-1], kept_record(tuple(self._records), self._recipe)
+        whole = timedelta(seconds=round(sum(record.seconds for record in self._records)))
+        trained = f"Trained:  {quantity(last.epoch, 'epoch')} in {whole}."
+        if first.epoch == 0:  # whether fine-tuning is kept is told by the program
+            return trained
+        return f"{trained} {'' if kept is last else f'Epoch {kept.epoch} is kept: '}{_right(kept)}."
+
+
+def _right(record: EpochRecord) -> str:
+    return f"{record.val_accuracy:.1%} of {quantity(record.val_images, 'validation image')} are right"
+
+
+def _of_head(record: EpochRecord) -> str:
+    """Its loss is not that of the epochs: it is not augmented, and its labels are not smoothed."""
+    return f"The head alone, before fine-tuning: {_right(record)}."
 
 
 class ProgressDisplay:

@@ -28,6 +28,8 @@ def open_source(path: Path) -> Iterator[Source]:
         path.stat()
     except (OSError, ValueError) as error:  # ValueError: a null character in the path
         reason = getattr(error, "strerror", None) or error
+        if str(path).startswith(("http:/", "https:/")):
+            reason = "it is an address: download it first"
         message = f"Cannot read {printable(str(path))!r} ({reason})."
         raise DataError(f"{message} Expected a folder or a .zip of images, or the word 'cifar10'.") from error
     if path.is_dir():

@@ -1,0 +1,62 @@
+"""python notebooks/render.py FOLDER: executes the notebooks in quick mode, and writes each as a page into FOLDER.
+
+Their pictures are drawn, so that the pages may be published. Needs the environment of `make notebook`.
+"""
+
+import os
+import re
+import sys
+import tempfile
+from pathlib import Path
+
+import jupytext
+import nbclient
+import nbformat
+
+NOTEBOOKS = {"en": Path(__file__).with_name("training.py"), "pt": Path(__file__).with_name("training.pt-BR.py")}
+
+
+def executed(path: Path, folder: Path, *, kernel: str = "python3") -> nbformat.NotebookNode:
+    """A notebook with its outputs in quick mode.
+
+    Args:
+        path: its text.
+        folder: where it runs and leaves its files.
+        kernel: the name of the Jupyter kernel.
+
+    Raises:
+        nbclient.exceptions.CellExecutionError: a cell failed.
+    """
+    resources = {"metadata": {"path": str(folder)}}
+    client = nbclient.NotebookClient(jupytext.read(path), timeout=280, kernel_name=kernel, resources=resources)
+    return client.execute(env=os.environ | {"LINCE_NOTEBOOK_QUICK": "1"})
+
+
+def page(notebook: nbformat.NotebookNode, *, language: str) -> str:
+    """An executed notebook as one HTML page, which loads nothing from other sites.
+
+    Args:
+        notebook: with its outputs.
+        language: of its text, such as `en`.
+    """
+    from nbconvert import HTMLExporter
+
+    exporter = HTMLExporter(language_code=language, mathjax_url="", require_js_url="")
+    title = notebook.cells[0].source.splitlines()[0].removeprefix("# ")
+    html, _ = exporter.from_notebook_node(notebook, resources={"metadata": {"name": title}})
+    return re.sub(r'<script src="">\s*</script>', "", html)
+
+
+def main(folder: Path) -> None:
+    """Writes the pages."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for language, path in NOTEBOOKS.items():
+        with tempfile.TemporaryDirectory() as work:
+            html = page(executed(path, Path(work)), language=language)
+        written = folder / f"{path.stem}.html"
+        written.write_text(html, encoding="utf-8")
+        print(written)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
