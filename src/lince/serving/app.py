@@ -10,6 +10,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from fastapi import FastAPI, Request
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.responses import FileResponse, PlainTextResponse, Response
@@ -17,6 +18,7 @@ from starlette.staticfiles import StaticFiles
 
 import lince
 from lince.inference.classifier import Classifier
+from lince.language import LANGUAGES, Language, catalogue
 from lince.serving import errors, models
 from lince.serving.access import HEALTH, Access
 from lince.serving.direct_lane import DirectLane
@@ -33,6 +35,7 @@ from lince.serving.service import Ready, Service, service_of
 from lince.serving.settings import ServeSettings
 
 _PAGE = Path(__file__).parent / "page"
+_SHOWN = ("page.", "class.")  # keys of the page's texts
 _REVALIDATE = {"cache-control": "no-cache"}  # a browser asks whether its copy is current, so that an update shows
 
 
@@ -143,6 +146,8 @@ def _add_routes(app: FastAPI) -> None:
     )
     app.add_route("/", _document("index.html"), include_in_schema=False)
     app.add_route("/docs", _document("docs.html"), include_in_schema=False)
+    for one in LANGUAGES:
+        app.add_route(f"{PAGE_FILES}/texts/{one}.json", _texts(one), include_in_schema=False)
     app.mount(PAGE_FILES, _PageFiles(directory=_PAGE))
 
 
@@ -184,6 +189,17 @@ def _document(name: str) -> Callable[[Request], Awaitable[Response]]:
         return FileResponse(_PAGE / name, headers=_REVALIDATE)
 
     return document
+
+
+def _texts(chosen: Language) -> Callable[[Request], Awaitable[Response]]:
+    """The page's texts in a language, those of its catalogue that the page shows."""
+    shown = {key: words for key, words in catalogue(chosen).items() if key.startswith(_SHOWN)}
+    content = msgspec.json.encode(shown)
+
+    async def texts(_: Request) -> Response:
+        return Response(content, media_type="application/json", headers=_REVALIDATE)
+
+    return texts
 
 
 class _PageFiles(StaticFiles):
