@@ -159,5 +159,22 @@ class ModelAnswer:
 
 
 @dataclass(frozen=True)
+class FeedbackAnswer:
+    """A correction that is stored.
+
+    Attributes:
+        id: deletes it, at `/feedback/ID`.
+        model: that had answered.
+        label: the right class.
+        expires: when it is deleted, as ISO 8601.
+    """
+
+    id: str
+    model: ModelName
+    label: str
+    expires: str
+
+
+@dataclass(frozen=True)
 class Health:
     status: str

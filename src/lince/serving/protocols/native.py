@@ -89,11 +89,11 @@ _BODY = {
     },
 }
 # Not described for this route: errors of other addresses and methods (404, 405), a fault of ours (500), the codes of
-# health checks, and those of tensors, of packed bodies and of explanations.
+# health checks, and those of tensors, of packed bodies, of explanations and of corrections.
 _NOT_OF_PREDICT = {
     *("method_not_allowed", "internal_error", "metrics_unavailable", "stalled"),
     *("invalid_tensor", "malformed_encoding", "model_refused", "forbidden", "client_closed_request"),
-    *("not_explainable", "explanation_timeout"),
+    *("not_explainable", "explanation_timeout", "feedback_full", "feedback_unavailable"),
 }
 CODES = tuple(code for code in errors.STATUS if code not in _NOT_OF_PREDICT)
 """Codes of errors of a request with images."""
