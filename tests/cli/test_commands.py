@@ -24,7 +24,7 @@ from lince.types import ImageSpec
 
 VERBS = [
     *("train", "quantize", "evaluate", "predict", "explain", "serve", "key", "report", "models", "inspect", "bench"),
-    *("data", "data check"),
+    *("data", "data check", "feedback", "feedback export"),
 ]
 
 

@@ -30,7 +30,7 @@ def test_every_setting_is_documented_with_its_default():
 
 def test_every_route_is_documented():
     """The tables of addresses list them all, and no more."""
-    documented = re.findall(r"^\| `(?:GET|POST) (/[^`]*)`(?:, `(/[^`]*)`)? \|", PAGE, re.MULTILINE)
+    documented = re.findall(r"^\| `(?:GET|POST|DELETE) (/[^`]*)`(?:, `(/[^`]*)`)? \|", PAGE, re.MULTILINE)
     paths = {path for row in documented for path in row if path}
     assert {path for path in paths if not protocol_of(path)} == ROUTES
     served = {route.path for route in create_app(shipped_model(), ServeSettings()).routes}
