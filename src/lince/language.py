@@ -19,7 +19,7 @@ _CIFAR10 = frozenset({"airplane", "automobile", "bird", "cat", "deer", "dog", "f
 def catalogue(language: Language) -> MappingProxyType[str, str]:
     """All texts of a language by their keys, such as `report.accuracy`; `{name}` stands for a value."""
     file = resources.files("lince") / "translations" / f"{language}.json"
-    return MappingProxyType(json.loads(file.read_text("utf-8")))
+    return MappingProxyType(json.loads(file.read_text(encoding="utf-8")))
 
 
 def text(language: Language, key: str, **values: object) -> str:

@@ -1,7 +1,7 @@
 """A real browser for the tests of the page, and the real server that it asks."""
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,8 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 from server_process import ServerProcess, running_server
+
+from browser_page import OpenPage
 
 # Debian's Chromium; `.ci/run` installs it. The switches keep it from the network and from the display, and give it a
 # camera that shows a moving drawing.
@@ -27,9 +29,6 @@ SWITCHES = (
     "--use-fake-device-for-media-stream=fps=30",
     "--use-fake-ui-for-media-stream",
 )
-
-OpenPage = Callable[..., Page]
-"""`open_page(url, locale="pt-BR")`: a page that is loaded, in a context with these options."""
 
 
 @pytest.fixture(scope="module")

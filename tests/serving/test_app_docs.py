@@ -21,7 +21,7 @@ def test_every_error_is_documented():
 def test_every_setting_is_documented_with_its_default():
     """The table of settings is the class's own."""
     documented = dict(re.findall(r"^\| `LINCE_(\w+)` \| `?([^|`]+)`? \|", PAGE, re.MULTILINE))
-    settings = ServeSettings().model_dump(mode="json") | {"model": "the model that ships"}
+    settings = ServeSettings().model_dump(mode="json") | {"model": "cifar10"}
     defaults = {
         name.upper(): value if isinstance(value, str) else json.dumps(value) for name, value in settings.items()
     }

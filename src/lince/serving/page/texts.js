@@ -63,7 +63,7 @@ export function className(label, classes) {
 /** `a, b or c`; of more than `most`, the first ones and how many more there are. */
 export function listed(names, most = 5) {
   const shown = names.slice(0, most);
-  if (names.length > most) return text("page.more_names", { names: shown.join(", "), count: names.length - most });
+  if (names.length > most) return text("page.more_names", { names: shown.join(", "), rest: number(names.length - most) });
   if (shown.length < 2) return shown.join("");
   return `${shown.slice(0, -1).join(", ")} ${text("page.or")} ${shown.at(-1)}`;
 }

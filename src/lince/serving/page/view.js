@@ -110,6 +110,7 @@ export function showReason(explanation, model) {
 
 /** What a visit holds: a button for each picture. */
 export function showStrip(items, current, { choose, model }) {
+  const hasFocus = element("strip").contains(document.activeElement);
   show("strip", items.length > 1);
   element("strip").replaceChildren(...items.map((item, index) => {
     const button = part("button", "thumbnail");
@@ -123,6 +124,7 @@ export function showStrip(items, current, { choose, model }) {
     row.append(button);
     return row;
   }));
+  if (hasFocus) element("strip").querySelector("[aria-current]")?.focus();
 }
 
 function inShort({ failure, answer }, model) {
