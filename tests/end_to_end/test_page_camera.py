@@ -11,7 +11,9 @@ from browser_page import OpenPage
 # Keeps the camera's stream, and counts the requests for answers that are under way.
 WATCH = """
 const open = MediaDevices.prototype.getUserMedia;
-MediaDevices.prototype.getUserMedia = async function (wanted) { return (window.stream = await open.call(this, wanted)); };
+MediaDevices.prototype.getUserMedia = async function (wanted) {
+  return (window.stream = await open.call(this, wanted));
+};
 const send = window.fetch;
 Object.assign(window, { underWay: 0, most: 0, answered: 0 });
 window.fetch = async (path, options) => {
@@ -43,9 +45,10 @@ def start(page: Page) -> None:
 
 
 def test_frames_are_answered_one_at_a_time(page: Page):
-    """One request is under way, so the frame after it is the latest; the page shows what the network sees and a rate."""
+    """One request is under way, so the next frame is the latest; the page shows a rate, and what the network sees."""
     start(page)
-    page.wait_for_function("answered > 20")
+    while page.evaluate("answered") <= 20:
+        page.wait_for_timeout(50)
     assert 1 == page.evaluate("most")
     expect(page.locator("#rate")).to_contain_text("pictures a second")
     expect(page.locator("#video")).to_be_visible()

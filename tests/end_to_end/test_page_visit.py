@@ -113,11 +113,12 @@ def test_the_set_is_told_in_words(page: Page, picture: Path, members: list[str] 
 
 
 def test_a_model_that_abstains_is_not_sure(page: Page, picture: Path):
-    """The best guess comes after that."""
+    """The best guess comes after that, and no set is promised."""
     answer_with(page, CIFAR10, abstain=True)
     page.set_input_files("#file", picture)
     expect(page.locator("#label")).to_have_text("Not sure")
     expect(page.locator("#explanation")).to_contain_text("Its best guess is airplane: 90\u00a0%.")
+    expect(page.locator("#legend")).to_be_hidden()
 
 
 @pytest.mark.parametrize("rule", ["crop", "pad", "stretch"])

@@ -156,14 +156,15 @@ export function showAnswer(answer, model, { isWaiting, allBars }) {
   const share = percent(prediction.probability);
   element("label").textContent = prediction.abstain ? text("page.not_sure") : name;
   element("explanation").textContent = text(prediction.abstain ? "page.best_guess" : "page.sure", { label: name, share });
-  showSet(prediction.prediction_set, model);
+  showSet(prediction, model);
   showBars(prediction, model, allBars);
   show("time", milliseconds !== null);
   if (milliseconds !== null) element("time").textContent = text("page.time", { milliseconds: number(milliseconds, milliseconds < 10 ? 1 : 0) });
 }
 
-function showSet(labels, { calibration, classes }) {
-  show("legend", calibration.n > 0); // never calibrated: the set promises nothing
+/** What the set promises: nothing where the model abstains, or was never calibrated. */
+function showSet({ prediction_set: labels, abstain }, { calibration, classes }) {
+  show("legend", calibration.n > 0 && !abstain);
   const coverage = percent(calibration.coverage);
   const names = listed((labels ?? []).map((label) => className(label, classes)));
   const kind = !labels ? "none" : labels.length === classes.length ? "all" : labels.length === 1 ? "single" : "several";
@@ -171,7 +172,8 @@ function showSet(labels, { calibration, classes }) {
   element("legend").textContent = text(`page.set.${kind}`, { coverage, names, ...(!labels && { count: calibration.n }) });
 }
 
-function showBars({ top, prediction_set: members }, { classes }, all) {
+function showBars({ top, prediction_set, abstain }, { classes }, all) {
+  const members = abstain ? null : prediction_set;
   const rows = all ? top : top.slice(0, BEST);
   element("bars").replaceChildren(...rows.map(({ label, probability }) => {
     const row = part("li", members?.includes(label) ? "member" : "");
