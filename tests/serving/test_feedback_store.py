@@ -52,7 +52,7 @@ def _wait(programs: Path, port: int) -> None:
         time.sleep(0.05)
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.waits)])
 def address(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """Of an empty database of each kind."""
     if request.param == "sqlite":
