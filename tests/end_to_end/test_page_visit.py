@@ -193,6 +193,8 @@ def test_a_file_that_the_browser_cannot_show_is_answered(page: Page, picture: Pa
     expect(page.locator("#unseen")).to_be_visible()
     expect(page.locator("#verdict")).to_be_visible()
     expect(page.locator("#seen")).to_be_hidden()
+    page.set_input_files("#file", picture)
+    expect(page.locator(".thumbnail").nth(0)).to_have_text("?")
 
 
 def test_a_key_may_be_pasted(page: Page):

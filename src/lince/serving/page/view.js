@@ -115,6 +115,7 @@ export function showStrip(items, current, { choose, model }) {
   element("strip").replaceChildren(...items.map((item, index) => {
     const button = part("button", "thumbnail");
     const image = part("img");
+    image.onerror = () => button.replaceChildren(part("span", "blank", "?"));
     Object.assign(image, { src: item.url, alt: "", width: 56, height: 56 });
     button.append(image);
     button.ariaLabel = text("page.strip.one", { number: index + 1, answer: inShort(item, model) });
