@@ -104,7 +104,7 @@ $(VENV)/clients/ready $(VENV)/docs/ready: $(VENV)/%/ready: requirements/%.txt
 
 LOCK := uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-emit-find-links --no-header \
 	--python-version 3.11
-COMPILE := $(LOCK) pyproject.toml --group build --extra serve --extra client
+COMPILE := $(LOCK) pyproject.toml --group build --extra serve --extra client --extra feedback
 lock:
 	$(COMPILE) --extra train --group test -o requirements/test.txt
 	$(COMPILE) --extra train -c requirements/test.txt -o requirements/train.txt

@@ -23,21 +23,8 @@ from lince.model_file import artifact
 from lince.types import ImageSpec
 
 VERBS = [
-    *(
-        "train",
-        "quantize",
-        "evaluate",
-        "predict",
-        "explain",
-        "serve",
-        "key",
-        "report",
-        "compare",
-        "models",
-        "inspect",
-        "bench",
-    ),
-    *("data", "data check"),
+    *("train", "quantize", "evaluate", "predict", "explain", "serve", "key", "report", "compare", "models", "inspect"),
+    *("bench", "data", "data check", "feedback", "feedback export"),
 ]
 
 
@@ -81,7 +68,8 @@ class TestProgram:
     def test_every_verb_is_listed(self):
         """The verbs of the design are those of the program; a new one needs its line here."""
         program = typer.main.get_command(app)
-        found = [*program.commands, *(f"data {name}" for name in program.commands["data"].commands)]
+        groups = {name: command.commands for name, command in program.commands.items() if hasattr(command, "commands")}
+        found = [*program.commands, *(f"{name} {verb}" for name in groups for verb in groups[name])]
         assert sorted(VERBS) == sorted(found)
 
     @pytest.mark.parametrize("verb", VERBS)
@@ -96,12 +84,12 @@ class TestProgram:
         for name in verb.split():
             command = command.commands[name]
         assert command.help
-        if verb != "data":
+        if verb not in ("data", "feedback"):
             assert [] == [
                 parameter.name for parameter in command.params if parameter.name != "help" and not parameter.help
             ]
 
-    @pytest.mark.parametrize("group", [[], ["data"]])
+    @pytest.mark.parametrize("group", [[], ["data"], ["feedback"]])
     def test_help_fits_a_narrow_terminal(self, group):
         """No verb's line is cut at 80 columns."""
         from typer.testing import CliRunner

@@ -19,7 +19,7 @@ EXTRAS = PROJECT["optional-dependencies"]
 PACKAGES = {"PIL": {"pillow"}, "tensorflow": {"tensorflow", "tensorflow-cpu"}}
 
 # What a room may import beside the base dependencies.
-ROOMS = {"serving": "serve", "client": "client"} | dict.fromkeys(
+ROOMS = {"serving": "serve", "serving/feedback_store.py": "feedback", "client": "client"} | dict.fromkeys(
     ["networks", "training", "quantization", "publishing", "reporting", "pipeline.py", "runs/float_model.py"], "train"
 )
 # Of `reporting`, the tables that `lince evaluate`, `bench` and `data check` print where nothing is trained.
@@ -104,7 +104,7 @@ def test_locks(lock: Path):
     if lock.stem in ("clients", "docs"):  # without ours
         assert set(map(name_of, GROUPS[lock.stem])) <= {entry.partition("==")[0] for entry in entries}
         return
-    extras = ("serve", "client", *(("train",) if lock.stem in ("train", "test", "baselines") else ()))
+    extras = ("serve", "client", "feedback", *(("train",) if lock.stem in ("train", "test", "baselines") else ()))
     declared = {name_of(line) for line in (*PROJECT["dependencies"], *(line for one in extras for line in EXTRAS[one]))}
     assert set() == declared - {entry.partition("==")[0] for entry in entries}
 

@@ -21,7 +21,7 @@ def test_every_error_is_documented():
 def test_every_setting_is_documented_with_its_default():
     """The table of settings is the class's own."""
     documented = dict(re.findall(r"^\| `LINCE_(\w+)` \| `?([^|`]+)`? \|", PAGE, re.MULTILINE))
-    settings = ServeSettings().model_dump(mode="json") | {"model": "the model that ships"}
+    settings = ServeSettings().model_dump(mode="json") | {"model": "cifar10"}
     defaults = {
         name.upper(): value if isinstance(value, str) else json.dumps(value) for name, value in settings.items()
     }
@@ -30,7 +30,7 @@ def test_every_setting_is_documented_with_its_default():
 
 def test_every_route_is_documented():
     """The tables of addresses list them all, and no more."""
-    documented = re.findall(r"^\| `(?:GET|POST) (/[^`]*)`(?:, `(/[^`]*)`)? \|", PAGE, re.MULTILINE)
+    documented = re.findall(r"^\| `(?:GET|POST|DELETE) (/[^`]*)`(?:, `(/[^`]*)`)? \|", PAGE, re.MULTILINE)
     paths = {path for row in documented for path in row if path}
     assert {path for path in paths if not protocol_of(path)} == ROUTES
     served = {route.path for route in create_app(shipped_model(), ServeSettings()).routes}

@@ -7,6 +7,7 @@ import pytest
 from app_client import AppClient
 
 import lince.serving
+from lince.language import LANGUAGES, Language, catalogue
 from lince.serving.errors import protocol_of
 from lince.serving.middleware import ROUTES
 
@@ -50,6 +51,28 @@ def test_scripts_insert_text_only():
         for script in scripts
         if re.search(r"innerHTML|outerHTML|insertAdjacent|document\.write|eval", script.read_text())
     ]
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_texts_are_those_of_the_page(client: AppClient, language: Language):
+    """Those of its catalogue whose keys the page can use, and no others, such as the report's."""
+    response = client.get(f"/page/texts/{language}.json")
+    assert "no-cache" == response.headers["cache-control"]
+    texts = catalogue(language)
+    assert {key: texts[key] for key in texts if key.startswith(("page.", "class."))} == response.json()
+    assert 404 == client.get("/page/texts/xx.json").status_code
+
+
+def test_texts_that_the_page_names_are_there_and_none_is_left_over():
+    """Keys in its document and scripts; those that scripts put together begin with what they name."""
+    sources = "".join(path.read_text(encoding="utf-8") for path in PAGE.iterdir() if path.suffix in (".html", ".js"))
+    named = set(re.findall(r"""["'`]((?:page|class)\.[\w.]+)["'`]""", sources))
+    begun = tuple(re.findall(r"`(page\.[\w.]+\.)\$\{", sources))
+    texts = {key for key in catalogue("en") if key.startswith("page.")}
+    plural = {key.removesuffix(".one") for key in texts if f"{key.removesuffix('.one')}.other" in texts}
+    shown = texts - {f"{key}.{count}" for key in plural for count in ("one", "other")} | plural
+    assert set() == {key for key in named if key.startswith("page.")} - shown
+    assert set() == {key for key in shown - named if not key.startswith(begun)}
 
 
 def test_an_update_shows_at_once(client: AppClient):

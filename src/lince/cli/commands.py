@@ -65,6 +65,8 @@ app = typer.Typer(
 )
 data_app = typer.Typer(cls=Commands, no_args_is_help=True, help="Look at a dataset.")
 app.add_typer(data_app, name="data")
+feedback_app = typer.Typer(cls=Commands, no_args_is_help=True, help="Use the corrections that a service has stored.")
+app.add_typer(feedback_app, name="feedback")
 
 # Keys of a recipe that have an effect only in a run with a teacher.
 _TEACHER_KEY = re.compile(r"\s*(train|augment)\.teacher_")
@@ -426,6 +428,19 @@ def key(name: options.KeyName, admin: options.Admin = False) -> None:
     made, line = new_key(name, "admin" if admin else "predict")
     print_text(line)
     say(f"Key, shown this once: {made}")
+
+
+@feedback_app.command("export", short_help="Write corrections as a dataset, into FOLDER.")
+def feedback_export(folder: options.FeedbackFolder, config: options.Config = None) -> None:
+    """Write the corrections that a service has stored as a dataset: a folder for each class, for lince train.
+
+    The database is the one that the service's settings name: LINCE_FEEDBACK, or the line feedback of its file.
+    """
+    with frameworks.needs("Exporting corrections", "serve,feedback"):
+        from lince.cli import feedback
+        from lince.serving.settings import ServeSettings
+
+    feedback.export(ServeSettings.read(file=config), folder)
 
 
 def _check_train_options(context: typer.Context) -> None:

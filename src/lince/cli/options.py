@@ -272,6 +272,10 @@ TlsKey = Annotated[Path | None, typer.Option("--tls-key", metavar="FILE", help="
 Sha256 = Annotated[str | None, typer.Option(metavar="HEX", help="Refuse the model file unless its SHA-256 is HEX.")]
 
 # Options of lince key
+FeedbackFolder = Annotated[
+    Path, typer.Argument(metavar="FOLDER", help="A folder that does not exist yet, or is empty.")
+]
+
 KeyName = Annotated[str, typer.Argument(metavar="NAME", help="Who will have the key: letters, digits, _, . and -.")]
 Admin = Annotated[bool, _flag("--admin", "The key may swap models as well, below /v2/repository/.")]
 

@@ -10,6 +10,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from fastapi import FastAPI, Request
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.responses import FileResponse, PlainTextResponse, Response
@@ -17,9 +18,11 @@ from starlette.staticfiles import StaticFiles
 
 import lince
 from lince.inference.classifier import Classifier
-from lince.serving import errors, models
+from lince.language import LANGUAGES, Language, catalogue
+from lince.serving import errors, feedback, models
 from lince.serving.access import HEALTH, Access
 from lince.serving.direct_lane import DirectLane
+from lince.serving.feedback_queue import FeedbackQueue
 from lince.serving.flow_control import PausedConnections
 from lince.serving.inference_queue import DEAD_S, Inference
 from lince.serving.metrics import Metrics
@@ -33,6 +36,7 @@ from lince.serving.service import Ready, Service, service_of
 from lince.serving.settings import ServeSettings
 
 _PAGE = Path(__file__).parent / "page"
+_SHOWN = ("page.", "class.")  # keys of the page's texts
 _REVALIDATE = {"cache-control": "no-cache"}  # a browser asks whether its copy is current, so that an update shows
 
 
@@ -45,16 +49,17 @@ def create_app(model: Models | ModelFolder | Classifier | Path, settings: ServeS
         settings: limits and hosts. Address and number of workers are the server's, not the app's.
 
     Raises:
-        ServiceError: the file of API keys is not valid.
+        ServiceError: the file of API keys is not valid, or the database of corrections cannot be used.
         ModelFileError: when the app starts, if the model file is not valid.
     """
     access = Access(settings)
     service = Service(settings, Metrics(), Buffer(settings.max_buffered_bytes))
+    queue = FeedbackQueue(settings.feedback, settings) if settings.feedback is not None else None
     app = (FastAPI if settings.api_keys is None else _AppWithKeys)(
         title="Lince",
         version=lince.__version__,
         description='Classifies images. Every error is `{"error": {"code": …, "message": …}}`.',
-        lifespan=_lifespan(service, access, model),
+        lifespan=_lifespan(service, access, model, queue),
         exception_handlers=errors.HANDLERS,
         docs_url=None,  # FastAPI's pages load scripts from the network; ours is at /docs and part of the package
         redoc_url=None,
@@ -64,6 +69,7 @@ def create_app(model: Models | ModelFolder | Classifier | Path, settings: ServeS
     app.add_middleware(Gate, settings=settings, metrics=service.metrics, access=access)
     native.add_routes(app)
     explain.add_routes(app)
+    feedback.add_routes(app)
     open_inference.add_routes(app)
     tensorflow_serving.add_routes(app)
     model_repository.add_routes(app)
@@ -85,7 +91,7 @@ class _AppWithKeys(FastAPI):
 
 
 def _lifespan(
-    service: Service, access: Access, model: Models | ModelFolder | Classifier | Path
+    service: Service, access: Access, model: Models | ModelFolder | Classifier | Path, queue: FeedbackQueue | None
 ) -> Callable[[FastAPI], AbstractAsyncContextManager[dict[str, Any]]]:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, Any]]:
@@ -96,8 +102,9 @@ def _lifespan(
         if folder is not None:
             folder.watch_refusals(service.metrics.models.count_refused)
         inference = Inference(settings, service.metrics)
-        service.ready = Ready(inference, found, folder)
-        watching = asyncio.create_task(folder.watch()) if folder is not None else None
+        service.ready = Ready(inference, found, folder, queue)
+        watching = [asyncio.create_task(folder.watch())] if folder is not None else []
+        watching += [asyncio.create_task(queue.purge_hourly())] if queue is not None else []
         lane = DirectLane(settings, access, service.metrics, inference, found, service.buffer)
         yield {  # for `http_connection.py`
             "settings": settings,
@@ -107,10 +114,12 @@ def _lifespan(
             "paused": PausedConnections(),
         }
         service.ready = None
-        if watching is not None:
-            watching.cancel()
+        for task in watching:
+            task.cancel()
         lane.close()
         inference.close()
+        if queue is not None:
+            queue.close()
 
     return lifespan
 
@@ -143,6 +152,8 @@ def _add_routes(app: FastAPI) -> None:
     )
     app.add_route("/", _document("index.html"), include_in_schema=False)
     app.add_route("/docs", _document("docs.html"), include_in_schema=False)
+    for one in LANGUAGES:
+        app.add_route(f"{PAGE_FILES}/texts/{one}.json", _texts(one), include_in_schema=False)
     app.mount(PAGE_FILES, _PageFiles(directory=_PAGE))
 
 
@@ -184,6 +195,17 @@ def _document(name: str) -> Callable[[Request], Awaitable[Response]]:
         return FileResponse(_PAGE / name, headers=_REVALIDATE)
 
     return document
+
+
+def _texts(chosen: Language) -> Callable[[Request], Awaitable[Response]]:
+    """The page's texts in a language, those of its catalogue that the page shows."""
+    shown = {key: words for key, words in catalogue(chosen).items() if key.startswith(_SHOWN)}
+    content = msgspec.json.encode(shown)
+
+    async def texts(_: Request) -> Response:
+        return Response(content, media_type="application/json", headers=_REVALIDATE)
+
+    return texts
 
 
 class _PageFiles(StaticFiles):

@@ -58,6 +58,8 @@ STATUS = {
     "shutting_down": 503,
     "metrics_unavailable": 503,
     "explanation_timeout": 503,
+    "feedback_unavailable": 503,
+    "feedback_full": 507,
 }
 
 ANYWHERE = ("malformed_request", "unknown_host", "receive_timeout", "headers_too_large", "overloaded", "shutting_down")
@@ -175,8 +177,8 @@ async def _answer_http_error(request: Request, error: HTTPException) -> Response
         return _bug(request)
     path = request.scope["path"][:200]
     message = {
-        "not_found": f"There is nothing at {path!r}. Expected /, /predict, /explain, /model, /livez, /readyz, "
-        "/metrics, /docs, or an address of another protocol: see docs/http-api.md.",
+        "not_found": f"There is nothing at {path!r}. Expected /, /predict, /explain, /feedback, /model, /livez, "
+        "/readyz, /metrics, /docs, or an address of another protocol: see docs/http-api.md.",
         "method_not_allowed": f"{request.method} is not answered at {path!r}. See the Allow header, or /docs.",
     }[code]
     return error_response(code, message, path=request.scope["path"], headers=dict(error.headers or {}))

@@ -15,7 +15,12 @@ from lince.serving.request_record import RequestRecord
 from lince.serving.settings import ServeSettings
 
 PAGE_FILES = "/page"
-ROUTES = frozenset({"/", "/predict", "/explain", "/model", "/livez", "/readyz", "/metrics", "/docs", "/openapi.json"})
+ROUTES = frozenset(
+    {
+        *("/", "/predict", "/explain", "/feedback", "/feedback/{id}", "/model", "/livez", "/readyz", "/metrics"),
+        *("/docs", "/openapi.json"),
+    }
+)
 _OF_PREDICTIONS = {"/v1": "/v1/predict", "/v2": "/v2/infer"}
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _RANGES = frozenset({b"range", b"if-range"})
@@ -40,7 +45,7 @@ _DOCUMENT = [
     (b"cross-origin-opener-policy", b"same-origin"),
 ]
 _PREFLIGHT = {
-    "access-control-allow-methods": "GET, HEAD, POST",
+    "access-control-allow-methods": "GET, HEAD, POST, DELETE",
     "access-control-allow-headers": "authorization, content-type",
     "access-control-max-age": "600",
 }
@@ -182,6 +187,8 @@ def route_of(path: str) -> str:
     """The name under which requests of a path are counted: one of a fixed set."""
     if path in ROUTES:
         return path
+    if path.startswith("/feedback/"):
+        return "/feedback/{id}"
     if protocol := protocol_of(path):
         return _OF_PREDICTIONS[protocol] if asks_for_predictions(path) else protocol
     return PAGE_FILES if path.startswith(PAGE_FILES + "/") else "other"

@@ -10,7 +10,7 @@ from lince.errors import ModelFileError
 from lince.images import FORMATS
 from lince.inference.classifier import Classifier
 from lince.serving.errors import RequestError
-from lince.serving.schemas import Limits, ModelAnswer, ModelName
+from lince.serving.schemas import FeedbackTerms, Limits, ModelAnswer, ModelName
 from lince.serving.settings import ServeSettings
 from lince.system import machine, quiet
 
@@ -131,6 +131,7 @@ def served(classifier: Classifier, settings: ServeSettings, name: str | None = N
         verdict=manifest.verdict,
         pretrained=manifest.pretrained,
         limits=Limits(settings.max_parts, settings.max_body_bytes, settings.max_pixels, FORMATS),
+        feedback=None if settings.feedback is None else FeedbackTerms(settings.feedback_days),
         card=classifier.card,
     )
     return ServedModel(named, classifier, msgspec.json.encode(answer))

@@ -127,12 +127,20 @@ class Limits:
 
 
 @dataclass(frozen=True)
+class FeedbackTerms:
+    """Corrections are taken; each is deleted after so many days."""
+
+    retention_days: int
+
+
+@dataclass(frozen=True)
 class ModelAnswer:
     """What is served.
 
     Attributes:
         certificate, verdict: null for a network that was not measured.
         pretrained: the weights that training began with; null for a network that was trained from scratch.
+        feedback: null where the service takes no corrections.
     """
 
     name: str
@@ -146,7 +154,25 @@ class ModelAnswer:
     verdict: Verdict | None
     pretrained: Pretrained | None
     limits: Limits
+    feedback: FeedbackTerms | None
     card: str
+
+
+@dataclass(frozen=True)
+class FeedbackAnswer:
+    """A correction that is stored.
+
+    Attributes:
+        id: deletes it, at `/feedback/ID`.
+        model: that had answered.
+        label: the right class.
+        expires: when it is deleted, as ISO 8601.
+    """
+
+    id: str
+    model: ModelName
+    label: str
+    expires: str
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from fastapi import Request
 
 from lince.serving.errors import RequestError
+from lince.serving.feedback_queue import FeedbackQueue
 from lince.serving.inference_queue import Inference, IsGone
 from lince.serving.metrics import Metrics
 from lince.serving.model_folder import ModelFolder
@@ -24,11 +25,13 @@ class Ready:
         inference: the queue in front of all models.
         models: by name.
         folder: from which they come; None when they were named one by one.
+        feedback: where corrections go; None when none are taken.
     """
 
     inference: Inference
     models: Models
     folder: ModelFolder | None
+    feedback: FeedbackQueue | None
 
 
 @dataclass

@@ -140,6 +140,14 @@ class ServeSettings(BaseSettings):
     # Balancers keep an idle connection for 60 s as a rule. One that the server closes first loses the next request.
     keep_alive_s: int = Field(75, ge=1, description="Seconds that an idle connection stays open.")
     shutdown_s: int = Field(10, ge=0, description="Seconds that requests in flight may take after a stop signal.")
+    feedback: str | None = Field(
+        None,
+        title="an address of a database, such as sqlite:///feedback.db",
+        description="Database of visitors' corrections, as SQLAlchemy writes it: sqlite:///feedback.db. "
+        "Without it none are taken.",
+    )
+    feedback_days: int = Field(30, ge=1, le=3650, description="Days after which a correction is deleted.")
+    feedback_max: int = Field(10_000, ge=1, description="Corrections stored at a time; more get 507.")
     access_log: bool = Field(False, description="Log every request to stderr.")
     log_format: LogFormat = Field("text", description="text, or json: one JSON object a line.")
 

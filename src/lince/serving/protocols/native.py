@@ -1,5 +1,6 @@
 """Lince's own protocol: `POST /predict` with images as bytes, in a form or in JSON; see `docs/http-api.md`."""
 
+import time
 from collections.abc import Sequence
 from typing import Annotated, Any, Self
 from urllib.parse import parse_qsl
@@ -14,6 +15,7 @@ from lince.serving.errors import RequestError
 from lince.serving.inference_queue import DEFAULT_TOP, Answer
 from lince.serving.models import ServedModel
 from lince.serving.request_body import FIELDS, read_images
+from lince.serving.request_record import RequestRecord
 from lince.serving.schemas import PredictAnswer
 from lince.serving.service import is_gone, service_of
 from lince.serving.settings import expected
@@ -28,6 +30,7 @@ class Parameters(BaseModel, frozen=True):
     top: Annotated[int, Field(ge=1, description="Classes to list, best first; at most all of them.")] = DEFAULT_TOP
     logits: Annotated[bool, Field(description="Add the network's output, in the order of the classes.")] = False
     model: Annotated[str | None, Field(description="Name of the model; the default one otherwise.")] = None
+    timing: Annotated[bool, Field(description="Add the header Server-Timing, in milliseconds.")] = False
 
     @classmethod
     def parse(cls, query: str) -> Self:
@@ -86,11 +89,11 @@ _BODY = {
     },
 }
 # Not described for this route: errors of other addresses and methods (404, 405), a fault of ours (500), the codes of
-# health checks, and those of tensors, of packed bodies and of explanations.
+# health checks, and those of tensors, of packed bodies, of explanations and of corrections.
 _NOT_OF_PREDICT = {
     *("method_not_allowed", "internal_error", "metrics_unavailable", "stalled"),
     *("invalid_tensor", "malformed_encoding", "model_refused", "forbidden", "client_closed_request"),
-    *("not_explainable", "explanation_timeout"),
+    *("not_explainable", "explanation_timeout", "feedback_full", "feedback_unavailable"),
 }
 CODES = tuple(code for code in errors.STATUS if code not in _NOT_OF_PREDICT)
 """Codes of errors of a request with images."""
@@ -125,7 +128,18 @@ async def predict(request: Request) -> Response:
         predictions = await ready.inference.answer(
             served.classifier, encoded, is_gone(request), top=parameters.top, logits=parameters.logits
         )
-    return Response(content(served, predictions), media_type="application/json")
+    headers = {"server-timing": _timing(request_record.current())} if parameters.timing else None
+    return Response(content(served, predictions), media_type="application/json", headers=headers)
+
+
+def _timing(record: RequestRecord) -> str:
+    """Milliseconds of decoding, of the network, and of all since the request's headers had arrived."""
+    spent = (
+        ("decode", record.decode_s),
+        ("infer", record.infer_s),
+        ("total", time.perf_counter() - record.began_s),
+    )
+    return ", ".join(f"{name};dur={1000 * seconds:.1f}" for name, seconds in spent)
 
 
 def content(served: ServedModel, predictions: Sequence[Answer]) -> bytes:
