@@ -13,13 +13,13 @@ from lince.system.files import DAMAGED_NPZ, open_regular, reason_of, write_atomi
 
 @dataclass(frozen=True)
 class Pictures:
-    """Pictures, RGB; height and width are the same within an array.
+    """Pictures, RGB, in two sizes.
 
     Attributes:
         version: of the model file that was published with them.
         mistakes: u8[M,h,w,3], of the worst mistakes on test images, in the report's order.
-        examples: u8[E,h,w,3], training images, and `example_labels` i64[E].
-        originals: u8[A,h,w,3], training images, and `augmented` u8[A,V,h,w,3], what training makes of each of them. V
+        examples: u8[E,s,t,3], training images, and `example_labels` i64[E].
+        originals: u8[A,s,t,3], training images, and `augmented` u8[A,V,s,t,3], what training makes of each of them. V
             is 0 for a recipe that changes nothing.
         copies: u8[P,2,h,w,3], a test image and the training or validation image that is like it, and `copy_labels`
             i64[P,2] of both.
@@ -27,10 +27,10 @@ class Pictures:
 
     version: str
     mistakes: UInt8[np.ndarray, "m h w 3"]
-    examples: UInt8[np.ndarray, "e h w 3"]
+    examples: UInt8[np.ndarray, "e s t 3"]
     example_labels: Int64[np.ndarray, " e"]
-    originals: UInt8[np.ndarray, "a h w 3"]
-    augmented: UInt8[np.ndarray, "a v h w 3"]
+    originals: UInt8[np.ndarray, "a s t 3"]
+    augmented: UInt8[np.ndarray, "a v s t 3"]
     copies: UInt8[np.ndarray, "p 2 h w 3"]
     copy_labels: Int64[np.ndarray, "p 2"]
 
