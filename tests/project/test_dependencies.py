@@ -104,7 +104,7 @@ def test_locks(lock: Path):
     if lock.stem == "clients":  # of others, without ours
         assert set(map(name_of, GROUPS["clients"])) <= {entry.partition("==")[0] for entry in entries}
         return
-    extras = ("serve", "client", *(("train",) if lock.stem in ("train", "test", "baselines") else ()))
+    extras = ("serve", "client", *(("train",) if lock.stem in ("train", "test", "baselines", "notebook") else ()))
     declared = {name_of(line) for line in (*PROJECT["dependencies"], *(line for one in extras for line in EXTRAS[one]))}
     assert set() == declared - {entry.partition("==")[0] for entry in entries}
 
