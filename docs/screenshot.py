@@ -23,7 +23,7 @@ def main() -> None:
         page = chromium.new_page(viewport={"width": 900, "height": 640}, locale="en", reduced_motion="reduce")
         page.goto(server.url)
         page.locator("input[type=file]").first.set_input_files(_DOCS / "samples" / "ship.jpg")
-        page.get_by_text("ship").first.wait_for()
+        page.locator("#verdict").wait_for()
         page.wait_for_load_state("networkidle")
         page.screenshot(path=file)
         chromium.close()

@@ -28,7 +28,7 @@ def executed(path: Path, folder: Path, *, kernel: str = "python3") -> nbformat.N
         nbclient.exceptions.CellExecutionError: a cell failed.
     """
     resources = {"metadata": {"path": str(folder)}}
-    client = nbclient.NotebookClient(jupytext.read(path), timeout=280, kernel_name=kernel, resources=resources)
+    client = nbclient.NotebookClient(jupytext.read(path), timeout=900, kernel_name=kernel, resources=resources)
     return client.execute(env=os.environ | {"LINCE_NOTEBOOK_QUICK": "1"})
 
 

@@ -104,7 +104,8 @@ def test_locks(lock: Path):
     if lock.stem in ("clients", "docs"):  # without ours
         assert set(map(name_of, GROUPS[lock.stem])) <= {entry.partition("==")[0] for entry in entries}
         return
-    extras = ("serve", "client", "feedback", *(("train",) if lock.stem in ("train", "test", "baselines") else ()))
+    trains = lock.stem in ("train", "test", "baselines", "notebook")
+    extras = ("serve", "client", *(() if lock.stem == "notebook" else ("feedback",)), *(("train",) if trains else ()))
     declared = {name_of(line) for line in (*PROJECT["dependencies"], *(line for one in extras for line in EXTRAS[one]))}
     assert set() == declared - {entry.partition("==")[0] for entry in entries}
 

@@ -15,6 +15,8 @@ ROOT = Path(__file__).parents[2]
 RENDER = runpy.run_path(str(ROOT / "notebooks" / "render.py"))
 NOTEBOOKS = RENDER["NOTEBOOKS"]
 
+pytestmark = pytest.mark.timeout(900)  # it trains twice; beside other work that takes minutes
+
 
 @pytest.fixture(scope="module")
 def executed(tmp_path_factory: pytest.TempPathFactory) -> nbformat.NotebookNode:

@@ -97,8 +97,8 @@ class RunRecord(Struct, frozen=True, kw_only=True):
 class RunFolder:
     """The paths of a run's files, and how they are read and written."""
 
-    def __init__(self, path: Path):
-        self.path = path
+    def __init__(self, path: str | Path):
+        self.path = path = Path(path)
         self.record = path / "run.json"
         self.splits = path / "splits.npz"
         self.features = path / "features.npy"
