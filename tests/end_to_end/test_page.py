@@ -1,6 +1,7 @@
 """The page in a real browser, against the real server."""
 
 import io
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np

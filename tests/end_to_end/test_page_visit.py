@@ -27,7 +27,7 @@ def test_samples_are_answered(page: Page, sample: str):
 
 def test_the_page_says_what_it_knows_and_where_pictures_go(page: Page):
     """Before a picture is chosen: classes, samples, formats, and the server by its name."""
-    assert CIFAR10 == page.locator("#known li").all_text_contents()
+    expect(page.locator("#known li")).to_have_text(CIFAR10)
     expect(page.locator("#all-known")).to_be_hidden()
     expect(page.locator("#formats")).to_have_text("JPEG, PNG, WEBP, BMP, GIF, TIFF, AVIF, up to 10 MB")
     host = page.evaluate("location.host")

@@ -105,7 +105,7 @@ def test_locks(lock: Path):
         assert set(map(name_of, GROUPS[lock.stem])) <= {entry.partition("==")[0] for entry in entries}
         return
     trains = lock.stem in ("train", "test", "baselines", "notebook")
-    extras = ("serve", "client", *(() if lock.stem == "notebook" else ("feedback",)), *(("train",) if trains else ()))
+    extras = ("serve", "client", "feedback", *(("train",) if trains else ()))
     declared = {name_of(line) for line in (*PROJECT["dependencies"], *(line for one in extras for line in EXTRAS[one]))}
     assert set() == declared - {entry.partition("==")[0] for entry in entries}
 

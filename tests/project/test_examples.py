@@ -43,6 +43,7 @@ ENGINE = "needs a container engine or a cluster"
 SYSTEM = "changes the system; tests/end_to_end/test_nginx.py runs nginx with this file"
 OPENS = "opens a port to the network"
 BENCHMARK = "a benchmark of minutes, in an environment of its own"
+CORRECTIONS = "tests/serving/test_feedback.py and tests/cli/test_feedback.py store, delete and export corrections"
 PRETRAINED = "needs the features of a run of `photos`; tests/training/transfer/test_label_check.py makes them"
 
 # A regular expression for the beginning of a command, and why it is not run. Options of `lince` are parsed anyway.
@@ -53,8 +54,10 @@ NOT_RUN = {
     r"lince train cifar10\b": INSTALLS,
     r"lince evaluate runs/tiny\b": UNPUBLISHED,
     r"lince train cifar10-jpeg.zip": UNPUBLISHED,
+    r"lince compare runs/fast": UNPUBLISHED,
     r"(\.venv/train/bin/)?lince train (my-images/|DATA) ?": TRAINS,
     r"(podman|docker|kubectl) ": ENGINE,
+    r"(LINCE_FEEDBACK=.* lince serve|curl .*/feedback|lince feedback export)": CORRECTIONS,
     r"sudo ": SYSTEM,
     r".*lince serve .*--host 0\.0\.0\.0": OPENS,
     r"\.venv/baselines/bin/python benchmarks/few_images.py": BENCHMARK,

@@ -174,10 +174,10 @@ def test_a_threshold_of_nothing_is_no_threshold(content):
     """No probability is below 0.0000: "I don't know" is never answered. One image has no plural."""
     few = Calibration(temperature=1.2, set_threshold=0.0625, abstain_below=0.0, n=1, uniform_share=0.4)
     words = Reader(page_with(content, calibration=few)).words
-    assert "Fitted on 1 held-out image: the logits are divided" in words
+    assert "Fitted on 1 validation image: the logits are divided" in words
     assert "The model never answers “I don't know”." in words
     assert "below 0.0000" not in words
-    assert "the highest that 1 held-out image can support" in words
+    assert "the highest that 1 validation image can support" in words
 
 
 def test_loads_nothing(content, pictures):
@@ -212,7 +212,7 @@ def test_says_what_it_cannot_show(content):
     words = Reader(html_report(least)).words
     assert words.count("This report has no pictures: none are recorded for this model.") == 2
     assert "This run has no history of its training." in words
-    assert "There are no prediction sets: 9,600 held-out images are too few" in words
+    assert "There are no prediction sets: 9,600 validation images are too few" in words
     assert "class to test cat 100" in words
 
 

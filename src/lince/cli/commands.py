@@ -314,7 +314,7 @@ def report(run: options.Run, lang: options.Lang = "en", as_json: options.Json = 
         print_json(folder.read_report())
 
 
-@app.command()
+@app.command(short_help="Show published runs side by side.")
 def compare(runs: options.ComparedRuns, as_json: options.Json = False) -> None:
     """Show published runs side by side: accuracy, loss by int8, size, latency, time, and what differs in the recipes.
 
