@@ -301,7 +301,7 @@ def bench(model: options.ModelFile, as_json: options.Json = False) -> None:
     show(*tables.bench_tables(measured))
 
 
-@app.command()
+@app.command(short_help="Write the plots and the report of RUN again.")
 def report(run: options.Run, lang: options.Lang = "en", as_json: options.Json = False) -> None:
     """Write the plots of RUN again, and its report as report.html and report.md."""
     from lince.runs.run_folder import RunFolder
