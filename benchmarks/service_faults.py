@@ -214,7 +214,9 @@ def overload(seconds: float) -> dict[str, Any]:
         found = _load(server.port, seconds, 2 * waiting)
         grown = server.memory_bytes() - before
     share = found.ok_rate / best
-    kept = share >= 0.9 and grown < _MEMORY_BYTES and probe.longest_s < _LIVE_S and not found.broken + found.other
+    # A client that gets 503 is not read from for 1 to 8 s: its next answer is late, and wrk counts it among the broken.
+    is_clean = found.other == 0 and found.broken <= found.busy
+    kept = share >= 0.9 and grown < _MEMORY_BYTES and probe.longest_s < _LIVE_S and is_clean
     return _summary(found, kept) | {
         "of_best": round(share, 3),
         "livez_longest_s": round(probe.longest_s, 3),
@@ -265,12 +267,14 @@ _CASES = {
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("cases", nargs="*", metavar="CASE", choices=[*_CASES, []], default=[*_CASES])
+    parser.add_argument("cases", nargs="*", metavar="CASE", help=", ".join(_CASES))
     parser.add_argument("--seconds", type=float, default=20, help="of load in most cases")
     parser.add_argument("--overload-s", type=float, default=300)
     options = parser.parse_args()
+    if unknown := [name for name in options.cases if name not in _CASES]:
+        parser.error(f"Received {unknown[0]!r}. Expected one of {', '.join(_CASES)}.")
     results = {}
-    for name in options.cases:
+    for name in options.cases or _CASES:
         results[name] = _CASES[name](options.overload_s if name == "overload" else options.seconds)
         sys.stderr.write(f"{name}: {json.dumps(results[name])}\n")
     sys.stdout.write(json.dumps({"cores": os.cpu_count()} | results) + "\n")
