@@ -426,6 +426,7 @@ class TestModels:
 class TestReport:
     def test_in_portuguese(self, lince, run, tmp_path):
         """Written into the run folder; the line that says so goes to stderr."""
+        pytest.importorskip("matplotlib", reason="a report needs what trains")
         folder = Path(shutil.copytree(run.path, tmp_path / "tiny"))
         done = lince("report", folder, "--lang", "pt")
         assert (0, "") == (done.returncode, done.stdout)

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import pty
+import select
 import sys
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -25,7 +26,6 @@ def row(**changed: Any) -> dict[str, Any]:
 def terminal(*, columns: int = 100) -> Iterator[Callable[[], str]]:
     """The error stream is a terminal; the function returns what was written to it. No fixture: pytest sets streams."""
     ours, theirs = pty.openpty()
-    os.set_blocking(ours, False)
     with pytest.MonkeyPatch.context() as patch, os.fdopen(theirs, "w", encoding="utf-8") as stream:
         patch.setattr(sys, "stderr", stream)
         patch.setenv("TERM", "xterm")
@@ -33,7 +33,10 @@ def terminal(*, columns: int = 100) -> Iterator[Callable[[], str]]:
 
         def written() -> str:
             stream.flush()
-            return os.read(ours, 2**16).decode().replace("\r\n", "\n")
+            found = b""
+            while select.select([ours], [], [], 0.3)[0]:  # the kernel passes it on a little later, and in parts
+                found += os.read(ours, 2**16)
+            return found.decode().replace("\r\n", "\n")
 
         yield written
     os.close(ours)
