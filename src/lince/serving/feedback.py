@@ -11,37 +11,13 @@ from lince.serving import errors, request_record
 from lince.serving.errors import RequestError, error_response
 from lince.serving.feedback_queue import FeedbackQueue
 from lince.serving.protocols import native
-from lince.serving.request_body import FIELDS, read_images
+from lince.serving.request_body import read_images
 from lince.serving.schemas import FeedbackAnswer
 from lince.serving.service import is_gone, service_of
 from lince.text import listed
 
-_BODY = {
-    "required": True,
-    "content": {
-        "image/*": {"schema": native.IMAGE},
-        "application/octet-stream": {"schema": native.IMAGE},
-        "multipart/form-data": {
-            "schema": {
-                "type": "object",
-                "properties": dict.fromkeys(FIELDS, native.IMAGE),
-                "additionalProperties": False,
-                "minProperties": 1,
-                "maxProperties": 1,
-            }
-        },
-        "application/json": {"schema": native.IN_JSON},
-    },
-}
 _STRING = {"type": "string"}
 _LABEL = {"name": "label", "in": "query", "required": True, "description": "The right class.", "schema": _STRING}
-_MODEL = {
-    "name": "model",
-    "in": "query",
-    "required": False,
-    "description": "Name of the model; the default one otherwise.",
-    "schema": _STRING,
-}
 _ID = {"name": "id", "in": "path", "required": True, "description": "Of the correction.", "schema": _STRING}
 
 
@@ -55,7 +31,7 @@ def add_routes(app: FastAPI) -> None:
         response_model=FeedbackAnswer,
         response_description="The correction is stored.",
         responses=errors.openapi_responses(*native.CODES, "feedback_full", "feedback_unavailable"),
-        openapi_extra={"requestBody": _BODY, "parameters": [_LABEL, _MODEL]},
+        openapi_extra={"requestBody": native.ONE_IMAGE, "parameters": [_LABEL, native.MODEL]},
     )
     codes = (*errors.ANYWHERE, *errors.GUARDED, "not_found", "not_ready", "cross_site", "feedback_unavailable")
     app.add_api_route(

@@ -12,40 +12,16 @@ from lince.serving.errors import RequestError
 from lince.serving.inference_queue import DEFAULT_TOP
 from lince.serving.middleware import CLOSED
 from lince.serving.protocols import native
-from lince.serving.request_body import FIELDS, read_images
+from lince.serving.request_body import read_images
 from lince.serving.schemas import ExplainAnswer, Explained, Heat
 from lince.serving.service import is_gone, service_of
 from lince.text import listed
 
-_BODY = {
-    "required": True,
-    "content": {
-        "image/*": {"schema": native.IMAGE},
-        "application/octet-stream": {"schema": native.IMAGE},
-        "multipart/form-data": {
-            "schema": {
-                "type": "object",
-                "properties": dict.fromkeys(FIELDS, native.IMAGE),
-                "additionalProperties": False,
-                "minProperties": 1,
-                "maxProperties": 1,
-            }
-        },
-        "application/json": {"schema": native.IN_JSON},
-    },
-}
 _CLASS = {
     "name": "class",
     "in": "query",
     "required": False,
     "description": "The class to explain, by its label or its index; the answer otherwise.",
-    "schema": {"type": "string"},
-}
-_MODEL = {
-    "name": "model",
-    "in": "query",
-    "required": False,
-    "description": "Name of the model; the default one otherwise.",
     "schema": {"type": "string"},
 }
 
@@ -59,7 +35,7 @@ def add_routes(app: FastAPI) -> None:
         response_model=ExplainAnswer,
         response_description="The model that answered, its answer for the image, and the heat map of a class.",
         responses=errors.openapi_responses(*native.CODES, "not_explainable", "explanation_timeout"),
-        openapi_extra={"requestBody": _BODY, "parameters": [_CLASS, _MODEL]},
+        openapi_extra={"requestBody": native.ONE_IMAGE, "parameters": [_CLASS, native.MODEL]},
     )
 
 

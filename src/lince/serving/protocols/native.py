@@ -88,6 +88,32 @@ _BODY = {
         "application/json": {"schema": {"anyOf": [IN_JSON, {"type": "array", "minItems": 1, "items": IN_JSON}]}},
     },
 }
+ONE_IMAGE = {
+    "required": True,
+    "content": {
+        "image/*": {"schema": IMAGE},
+        "application/octet-stream": {"schema": IMAGE},
+        "multipart/form-data": {
+            "schema": {
+                "type": "object",
+                "properties": dict.fromkeys(FIELDS, IMAGE),
+                "additionalProperties": False,
+                "minProperties": 1,
+                "maxProperties": 1,
+            }
+        },
+        "application/json": {"schema": IN_JSON},
+    },
+}
+"""The body of a request about one image, as OpenAPI describes it."""
+MODEL = {
+    "name": "model",
+    "in": "query",
+    "required": False,
+    "description": "Name of the model; the default one otherwise.",
+    "schema": {"type": "string"},
+}
+"""The parameter that names a model."""
 # Not described for this route: errors of other addresses and methods (404, 405), a fault of ours (500), the codes of
 # health checks, and those of tensors, of packed bodies, of explanations and of corrections.
 _NOT_OF_PREDICT = {
