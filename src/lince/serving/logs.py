@@ -1,6 +1,7 @@
 """What the service logs, to stderr: as text, or as JSON with one object a line.
 
-A thread writes the lines: a log that nobody reads, or a full disk, stops no request. Lines are lost then, and counted.
+A thread writes the lines: a log that nobody reads, or a full disk, stops no request. Lines that find too many others
+waiting are lost, and counted.
 
 Each JSON line has `time` (UTC), `level` and `message`, and one about a request has its `request_id`. A line of the
 access log also has `method`, `path`, `status`, `milliseconds` and `client`. A traceback is one text in `traceback`.
@@ -102,14 +103,25 @@ class _Lines(logging.Handler):
 
     def _write(self) -> None:
         while True:
-            line = self._lines.get()
+            lines = [self._lines.get()]
+            if lost := self._take_lost():
+                lines.append(self.format(_lost_lines(lost)))
             with suppress(OSError, ValueError):  # a full disk, a closed stream
-                self._stream.write(f"{line}\n")
+                self._stream.writelines(f"{line}\n" for line in lines)
                 self._stream.flush()
-            if self._lost:
-                lost, self._lost = self._lost, 0
-                _log.warning("%d lines of the log are lost: they were not written as fast as they came.", lost)
             self._lines.task_done()
+
+    def _take_lost(self) -> int:
+        self.acquire()  # `emit` counts with it
+        lost, self._lost = self._lost, 0
+        self.release()
+        return lost
+
+
+def _lost_lines(count: int) -> logging.LogRecord:
+    """Says how many lines are lost. The queue may be full, so this line does not pass through it."""
+    text = "%d lines of the log are lost: they were not written as fast as they came."
+    return _log.makeRecord(_log.name, logging.WARNING, "", 0, text, (count,), None)
 
 
 class JsonFormatter(logging.Formatter):
