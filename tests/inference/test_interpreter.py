@@ -38,6 +38,32 @@ class TestNetwork:
             np.testing.assert_array_equal(found, expected)
             np.testing.assert_array_equal(theirs, features)
 
+    @pytest.mark.parametrize("name", ["cifar10", "cifar10-tiny", "cifar10-best"])
+    def test_several_at_once_give_the_numbers_of_one(self, name: str):
+        """Of each model that ships: calls of up to 8 images, and of the few that are left."""
+        flatbuffer = artifact.read(artifact.locate(name)).flatbuffer
+        one, two = Network(flatbuffer), Network(flatbuffer, copies=2)
+        images = np.random.default_rng(0).integers(0, 256, (45, *one.input_shape), np.uint8)
+        for count in (45, 20, 45):
+            expected, features = one.run_with_features(images[:count])
+            found, theirs = two.run_with_features(images[:count])
+            np.testing.assert_array_equal(found, expected)
+            np.testing.assert_array_equal(theirs, features)
+        assert two._copies is not None
+        assert two._copies._at_once > 1
+
+    @pytest.mark.parametrize(
+        ("answers", "largest", "most"),
+        [(np.int8, 2**19, 8), (np.int8, 2**21, 2), (np.int8, 2**30, 1), (np.float32, 9, 1)],
+    )
+    def test_most_at_once(self, run, monkeypatch, answers: type, largest: int, most: int):
+        """Few where a tensor is large: memory grows with them. One where sums are of real numbers."""
+        network = interpreter._Interpreter(artifact.read(run.model).flatbuffer)
+        network.output["dtype"] = answers
+        tensors = [{"shape": np.array(shape)} for shape in ([], [4], [largest // 4, 4])]
+        monkeypatch.setattr(network._interpreter, "get_tensor_details", lambda: tensors)
+        assert most == network.most_at_once()
+
     def test_a_fault_in_a_copy_is_raised(self, run, monkeypatch):
         """The answers would have holes."""
         network = Network(artifact.read(run.model).flatbuffer, copies=2)

@@ -21,8 +21,7 @@ _TIMED = 3  # runs after the golden images have warmed the network
 class Classifier:
     """A quantized model that answers. Threads may share it: the network takes an image of each in turn.
 
-    Images go through the network one at a time, so that no answer depends on the other images of a batch. Several
-    threads may share those of a batch.
+    No answer depends on the other images of a batch. Several threads may share those of a large one.
 
     Attributes:
         manifest: of the model file.

@@ -1,12 +1,14 @@
 """A LiteRT interpreter of one flatbuffer: it takes pixels and returns the network's raw output."""
 
+import itertools
+import math
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
-from jaxtyping import Float32, Int8, Int64, UInt8
+from jaxtyping import Float32, Int8, Int64
 
 from lince.errors import WRITE_AGAIN, ModelFileError
 from lince.system import machine, quiet
@@ -19,6 +21,9 @@ Features = Float32[np.ndarray, "n d"]
 """Means of the channels of a network's second output, as real numbers but for a common factor."""
 
 _BATCH = 8  # so many images are shared among copies; for fewer, starting the threads takes longer than it saves
+
+# A copy takes up to 8 images in one call, in which no other thread waits for Python, but no tensor of more than 4 MiB.
+_AT_ONCE, _AT_ONCE_BYTES = 8, 2**22
 
 
 def logits(flatbuffer: bytes, images: Images) -> Float32[np.ndarray, "n k"]:
@@ -54,7 +59,8 @@ class Network:
     """A flatbuffer in LiteRT: u8[N,H,W,3] → i8[N,K] or f32[N,K].
 
     Threads may share it. Images go through an interpreter one at a time, so a thread with many images does not hold up
-    another. Copies of it share the images of a large batch: that is faster than all cores on one image.
+    another. Copies of it share the images of a large batch: that is faster than all cores on one image. In int8 each
+    copy takes a few at once, which gives the same bits: integers are summed without rounding.
 
     It may have features, i8[N,h,w,D] or f32[N,h,w,D], as a second output.
 
@@ -103,18 +109,20 @@ class Network:
             images: read one by one, so that they may lie in a file.
             indices: i64[M], of the images to run; None: all.
         """
-        chosen = range(len(images)) if indices is None else indices
-        results = np.empty((len(chosen), self.num_classes), self._one.output["dtype"])
-        features = np.empty((len(chosen), self.num_features), np.float32)
+        count = len(images) if indices is None else len(indices)
+        results = np.empty((count, self.num_classes), self._one.output["dtype"])
+        features = np.empty((count, self.num_features), np.float32)
 
-        def fill(interpreter: _Interpreter, places: Iterable[int]) -> None:
-            for place in places:
-                interpreter.run(images[(index := chosen[place]) : index + 1], results[place], features[place])
+        def fill(interpreter: _Interpreter, places: range, at_once: int) -> None:
+            for first in places[::at_once]:
+                part = slice(first, min(first + at_once, places.stop))
+                taken = images[part if indices is None else indices[part]]
+                interpreter.run(taken, results[part], features[part])
 
-        if self._copies is not None and len(chosen) >= _BATCH:
-            self._copies.share(len(chosen), fill)
+        if self._copies is not None and count >= _BATCH:
+            self._copies.share(count, fill)
         else:
-            fill(self._one, range(len(chosen)))
+            fill(self._one, range(count), 1)
         if self._one.features is None:
             return results, None
         return results, features - np.float32(self._one.features["quantization"][1])
@@ -128,7 +136,7 @@ class Network:
 
 
 class _Interpreter:
-    """LiteRT's interpreter of one flatbuffer, for one image at a time.
+    """LiteRT's interpreter of one flatbuffer, for one call at a time.
 
     Attributes:
         input, output: LiteRT's details of them.
@@ -137,6 +145,7 @@ class _Interpreter:
 
     def __init__(self, flatbuffer: bytes, threads: int = 1):
         self._turn = threading.Lock()
+        self._count = 1  # of images that it has memory for
         try:
             self._interpreter = Interpreter(model_content=flatbuffer, num_threads=threads)
             [self.input] = self._interpreter.get_input_details()
@@ -157,32 +166,53 @@ class _Interpreter:
         if self.features is not None and len(self.features["shape"]) != 4:
             raise ModelFileError("The network's second output is not features[1,h,w,D]. Export it with lince.")
 
-    def run(self, image: UInt8[np.ndarray, "1 h w 3"], logits: np.ndarray, features: np.ndarray) -> None:
-        """Writes the answer to `logits` [K], and the means of the inner features to `features` f32[D], 0 or more."""
+    def run(self, images: Images, logits: Logits, features: Features) -> None:
+        """Writes the answers to `logits` [N,K], and the means of the inner features to `features` f32[N,D], D ≥ 0."""
+        count = len(images)
         with self._turn:
-            self._interpreter.set_tensor(self.input["index"], image)
+            if count != self._count:
+                self._interpreter.resize_tensor_input(self.input["index"], images.shape)
+                self._interpreter.allocate_tensors()
+                self._count = count
+            self._interpreter.set_tensor(self.input["index"], images)
             self._interpreter.invoke()
             inner = None if self.features is None else self._interpreter.get_tensor(self.features["index"])
-            logits[:] = self._interpreter.get_tensor(self.output["index"])[0]
+            logits[:] = self._interpreter.get_tensor(self.output["index"])
         if inner is not None:
-            channels = inner.reshape(-1, len(features))
+            channels = inner.reshape(count, -1, features.shape[1])
             # As `mean` computes it, which takes twice as long.
-            np.true_divide(np.add.reduce(channels, axis=0, dtype=np.float32), len(channels), out=features)
+            np.true_divide(np.add.reduce(channels, axis=1, dtype=np.float32), channels.shape[1], out=features)
+
+    def most_at_once(self) -> int:
+        """How many images a call may take; one for a network with float layers, where the sums may round otherwise."""
+        if self.output["dtype"] is not np.int8:
+            return 1
+        largest = max(math.prod(tensor["shape"].tolist()) for tensor in self._interpreter.get_tensor_details())
+        return max(1, min(_AT_ONCE, _AT_ONCE_BYTES // int(largest)))
 
 
 class _Copies:
-    """Interpreters of one flatbuffer, each with a thread. They are made when they are first needed."""
+    """Interpreters of one flatbuffer, for the caller's thread and for others. They are made when first needed."""
 
     def __init__(self, flatbuffer: bytes, count: int):
         self._flatbuffer, self._count = flatbuffer, count
         self._made: list[_Interpreter] = []
+        self._at_once = 1
         self._making = threading.Lock()
-        self._pool = ThreadPoolExecutor(count, thread_name_prefix="lince-interpreter")
+        self._pool = ThreadPoolExecutor(count - 1, thread_name_prefix="lince-interpreter")
 
-    def share(self, count: int, fill: Callable[[_Interpreter, Iterable[int]], None]) -> None:
-        """Calls `fill` with each interpreter and its share of the places 0 to `count` − 1, at the same time."""
+    def share(self, count: int, fill: Callable[[_Interpreter, range, int], None]) -> None:
+        """Calls `fill` for all interpreters at the same time.
+
+        Each has its share of the places 0 to `count` − 1, and how many of them it may take in one call.
+        """
         with self._making:
             if not self._made:
                 self._made = [_Interpreter(self._flatbuffer) for _ in range(self._count)]
-        for _ in self._pool.map(fill, self._made, np.array_split(np.arange(count), self._count)):
+                self._at_once = self._made[0].most_at_once()
+        ends = [count * part // self._count for part in range(self._count + 1)]
+        shares = [range(*pair) for pair in itertools.pairwise(ends)]
+        theirs = self._pool.map(fill, self._made[1:], shares[1:], itertools.repeat(self._at_once))
+        fill(self._made[0], shares[0], self._at_once)
+        for _ in theirs:
             pass

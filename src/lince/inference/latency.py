@@ -83,7 +83,7 @@ def time_network(network: Network, image: UInt8[np.ndarray, "1 h w 3"], *, threa
 def throughput(model: Artifact, single: Latency) -> Throughput:
     """Tries the batch sizes, without decoding, and keeps the fastest; of one image it takes the measured latency.
 
-    `Classifier`, and so the service, runs one image at a time whatever the result (decision 0002).
+    No answer of `Classifier` waits for a batch, whatever the result (decision 0002).
     """
     tried = {1: single.images_per_second}
     for batch in BATCHES[1:]:
