@@ -19,7 +19,7 @@ from server_process import ServerProcess, running_server
 from uvicorn.server import ServerState
 
 from lince.inference.classifier import Classifier
-from lince.serving import direct_lane, inference_queue
+from lince.serving import direct_lane, inference_queue, logs
 from lince.serving import server as server_module
 from lince.serving.api_keys import new_key
 from lince.serving.app import create_app
@@ -276,9 +276,26 @@ def test_a_client_that_goes_meanwhile_gets_nothing(
     assert "lince_queue_depth 0.0" in worker.metrics()
 
 
-def test_every_request_is_in_the_access_log(classifier: Classifier, direct: list[bytes], png: Png):
-    """With it, all of them go the ordinary way."""
+def test_every_request_is_in_the_access_log(
+    classifier: Classifier, direct: list[bytes], png: Png, monkeypatch: pytest.MonkeyPatch
+):
+    """With its status and the id that the answer has."""
+    logged: list[str] = []
+    monkeypatch.setattr(logs._access, "info", lambda text, values, **_: logged.append(text % values))
     worker = Worker(classifier, access_log=True)
+    try:
+        answer = worker.exchange(ask(png()))
+    finally:
+        worker.close()
+    assert len(direct) == 1
+    [identity] = re.findall(rb"x-request-id: (\S+)", answer)
+    assert re.fullmatch(rf'\S+ "POST /predict" 200 [\d.]+ ms {identity.decode()}', logged[0])
+    assert len(logged) == 1
+
+
+def test_the_log_behind_a_proxy_has_the_clients_address(classifier: Classifier, direct: list[bytes], png: Png):
+    """The middleware reads it from the proxy's header, so these requests go the ordinary way."""
+    worker = Worker(classifier, access_log=True, trusted_proxies=("127.0.0.1",))
     try:
         assert worker.exchange(ask(png())).startswith(b"HTTP/1.1 200")
         assert direct == []

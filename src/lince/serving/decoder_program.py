@@ -34,7 +34,7 @@ ANSWER = struct.Struct("<?dI")
 The content is u8[H,W,3], or the JSON of an error's code and message.
 """
 
-_NICENESS = 10  # of 19: on a busy core, a tenth of the time that a process of ordinary priority gets
+_NICENESS = 13  # of 19: on a busy core, a twentieth of the time that a process of ordinary priority gets
 
 
 def main() -> None:

@@ -27,6 +27,7 @@ from lince.serving import request_record
 from lince.serving.access import DECIDED, Access
 from lince.serving.errors import STATUS, STOPPING, error_body
 from lince.serving.inference_queue import Inference, too_late
+from lince.serving.logs import log_access
 from lince.serving.metrics import Metrics
 from lince.serving.models import Models, ServedModel
 from lince.serving.protocols import native
@@ -98,10 +99,11 @@ class DirectLane:
         self._access, self._deadline_s = access, settings.deadline_s
         self._metrics, self._inference, self._models, self._buffer = metrics, inference, models, buffer
         self._hosts = None if settings.hosts is None else {name.encode() for name in settings.hosts}
-        # A limit for each client needs the address that middleware takes from a proxy's header. For pages of other
-        # sites it adds headers.
-        behind_proxy = settings.rate_limit and settings.trusted_proxies
-        self._is_open = not (settings.access_log or settings.allowed_origins or behind_proxy)
+        # A limit for each client, and the log, need the address that middleware takes from a proxy's header. For pages
+        # of other sites it adds headers.
+        behind_proxy = settings.trusted_proxies and (settings.rate_limit or settings.access_log)
+        self._is_open = not (settings.allowed_origins or behind_proxy)
+        self._logs_requests = settings.access_log
         self._waiting: deque[_Waiting] = deque()
         self._under_way: set[_Waiting] = set()  # those that wait, and those in the thread
         self._ids = request_record.ids()
@@ -229,7 +231,7 @@ class DirectLane:
                 _log.exception("An answer could not be sent.")
                 continue
             ended_s = time.perf_counter()
-            self._count(one.record, 200, "", ended_s)
+            self._count(one, 200, "", ended_s)
             self._metrics.count_stages(one.record, ended_s)
 
     def _contents(self, group: _Group, outputs: Outputs | None) -> list[bytes] | None:
@@ -249,7 +251,7 @@ class DirectLane:
         if one.cycle.disconnected:
             self._end(one)
             code = "client_closed_request"
-            self._count(one.record, STATUS[code], code, time.perf_counter())
+            self._count(one, STATUS[code], code, time.perf_counter())
             return False
         if time.perf_counter() - one.record.began_s > self._deadline_s:
             self._fail(one, "deadline_exceeded", too_late(self._deadline_s))
@@ -263,18 +265,20 @@ class DirectLane:
     def _fail(self, one: _Waiting, code: str, message: str) -> None:
         self._end(one)
         one.answer(STATUS[code], error_body(code, message), one.record.id)
-        self._count(one.record, STATUS[code], code, time.perf_counter())
+        self._count(one, STATUS[code], code, time.perf_counter())
 
     def _end(self, one: _Waiting, *, answered: bool = False) -> None:
         self._under_way.remove(one)
         self._buffer.release(one.held_bytes)
         self._inference.leave(one.cycle, answered=answered)
 
-    def _count(self, record: RequestRecord, status: int, code: str, ended_s: float) -> None:
-        seconds = ended_s - record.began_s
+    def _count(self, one: _Waiting, status: int, code: str, ended_s: float) -> None:
+        seconds = ended_s - one.record.began_s
         self._metrics.count_request(
-            path="/predict", method="POST", status=status, model=record.model, code=code, seconds=seconds
+            path="/predict", method="POST", status=status, model=one.record.model, code=code, seconds=seconds
         )
+        if self._logs_requests:
+            log_access(one.cycle.scope, one.record, status=status, seconds=seconds)
 
 
 class _NetworkThread:

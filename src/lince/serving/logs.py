@@ -13,13 +13,12 @@ import queue
 import sys
 import threading
 import warnings
+from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from multiprocessing import util
 from typing import Any
 from urllib.parse import quote
-
-from starlette.types import Scope
 
 from lince.serving import request_record
 from lince.serving.request_record import RequestRecord
@@ -47,7 +46,7 @@ def configure(log_format: LogFormat) -> None:
     warnings.filterwarnings("ignore", module="PIL")
 
 
-def log_access(scope: Scope, record: RequestRecord, *, status: int, seconds: float) -> None:
+def log_access(scope: Mapping[str, Any], record: RequestRecord, *, status: int, seconds: float) -> None:
     """Logs one request. The query is left out, and other characters than ASCII's are escaped."""
     host, port = scope.get("client") or ("-", 0)
     fields: dict[str, Any] = {
