@@ -40,6 +40,24 @@ def test_a_model_that_was_not_measured(page: Page):
     expect(page.locator("#description")).to_contain_text("EfficientNet-Lite0. ImageNet-1k. Apache-2.0")
 
 
+def test_the_curves_of_the_training(page: Page):
+    """Both are drawn, with the epoch that was kept; what they show is said in words too."""
+    course = [(1, 1.5, 0.4, 1.2, 0.5, False), (2, 0.75, 0.7, 0.8, 0.65, True), (3, 0.5, 0.8, 0.9, 0.6, False)]
+    keys = ("epoch", "loss", "accuracy", "val_loss", "val_accuracy", "is_kept")
+    describe(page, curves=[dict(zip(keys, point, strict=True)) for point in course])
+    page.get_by_role("tab", name="Model").click()
+    kept = "Kept: epoch 2, 65.0\u00a0% on the validation pictures."
+    accuracy = f"Accuracy. Epoch 1 to 3, from 40.0\u00a0% to 80.0\u00a0%. {kept}"
+    expect(page.get_by_role("img", name=accuracy, exact=True)).to_be_visible()
+    loss = page.get_by_role("img", name="Cross-entropy. Epoch 1 to 3, from 0.50 to 1.50. Kept: epoch 2, 0.80 on")
+    assert "0,0 160,120 320,160" == loss.locator("polyline.training").get_attribute("points")
+    expect(loss.locator("circle")).to_have_attribute("cx", "160")
+    describe(page, curves=[])
+    page.get_by_role("tab", name="Model").click()
+    expect(page.locator("#description h2")).to_be_visible()
+    expect(page.locator(".curves")).to_have_count(0)
+
+
 def test_tabs_by_keyboard(page: Page):
     """Arrows go from one to the other; the Tab key goes past the one that is not chosen."""
     picture, model = page.get_by_role("tab", name="Pictures"), page.get_by_role("tab", name="Model")

@@ -1,6 +1,8 @@
 """The findings follow from the numbers, the most important first, and each says what to do."""
 
+import inspect
 import math
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -9,6 +11,7 @@ import pytest
 from lince import calibration, metrics
 from lince.evaluation import verdict
 from lince.evaluation.accuracy import report_from
+from lince.language import LANGUAGES, catalogue
 from lince.model_file.manifest import Certificate, Comparison, Leakage
 from lince.types import Calibration, Interval, Report, Split
 
@@ -300,3 +303,13 @@ class TestLanguage:
         """The same findings, in Portuguese and with its numbers."""
         assert said in judged(**evidence, language="pt")[1]
         assert judged(**evidence)[0] == judged(**evidence, language="pt")[0]
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_the_page_names_every_finding(language):
+    """It shows the sentence of the model file, which is English, under a heading in its own language."""
+    codes = set(re.findall(r'Finding\(\s*"(\w+)"', inspect.getsource(verdict)))
+    assert {"good", "overfitted"} < codes
+    assert {
+        key.removeprefix("page.verdict.") for key in catalogue(language) if key.startswith("page.verdict.")
+    } == codes

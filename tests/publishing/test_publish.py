@@ -1,5 +1,7 @@
 """What publishing writes into the model file."""
 
+import pytest
+
 from lince import drift
 from lince.inference import interpreter
 from lince.model_file import artifact
@@ -13,3 +15,14 @@ def test_reference_for_drift_is_of_the_validation_images(trained_run: RunFolder,
     images = dataset.train.take(trained_run.read_splits()["validation"]).images
     predicted = interpreter.logits(model.flatbuffer, images).argmax(axis=1)
     assert model.manifest.drift_reference == drift.reference(images, predicted, num_classes=3)
+
+
+def test_curves_are_those_of_the_training(trained_run: RunFolder):
+    """One point a validation, to four digits, and the epoch whose weights were published."""
+    curves, history = artifact.read(trained_run.model).manifest.curves, trained_run.read_history()
+    assert [record.epoch for record in history] == [point.epoch for point in curves]
+    for field in ("loss", "accuracy", "val_loss", "val_accuracy"):
+        expected = [getattr(record, field) for record in history]
+        assert [getattr(point, field) for point in curves] == pytest.approx(expected, rel=1e-3)
+    [kept] = [point for point in curves if point.is_kept]
+    assert kept.epoch == min(history, key=lambda record: record.val_loss).epoch

@@ -31,7 +31,7 @@ from lince.images import EXTENSIONS
 from lince.model_file import archive as zips
 from lince.model_file import golden_images, network
 from lince.model_file.golden_images import Golden
-from lince.model_file.manifest import FORMAT, Arithmetic, Certificate, Manifest, Pretrained, Verdict
+from lince.model_file.manifest import FORMAT, Arithmetic, Certificate, CurvePoint, Manifest, Pretrained, Verdict
 from lince.system.files import meant, read_bounded
 from lince.text import listed
 from lince.types import Calibration, DriftReference, ImageSpec
@@ -123,6 +123,7 @@ def describe(
     verdict: Verdict | None = None,
     pretrained: Pretrained | None = None,
     drift_reference: DriftReference | None = None,
+    curves: tuple[CurvePoint, ...] = (),
 ) -> Manifest:
     """The manifest of a network: the caller's facts, and the network's hash and size."""
     digest = hashlib.sha256(flatbuffer).hexdigest()
@@ -140,6 +141,7 @@ def describe(
         verdict=verdict,
         pretrained=pretrained,
         drift_reference=drift_reference,
+        curves=curves,
         training=training,
     )
 

@@ -285,6 +285,22 @@ class Pretrained:
 
 
 @dataclass(frozen=True)
+class CurvePoint:
+    """One validation during training, as a point of the training's curves; see `EpochRecord`.
+
+    Attributes:
+        is_kept: the model has the weights of this epoch.
+    """
+
+    epoch: int
+    loss: float
+    accuracy: float
+    val_loss: float
+    val_accuracy: float
+    is_kept: bool
+
+
+@dataclass(frozen=True)
 class Manifest:
     """`manifest.json` of a model file; see `docs/model-file.md`.
 
@@ -296,6 +312,7 @@ class Manifest:
         certificate, verdict: None for a network that was not measured.
         pretrained: None for a network that was trained from scratch.
         drift_reference: what its validation images are like; None for a file that was written without one.
+        curves: the course of its training; empty for a file that was written without them.
         training: recipe, seed, dataset fingerprint, calibration indices, package versions, backend. Free-form JSON.
     """
 
@@ -312,5 +329,6 @@ class Manifest:
     verdict: Verdict | None = None
     pretrained: Pretrained | None = None
     drift_reference: DriftReference | None = None
+    curves: tuple[CurvePoint, ...] = ()
     training: dict[str, Any] = field(default_factory=dict)
     format: int = FORMAT

@@ -20,7 +20,7 @@ from lince.inference.interpreter import Network
 from lince.model_file import artifact, golden_images
 from lince.model_file.artifact import Artifact
 from lince.model_file.golden_images import Golden
-from lince.model_file.manifest import Arithmetic, Attempt, ClassCounts, Manifest, RunReport, Sensitivity
+from lince.model_file.manifest import Arithmetic, Attempt, ClassCounts, CurvePoint, Manifest, RunReport, Sensitivity
 from lince.networks import models
 from lince.networks.models import float_predict
 from lince.publishing import acceptance, familiar_images, shown_pictures
@@ -39,6 +39,7 @@ from lince.system import memory
 from lince.system.files import write_atomically
 from lince.text import quantity
 from lince.training import backend, recipes
+from lince.training.history import kept_record
 from lince.training.session import Run
 from lince.types import Calibration, Images, Outputs, Split
 
@@ -115,6 +116,7 @@ def publish(run: Run, options: PublishOptions = PublishOptions(), *, say: Say) -
         drift_reference=drift.reference(
             run.validation.images, validation.logits.argmax(axis=1), num_classes=len(run.record.classes)
         ),
+        curves=_curves(run),
         training=_training_record(run, chosen),
     )
     report = _report(manifest, answers, quantized, run, float_fitted=float_fitted, judgement=judgement)
@@ -226,6 +228,29 @@ def _report(
 
 def _counts(split: Split) -> tuple[int, ...]:
     return tuple(np.bincount(split.labels, minlength=len(split.classes)).tolist())
+
+
+def _curves(run: Run) -> tuple[CurvePoint, ...]:
+    validations = run.folder.read_history()
+    if not validations:
+        return ()
+    kept = kept_record(validations, run.recipe.train)
+    return tuple(
+        CurvePoint(
+            epoch=one.epoch,
+            loss=_rounded(one.loss),
+            accuracy=_rounded(one.accuracy),
+            val_loss=_rounded(one.val_loss),
+            val_accuracy=_rounded(one.val_accuracy),
+            is_kept=one is kept,
+        )
+        for one in validations
+        if math.isfinite(one.val_loss)  # JSON has no infinity
+    )
+
+
+def _rounded(value: float) -> float:
+    return float(f"{value:.4g}")  # finer than any curve shows
 
 
 def _training_record(run: Run, calibration_images: np.ndarray) -> dict[str, Any]:

@@ -130,6 +130,7 @@ def served(classifier: Classifier, settings: ServeSettings, name: str | None = N
         certificate=manifest.certificate,
         verdict=manifest.verdict,
         pretrained=manifest.pretrained,
+        curves=manifest.curves,
         limits=Limits(settings.max_parts, settings.max_body_bytes, settings.max_pixels, FORMATS),
         feedback=None if settings.feedback is None else FeedbackTerms(settings.feedback_days),
         card=classifier.card,

@@ -6,7 +6,7 @@
 
 from dataclasses import dataclass
 
-from lince.model_file.manifest import Arithmetic, Certificate, Pretrained, Verdict
+from lince.model_file.manifest import Arithmetic, Certificate, CurvePoint, Pretrained, Verdict
 from lince.types import Calibration, ImageSpec
 
 
@@ -140,6 +140,7 @@ class ModelAnswer:
     Attributes:
         certificate, verdict: null for a network that was not measured.
         pretrained: the weights that training began with; null for a network that was trained from scratch.
+        curves: the course of training, one point a validation; empty for a file that was written without them.
         feedback: null where the service takes no corrections.
     """
 
@@ -153,6 +154,7 @@ class ModelAnswer:
     certificate: Certificate | None
     verdict: Verdict | None
     pretrained: Pretrained | None
+    curves: tuple[CurvePoint, ...]
     limits: Limits
     feedback: FeedbackTerms | None
     card: str

@@ -1,6 +1,7 @@
 // The model's tab: what is served, in words and figures instead of raw JSON.
 
-import { className, date, number, percent, text } from "./texts.js";
+import { drawCurves } from "./curves.js";
+import { className, date, hasText, number, percent, text } from "./texts.js";
 import { element, part, showClasses } from "./view.js";
 
 export function showModels(names, chosen) {
@@ -11,14 +12,15 @@ export function showModels(names, chosen) {
 }
 
 export function showDescription(model) {
-  const { name, version, created, image, certificate, verdict, pretrained, card } = model;
+  const { name, version, created, image, certificate, verdict, pretrained, curves, card } = model;
   const parts = [part("h2", "", name), part("p", "quiet", text("page.model.version", { version, date: date(created) }))];
-  if (verdict) parts.push(section("page.model.verdict", ...verdict.findings.map(({ sentence }) => english("p", sentence))));
+  if (verdict) parts.push(section("page.model.verdict", ...verdict.findings.flatMap(finding)));
   parts.push(section("page.model.classes", ...classes(model)));
   const size = { width: image.width, height: image.height };
   parts.push(section("page.model.picture", part("p", "", text(`page.model.resize.${image.resize}`, size))));
   parts.push(section("page.model.probability", part("p", "", probability(model))));
   if (certificate) parts.push(section("page.model.certificate", ...certified(certificate, model.classes)));
+  if (curves.length > 1) parts.push(section("page.model.curves", ...drawCurves(curves)));
   if (pretrained) parts.push(section("page.model.pretrained", english("p", `${pretrained.source}. ${pretrained.data}. ${pretrained.licence}`)));
   const details = part("details");
   details.append(part("summary", "", text("page.model.card")), english("pre", card));
@@ -30,6 +32,12 @@ function section(key, ...nodes) {
   const node = part("section", "stack");
   node.append(part("h3", "", text(key)), ...nodes);
   return node;
+}
+
+/** What was found, and the sentence that says more, which is English. */
+function finding({ code, sentence }) {
+  const key = `page.verdict.${code}`;
+  return [...(hasText(key) ? [part("strong", "", text(key))] : []), english("p", sentence)];
 }
 
 function english(name, content) {
