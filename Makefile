@@ -3,12 +3,12 @@
 # make test       set up what all tests need; linters, types and all tests, with the coverage of lines and branches;
 #                 make test ARGS="tests/test_metrics.py -k ece" runs these tests alone
 # make check-all  what is too slow for CI as well: the documentation, hostile inputs, 10,000 mutants of a model file
-# make docs       build the documentation as a site, in site/
+# make docs       build the documentation as a site, in site/, with the notebooks as they run in quick mode
 # make lint       linters, contracts of imports and types alone
 # make train      set up the training environment, for `.venv/train/bin/lince train …`
 # make serve      set up the serving environment alone
 # make notebook   open the training notebook in Jupyter, in English and in Portuguese (QUICK=1: minutes, not hours)
-# make notebook-pages  execute it in quick mode, into notebooks/work/*.html
+# make notebook-pages  execute it in quick mode, into notebooks/work/*.html, if it has changed
 # make lock       write requirements/*.txt anew
 # make clean      remove the environments
 
@@ -54,7 +54,7 @@ lint: $(VENV)/test/ready
 	$(VENV)/test/bin/lint-imports
 	$(TESTED) -m mypy
 
-docs: $(VENV)/docs/ready
+docs: $(VENV)/docs/ready notebook-pages
 	NO_MKDOCS_2_WARNING=1 $(VENV)/docs/bin/mkdocs build --strict --quiet
 	@echo "Open site/index.html in a browser."
 
@@ -81,8 +81,11 @@ notebooks/work/%.ipynb: | $(VENV)/notebook/ready
 	mkdir -p notebooks/work
 	$(VENV)/notebook/bin/jupytext --quiet --to ipynb --output $@ notebooks/$*.py
 
-notebook-pages: $(VENV)/notebook/ready
-	$(VENV)/notebook/bin/python notebooks/render.py notebooks/work
+notebook-pages: $(NOTEBOOKS:.ipynb=.html)
+
+notebooks/work/%.html: notebooks/%.py notebooks/render.py | $(VENV)/notebook/ready
+	mkdir -p notebooks/work
+	$(VENV)/notebook/bin/python notebooks/render.py $< $@
 
 # An environment is ready when everything in its lock, and the package itself, is in; the empty file `ready` says so.
 $(VENV)/%/ready: requirements/%.txt pyproject.toml

@@ -1,6 +1,6 @@
-"""python notebooks/render.py FOLDER: executes the notebooks in quick mode, and writes each as a page into FOLDER.
+"""python notebooks/render.py NOTEBOOK PAGE: executes a notebook in quick mode, and writes it as an HTML page.
 
-Their pictures are drawn, so that the pages may be published. Needs the environment of `make notebook`.
+Its pictures are drawn, so that the page may be published. Needs the environment of `make notebook`.
 """
 
 import os
@@ -47,16 +47,13 @@ def page(notebook: nbformat.NotebookNode, *, language: str) -> str:
     return re.sub(r'<script src="">\s*</script>', "", html)
 
 
-def main(folder: Path) -> None:
-    """Writes the pages."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for language, path in NOTEBOOKS.items():
-        with tempfile.TemporaryDirectory() as work:
-            html = page(executed(path, Path(work)), language=language)
-        written = folder / f"{path.stem}.html"
-        written.write_text(html, encoding="utf-8")
-        print(written)
+def main(notebook: Path, written: Path) -> None:
+    """Writes the page."""
+    with tempfile.TemporaryDirectory() as work:
+        html = page(executed(notebook, Path(work)), language="pt-BR" if notebook == NOTEBOOKS["pt"] else "en")
+    written.write_text(html, encoding="utf-8")
+    print(written)
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]).resolve(), Path(sys.argv[2]))

@@ -15,9 +15,9 @@ import sys
 from pathlib import Path
 
 from lince.inference.classifier import Classifier
-from lince.inference.folder_prediction import predict_paths
+from lince.inference.folder_prediction import RowOptions, predict_paths
 
-[row] = predict_paths(Classifier.load(sys.argv[1]), [Path(sys.argv[2])], top=1)
+[row] = predict_paths(Classifier.load(sys.argv[1]), [Path(sys.argv[2])], RowOptions(top=1))
 assert "label" in row, row
 """
 

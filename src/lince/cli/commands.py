@@ -215,6 +215,7 @@ def predict(
     logits: options.Logits = False,
     as_json: options.JsonLines = False,
     as_csv: options.Csv = False,
+    workers: options.PredictWorkers = None,
 ) -> None:
     """Classify images; exit code 1 when one of them could not be read."""
     if as_json and as_csv:
@@ -223,16 +224,19 @@ def predict(
         raise typer.BadParameter("--logits works with --json only. Add --json.")
     from lince import calibration
     from lince.inference.classifier import Classifier
-    from lince.inference.folder_prediction import predict_paths
+    from lince.inference.folder_prediction import RowOptions, predict_on_cores
     from lince.model_file import artifact
+    from lince.system import machine
 
+    file = artifact.locate(model)
     with quiet.captured_stderr():
-        classifier = Classifier.load(artifact.locate(model))
+        classifier = Classifier.load(file)
     fitted = classifier.manifest.calibration
     if fitted.set_threshold is None:
         say(calibration.what_is_missing(fitted))
     listed = min(top or 0, len(classifier.classes))
-    rows = predict_paths(classifier, paths, top=listed or _TOP_IN_JSON, logits=logits)
+    held = RowOptions(top=listed or _TOP_IN_JSON, logits=logits)
+    rows = predict_on_cores(classifier, file, paths, held, workers=workers or machine.cores())
     failed = json_lines(rows) if as_json else (csv_rows if as_csv else text_lines)(rows, top=listed)
     if failed:
         say(f"Paths or images without an answer: {failed:,}.")

@@ -223,6 +223,11 @@ Logits = Annotated[bool, _flag("--logits", "Add the network's output; with --jso
 JsonLines = Annotated[bool, _flag("--json", "One JSON object a line.")]
 Csv = Annotated[bool, _flag("--csv", "A header and one row an image.")]
 
+PredictWorkers = Annotated[
+    int | None,
+    _number(least=1, help="Processes for many images.  [default: one for each core that this process may use]"),
+]
+
 # Options of lince data check
 LabelRun = Annotated[
     Path | None,

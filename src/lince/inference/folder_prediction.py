@@ -1,36 +1,174 @@
-"""Predictions for files, folders and zip files, in constant memory."""
+"""Predictions for files, folders and zip files, in constant memory: in this process, or in one for each core."""
 
+import itertools
+import multiprocessing
+import signal
+from collections import deque
 from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lince.data.sources.image_files import iter_images
+import numpy as np
+
+from lince.data.sources.directory import read_file
+from lince.data.sources.image_files import find_images
 from lince.errors import LinceError
 from lince.images import decode
 from lince.inference.answers import answer
 from lince.inference.classifier import Classifier
+from lince.system import quiet
+from lince.types import ImageLimits
+
+Row = dict[str, Any]
+"""`{"path": …}` with the fields of `answers.answer`, or with `"error"`, a sentence, for a file that is no image."""
+
+_Found = tuple[str, Path | bytes | LinceError]
+
+_CHUNK = 16  # images: what a chunk costs beside them is then a tenth of a small network's time
+_WAITING = 4  # chunks of each process that are under way, or answered before their turn
+# A process takes half a second to start, in which one core answers so many images of the model that ships.
+_FEW = 500
 
 
-def predict_paths(
-    classifier: Classifier, paths: Iterable[Path], *, top: int, logits: bool = False
-) -> Iterator[dict[str, Any]]:
-    """Answers for every image, one at a time, in the order of `paths` and sorted within each.
+@dataclass(frozen=True)
+class RowOptions:
+    """What a row holds: the number of most probable classes, and whether the network's output is added."""
+
+    top: int
+    logits: bool = False
+
+
+def predict_paths(classifier: Classifier, paths: Iterable[Path], options: RowOptions) -> Iterator[Row]:
+    """Answers for every image, in the order of `paths` and sorted within each.
 
     Args:
         classifier: the model.
         paths: images, folders (read recursively) and `.zip` files.
-        top: classes to list for each image.
-        logits: add the network's raw output.
-
-    Yields:
-        `{"path": …}` with the fields of `answers.answer`, or with `"error"`, a sentence, for a file that is no image.
+        options: what a row holds.
     """
-    for name, data in iter_images(paths):
+    for chunk in _chunks(find_images(paths)):
+        yield from _rows(classifier, chunk, options)
+
+
+def predict_on_cores(
+    classifier: Classifier, model: Path, paths: Iterable[Path], options: RowOptions, *, workers: int
+) -> Iterator[Row]:
+    """As `predict_paths`, with the same rows in the same order, from so many processes. A few images need none.
+
+    Ending the iterator ends the processes. When one of them is ended by the system, for example because memory is
+    short, its images are tried again, at last one by one; an image that ends two processes has an error.
+
+    Args:
+        classifier: the model; it answers the first images.
+        model: its file, which each process reads.
+        paths, options: as for `predict_paths`.
+        workers: the number of processes.
+    """
+    found = find_images(paths)
+    first = list(itertools.islice(found, _FEW if workers > 1 else 0))
+    if len(first) < _FEW:
+        for chunk in _chunks(itertools.chain(first, found)):
+            yield from _rows(classifier, chunk, options)
+        return
+    processes = _Processes(model, workers, options)
+    try:
+        pending: deque[tuple[list[_Found], Future[list[Row]]]] = deque()
+        for chunk in _chunks(itertools.chain(first, found)):
+            pending.append((chunk, processes.submit(chunk)))
+            if len(pending) >= _WAITING * workers:
+                yield from processes.rows(*pending.popleft())
+        while pending:
+            yield from processes.rows(*pending.popleft())
+    finally:
+        processes.close()
+
+
+def _chunks(found: Iterator[_Found]) -> Iterator[list[_Found]]:
+    while chunk := list(itertools.islice(found, _CHUNK)):
+        yield chunk
+
+
+def _rows(classifier: Classifier, chunk: list[_Found], options: RowOptions) -> list[Row]:
+    """The rows of some images, of which the network sees those that can be decoded."""
+    rows: list[Row] = [{"path": name} for name, _ in chunk]
+    decoded = []
+    for row, (_, found) in zip(rows, chunk, strict=True):
         try:
-            if isinstance(data, LinceError):
-                raise data
-            prediction = classifier.predict(decode(data, classifier.image_spec)[None])
+            if isinstance(found, LinceError):
+                raise found
+            data = read_file(found, ImageLimits().max_bytes) if isinstance(found, Path) else found
+            decoded.append((row, decode(data, classifier.image_spec)))
         except LinceError as error:
-            yield {"path": name, "error": str(error)}
-        else:
-            yield {"path": name, **answer(prediction, 0, classifier.classes, top=top, logits=logits)}
+            row["error"] = str(error)
+    if decoded:
+        prediction = classifier.predict(np.stack([pixels for _, pixels in decoded]))
+        for index, (row, _) in enumerate(decoded):
+            row |= answer(prediction, index, classifier.classes, top=options.top, logits=options.logits)
+    return rows
+
+
+class _Processes:
+    """A pool that is started anew when one of its processes was ended."""
+
+    def __init__(self, model: Path, count: int, options: RowOptions):
+        self._model, self._count, self._options = model, count, options
+        self._pool = self._start()
+
+    def submit(self, chunk: list[_Found]) -> "Future[list[Row]]":
+        """Begins the work on some images."""
+        try:
+            return self._pool.submit(_answer, chunk)
+        except BrokenProcessPool:
+            self._restart()
+            return self._pool.submit(_answer, chunk)
+
+    def rows(self, chunk: list[_Found], answered: "Future[list[Row]]") -> list[Row]:
+        """The rows of some images, when they are there."""
+        try:
+            return answered.result()
+        except BrokenProcessPool:
+            return self._again(chunk)
+
+    def close(self) -> None:
+        """Ends the processes."""
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def _again(self, chunk: list[_Found]) -> list[Row]:
+        """Tries some images once more, then each alone, since one of them may have ended the process."""
+        try:
+            return self.submit(chunk).result()
+        except BrokenProcessPool:
+            if len(chunk) > 1:
+                return [row for one in chunk for row in self._again([one])]
+            [(name, _)] = chunk
+            return [{"path": name, "error": "The system ended the process that read it, most likely for its memory."}]
+
+    def _start(self) -> ProcessPoolExecutor:
+        # spawn: a copy of this process would hold locks of LiteRT's threads for ever.
+        spawn = multiprocessing.get_context("spawn")
+        arguments = (self._model, self._options)
+        return ProcessPoolExecutor(self._count, mp_context=spawn, initializer=_begin, initargs=arguments)
+
+    def _restart(self) -> None:
+        self.close()
+        self._pool = self._start()
+
+
+# In the processes of the pool, of which each answers for one model.
+_answering: tuple[Classifier, RowOptions] | None = None
+
+
+def _begin(model: Path, options: RowOptions) -> None:
+    global _answering
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the process that reads the rows, which ends this one
+    with quiet.captured_stderr():
+        _answering = Classifier.load(model), options
+
+
+def _answer(chunk: list[_Found]) -> list[Row]:
+    assert _answering is not None
+    classifier, options = _answering
+    return _rows(classifier, chunk, options)

@@ -42,33 +42,43 @@ def open_source(path: Path) -> Iterator[Source]:
 def iter_images(
     paths: Iterable[Path], *, limit_bytes: int = ImageLimits().max_bytes
 ) -> Iterator[tuple[str, bytes | LinceError]]:
-    """Reads the images of files, folders (recursively) and .zip archives, one at a time, in constant memory.
+    """As `find_images`, with the files read: the encoded bytes, or the error that says why there are none."""
+    for name, found in find_images(paths, limit_bytes=limit_bytes):
+        yield name, attempt(read_file, found, limit_bytes) if isinstance(found, Path) else found
 
-    A file in `paths` is always read; inside folders and archives, files without an image's name are skipped.
+
+def find_images(
+    paths: Iterable[Path], *, limit_bytes: int = ImageLimits().max_bytes
+) -> Iterator[tuple[str, Path | bytes | LinceError]]:
+    """Finds the images of files, folders (recursively) and .zip archives, one at a time, in constant memory.
+
+    A file in `paths` always counts; inside folders and archives, files without an image's name are skipped.
 
     Args:
         paths: files, folders and archives, in order.
         limit_bytes: the largest accepted size of one encoded image.
 
     Yields:
-        The path for messages (in an archive `archive.zip/inner/path`), and the encoded bytes, or the error that says
-        why there are none.
+        The path for messages (in an archive `archive.zip/inner/path`), and a file to read with `read_file`, the encoded
+        bytes of an archive's member, or the error that says why there are none.
     """
     for path in paths:
         name = printable(str(path))
         if os.path.isdir(path) or path.suffix.lower() == ".zip":
             yield from _inside(path, name=name, limit_bytes=limit_bytes)
         else:
-            yield name, _attempt(read_file, path, limit_bytes)
+            yield name, path
 
 
-def _inside(path: Path, *, name: str, limit_bytes: int) -> Iterator[tuple[str, bytes | LinceError]]:
+def _inside(path: Path, *, name: str, limit_bytes: int) -> Iterator[tuple[str, Path | bytes | LinceError]]:
     found = False
     try:
         with open_source(path) as source:
             for entry in filter(lambda entry: entry.is_wanted, source.walk()):
                 found = True
-                yield f"{name}/{entry.path}", _attempt(source.read, entry, limit_bytes)
+                is_file = isinstance(entry.key, str) and not entry.problem
+                content = Path(str(entry.key)) if is_file else attempt(source.read, entry, limit_bytes)
+                yield f"{name}/{entry.path}", content
     except DataError as error:
         yield name, error
     else:
@@ -76,7 +86,8 @@ def _inside(path: Path, *, name: str, limit_bytes: int) -> Iterator[tuple[str, b
             yield name, DataError(f"{name!r} holds no images. Expected files named {', '.join(sorted(EXTENSIONS))}.")
 
 
-def _attempt(read: Callable[..., bytes], *arguments: object) -> bytes | LinceError:
+def attempt(read: Callable[..., bytes], *arguments: object) -> bytes | LinceError:
+    """What `read` returns, or the error that it raises."""
     try:
         return read(*arguments)
     except LinceError as error:
