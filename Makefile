@@ -87,6 +87,9 @@ notebooks/work/%.html: notebooks/%.py notebooks/render.py | $(VENV)/notebook/rea
 	mkdir -p notebooks/work
 	$(VENV)/notebook/bin/python notebooks/render.py $< $@
 
+# Without this line, make removes `ready` after a notebook, as a file that nothing else needs.
+.PRECIOUS: $(VENV)/%/ready
+
 # An environment is ready when everything in its lock, and the package itself, is in; the empty file `ready` says so.
 $(VENV)/%/ready: requirements/%.txt pyproject.toml
 	@echo "Setting up $(VENV)/$* (once)$(WHAT) …"

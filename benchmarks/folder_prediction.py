@@ -2,8 +2,8 @@
 
     python benchmarks/folder_prediction.py [--model cifar10-tiny] [--images 10000] [--rounds 5]
 
-It draws a picture, and writes it so often. The rounds of the ways take turns, each in a process of its own, start included. The last line of
-stdout is one JSON object; the exit code is 1 when a bound is missed. Needs an idle machine.
+It draws a picture, and writes it so often. The ways take turns, each in a process of its own, start included. The last
+line of stdout is one JSON object; the exit code is 1 when a bound is missed. Needs an idle machine.
 """
 
 import argparse

@@ -10,6 +10,7 @@ import sys
 import time
 import warnings
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, cast
 
@@ -17,7 +18,16 @@ import typer
 from typer.core import TyperGroup
 
 from lince import __version__
-from lince.cli import evaluation, explanation, frameworks, options, run_commands, run_publishing, run_start
+from lince.cli import (
+    evaluation,
+    explanation,
+    frameworks,
+    options,
+    prediction_file,
+    run_commands,
+    run_publishing,
+    run_start,
+)
 from lince.cli.console import (
     csv_rows,
     errors_as_exit_codes,
@@ -215,13 +225,17 @@ def predict(
     logits: options.Logits = False,
     as_json: options.JsonLines = False,
     as_csv: options.Csv = False,
+    output: options.Output = None,
+    resume: options.ResumeOutput = False,
     workers: options.PredictWorkers = None,
 ) -> None:
     """Classify images; exit code 1 when one of them could not be read."""
-    if as_json and as_csv:
-        raise typer.BadParameter("Expected --json or --csv, not both.")
-    if logits and not as_json:
-        raise typer.BadParameter("--logits works with --json only. Add --json.")
+    if as_json + as_csv + (output is not None) > 1:
+        raise typer.BadParameter("Expected one of --json, --csv and --output.")
+    if logits and not (as_json or (output and output.suffix == ".jsonl")):
+        raise typer.BadParameter("--logits works with --json, or --output FILE.jsonl, only. Add one of them.")
+    if resume and output is None:
+        raise typer.BadParameter("--resume works with --output FILE only. Add --output.")
     from lince import calibration
     from lince.inference.classifier import Classifier
     from lince.inference.folder_prediction import RowOptions, predict_on_cores
@@ -236,8 +250,12 @@ def predict(
         say(calibration.what_is_missing(fitted))
     listed = min(top or 0, len(classifier.classes))
     held = RowOptions(top=listed or _TOP_IN_JSON, logits=logits)
-    rows = predict_on_cores(classifier, file, paths, held, workers=workers or machine.cores())
-    failed = json_lines(rows) if as_json else (csv_rows if as_csv else text_lines)(rows, top=listed)
+    predicted = partial(predict_on_cores, classifier, file, paths, held, workers=workers or machine.cores())
+    if output is not None:
+        with prediction_file.opened(output, resume=resume, top=listed) as opened:
+            failed = opened.write(predicted(done=opened.rows, last=opened.last), top=listed)
+    else:
+        failed = json_lines(predicted()) if as_json else (csv_rows if as_csv else text_lines)(predicted(), top=listed)
     if failed:
         say(f"Paths or images without an answer: {failed:,}.")
         sys.exit(1)

@@ -34,8 +34,17 @@ _LABEL_WIDTH = 10  # columns for the label of a line such as `Accuracy: 91 %`
 _LINE_SECONDS = 10  # without a terminal, slow work has a line after so long
 _CSV_COLUMNS = ("path", "label", "index", "probability", "abstain", "prediction_set", "error")
 
+_LISTED = ("label", "probability")  # columns of each of the most probable classes
+
 Row = dict[str, Any]
 """One image's answer, as `lince.inference.folder_prediction` yields it; with `error` where there is no answer."""
+
+WriteLine = Callable[[bytes], object]
+"""Takes a line, with its end."""
+
+
+def _echo(line: bytes) -> None:
+    typer.echo(line, nl=False)
 
 
 def stderr(file: TextIO | None = None) -> Console:
@@ -106,42 +115,53 @@ def show(*renderables: Any) -> None:
 
 def print_json(result: Any) -> None:
     """Prints a record or plain data as one line of JSON, on stdout. Bytes of paths that are not UTF-8 are escaped."""
-    try:
-        line = msgspec.json.encode(result)
-    except UnicodeEncodeError:
-        line = msgspec.json.encode(_escaped(msgspec.to_builtins(result)))
-    typer.echo(line)
+    _echo(_json_line(result))
 
 
-def json_lines(rows: Iterable[Row]) -> int:
-    """Prints one JSON object a row, and returns how many rows are errors."""
-    return _write(rows, print_json)
+def json_lines(rows: Iterable[Row], *, write: WriteLine = _echo) -> int:
+    """Writes one JSON object a row, on stdout unless said otherwise, and returns how many rows are errors."""
+    return _write(rows, lambda row: write(_json_line(row)))
 
 
-def csv_rows(rows: Iterable[Row], *, top: int = 0) -> int:
-    """Prints a header, and a row for each image. The labels of a prediction set are joined by "|".
+def csv_rows(rows: Iterable[Row], *, top: int = 0, write: WriteLine = _echo, header: bool = True) -> int:
+    """Writes a header, and a row for each image. The labels of a prediction set are joined by "|".
 
     Args:
         rows: one for each image.
         top: adds the columns label_1, probability_1 and so on up to this number.
+        write: takes a line; it prints it on stdout unless said otherwise.
+        header: whether the header is written.
 
     Returns:
         How many rows are errors.
     """
-    listed = [f"{what}_{place}" for place in range(1, top + 1) for what in ("label", "probability")]
-
-    def write(values: Iterable[Any]) -> None:
-        line = io.StringIO()
-        csv.writer(line, lineterminator="\n").writerow(values)
-        typer.echo(line.getvalue().encode("utf-8", "backslashreplace"), nl=False)
 
     def write_row(row: Row) -> None:
         cells = row | {"prediction_set": "|".join(_set_of(row))}
         best = [value for one in row.get("top", ()) for value in (one["label"], one["probability"])]
-        write([*(cells.get(column, "") for column in _CSV_COLUMNS), *best[: len(listed)]])
+        write(_csv_line([*(cells.get(column, "") for column in _CSV_COLUMNS), *best[: 2 * top]]))
 
-    write([*_CSV_COLUMNS, *listed])
+    if header:
+        write(csv_header(top))
     return _write(rows, write_row)
+
+
+def csv_header(top: int) -> bytes:
+    """The first line of `csv_rows`."""
+    return _csv_line([*_CSV_COLUMNS, *(f"{what}_{place}" for place in range(1, top + 1) for what in _LISTED)])
+
+
+def _csv_line(values: Iterable[Any]) -> bytes:
+    line = io.StringIO()
+    csv.writer(line, lineterminator="\n").writerow(values)
+    return line.getvalue().encode("utf-8", "backslashreplace")
+
+
+def _json_line(result: Any) -> bytes:
+    try:
+        return msgspec.json.encode(result) + b"\n"
+    except UnicodeEncodeError:
+        return msgspec.json.encode(_escaped(msgspec.to_builtins(result))) + b"\n"
 
 
 def text_lines(rows: Iterable[Row], *, top: int = 0) -> int:

@@ -219,10 +219,14 @@ Top = Annotated[
         help="List so many of the most probable classes of each image.  [default: 5 with --json, else none]",
     ),
 ]
-Logits = Annotated[bool, _flag("--logits", "Add the network's output; with --json only.")]
+Logits = Annotated[bool, _flag("--logits", "Add the network's output; with --json or .jsonl only.")]
 JsonLines = Annotated[bool, _flag("--json", "One JSON object a line.")]
 Csv = Annotated[bool, _flag("--csv", "A header and one row an image.")]
 
+Output = Annotated[
+    Path | None, typer.Option("--output", metavar="FILE", help="Write a .jsonl or .csv file, which --resume continues.")
+]
+ResumeOutput = Annotated[bool, _flag("--resume", "Continue the file of --output after an interruption.")]
 PredictWorkers = Annotated[
     int | None,
     _number(least=1, help="Processes for many images.  [default: one for each core that this process may use]"),

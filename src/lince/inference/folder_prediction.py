@@ -2,7 +2,9 @@
 
 import itertools
 import multiprocessing
+import os
 import signal
+import threading
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -54,7 +56,14 @@ def predict_paths(classifier: Classifier, paths: Iterable[Path], options: RowOpt
 
 
 def predict_on_cores(
-    classifier: Classifier, model: Path, paths: Iterable[Path], options: RowOptions, *, workers: int
+    classifier: Classifier,
+    model: Path,
+    paths: Iterable[Path],
+    options: RowOptions,
+    *,
+    workers: int,
+    done: int = 0,
+    last: str = "",
 ) -> Iterator[Row]:
     """As `predict_paths`, with the same rows in the same order, from so many processes. A few images need none.
 
@@ -66,8 +75,17 @@ def predict_on_cores(
         model: its file, which each process reads.
         paths, options: as for `predict_paths`.
         workers: the number of processes.
+        done: so many images have rows already, and are left out.
+        last: the path of the last one of them.
+
+    Raises:
+        LinceError: other images come first than those that have rows.
     """
     found = find_images(paths)
+    if done and next((name for name, _ in itertools.islice(found, done - 1, None)), "") != last:
+        raise LinceError(
+            f"Image number {done:,} is not {last!r}, which the last row names. Expected the same PATHS as before."
+        )
     first = list(itertools.islice(found, _FEW if workers > 1 else 0))
     if len(first) < _FEW:
         for chunk in _chunks(itertools.chain(first, found)):
@@ -164,8 +182,17 @@ _answering: tuple[Classifier, RowOptions] | None = None
 def _begin(model: Path, options: RowOptions) -> None:
     global _answering
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the process that reads the rows, which ends this one
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     with quiet.captured_stderr():
         _answering = Classifier.load(model), options
+
+
+def _end_with_parent() -> None:
+    """Ends this process when the one that reads the rows was killed: it would wait for images for ever."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
 
 
 def _answer(chunk: list[_Found]) -> list[Row]:

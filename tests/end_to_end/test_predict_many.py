@@ -1,0 +1,68 @@
+"""`lince predict` on many pictures: it is interrupted, killed and continued, and no row is lost or doubled."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+import synthetic
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="/proc names a process's children")
+
+COUNT = 3000
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A picture under many names."""
+    folder = tmp_path_factory.mktemp("pictures")
+    Image.fromarray(synthetic.batch(1, seed=0)[0][0]).save(folder / "0000.png")
+    for number in range(1, COUNT):
+        os.link(folder / "0000.png", folder / f"{number:04}.png")
+    return folder
+
+
+def children(pid: int) -> list[int]:
+    """The processes that a process has started, on Linux."""
+    return list(map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split()))
+
+
+def is_running(pid: int) -> bool:
+    """Whether a process is there and is not one that has ended."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def wait_for(found: Callable[[], bool]) -> None:
+    """Waits until something is so, for a minute at most."""
+    end = time.monotonic() + 60
+    while not found():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)])
+def test_interrupted_and_continued(program: str, pictures: Path, tmp_path: Path, number: int, status: int):
+    """The file is then as without an interruption, and no process is left."""
+    file = tmp_path / "rows.jsonl"
+    command = [program, "predict", "cifar10-tiny", str(pictures), "--workers", "2"]
+    process = subprocess.Popen([*command, "--output", file], stderr=subprocess.DEVNULL)
+    wait_for(lambda: file.exists() and file.stat().st_size > 0)
+    others = children(process.pid)
+    process.send_signal(number)
+    assert process.wait(30) == status
+    assert len(others) >= 2
+    wait_for(lambda: not any(map(is_running, others)))
+    assert 0 < file.read_bytes().count(b"\n") < COUNT
+    subprocess.run([*command, "--output", file, "--resume"], check=True, timeout=60)
+    expected = subprocess.run([*command, "--json"], check=True, timeout=60, capture_output=True).stdout
+    assert file.read_bytes() == expected
+    assert expected.count(b"\n") == COUNT
