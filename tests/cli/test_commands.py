@@ -417,7 +417,8 @@ class TestModels:
     @pytest.mark.parametrize("verb", ["predict", "inspect", "bench", "evaluate", "serve"])
     def test_wrong_name(self, lince, tmp_path, verb):
         """The error of every verb that takes a model lists those that ship."""
-        done = lince(verb, "cifar10-tyni", *["x.png"] * (verb == "predict"), cwd=tmp_path)
+        more = {"predict": ["x.png"], "serve": ["--port", "0"]}.get(verb, [])
+        done = lince(verb, "cifar10-tyni", *more, cwd=tmp_path)
         expected = "or a model that ships: 'cifar10', 'cifar10-best', 'cifar10-tiny'."
         assert expected in one_sentence(done.stderr)
         assert "" == done.stdout
