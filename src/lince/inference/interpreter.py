@@ -171,6 +171,7 @@ class _Interpreter:
         count = len(images)
         with self._turn:
             if count != self._count:
+                self._count = 0  # when memory is short here, the next call begins anew
                 self._interpreter.resize_tensor_input(self.input["index"], images.shape)
                 self._interpreter.allocate_tensors()
                 self._count = count
