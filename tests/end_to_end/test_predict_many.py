@@ -49,18 +49,26 @@ def wait_for(found: Callable[[], bool]) -> None:
         time.sleep(0.01)
 
 
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)])
-def test_interrupted_and_continued(program: str, pictures: Path, tmp_path: Path, number: int, status: int):
-    """The file is then as without an interruption, and no process is left."""
-    file = tmp_path / "rows.jsonl"
+@pytest.mark.parametrize(
+    ("send", "number", "status"),
+    [(os.kill, signal.SIGINT, 130), (os.killpg, signal.SIGINT, 130), (os.kill, signal.SIGKILL, -signal.SIGKILL)],
+    ids=["SIGINT", "Ctrl-C", "SIGKILL"],
+)
+def test_interrupted_and_continued(
+    program: str, pictures: Path, tmp_path: Path, send: Callable[[int, int], None], number: int, status: int
+):
+    """The file is then as without an interruption, no process is left, and none of them has said anything."""
+    file, said = tmp_path / "rows.jsonl", tmp_path / "stderr"
     command = [program, "predict", "cifar10-tiny", str(pictures), "--workers", "2"]
-    process = subprocess.Popen([*command, "--output", file], stderr=subprocess.DEVNULL)
+    with said.open("wb") as stderr:
+        process = subprocess.Popen([*command, "--output", file], stderr=stderr, start_new_session=True)
     wait_for(lambda: file.exists() and file.stat().st_size > 0)
+    wait_for(lambda: len(children(process.pid)) >= 2)
     others = children(process.pid)
-    process.send_signal(number)
+    send(process.pid, number)
     assert process.wait(30) == status
-    assert len(others) >= 2
     wait_for(lambda: not any(map(is_running, others)))
+    assert number == signal.SIGKILL or said.read_bytes() == b""
     assert 0 < file.read_bytes().count(b"\n") < COUNT
     subprocess.run([*command, "--output", file, "--resume"], check=True, timeout=60)
     expected = subprocess.run([*command, "--json"], check=True, timeout=60, capture_output=True).stdout

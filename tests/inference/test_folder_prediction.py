@@ -70,7 +70,7 @@ def test_few_images_start_no_process(run, classifier, paths):
 def test_a_process_that_is_ended_costs_no_row(run, classifier, paths):
     """Its images are answered by another one."""
     found = predict_on_cores(classifier, run.model, paths, OPTIONS, workers=2)
-    rows = [next(found)]
+    rows = [next(found) for _ in range(11)]
     for process in multiprocessing.active_children():
         os.kill(process.pid, signal.SIGKILL)
     assert rows + list(found) == list(predict_paths(classifier, paths, OPTIONS))
@@ -100,7 +100,15 @@ def test_an_image_that_ends_processes_is_an_error(run, classifier, paths, monkey
 def test_rows_that_nobody_wants_end_the_processes(run, classifier, paths):
     """As when the reader of a pipe goes away."""
     found = predict_on_cores(classifier, run.model, paths, OPTIONS, workers=2)
-    next(found)
+    for _ in range(11):
+        next(found)
     assert len(multiprocessing.active_children()) > 0
     found.close()
     assert multiprocessing.active_children() == []
+
+
+def test_chunks_are_bounded_in_bytes():
+    """Large pictures of an archive lie in memory until they are answered; files are read when it is their turn."""
+    large, file = bytes(3 * 2**20), Path("a.jpg")
+    found = [("large", large)] * 3 + [("file", file)] * 40
+    assert [2, 16, 16, 9] == [len(chunk) for chunk in folder_prediction._chunks(iter(found))]

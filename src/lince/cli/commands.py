@@ -10,7 +10,6 @@ import sys
 import time
 import warnings
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, cast
 
@@ -23,23 +22,20 @@ from lince.cli import (
     explanation,
     frameworks,
     options,
-    prediction_file,
+    prediction,
     run_commands,
     run_publishing,
     run_start,
 )
 from lince.cli.console import (
-    csv_rows,
     errors_as_exit_codes,
     fail,
-    json_lines,
     print_json,
     print_text,
     progress_bar,
     say,
     show,
     stderr,
-    text_lines,
 )
 from lince.errors import LinceError
 from lince.language import Language
@@ -81,7 +77,6 @@ app.add_typer(feedback_app, name="feedback")
 # Keys of a recipe that have an effect only in a run with a teacher.
 _TEACHER_KEY = re.compile(r"\s*(train|augment)\.teacher_")
 
-_TOP_IN_JSON = 5  # as the service's `top`
 
 # Options that a resumed run takes from its folder.
 _FIXED_BY_THE_RUN = (
@@ -232,30 +227,19 @@ def predict(
     """Classify images; exit code 1 when one of them could not be read."""
     if as_json + as_csv + (output is not None) > 1:
         raise typer.BadParameter("Expected one of --json, --csv and --output.")
-    if logits and not (as_json or (output and output.suffix == ".jsonl")):
+    if logits and not (as_json or (output and output.suffix.lower() == ".jsonl")):
         raise typer.BadParameter("--logits works with --json, or --output FILE.jsonl, only. Add one of them.")
     if resume and output is None:
         raise typer.BadParameter("--resume works with --output FILE only. Add --output.")
-    from lince import calibration
-    from lince.inference.classifier import Classifier
-    from lince.inference.folder_prediction import RowOptions, predict_on_cores
-    from lince.model_file import artifact
-    from lince.system import machine
-
-    file = artifact.locate(model)
-    with quiet.captured_stderr():
-        classifier = Classifier.load(file)
-    fitted = classifier.manifest.calibration
-    if fitted.set_threshold is None:
-        say(calibration.what_is_missing(fitted))
-    listed = min(top or 0, len(classifier.classes))
-    held = RowOptions(top=listed or _TOP_IN_JSON, logits=logits)
-    predicted = partial(predict_on_cores, classifier, file, paths, held, workers=workers or machine.cores())
-    if output is not None:
-        with prediction_file.opened(output, resume=resume, top=listed) as opened:
-            failed = opened.write(predicted(done=opened.rows, last=opened.last), top=listed)
-    else:
-        failed = json_lines(predicted()) if as_json else (csv_rows if as_csv else text_lines)(predicted(), top=listed)
+    failed = prediction.predict(
+        model,
+        paths,
+        top=top or 0,
+        logits=logits,
+        output=output or ("json" if as_json else "csv" if as_csv else "text"),
+        resume=resume,
+        workers=workers,
+    )
     if failed:
         say(f"Paths or images without an answer: {failed:,}.")
         sys.exit(1)

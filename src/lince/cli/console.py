@@ -33,7 +33,6 @@ _LEAST_WIDTH = 80  # columns that the tables need; with fewer, words are cut, an
 _LABEL_WIDTH = 10  # columns for the label of a line such as `Accuracy: 91 %`
 _LINE_SECONDS = 10  # without a terminal, slow work has a line after so long
 _CSV_COLUMNS = ("path", "label", "index", "probability", "abstain", "prediction_set", "error")
-
 _LISTED = ("label", "probability")  # columns of each of the most probable classes
 
 Row = dict[str, Any]

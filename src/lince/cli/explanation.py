@@ -4,13 +4,12 @@ import difflib
 from pathlib import Path
 
 from lince.cli.console import print_json, print_text, say, text_lines
+from lince.cli.prediction import TOP_IN_JSON
 from lince.errors import LinceError
 from lince.system import quiet
 from lince.system.files import write_atomically
 from lince.text import listed, printable
 from lince.types import ImageLimits
-
-_TOP_IN_JSON = 5  # as of `lince predict --json`
 
 
 def explain(model: str, image: Path, *, label: str | None, out: Path | None, as_json: bool) -> None:
@@ -54,7 +53,7 @@ def explain(model: str, image: Path, *, label: str | None, out: Path | None, as_
         raise LinceError(f"{name}: {error}") from error
     found = explanation.explain(classifier, pixels, index)
     write_atomically(out, overlay.draw(found, enlarged))
-    row = {"path": name, **answer(found.prediction, 0, classes, top=min(_TOP_IN_JSON, len(classes)))}
+    row = {"path": name, **answer(found.prediction, 0, classes, top=min(TOP_IN_JSON, len(classes)))}
     if as_json:
         explained = {"label": classes[found.index], "index": found.index, "probability": found.probability}
         without = {"without_most": found.without_most, "without_least": found.without_least}

@@ -47,15 +47,13 @@ def opened(path: Path, *, resume: bool, top: int) -> Iterator[PredictionFile]:
         raise LinceError(f"Received --output {str(path)!r}. Expected a name that ends in {' or '.join(SUFFIXES)}.")
     if path.exists() and not resume:
         raise LinceError(f"{str(path)!r} is there already. Expected a new name, or --resume to continue it.")
-    with path.open("r+b" if path.exists() else "xb") as file:
+    with path.open("r+b" if path.exists() else "x+b") as file:
         rows, last = _read(file, path, csv_header(top) if kind == "csv" else b"")
         yield PredictionFile(file, kind, rows, last)
 
 
 def _read(file: BinaryIO, path: Path, header: bytes) -> tuple[int, str]:
     """The number of rows and the path in the last one. Afterwards the file ends, and is written, after this row."""
-    if not file.readable():  # a new file
-        return 0, ""
     end, rows, last = 0, 0, b""
     for number, line in enumerate(file):
         if not line.endswith(b"\n"):

@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,10 +30,10 @@ Row = dict[str, Any]
 
 _Found = tuple[str, Path | bytes | LinceError]
 
-_CHUNK = 16  # images: what a chunk costs beside them is then a tenth of a small network's time
+# A chunk ends with so many images, or with so many bytes of them from an archive: all chunks under way lie in memory.
+_CHUNK, _CHUNK_BYTES = 16, 2**22
 _WAITING = 4  # chunks of each process that are under way, or answered before their turn
-# A process takes half a second to start, in which one core answers so many images of the model that ships.
-_FEW = 500
+_FEW = 500  # images that are answered before processes are started: few images need none
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ def predict_on_cores(
     done: int = 0,
     last: str = "",
 ) -> Iterator[Row]:
-    """As `predict_paths`, with the same rows in the same order, from so many processes. A few images need none.
+    """As `predict_paths`, with the same rows in the same order, from so many processes. The first images need none.
 
     Ending the iterator ends the processes. When one of them is ended by the system, for example because memory is
     short, its images are tried again, at last one by one; an image that ends two processes has an error.
@@ -86,15 +87,12 @@ def predict_on_cores(
         raise LinceError(
             f"Image number {done:,} is not {last!r}, which the last row names. Expected the same PATHS as before."
         )
-    first = list(itertools.islice(found, _FEW if workers > 1 else 0))
-    if len(first) < _FEW:
-        for chunk in _chunks(itertools.chain(first, found)):
-            yield from _rows(classifier, chunk, options)
-        return
-    processes = _Processes(model, workers, options)
+    for chunk in _chunks(itertools.islice(found, _FEW if workers > 1 else None)):
+        yield from _rows(classifier, chunk, options)
+    processes = _Processes(model, workers, options)  # they start with the first chunk
     try:
         pending: deque[tuple[list[_Found], Future[list[Row]]]] = deque()
-        for chunk in _chunks(itertools.chain(first, found)):
+        for chunk in _chunks(found):
             pending.append((chunk, processes.submit(chunk)))
             if len(pending) >= _WAITING * workers:
                 yield from processes.rows(*pending.popleft())
@@ -105,7 +103,15 @@ def predict_on_cores(
 
 
 def _chunks(found: Iterator[_Found]) -> Iterator[list[_Found]]:
-    while chunk := list(itertools.islice(found, _CHUNK)):
+    chunk: list[_Found] = []
+    held_bytes = 0
+    for one in found:
+        chunk.append(one)
+        held_bytes += len(one[1]) if isinstance(one[1], bytes) else 0
+        if len(chunk) == _CHUNK or held_bytes >= _CHUNK_BYTES:
+            yield chunk
+            chunk, held_bytes = [], 0
+    if chunk:
         yield chunk
 
 
@@ -137,11 +143,12 @@ class _Processes:
 
     def submit(self, chunk: list[_Found]) -> "Future[list[Row]]":
         """Begins the work on some images."""
-        try:
-            return self._pool.submit(_answer, chunk)
-        except BrokenProcessPool:
-            self._restart()
-            return self._pool.submit(_answer, chunk)
+        with _interrupts_later():  # the pool starts a process here
+            try:
+                return self._pool.submit(_answer, chunk)
+            except BrokenProcessPool:
+                self._restart()
+                return self._pool.submit(_answer, chunk)
 
     def rows(self, chunk: list[_Found], answered: "Future[list[Row]]") -> list[Row]:
         """The rows of some images, when they are there."""
@@ -173,6 +180,27 @@ class _Processes:
     def _restart(self) -> None:
         self.close()
         self._pool = self._start()
+
+
+@contextmanager
+def _interrupts_later() -> Iterator[None]:
+    """Raises KeyboardInterrupt after the block: within it, a process would be left half started.
+
+    A process that is started within it does not see Ctrl-C, not even while it imports its packages.
+    """
+    if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    came: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, _: came.append(number))
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        signal.signal(signal.SIGINT, before)
+    if came:
+        raise KeyboardInterrupt
 
 
 # In the processes of the pool, of which each answers for one model.

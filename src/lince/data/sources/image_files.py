@@ -44,7 +44,7 @@ def iter_images(
 ) -> Iterator[tuple[str, bytes | LinceError]]:
     """As `find_images`, with the files read: the encoded bytes, or the error that says why there are none."""
     for name, found in find_images(paths, limit_bytes=limit_bytes):
-        yield name, attempt(read_file, found, limit_bytes) if isinstance(found, Path) else found
+        yield name, _attempt(read_file, found, limit_bytes) if isinstance(found, Path) else found
 
 
 def find_images(
@@ -77,7 +77,7 @@ def _inside(path: Path, *, name: str, limit_bytes: int) -> Iterator[tuple[str, P
             for entry in filter(lambda entry: entry.is_wanted, source.walk()):
                 found = True
                 is_file = isinstance(entry.key, str) and not entry.problem
-                content = Path(str(entry.key)) if is_file else attempt(source.read, entry, limit_bytes)
+                content = Path(str(entry.key)) if is_file else _attempt(source.read, entry, limit_bytes)
                 yield f"{name}/{entry.path}", content
     except DataError as error:
         yield name, error
@@ -86,8 +86,7 @@ def _inside(path: Path, *, name: str, limit_bytes: int) -> Iterator[tuple[str, P
             yield name, DataError(f"{name!r} holds no images. Expected files named {', '.join(sorted(EXTENSIONS))}.")
 
 
-def attempt(read: Callable[..., bytes], *arguments: object) -> bytes | LinceError:
-    """What `read` returns, or the error that it raises."""
+def _attempt(read: Callable[..., bytes], *arguments: object) -> bytes | LinceError:
     try:
         return read(*arguments)
     except LinceError as error:
