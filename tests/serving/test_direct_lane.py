@@ -279,9 +279,15 @@ def test_a_client_that_goes_meanwhile_gets_nothing(
 def test_every_request_is_in_the_access_log(
     classifier: Classifier, direct: list[bytes], png: Png, monkeypatch: pytest.MonkeyPatch
 ):
-    """With its status and the id that the answer has."""
+    """With its status and the id that the answer has, in the text and as a field."""
     logged: list[str] = []
-    monkeypatch.setattr(logs._access, "info", lambda text, values, **_: logged.append(text % values))
+    fields: list[dict[str, Any]] = []
+
+    def info(text: str, values: dict[str, Any], extra: dict[str, Any]) -> None:
+        logged.append(text % values)
+        fields.append(extra[logs._FIELDS])
+
+    monkeypatch.setattr(logs._access, "info", info)
     worker = Worker(classifier, access_log=True)
     try:
         answer = worker.exchange(ask(png()))
@@ -290,6 +296,7 @@ def test_every_request_is_in_the_access_log(
     assert len(direct) == 1
     [identity] = re.findall(rb"x-request-id: (\S+)", answer)
     assert re.fullmatch(rf'\S+ "POST /predict" 200 [\d.]+ ms {identity.decode()}', logged[0])
+    assert fields[0]["request_id"] == identity.decode()
     assert len(logged) == 1
 
 

@@ -225,6 +225,7 @@ class DirectLane:
                 continue
             one.record.infer_s, one.record.answered_s = seconds, time.perf_counter()
             self._end(one, answered=True)
+            request_record.begin(one.record)  # a line of the log names it
             try:
                 one.answer(200, contents[row], one.record.id)
             except Exception:  # the others of the group are answered all the same

@@ -50,6 +50,7 @@ def log_access(scope: Mapping[str, Any], record: RequestRecord, *, status: int, 
     """Logs one request. The query is left out, and other characters than ASCII's are escaped."""
     host, port = scope.get("client") or ("-", 0)
     fields: dict[str, Any] = {
+        "request_id": record.id,
         "method": scope["method"],
         "path": quote(scope["path"], safe="/:"),
         "status": status,
@@ -58,7 +59,7 @@ def log_access(scope: Mapping[str, Any], record: RequestRecord, *, status: int, 
     }
     _access.info(
         '%(client)s "%(method)s %(path)s" %(status)d %(milliseconds)g ms %(request_id)s',
-        fields | {"request_id": record.id},
+        fields,
         extra={_FIELDS: fields},
     )
 
