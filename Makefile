@@ -7,7 +7,8 @@
 # make lint       linters, contracts of imports and types alone
 # make train      set up the training environment, for `.venv/train/bin/lince train …`
 # make serve      set up the serving environment alone
-# make notebook   open the training notebook in Jupyter, in English and in Portuguese (QUICK=1: minutes, not hours)
+# make notebook   open the training notebook in Jupyter, in the language of LANG, English or Portuguese (LANG=pt);
+#                 QUICK=1: minutes, not hours
 # make notebook-pages  execute it in quick mode, into notebooks/work/*.html, if it has changed
 # make lock       write requirements/*.txt anew
 # make clean      remove the environments
@@ -62,8 +63,8 @@ train: $(VENV)/train/ready
 	@echo "Ready. Next, with a folder that holds a folder of pictures for each class:"
 	@echo "  . $(VENV)/train/bin/activate                so that lince is found in this terminal"
 	@echo "  lince data check my-images/               what is in there, and what cannot be read"
-	@echo "  lince train my-images/ --name parts       minutes with a few hundred photographs"
-	@echo "  lince serve runs/parts                    a page at http://127.0.0.1:8000"
+	@echo "  lince train my-images/ --name pets        minutes with a few hundred photographs"
+	@echo "  lince serve runs/pets                     a page at http://127.0.0.1:8000"
 
 # What takes minutes says what it does, and lets pip show each download.
 TENSORFLOW := $(VENV)/train/ready $(VENV)/test/ready $(VENV)/baselines/ready
@@ -75,7 +76,7 @@ serve: $(VENV)/serve/ready
 # Jupyter opens copies, which it may change; a copy that is there is kept.
 NOTEBOOKS := $(patsubst notebooks/%.py,notebooks/work/%.ipynb,$(wildcard notebooks/training*.py))
 notebook: $(NOTEBOOKS)
-	LINCE_NOTEBOOK_QUICK=$(QUICK) $(VENV)/notebook/bin/jupyter lab notebooks/work/training.ipynb
+	LINCE_NOTEBOOK_QUICK=$(QUICK) $(VENV)/notebook/bin/jupyter lab notebooks/work/training$(if $(filter pt%,$(LANG)),.pt-BR).ipynb
 
 notebooks/work/%.ipynb: | $(VENV)/notebook/ready
 	mkdir -p notebooks/work

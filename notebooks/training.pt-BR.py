@@ -28,8 +28,8 @@
 # ## Importações
 #
 # O TensorFlow e o Keras constroem e treinam a rede, o NumPy guarda as imagens, o Matplotlib desenha.
-# `backend.prepare()` dá ao TensorFlow uma thread para cada núcleo. Ele precisa ser chamado antes de importar o
-# TensorFlow.
+# `backend.prepare()` dá ao TensorFlow uma *thread*, uma linha de execução, para cada núcleo do processador. Ele precisa
+# ser chamado antes de importar o TensorFlow.
 
 # %%
 # %matplotlib inline
@@ -41,6 +41,7 @@ import http.client
 import io
 import json
 import os
+import shlex
 import socket
 import subprocess
 import sys
@@ -82,6 +83,7 @@ print("TensorFlow", tf.__version__, "· Keras", keras.__version__, "· NumPy", n
 
 # %%
 QUICK = os.environ.get("LINCE_NOTEBOOK_QUICK") == "1"  # or write True here
+LANGUAGE = "pt"  # of the report and of the verdict: "en" or "pt"
 SEED = 0
 keras.utils.set_random_seed(SEED)
 
@@ -131,7 +133,7 @@ print(len(classes), "classes:", ", ".join(classes))
 # Um rótulo é o número de uma classe. A rede tem uma saída para cada classe, por isso os rótulos viram vetores
 # *one-hot*: 1 na posição da classe e 0 nas outras.
 #
-# O Keras vai separar os últimos 20 % das imagens de treino para a validação. Antes disso elas são embaralhadas, porque
+# O Keras vai separar os últimos 20% das imagens de treino para a validação. Antes disso elas são embaralhadas, porque
 # uma pasta de imagens vem ordenada por classe.
 
 # %%
@@ -166,9 +168,10 @@ show(x_train[:16], [classes[label] for label in labels[:16]])
 # ## Aumento de dados
 #
 # Um gato um pouco inclinado, um pouco mais perto ou virado para o outro lado continua sendo um gato. Cada imagem de
-# treino é girada, ampliada e espelhada ao acaso, de novo em cada época. Assim a rede quase nunca vê os mesmos pixels
-# duas vezes: ela aprende formas em vez de decorar imagens. As três camadas fazem parte da rede. Elas só atuam no
-# treinamento; as imagens de validação e de teste ficam como são. Abaixo, a primeira coluna é a original.
+# treino é girada, ampliada e espelhada ao acaso, de novo em cada *época*: uma passagem por todas as imagens. Assim a
+# rede quase nunca vê os mesmos pixels duas vezes: ela aprende formas em vez de decorar imagens. As três camadas fazem
+# parte da rede. Elas só atuam no treinamento; as imagens de validação e de teste ficam como são. Abaixo, a primeira
+# coluna é a original.
 
 # %%
 augmentation = keras.Sequential(
@@ -222,11 +225,11 @@ model.summary()
 # ## Treinamento
 #
 # O otimizador **adam** ajusta os pesos depois de cada lote de imagens para diminuir a **entropia cruzada categórica**:
-# a diferença entre as probabilidades e os rótulos one-hot. A **acurácia** é a fração de respostas certas.
+# a diferença entre as probabilidades e os rótulos one-hot. Esse valor é a *perda* (*loss*). A **acurácia** é a fração
+# de respostas certas.
 #
-# Depois de cada época, uma passagem por todas as imagens de treino, a rede é medida nos 20 % separados para a
-# validação. A **parada antecipada** (*early stopping*) encerra o treinamento quando a perda de validação não diminui
-# por 10 épocas e recupera os pesos da melhor época.
+# Depois de cada época, a rede é medida nos 20% separados para a validação. A **parada antecipada** (*early stopping*)
+# encerra o treinamento quando a perda de validação não diminui por 10 épocas e recupera os pesos da melhor época.
 
 # %%
 model.compile(optimizer="adam", loss="categorical_crossentropy", metrics=["accuracy"])
@@ -277,11 +280,11 @@ print(f"test accuracy {test_accuracy:.1%}, test loss {test_loss:.3f}, {len(x_tes
 # %% [markdown]
 # # Parte 2: o mesmo com o Lince, em seis chamadas
 #
-# A receita `classic` é a rede acima, com o mesmo aumento de dados e a mesma parada antecipada. `lince train cifar10
-# --recipe classic` faz tudo isso pela linha de comando.
+# Uma *receita* é um arquivo com tudo o que define um treinamento. A `classic` é a rede acima, com o mesmo aumento de
+# dados e a mesma parada antecipada. `lince train cifar10 --recipe classic` faz tudo isso pela linha de comando.
 #
 # 1. `recipes.load` lê todos os hiperparâmetros de um arquivo. O modo rápido substitui alguns deles.
-# 2. `pipeline.start` lê as imagens e separa 20 % de cada classe para a validação.
+# 2. `pipeline.start` lê as imagens e separa 20% de cada classe para a validação.
 # 3. `pipeline.train_model` treina. Ele mostra algumas das épocas e pode ser retomado depois de uma interrupção.
 # 4. `pipeline.publish` converte a rede para inteiros de 8 bits e mede as duas nas imagens de teste.
 # 5. `write_run_report` escreve uma página com as curvas, os erros e tudo o mais que foi medido.
@@ -305,16 +308,16 @@ with pipeline.watch(Console(force_terminal=False, force_jupyter=False), run, ten
     pipeline.train_model(run, display)
     lince_seconds = time.perf_counter() - began
 report = pipeline.publish(run, say=print)
-write_run_report(folder)
+write_run_report(folder, language=LANGUAGE)
 classifier = Classifier.load(folder.model)
 
 # %% [markdown]
 # ## Lado a lado
 #
-# As duas redes têm as mesmas camadas. O Lince treina em bfloat16 quando o processador tem instruções para isso, o que é
-# mais rápido que o float32 da parte com o Keras. O primeiro tamanho é o dos pesos em float32. O segundo é o do arquivo
-# do modelo inteiro, com os rótulos e o certificado. As linhas da tabela: acurácia de teste, tempo de treinamento,
-# tamanho e tempo de resposta para uma imagem.
+# As duas redes têm as mesmas camadas. O Lince treina em *bfloat16*, números de 16 bits com a amplitude do float32 e
+# menos casas, quando o processador tem instruções para isso: é mais rápido que o float32 da parte com o Keras. O
+# primeiro tamanho é o dos pesos em float32. O segundo é o do arquivo do modelo inteiro, com os rótulos e o certificado.
+# As linhas da tabela: acurácia de teste, tempo de treinamento, tamanho e tempo de resposta para uma imagem.
 
 
 # %%
@@ -365,10 +368,10 @@ facts = certificate.table(report.certificate)
 table(facts.header, *facts.rows)
 
 # %% [markdown]
-# O veredito sobre o modelo, em palavras simples (em inglês):
+# O veredito sobre o modelo, em palavras simples:
 
 # %%
-Markdown(report.verdict.text)
+Markdown(report.verdict.text_in(LANGUAGE))
 
 # %% [markdown]
 # ## O serviço
@@ -376,9 +379,9 @@ Markdown(report.verdict.text)
 # `lince serve` responde por HTTP. A célula abaixo o inicia em uma porta livre deste computador, espera até que ele
 # esteja pronto, envia a primeira imagem de teste, mostra a resposta em JSON e o encerra.
 #
-# - `label` é a classe mais provável. A `probability` dela é calibrada: das respostas dadas com 90 %, cerca de 90 %
+# - `label` é a classe mais provável. A `probability` dela é calibrada: das respostas dadas com 90%, cerca de 90%
 #   estão certas.
-# - `prediction_set` traz todas as classes que não podem ser descartadas. Ele contém a classe certa em 95 % das imagens.
+# - `prediction_set` traz todas as classes que não podem ser descartadas. Ele contém a classe certa em 95% das imagens.
 # - `abstain` é verdadeiro quando a resposta honesta é "não sei".
 
 # %%
@@ -409,15 +412,15 @@ print(json.dumps(answer, indent=2, ensure_ascii=False))
 # %% [markdown]
 # ## E agora?
 #
-# A pasta do treinamento guarda o relatório, que abre no navegador, e o arquivo do modelo. Em um terminal, com o nome da
-# pasta no lugar de RUN:
-#
-# ```sh
-# lince serve RUN               # uma página para experimentar: http://127.0.0.1:8000
-# lince predict RUN imagens/    # uma pasta, um .zip ou arquivos soltos
-# lince train minhas-classes/   # as suas próprias classes: uma pasta de imagens para cada uma
-# ```
+# A pasta do treinamento guarda o relatório, que abre no navegador, e o arquivo do modelo. A célula mostra onde estão, e
+# três comandos para digitar em um terminal: o primeiro serve uma página para experimentar o modelo, o segundo
+# classifica uma pasta de imagens, o terceiro treina com as suas próprias classes.
 
 # %%
-print("Report:", folder.page)
-print("Model: ", folder.model)
+lince = f"{shlex.quote(sys.executable)} -m lince"
+run = shlex.quote(str(folder.path.resolve()))
+print("Report:", folder.page.resolve())
+print()
+print(f"{lince} serve {run}                # a page to try it: http://127.0.0.1:8000")
+print(f"{lince} predict {run} pictures/    # a folder, a .zip or single files")
+print(f"{lince} train my-images/           # your own classes: a folder of pictures for each")

@@ -39,6 +39,7 @@ import http.client
 import io
 import json
 import os
+import shlex
 import socket
 import subprocess
 import sys
@@ -79,6 +80,7 @@ print("TensorFlow", tf.__version__, "· Keras", keras.__version__, "· NumPy", n
 
 # %%
 QUICK = os.environ.get("LINCE_NOTEBOOK_QUICK") == "1"  # or write True here
+LANGUAGE = "en"  # of the report and of the verdict: "en" or "pt"
 SEED = 0
 keras.utils.set_random_seed(SEED)
 
@@ -163,9 +165,9 @@ show(x_train[:16], [classes[label] for label in labels[:16]])
 # ## Augmentation
 #
 # A cat that leans a little, is a little nearer, or looks the other way is still a cat. Each training picture is
-# rotated, zoomed and flipped at random, anew in every epoch. So the network hardly sees the same pixels twice: it
-# learns shapes instead of memorising pictures. The three layers are part of the network. They work in training only;
-# validation and test pictures stay as they are. Below, the first column is the original.
+# rotated, zoomed and flipped at random, anew in every *epoch*, one pass over all of them. So the network hardly sees
+# the same pixels twice: it learns shapes instead of memorising pictures. The three layers are part of the network. They
+# work in training only; validation and test pictures stay as they are. Below, the first column is the original.
 
 # %%
 augmentation = keras.Sequential(
@@ -220,7 +222,7 @@ model.summary()
 # The optimizer **adam** changes the weights after each batch of pictures so that the **categorical cross-entropy**
 # falls: the difference between the probabilities and the one-hot labels. **Accuracy** is the share of right answers.
 #
-# After each epoch, one pass over the training pictures, the network is measured on the 20 % that were set aside for
+# After each epoch the network is measured on the 20 % that were set aside for
 # validation. **Early stopping** ends the training when the validation loss has not fallen for 10 epochs, and puts back
 # the weights of the best epoch.
 
@@ -300,7 +302,7 @@ with pipeline.watch(Console(force_terminal=False, force_jupyter=False), run, ten
     pipeline.train_model(run, display)
     lince_seconds = time.perf_counter() - began
 report = pipeline.publish(run, say=print)
-write_run_report(folder)
+write_run_report(folder, language=LANGUAGE)
 classifier = Classifier.load(folder.model)
 
 # %% [markdown]
@@ -362,7 +364,7 @@ table(facts.header, *facts.rows)
 # The verdict on the model, in plain words:
 
 # %%
-Markdown(report.verdict.text)
+Markdown(report.verdict.text_in(LANGUAGE))
 
 # %% [markdown]
 # ## The service
@@ -403,15 +405,14 @@ print(json.dumps(answer, indent=2, ensure_ascii=False))
 # %% [markdown]
 # ## What comes next
 #
-# The run folder holds the report, which opens in a browser, and the model file. In a terminal, with the name of the
-# run folder in place of RUN:
-#
-# ```sh
-# lince serve RUN               # a page to try it: http://127.0.0.1:8000
-# lince predict RUN pictures/   # a folder, a .zip or single files
-# lince train my-classes/       # your own classes: a folder of pictures for each
-# ```
+# The run folder holds the report, which opens in a browser, and the model file. The cell shows where, and three
+# commands for a terminal.
 
 # %%
-print("Report:", folder.page)
-print("Model: ", folder.model)
+lince = f"{shlex.quote(sys.executable)} -m lince"
+run = shlex.quote(str(folder.path.resolve()))
+print("Report:", folder.page.resolve())
+print()
+print(f"{lince} serve {run}                # a page to try it: http://127.0.0.1:8000")
+print(f"{lince} predict {run} pictures/    # a folder, a .zip or single files")
+print(f"{lince} train my-images/           # your own classes: a folder of pictures for each")

@@ -88,7 +88,7 @@ def test_readmes_say_the_same():
     for name in READMES:
         text = (ROOT / name).read_text(encoding="utf-8")
         marks = re.findall(r"^(#+|-|\|) ", text, re.MULTILINE)
-        links = re.findall(r"\]\((?!README)([^)]+)\)", text.replace(".pt-BR.py", ".py"))
+        links = re.findall(r"\]\((?!README)([^)]+)\)", text.replace(".pt-BR.", "."))
         blocks = [(language, re.sub(r" *# .*", "", code)) for language, code in FENCE.findall(text)]
         found.append((marks, links, blocks))
     assert found[0] == found[1]

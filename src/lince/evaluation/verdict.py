@@ -15,10 +15,10 @@ some_test_images_in_training, leakage_not_searched    remarks, beside other find
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from lince import metrics
-from lince.language import Language, number, text
+from lince.language import LANGUAGES, Language, number, text
 from lince.model_file.manifest import Certificate, Finding, Leakage, Verdict
 from lince.number_formats import percent
 from lince.types import ClassScore, Interval, Report
@@ -72,6 +72,18 @@ def judge(evidence: Evidence, *, language: Language = "en") -> Verdict:
     remarks = list(_remarks(evidence, say))
     first = (faults or [_good(evidence.test, say)])[: _MOST_FINDINGS - len(remarks)]
     return Verdict((*first, *remarks))
+
+
+def judge_in_all_languages(evidence: Evidence) -> Verdict:
+    """As `judge` in English, with the sentences in the other languages beside each: for the model file."""
+    found = judge(evidence)
+    others = {language: judge(evidence, language=language) for language in LANGUAGES if language != "en"}
+    return Verdict(
+        tuple(
+            replace(one, translations={language: other.findings[place].sentence for language, other in others.items()})
+            for place, one in enumerate(found.findings)
+        )
+    )
 
 
 def is_above_one_class(report: Report) -> bool:

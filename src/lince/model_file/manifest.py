@@ -6,6 +6,7 @@ As in `types.py`, they are frozen and consist of plain data.
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from lince.language import Language
 from lince.text import quantity
 from lince.types import Calibration, DriftReference, ImageSpec, Interval, Report, SetReport
 
@@ -35,6 +36,12 @@ class Comparison:
     float_ece: float
     int8_ece: float
     calibrated_ece: float
+
+    @property
+    def difference_points(self) -> Interval:
+        """The int8 minus the float accuracy: `drop_points` with the opposite sign."""
+        drop = self.drop_points
+        return Interval(-drop.value, -drop.high, -drop.low)
 
     @property
     def fallen(self) -> str:
@@ -82,11 +89,13 @@ class Finding:
 
     Attributes:
         code: for programs; `evaluation/verdict.py` lists them.
-        sentence: for people: what was found, and what to do.
+        sentence: for people, in English: what was found, and what to do.
+        translations: of the sentence, by language; empty in files of older versions.
     """
 
     code: str
     sentence: str
+    translations: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -97,8 +106,12 @@ class Verdict:
 
     @property
     def text(self) -> str:
-        """The sentences."""
-        return " ".join(finding.sentence for finding in self.findings)
+        """The sentences, in English."""
+        return self.text_in("en")
+
+    def text_in(self, language: Language) -> str:
+        """The sentences in a language; in English where the file has no translation."""
+        return " ".join(finding.translations.get(language, finding.sentence) for finding in self.findings)
 
 
 @dataclass(frozen=True)

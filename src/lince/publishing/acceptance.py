@@ -109,7 +109,7 @@ def judge(
     say("Looking for test images among the training images …")
     found_copies = data.leaked(run.test, train=run.train, validation=run.validation)
     leakage = _leakage(found_copies, run, answers.prediction) if found_copies else None
-    found = verdict.judge(
+    found = verdict.judge_in_all_languages(
         verdict.Evidence(
             test=test,
             training_accuracy=learned,

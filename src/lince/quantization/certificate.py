@@ -72,8 +72,8 @@ def table(certificate: Certificate, arithmetic: Arithmetic = Arithmetic()) -> Te
             "accuracy",
             percent(found.float_accuracy),
             percent(found.int8_accuracy),
-            f"{points(-found.drop_points.value)} points",
-            f"drop {points(found.drop_points.value)}, paired 95 % interval {points_range(found.drop_points)}",
+            f"{points(found.difference_points.value)} points",
+            f"paired 95 % interval of the difference {points_range(found.difference_points)}",
         ),
         (
             "calibration error",

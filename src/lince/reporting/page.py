@@ -116,7 +116,7 @@ def figures(content: ReportContent) -> Iterator[tuple[str, Figure]]:
     """The charts of the report, by name."""
     published, language = content.published, content.language
     yield "confusion", plots.confusion_figure(published.int8, published.classes, language=language)
-    if content.history:
+    if content.history and not _is_head_alone(content):
         yield "accuracy", plots.accuracy_curves(content.history, patience=content.patience, language=language)
         yield "loss", plots.loss_curves(content.history, patience=content.patience, language=language)
     yield "reliability", plots.reliability_diagram(content.probabilities, content.labels, language=language)
@@ -150,6 +150,7 @@ def _rendered(template: str, content: ReportContent, words: Words, **more: objec
             published=published,
             digits=_digits(published.int8.n),
             kept=_kept(content) if content.history else None,
+            head_alone=_is_head_alone(content),
             refitted=content.is_refitted,
             largest=max(published.int8.per_class, key=lambda score: score.support),
             confusions=_confusions(published),
@@ -190,6 +191,11 @@ def _picture_uris(content: ReportContent) -> dict[str, Any]:
             for pair, labels in zip(shown.copies, shown.copy_labels.tolist(), strict=True)
         ],
     }
+
+
+def _is_head_alone(content: ReportContent) -> bool:
+    """Whether a pretrained network was published without an epoch of fine-tuning: see `training.transfer`."""
+    return [record.epoch for record in content.history] == [0]
 
 
 def _kept(content: ReportContent) -> EpochRecord:

@@ -119,8 +119,8 @@ def reliability_diagram(
         above, below = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))
     above.plot([0, 1], [0, 1], color=_FAINT, linestyle="--", linewidth=1, label=_text(language, "perfectly_calibrated"))
     _draw_reliability(above, counts, confidence, accuracy, label=_text(language, "answers_interval"))
+    above.set_title(_text(language, "reliability_title", count=len(labels)), pad=12)  # above points at 100 %
     above.set(
-        title=_text(language, "reliability_title", count=len(labels)),
         ylabel=_text(language, "share_right"),
         ylim=(0, 1),
     )

@@ -59,7 +59,7 @@ def read_content(folder: RunFolder, *, language: Language) -> ReportContent:
         versions=_versions(training),
         facts={
             "model": f"{report.name} {report.version}",
-            "started": record.created[:16].replace("T", " "),
+            "started": f"{record.created[:16].replace('T', ' ')} UTC",
             "data": Path(record.source).name,
             "classes": str(len(report.classes)),
             "recipe": str(record.recipe["name"]),

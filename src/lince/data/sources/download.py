@@ -189,9 +189,10 @@ class _Transfer:
                 reason = str(error)
                 if isinstance(error, _PartError):
                     self.forget()
+        kept = f"The {self.size:,} bytes that arrived are kept: check" if self.size else "Check"
         raise DownloadError(
-            f"Cannot download {self.url} ({reason}; {self.attempts} attempts). The {self.size:,} bytes that arrived "
-            "are kept: check your network, then run the same command to go on."
+            f"Cannot download {self.url} ({reason}; {self.attempts} attempts). {kept} your network, then run the same "
+            "command again."
         )
 
     def _attempt(self) -> None:

@@ -1,7 +1,7 @@
 // The model's tab: what is served, in words and figures instead of raw JSON.
 
 import { drawCurves } from "./curves.js";
-import { className, date, hasText, number, percent, text } from "./texts.js";
+import { className, date, exactPercent, hasText, inLanguage, number, percent, signed, text } from "./texts.js";
 import { element, part, showClasses } from "./view.js";
 
 export function showModels(names, chosen) {
@@ -34,10 +34,10 @@ function section(key, ...nodes) {
   return node;
 }
 
-/** What was found, and the sentence that says more, which is English. */
-function finding({ code, sentence }) {
-  const key = `page.verdict.${code}`;
-  return [...(hasText(key) ? [part("strong", "", text(key))] : []), english("p", sentence)];
+/** What was found, and the sentence that says more: English in models of older versions. */
+function finding({ code, sentence, translations }) {
+  const [key, translated] = [`page.verdict.${code}`, inLanguage(translations)];
+  return [...(hasText(key) ? [part("strong", "", text(key))] : []), translated ? part("p", "", translated) : english("p", sentence)];
 }
 
 function english(name, content) {
@@ -65,13 +65,13 @@ function certified({ comparison, bound_points, flatbuffer_bytes, latency_us, mac
   const outcome = forced ? "forced" : drop_points.high <= bound_points ? "passed" : "open";
   const rows = [
     ["images", number(n)],
-    ["float", `${number(100 * float_accuracy, 2)}\u00a0%`],
-    ["int8", `${number(100 * int8_accuracy, 2)}\u00a0%`],
-    ["drop", text("page.certificate.interval", { value: number(drop_points.value, 2), low: number(drop_points.low, 2), high: number(drop_points.high, 2) })],
+    ["float", exactPercent(float_accuracy)],
+    ["int8", exactPercent(int8_accuracy)],
+    ["difference", text("page.certificate.interval", { value: signed(-drop_points.value), low: signed(-drop_points.high), high: signed(-drop_points.low) })],
     ["bound", `${points(bound_points)}: ${text(`page.certificate.${outcome}`)}`],
-    ["different", `${number(100 * disagreement, 2)}\u00a0%`],
+    ["different", exactPercent(disagreement)],
     ["worst", worst_class_drop_points > 0 ? `${className(worst_class, labels)}, ${points(worst_class_drop_points)}` : "–"],
-    ["calibration", `${number(100 * calibrated_ece, 2)}\u00a0%`],
+    ["calibration", exactPercent(calibrated_ece)],
     ["size", `${number(flatbuffer_bytes / 1e6, 2)}\u00a0MB`],
     ["latency", `${number(latency_us / 1000, 2)}\u00a0ms`],
     ["machine", machine],

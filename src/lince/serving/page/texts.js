@@ -72,13 +72,33 @@ export function number(value, digits = 0) {
   return value.toLocaleString(LOCALES[language], { minimumFractionDigits: digits, maximumFractionDigits: digits }).replace("-", "−");
 }
 
+/** A difference with its sign and two digits: "+0.04". */
+export function signed(value) {
+  return `${value > 0 ? "+" : ""}${number(value, 2)}`;
+}
+
 /** 0.934 → "93 %"; never "100 %" or "0 %": floating point rounds some probabilities to 0 and 1. */
 export function percent(share) {
   const value = share * 100;
-  if (value < 0.1) return `< ${number(0.1, 1)}\u00a0%`;
-  if (value > 99.9) return `> ${number(99.9, 1)}\u00a0%`;
+  if (value < 0.1) return `< ${withSign(0.1, 1)}`;
+  if (value > 99.9) return `> ${withSign(99.9, 1)}`;
   const digits = value < 10 || value > 99 ? 1 : 0;
-  return `${number(value, Number.isInteger(Number(value.toFixed(digits))) ? 0 : digits)}\u00a0%`;
+  return withSign(value, Number.isInteger(Number(value.toFixed(digits))) ? 0 : digits);
+}
+
+/** 0.9117 → "91.17 %". */
+export function exactPercent(share) {
+  return withSign(100 * share, 2);
+}
+
+/** A number with the sign of per cent, as the language writes it. */
+function withSign(value, digits) {
+  return `${number(value, digits)}${language === "pt" ? "" : "\u00a0"}%`;
+}
+
+/** The text of the page's language among those of a model file, if it has one. */
+export function inLanguage(translations) {
+  return translations[language];
 }
 
 export function date(iso) {
