@@ -66,14 +66,17 @@ def test_errors_are_told_in_the_language(open_page: OpenPage, tmp_path: Path):
 
 
 def test_the_verdict_in_the_language(open_page: OpenPage):
-    """What was found in the page's language, and the model file's own sentence, marked as English."""
+    """Also the sentences; one of an older model file, which has no translation, is marked as English."""
     page = open_page(locale="pt-BR")
-    found = {"code": "overfitted", "sentence": "Overfitted: it is right for 90 %."}
-    describe(page, verdict={"findings": [found, {"code": "of_a_later_version", "sentence": "Something else."}]})
+    translated = {"pt": "Sobreajuste: acerta 90%."}
+    found = {"code": "overfitted", "sentence": "Overfitted: it is right for 90 %.", "translations": translated}
+    other = {"code": "of_a_later_version", "sentence": "Something else.", "translations": {}}
+    describe(page, verdict={"findings": [found, other]})
     page.get_by_role("tab", name="Modelo").click()
     section = page.locator("#description section").first
     assert ["Sobreajuste (overfitting)"] == section.locator("strong").all_text_contents()
-    assert [found["sentence"], "Something else."] == section.locator("p[lang=en]").all_text_contents()
+    assert [translated["pt"], "Something else."] == section.locator("p").all_text_contents()
+    assert ["Something else."] == section.locator("p[lang=en]").all_text_contents()
 
 
 def test_numbers_are_written_as_the_language_writes_them(open_page: OpenPage):

@@ -304,10 +304,24 @@ class TestLanguage:
         assert said in judged(**evidence, language="pt")[1]
         assert judged(**evidence)[0] == judged(**evidence, language="pt")[0]
 
+    def test_all_languages_in_the_model_file(self):
+        """Each finding has its sentence in every language; a file without translations is read in English."""
+        evidence = verdict.Evidence(
+            test=even(45, 100),
+            training_accuracy=Interval(0.5, 0.4, 0.6),
+            validation_accuracy=Interval(0.45, 0.4, 0.5),
+            certificate=CERTIFICATE,
+            leakage=None,
+        )
+        found = verdict.judge_in_all_languages(evidence)
+        for language in LANGUAGES:
+            assert verdict.judge(evidence, language=language).text == found.text_in(language)
+        assert found.text == verdict.judge(evidence).text_in("pt")
+
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_the_page_names_every_finding(language):
-    """It shows the sentence of the model file, which is English, under a heading in its own language."""
+    """It shows the sentence of the model file under a heading of its own."""
     codes = set(re.findall(r'Finding\(\s*"(\w+)"', inspect.getsource(verdict)))
     assert {"good", "overfitted"} < codes
     assert {

@@ -10,7 +10,7 @@ import pytest
 from lince.model_file import artifact
 from lince.model_file.manifest import Arithmetic, Attempt, ClassCounts, Finding, Leakage, Verdict
 from lince.reporting import network, page
-from lince.reporting.page import ReportContent, html_report, markdown_report
+from lince.reporting.page import ReportContent, figures, html_report, markdown_report
 from lince.runs.pictures import Pictures
 from lince.runs.run_folder import RunFolder
 from lince.types import Calibration, Interval, Rejected
@@ -120,13 +120,13 @@ def test_answers_in_the_order_of_the_questions(content, report):
     low, high = (f"{100 * share:.0f} %" for share in (report.accuracy.low, report.accuracy.high))
     for expected in (
         f"{100 * report.accuracy.value:.0f} %",
-        f"Accuracy : 95 % interval {low} to {high}, on 300 test images",
+        f"Accuracy : {low} to {high} (95 % interval), on 300 test images",
         "The weights of epoch 3 were kept",
         "2,700 images to train on, 270 to validate, 300 to test.",
         "dog [brown] 900 90 100",
         "a set of classes that holds the true one for about 95 %",
         "The float network and the published one answered the same 10,000 test images.",
-        "Accuracy 81.57 % 81.45 % −0.12",
+        "Accuracy 81.57 % 81.45 % −0.12 paired 95 % interval of the difference −0.27 to +0.03",
         "recall of dog [brown], which fell most −1.02",
         "temperature 1.2345",
         "6 layers, 17.8 k weights",
@@ -151,7 +151,7 @@ def test_verdict_is_above_everything(content, code, colour):
 def test_certificate_is_judged_in_words(content):
     """Passed, published all the same, or too few images to know; and what is not int8 is named."""
     certificate = content.published.certificate
-    assert "Passed: the drop is shown to be at most 0.50 points" in Reader(html_report(content)).words
+    assert "Passed: the loss is shown to be at most 0.50 points" in Reader(html_report(content)).words
     assert "Not passed: published with --force" in page_with(content, certificate=replace(certificate, forced=True))
     unclear = replace(certificate, comparison=replace(certificate.comparison, drop_points=Interval(0.1, -2, 2)))
     assert "Not shown to be within 0.50 points: 10,000 images are too few" in page_with(content, certificate=unclear)
@@ -174,10 +174,10 @@ def test_a_threshold_of_nothing_is_no_threshold(content):
     """No probability is below 0.0000: "I don't know" is never answered. One image has no plural."""
     few = Calibration(temperature=1.2, set_threshold=0.0625, abstain_below=0.0, n=1, uniform_share=0.4)
     words = Reader(page_with(content, calibration=few)).words
-    assert "Fitted on 1 validation image: the logits are divided" in words
+    assert "Fitted on 1 image that training did not use: the logits are divided" in words
     assert "The model never answers “I don't know”." in words
     assert "below 0.0000" not in words
-    assert "the highest that 1 validation image can support" in words
+    assert "the highest that 1 image that training did not use can support" in words
 
 
 def test_loads_nothing(content, pictures):
@@ -214,6 +214,17 @@ def test_says_what_it_cannot_show(content):
     assert "This run has no history of its training." in words
     assert "There are no prediction sets: 9,600 validation images are too few" in words
     assert "class to test cat 100" in words
+
+
+def test_a_head_alone_has_no_curves(content, pictures):
+    """Nothing was trained in epochs: no curve, no epoch that was kept, no picture that an epoch has changed."""
+    head = replace(content, history=(replace(content.history[0], epoch=0),), pictures=pictures)
+    html, markdown = html_report(head), markdown_report(head)
+    assert "There was no fine-tuning, so there are no curves." in html
+    assert "There was no fine-tuning, so there are no curves." in markdown
+    assert {"accuracy", "loss"}.isdisjoint(name for name, _ in figures(head))
+    for absent in ("were kept", "0 epochs", "Changed picture", "plots/accuracy.png", "plots/augmented.png"):
+        assert absent not in html + markdown
 
 
 def test_no_mistake_and_no_augmentation(content, pictures):

@@ -64,7 +64,7 @@ def test_certificate_shows_both_networks(certificate):
     assert lines[0] == "Certificate: float against int8, 10,000 images of the test split"
     for expected in (
         "float int8 difference remark",
-        "accuracy 81.57 % 81.45 % −0.12 points drop +0.12, paired 95 % interval −0.03 to +0.27",
+        "accuracy 81.57 % 81.45 % −0.12 points paired 95 % interval of the difference −0.27 to +0.03",
         "worst class −1.02 points recall of dog [brown]",
         "size 1.3 MB 1,284,352 bytes",
         "latency 412.3 µs one image, one thread, median",

@@ -10,7 +10,7 @@ from lince.types import Interval
     ("language", "expected"),
     [
         ("en", ("81.34\xa0%", "1,234", "−0.05 to +0.29", "98.4\xa0kB", "+0.12 points", "1.8\xa0M", "1 test image")),
-        ("pt", ("81,34%", "1.234", "−0,05 a +0,29", "98,4\xa0kB", "+0,12 pontos", "1,8\xa0M", "1 imagem de teste")),
+        ("pt", ("81,34%", "1.234", "−0,05 a +0,29", "98,4\xa0kB", "+0,12 p.p.", "1,8\xa0M", "1 imagem de teste")),
     ],
 )
 def test_numbers(language, expected):

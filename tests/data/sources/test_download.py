@@ -159,9 +159,9 @@ class TestInterrupted:
         assert len(server.requests) == 3
 
     def test_attempts_are_bounded(self, get, server):
-        """Five in all, then it is said how to go on."""
+        """Five in all, then it is said how to go on; nothing has arrived that could be kept."""
         server.statuses = [503] * 99
-        with pytest.raises(DownloadError, match=r"503 Service Unavailable; 5 attempts.*run the same command to go on"):
+        with pytest.raises(DownloadError, match=r"503 Service Unavailable; 5 attempts\)\. Check your network, then"):
             get()
         assert len(server.requests) == 5
 
