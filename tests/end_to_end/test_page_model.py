@@ -20,7 +20,7 @@ def test_the_tab_describes_the_model(page: Page, server: ServerProcess):
     assert f"{100 * comparison['int8_accuracy']:.2f}\u00a0%" == facts["Accuracy as served"]
     assert f"{comparison['n']:,}" == facts["Test pictures"]
     assert facts["Allowed drop"].endswith("points: passed")
-    assert facts["Difference of accuracy"] == "−0.04 points (95 % interval −0.15 to +0.07)"
+    assert facts["Difference of accuracy"] == "−0.04 points (95\u00a0% interval −0.15 to +0.07)"
     panel.get_by_text("The whole model card").click()
     expect(panel.locator("pre")).to_have_text(model["card"])
     panel.get_by_role("link", name="API reference").click()
