@@ -16,7 +16,7 @@
 `cli/commands.py` turns a LinceError into exit code 1; the server's error table turns an ImageError into a 4xx.
 """
 
-from typing import Literal
+from typing import Any, Literal
 
 ImageErrorCode = Literal[
     "empty_image", "unsupported_format", "corrupt_image", "image_too_large", "image_too_complex", "decode_timeout"
@@ -27,7 +27,17 @@ WRITE_AGAIN = "Write the file again with lince quantize RUN, or fetch it again."
 
 
 class LinceError(Exception):
-    """Base of all errors that a user can repair. `str(error)` is the sentence to show."""
+    """Base of all errors that a user can repair. `str(error)` is the sentence to show. Processes can pass them on."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Python itself would call the class with the sentence alone, and some take more."""
+        return _passed_on, (type(self), self.args, self.__dict__)
+
+
+def _passed_on(kind: type[LinceError], arguments: tuple[Any, ...], attributes: dict[str, Any]) -> LinceError:
+    error = kind.__new__(kind, *arguments)
+    error.__dict__.update(attributes)
+    return error
 
 
 class ImageError(LinceError):

@@ -7,6 +7,7 @@ from lince.errors import ModelFileError
 from lince.inference import interpreter
 from lince.inference.interpreter import Network
 from lince.model_file import artifact
+from lince.model_file.network import verify
 
 
 class TestNetwork:
@@ -53,16 +54,31 @@ class TestNetwork:
         assert two._copies._at_once > 1
 
     @pytest.mark.parametrize(
-        ("answers", "largest", "most"),
+        ("kind", "largest", "most"),
         [(np.int8, 2**19, 8), (np.int8, 2**21, 2), (np.int8, 2**30, 1), (np.float32, 9, 1)],
     )
-    def test_most_at_once(self, run, monkeypatch, answers: type, largest: int, most: int):
+    def test_most_at_once(self, run, monkeypatch, kind: type, largest: int, most: int):
         """Few where a tensor is large: memory grows with them. One where sums are of real numbers."""
         network = interpreter._Interpreter(artifact.read(run.model).flatbuffer)
-        network.output["dtype"] = answers
-        tensors = [{"shape": np.array(shape)} for shape in ([], [4], [largest // 4, 4])]
+        tensors = [{"shape": np.array(shape), "dtype": kind} for shape in ([], [4], [largest // 4, 4])]
         monkeypatch.setattr(network._interpreter, "get_tensor_details", lambda: tensors)
         assert most == network.most_at_once()
+
+    def test_a_network_with_a_fixed_batch_takes_one(self, run):
+        """Lince writes a reshape to any number of images; other programs fix it to one."""
+        flatbuffer = artifact.read(run.model).flatbuffer
+        graph = verify(flatbuffer)
+        # The flatbuffer's number of RESHAPE.
+        shapes = [graph.tensors[one.inputs[1]].data for one in graph.operators if one.code == 22]
+        fixed = flatbuffer
+        for shape in shapes:
+            fixed = fixed.replace(shape.tobytes(), np.array([1, *shape[1:]], "<i4").tobytes())
+        assert fixed != flatbuffer
+        images = np.random.default_rng(0).integers(0, 256, (20, *Network(fixed).input_shape), np.uint8)
+        network = Network(fixed, copies=2)
+        np.testing.assert_array_equal(network.run(images), Network(flatbuffer).run(images))
+        assert network._copies is not None
+        assert network._copies._at_once == 1
 
     def test_a_fault_in_a_copy_is_raised(self, run, monkeypatch):
         """The answers would have holes."""

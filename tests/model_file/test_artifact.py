@@ -397,6 +397,10 @@ class TestReadRefusesManifests:
         """A manifest cannot ask for huge images."""
         refuse_manifest("Expected 1 to 1024 pixels a side", image=replace(good.manifest.image, width=side))
 
+    def test_curves_of_few_points(self, refuse_manifest, good):
+        """The page draws each of them."""
+        refuse_manifest("curves of 10,003 points. Expected 10,000 at most", curves=good.manifest.curves[:1] * 10_003)
+
     @pytest.mark.parametrize(
         ("changes", "match"),
         [

@@ -185,11 +185,26 @@ class _Interpreter:
             np.true_divide(np.add.reduce(channels, axis=1, dtype=np.float32), channels.shape[1], out=features)
 
     def most_at_once(self) -> int:
-        """How many images a call may take; one for a network with float layers, where the sums may round otherwise."""
-        if self.output["dtype"] is not np.int8:
+        """How many images a call may take.
+
+        One for a network with float layers, where the sums may round otherwise, and for one that states a fixed batch.
+        """
+        tensors = self._interpreter.get_tensor_details()
+        if any(tensor["dtype"] is np.float32 for tensor in tensors):
             return 1
-        largest = max(math.prod(tensor["shape"].tolist()) for tensor in self._interpreter.get_tensor_details())
-        return max(1, min(_AT_ONCE, _AT_ONCE_BYTES // int(largest)))
+        largest = max(math.prod(tensor["shape"].tolist()) for tensor in tensors)
+        most = max(1, min(_AT_ONCE, _AT_ONCE_BYTES // int(largest)))
+        return most if most > 1 and self._takes(most) else 1
+
+    def _takes(self, count: int) -> bool:
+        images = np.zeros((count, *self.input["shape"][1:].tolist()), np.uint8)
+        outputs = [end for end in (self.output, self.features) if end is not None]
+        logits, features = (np.empty((count, end["shape"][-1]), np.float32) for end in (self.output, outputs[-1]))
+        try:
+            self.run(images, logits, features)
+        except (ValueError, RuntimeError):
+            return False
+        return True
 
 
 class _Copies:

@@ -47,6 +47,7 @@ _MAX_MEMBER_BYTES = {"manifest.json": 2**23, "labels.txt": 2**20, "golden.npz": 
 _MAX_MEMBER_BYTES[FAMILIARITY] = 2**23  # twice the covariance of the most features
 _MAX_DEPTH = 32  # of `training`, which is free-form; Lince nests 5 levels there
 _FLATBUFFER_IDENTIFIER = b"TFL3"  # bytes 4 to 8 of every LiteRT flatbuffer
+_MAX_CURVE_POINTS = 10_000  # ten times what is written
 _SHARES_ERROR = 1e-6  # of a sum of shares; float64 makes 1e-13 of a thousand
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # a fixed time, the earliest of zip: the same content gives the same bytes
 
@@ -284,6 +285,8 @@ def _check(manifest: Manifest) -> None:
         raise ModelFileError(f"classes {manifest.classes!r}. Expected labels of one line, none empty.")
     if not (1 <= image.height <= 1024 and 1 <= image.width <= 1024):
         raise ModelFileError(f"images of {image.width} × {image.height}. Expected 1 to 1024 pixels a side.")
+    if len(manifest.curves) > _MAX_CURVE_POINTS:
+        raise ModelFileError(f"curves of {len(manifest.curves):,} points. Expected {_MAX_CURVE_POINTS:,} at most.")
     if manifest.drift_reference is not None:
         _check_reference(manifest.drift_reference, len(manifest.classes))
 

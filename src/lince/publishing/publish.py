@@ -45,6 +45,7 @@ from lince.types import Calibration, Images, Outputs, Split
 
 Say = Callable[[str], None]
 
+_CURVE_POINTS = 1000  # more than a curve can show
 _COVERAGE_SPREAD_POINTS = 2  # a larger spread is reported to the user
 
 
@@ -235,6 +236,7 @@ def _curves(run: Run) -> tuple[CurvePoint, ...]:
     if not validations:
         return ()
     kept = kept_record(validations, run.recipe.train)
+    step = math.ceil(len(validations) / _CURVE_POINTS)
     return tuple(
         CurvePoint(
             epoch=one.epoch,
@@ -244,8 +246,9 @@ def _curves(run: Run) -> tuple[CurvePoint, ...]:
             val_accuracy=_rounded(one.val_accuracy),
             is_kept=one is kept,
         )
-        for one in validations
+        for number, one in enumerate(validations)
         if math.isfinite(one.val_loss)  # JSON has no infinity
+        and (one is kept or number % step == 0)
     )
 
 

@@ -1,6 +1,6 @@
 // The curves of a training: accuracy and loss, of the training and of the validation pictures.
 
-import { number, text } from "./texts.js";
+import { exactPercent, number, text } from "./texts.js";
 import { part } from "./view.js";
 
 const [WIDTH, HEIGHT] = [320, 160]; // of the drawing, in units of its own; it is as wide as the page leaves room
@@ -10,7 +10,7 @@ const LINES = ["training", "validation"];
 export function drawCurves(points) {
   const figures = part("div", "curves");
   figures.append(
-    figure("accuracy", points, ["accuracy", "val_accuracy"], (share) => `${number(100 * share, 1)}\u00a0%`),
+    figure("accuracy", points, ["accuracy", "val_accuracy"], (share) => exactPercent(share, 1)),
     figure("loss", points, ["loss", "val_loss"], (loss) => number(loss, 2)),
   );
   const legend = part("p", "lines");

@@ -87,8 +87,8 @@ export function percent(share) {
 }
 
 /** 0.9117 → "91.17 %". */
-export function exactPercent(share) {
-  return withSign(100 * share, 2);
+export function exactPercent(share, digits = 2) {
+  return withSign(100 * share, digits);
 }
 
 /** A number with the sign of per cent, as the language writes it. */
