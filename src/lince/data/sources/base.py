@@ -1,9 +1,9 @@
 """What a source is: its entries, their names, and how they are read."""
 
 import posixpath
-import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 from lince.errors import ImageError
@@ -19,19 +19,39 @@ _OTHER_PICTURES = frozenset(
 _LITTER = frozenset({"__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "$recycle.bin", "@eadir"})
 
 
+@dataclass(frozen=True, slots=True)
+class Member:
+    """Where an archive holds the bytes of one file, by its directory.
+
+    Attributes:
+        archive: its path.
+        offset: of the member's header in the archive.
+        packed_bytes, size: its bytes there, and unpacked.
+        crc: CRC-32 of the unpacked bytes.
+        is_packed: whether they are packed, by deflate.
+    """
+
+    archive: Path
+    offset: int
+    packed_bytes: int
+    size: int
+    crc: int
+    is_packed: bool
+
+
 @dataclass(frozen=True, slots=True)  # a million of them: 64 bytes each instead of 170
 class Entry:
     """One file or folder of a source.
 
     Attributes:
         path: inside the source, parts joined by "/", printable.
-        key: how the source finds it: a path, or the archive's record.
+        key: how the source finds it: a path, or the archive's member.
         problem: why it cannot be read, where that is known beforehand.
         is_folder: folders are listed too, so that an empty class is noticed.
     """
 
     path: str
-    key: str | zipfile.ZipInfo
+    key: str | Member
     problem: str | None = None
     is_folder: bool = False
 

@@ -6,12 +6,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from lince.data.sources.base import Entry, is_litter, too_large
+from lince.data.sources.sorting import Named, by_name
 from lince.errors import DataError
 from lince.system.files import open_regular
 from lince.text import printable
 
 # Deeper than any dataset, and far below Python's recursion limit (1,000 calls).
 _MAX_DEPTH = 64
+_FILE, _FOLDER, _LINK = b"f", b"d", b"l"
 
 
 class Tree:
@@ -61,30 +63,30 @@ def _walk(folder: str, *, prefix: str, above: tuple[tuple[int, int], ...]) -> It
     """Entries in `folder` and its subfolders; `above` identifies the folders around it, to detect a loop."""
     try:
         identity = _identity(folder)
-        children = _children(folder)
+        children = by_name(_children(folder))
     except OSError as error:
         problem = f"The folder cannot be listed ({error.strerror}). Check its permissions."
         yield Entry(prefix.rstrip("/") or ".", folder, problem, is_folder=True)
         return
-    for child in children:
-        path, key = prefix + printable(child.name), child.path
-        if not _is_folder(child):
+    for name, kind in children:
+        child = os.fsdecode(name)
+        path, key = prefix + printable(child), os.path.join(folder, child)
+        if kind == _FILE or (kind == _LINK and not os.path.isdir(key)):
             yield Entry(path, key)
         elif len(above) >= _MAX_DEPTH:
             yield Entry(path, key, f"The folder lies more than {_MAX_DEPTH} folders deep.", is_folder=True)
-        elif not (child.is_symlink() and _identity(key) in (*above, identity)):
+        elif not (kind == _LINK and _identity(key) in (*above, identity)):
             yield Entry(path, key, is_folder=True)
             yield from _walk(key, prefix=f"{path}/", above=(*above, identity))
 
 
-def _children(folder: str) -> list[os.DirEntry[str]]:
+def _children(folder: str) -> Iterator[Named]:
+    """Names, and of what kind each is, without a system call for each."""
     with os.scandir(folder) as found:
-        return sorted((child for child in found if not is_litter(child.name)), key=lambda child: child.name)
-
-
-def _is_folder(child: os.DirEntry[str]) -> bool:
-    """Whether it is a folder; only links need a system call. `DirEntry.is_dir` raises on a link to itself."""
-    return os.path.isdir(child.path) if child.is_symlink() else child.is_dir()
+        for child in found:
+            if not is_litter(child.name):
+                kind = _LINK if child.is_symlink() else _FOLDER if child.is_dir(follow_symlinks=False) else _FILE
+                yield os.fsencode(child.name), kind
 
 
 def _identity(folder: str) -> tuple[int, int]:

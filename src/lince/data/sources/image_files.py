@@ -4,17 +4,20 @@ A new kind of source is a module like `zip_file.py`, which keeps `base.Source`, 
 """
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from lince.data.sources.base import Source
+from lince.data.sources.base import Entry, Member, Source
 from lince.data.sources.directory import Tree, read_file
-from lince.data.sources.zip_file import Archive
-from lince.errors import DataError, LinceError
+from lince.data.sources.zip_file import Archive, read_member
+from lince.errors import DataError, ImageError, LinceError
 from lince.images import EXTENSIONS
 from lince.text import printable
 from lince.types import ImageLimits
+
+Found = Path | Member | LinceError
+"""A file, a file in an archive, or why neither can be read."""
 
 
 @contextmanager
@@ -43,42 +46,51 @@ def iter_images(
     paths: Iterable[Path], *, limit_bytes: int = ImageLimits().max_bytes
 ) -> Iterator[tuple[str, bytes | LinceError]]:
     """As `find_images`, with the files read: the encoded bytes, or the error that says why there are none."""
-    for name, found in find_images(paths, limit_bytes=limit_bytes):
-        yield name, _attempt(read_file, found, limit_bytes) if isinstance(found, Path) else found
+    for name, found in find_images(paths):
+        try:
+            yield name, read_image(found, limit_bytes)
+        except LinceError as error:
+            yield name, error
 
 
-def find_images(
-    paths: Iterable[Path], *, limit_bytes: int = ImageLimits().max_bytes
-) -> Iterator[tuple[str, Path | bytes | LinceError]]:
+def find_images(paths: Iterable[Path]) -> Iterator[tuple[str, Found]]:
     """Finds the images of files, folders (recursively) and .zip archives, one at a time, in constant memory.
 
     A file in `paths` always counts; inside folders and archives, files without an image's name are skipped.
 
     Args:
         paths: files, folders and archives, in order.
-        limit_bytes: the largest accepted size of one encoded image.
 
     Yields:
-        The path for messages (in an archive `archive.zip/inner/path`), and a file to read with `read_file`, the encoded
-        bytes of an archive's member, or the error that says why there are none.
+        The path for messages (in an archive `archive.zip/inner/path`), and what `read_image` takes.
     """
     for path in paths:
         name = printable(str(path))
         if os.path.isdir(path) or path.suffix.lower() == ".zip":
-            yield from _inside(path, name=name, limit_bytes=limit_bytes)
+            yield from _inside(path, name=name)
         else:
             yield name, path
 
 
-def _inside(path: Path, *, name: str, limit_bytes: int) -> Iterator[tuple[str, Path | bytes | LinceError]]:
+def read_image(found: Found, limit_bytes: int) -> bytes:
+    """Reads what `find_images` found.
+
+    Raises:
+        ImageError: it is larger than the limit, or damaged in its archive.
+        DataError: it cannot be read.
+    """
+    if isinstance(found, LinceError):
+        raise found
+    return read_file(found, limit_bytes) if isinstance(found, Path) else read_member(found, limit_bytes)
+
+
+def _inside(path: Path, *, name: str) -> Iterator[tuple[str, Found]]:
     found = False
     try:
         with open_source(path) as source:
             for entry in filter(lambda entry: entry.is_wanted, source.walk()):
                 found = True
-                is_file = isinstance(entry.key, str) and not entry.problem
-                content = Path(str(entry.key)) if is_file else _attempt(source.read, entry, limit_bytes)
-                yield f"{name}/{entry.path}", content
+                yield f"{name}/{entry.path}", _unread(entry)
     except DataError as error:
         yield name, error
     else:
@@ -86,8 +98,7 @@ def _inside(path: Path, *, name: str, limit_bytes: int) -> Iterator[tuple[str, P
             yield name, DataError(f"{name!r} holds no images. Expected files named {', '.join(sorted(EXTENSIONS))}.")
 
 
-def _attempt(read: Callable[..., bytes], *arguments: object) -> bytes | LinceError:
-    try:
-        return read(*arguments)
-    except LinceError as error:
-        return error
+def _unread(entry: Entry) -> Found:
+    if isinstance(entry.key, Member):
+        return ImageError("corrupt_image", entry.problem) if entry.problem else entry.key
+    return DataError(entry.problem) if entry.problem else Path(entry.key)
