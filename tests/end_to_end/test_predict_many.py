@@ -74,3 +74,18 @@ def test_interrupted_and_continued(
     expected = subprocess.run([*command, "--json"], check=True, timeout=60, capture_output=True).stdout
     assert file.read_bytes() == expected
     assert expected.count(b"\n") == COUNT
+
+
+@pytest.mark.parametrize("changed", [["cifar10"], ["cifar10-tiny", "--top", "2"], ["cifar10-tiny", "--logits"]])
+def test_continued_with_another_model_or_option(program: str, pictures: Path, tmp_path: Path, changed: list[str]):
+    """It is refused, since the rows would not go together, and the file stays as it is."""
+    file = tmp_path / "rows.jsonl"
+    some = sorted(pictures.iterdir())[:5]
+    subprocess.run([program, "predict", "cifar10-tiny", *some[:3], "--output", file], check=True, timeout=60)
+    content = file.read_bytes()
+    model, *options = changed
+    command = [program, "predict", model, *some, "--output", file, "--resume", *options]
+    done = subprocess.run(command, check=False, timeout=60, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "The answer number 3 of the file is another one now." in done.stderr
+    assert file.read_bytes() == content

@@ -1,12 +1,14 @@
 """What `lince predict` does."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Literal
 
 from lince.cli import prediction_file
-from lince.cli.console import csv_rows, json_lines, say, text_lines
+from lince.cli.console import Row, csv_rows, json_lines, say, text_lines
+from lince.cli.prediction_file import PredictionFile
+from lince.errors import LinceError
 from lince.system import machine, quiet
 
 TOP_IN_JSON = 5  # classes, as the service's `top`
@@ -54,6 +56,22 @@ def predict(
     rows = partial(predict_on_cores, classifier, file, paths, held, workers=workers or machine.cores())
     if isinstance(output, Path):
         with prediction_file.opened(output, resume=resume, top=listed) as opened:
-            return opened.write(rows(done=opened.rows, last=opened.last), top=listed)
-    write: Callable[..., int] = {"text": text_lines, "csv": csv_rows}.get(output, json_lines)
-    return write(rows()) if output == "json" else write(rows(), top=listed)
+            return opened.write(_continued(opened, rows))
+    if output == "json":
+        return json_lines(rows())
+    return csv_rows(rows(), top=listed) if output == "csv" else text_lines(rows(), top=listed)
+
+
+def _continued(file: PredictionFile, predict: Callable[..., Iterator[Row]]) -> Iterator[Row]:
+    """The rows that a file lacks. Its last answer is computed again, since a file does not name its model."""
+    if file.last_answer is None:
+        yield from predict(done=file.paths())
+        return
+    number, line = file.last_answer
+    rows = predict(done=file.paths(), again=number)
+    if file.line(next(rows)) != line:
+        raise LinceError(
+            f"The answer number {number + 1:,} of the file is another one now. Expected the same model, options and "
+            "pictures as before. Name another file, and leave out --resume."
+        )
+    yield from rows

@@ -50,7 +50,11 @@ def read_file(path: Path, limit_bytes: int) -> bytes:
     """
     try:
         with open_regular(path) as file:
-            data = file.read(limit_bytes + 1)
+            # `read` takes memory for as many bytes as it is asked for.
+            expected = min(os.fstat(file.fileno()).st_size, limit_bytes)
+            data = file.read(expected + 1)
+            if expected < len(data) <= limit_bytes:  # it has grown
+                data += file.read(limit_bytes + 1 - len(data))
     except OSError as error:
         reason = getattr(error, "strerror", None) or error
         raise DataError(f"It cannot be read ({reason}). Check that it exists, and its permissions.") from error

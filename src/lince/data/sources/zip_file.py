@@ -74,11 +74,11 @@ class Archive:
         """Every member except hidden and system files, sorted by name within its folder."""
         before = b""
         for key, found in by_name(self._members()):
-            *facts, flags, method = _FACTS.unpack_from(found)
+            offset, packed_bytes, size, crc, flags, method = _FACTS.unpack_from(found)
             parts, is_folder = _parts(found[_FACTS.size :])
             if parts and not any(is_litter(part) for part in parts if part != ".."):
                 problem = None if is_folder else _problem(parts, flags, method, is_twice=key == before)
-                member = Member(self._path, *facts, is_packed=method == _DEFLATED)
+                member = Member(self._path, offset, packed_bytes, size, crc, is_packed=method == _DEFLATED)
                 yield Entry("/".join(map(printable, parts)), member, problem, is_folder=is_folder)
             before = key
 
