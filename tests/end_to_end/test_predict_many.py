@@ -57,7 +57,7 @@ def wait_for(found: Callable[[], bool]) -> None:
 def test_interrupted_and_continued(
     program: str, pictures: Path, tmp_path: Path, send: Callable[[int, int], None], number: int, status: int
 ):
-    """The file is then as without an interruption, no process is left, and none of them has said anything."""
+    """The file is then as without an interruption, no process is left, and one sentence says how to go on."""
     file, said = tmp_path / "rows.jsonl", tmp_path / "stderr"
     command = [program, "predict", "cifar10-tiny", str(pictures), "--workers", "2"]
     with said.open("wb") as stderr:
@@ -68,8 +68,10 @@ def test_interrupted_and_continued(
     send(process.pid, number)
     assert process.wait(30) == status
     wait_for(lambda: not any(map(is_running, others)))
-    assert number == signal.SIGKILL or said.read_bytes() == b""
-    assert 0 < file.read_bytes().count(b"\n") < COUNT
+    rows = file.read_bytes().count(b"\n")
+    assert 0 < rows < COUNT
+    expected = f"Interrupted. {rows:,} rows are kept: the same command with --resume goes on.\n"
+    assert number == signal.SIGKILL or said.read_text() == expected
     subprocess.run([*command, "--output", file, "--resume"], check=True, timeout=60)
     expected = subprocess.run([*command, "--json"], check=True, timeout=60, capture_output=True).stdout
     assert file.read_bytes() == expected

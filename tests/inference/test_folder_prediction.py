@@ -192,3 +192,20 @@ def test_interrupts_that_are_ignored_stay_so():
             signal.raise_signal(signal.SIGINT)
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("many")
+@pytest.mark.parametrize("workers", [1, 2])
+def test_each_new_image_is_passed_on_with_its_row(run, classifier, paths, workers):
+    """In the order of the rows, before its row; not those that have rows already."""
+    rows, added, came = list(predict_paths(classifier, paths, OPTIONS)), [], 0
+    done = [row["path"] for row in rows[:3]]
+    found = predict_on_cores(
+        classifier, run.model, paths, OPTIONS, workers=workers, done=done, add=lambda *one: added.append(one)
+    )
+    for came, row in enumerate(found, 1):
+        assert len(added) == came
+        assert added[-1][1] == row
+    images = [image for _, image in folder_prediction.find_images(paths)]
+    assert list(map(str, images[3:])) == [str(image) for image, _ in added]
+    assert came == len(rows) - 3

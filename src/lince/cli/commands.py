@@ -222,13 +222,14 @@ def predict(
     as_csv: options.Csv = False,
     output: options.Output = None,
     resume: options.ResumeOutput = False,
+    sort_into: options.SortInto = None,
     workers: options.PredictWorkers = None,
 ) -> None:
     """Classify images; exit code 1 when one of them could not be read."""
     if as_json + as_csv + (output is not None) > 1:
         raise typer.BadParameter("Expected one of --json, --csv and --output.")
-    if logits and not (as_json or (output and output.suffix.lower() == ".jsonl")):
-        raise typer.BadParameter("--logits works with --json, or --output FILE.jsonl, only. Add one of them.")
+    if logits and not (as_json or (output and output.suffix.lower() in (".jsonl", ".parquet"))):
+        raise typer.BadParameter("--logits works with --json, or --output FILE.jsonl or .parquet. Add one of them.")
     if resume and output is None:
         raise typer.BadParameter("--resume works with --output FILE only. Add --output.")
     failed = prediction.predict(
@@ -238,6 +239,7 @@ def predict(
         logits=logits,
         output=output or ("json" if as_json else "csv" if as_csv else "text"),
         resume=resume,
+        sort_into=sort_into,
         workers=workers,
     )
     if failed:

@@ -202,6 +202,25 @@ def progress_bar(console: Console) -> Iterator[Progress]:
 
 
 @contextmanager
+def counter(what: str) -> Iterator[Callable[[], None]]:
+    """A function to call for each thing that is done, of which nobody knows how many there are; shown on a terminal."""
+    console = stderr()
+    if not console.is_terminal:
+        yield lambda: None
+        return
+    from rich import progress as rich_progress
+
+    columns = (
+        rich_progress.SpinnerColumn(),
+        rich_progress.TextColumn("{task.completed:,} {task.description}"),
+        rich_progress.TimeElapsedColumn(),
+    )
+    with rich_progress.Progress(*columns, console=console, transient=True) as bars:
+        task = bars.add_task(what, total=None)
+        yield lambda: bars.advance(task)
+
+
+@contextmanager
 def steps() -> Iterator[Callable[[str], None]]:
     """A function that says what a slow command does, on stderr.
 

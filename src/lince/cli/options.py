@@ -216,17 +216,26 @@ Top = Annotated[
     int | None,
     _number(
         least=1,
-        help="List so many of the most probable classes of each image.  [default: 5 with --json, else none]",
+        help="List so many of the most probable classes of each image.  [default: none in text and CSV, else 5]",
     ),
 ]
-Logits = Annotated[bool, _flag("--logits", "Add the network's output; with --json or .jsonl only.")]
+Logits = Annotated[bool, _flag("--logits", "Add the network's output; with --json, .jsonl and .parquet.")]
 JsonLines = Annotated[bool, _flag("--json", "One JSON object a line.")]
 Csv = Annotated[bool, _flag("--csv", "A header and one row an image.")]
 
 Output = Annotated[
-    Path | None, typer.Option("--output", metavar="FILE", help="Write a .jsonl or .csv file, which --resume continues.")
+    Path | None,
+    typer.Option("--output", metavar="FILE", help="Write a .jsonl, .csv or .parquet file, which --resume continues."),
 ]
 ResumeOutput = Annotated[bool, _flag("--resume", "Continue the file of --output after an interruption.")]
+SortInto = Annotated[
+    Path | None,
+    typer.Option(
+        "--sort-into",
+        metavar="DIR",
+        help="Also put the images into DIR, in a folder for each class: links, or copies where links are not possible.",
+    ),
+]
 PredictWorkers = Annotated[
     int | None,
     _number(least=1, help="Processes for many images.  [default: one for each core that this process may use]"),

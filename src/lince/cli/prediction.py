@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from lince.cli import prediction_file
-from lince.cli.console import Row, csv_rows, json_lines, say, text_lines
+from lince.cli.console import Row, counter, csv_rows, json_lines, say, text_lines
 from lince.cli.prediction_file import PredictionFile
 from lince.errors import LinceError
 from lince.system import machine, quiet
@@ -22,6 +22,7 @@ def predict(
     logits: bool,
     output: Path | Literal["text", "json", "csv"],
     resume: bool,
+    sort_into: Path | None,
     workers: int | None,
 ) -> int:
     """Writes a row for each image.
@@ -29,10 +30,11 @@ def predict(
     Args:
         model: a file, a run folder, or the name of a model that ships.
         paths: images, folders and archives.
-        top: classes to list; 0 for five in JSON, and none elsewhere.
+        top: classes to list; 0 for none in text and CSV, and five elsewhere.
         logits: add the network's output.
         output: a file, or how stdout is written.
         resume: the file holds rows already.
+        sort_into: a folder for the pictures of each answer, or None.
         workers: processes; None for one on each core.
 
     Returns:
@@ -42,6 +44,7 @@ def predict(
         LinceError: the model cannot be read, or the file not be written or continued.
     """
     from lince import calibration
+    from lince.inference.answer_folders import AnswerFolders
     from lince.inference.classifier import Classifier
     from lince.inference.folder_prediction import RowOptions, predict_on_cores
     from lince.model_file import artifact
@@ -52,14 +55,36 @@ def predict(
     if classifier.manifest.calibration.set_threshold is None:
         say(calibration.what_is_missing(classifier.manifest.calibration))
     listed = min(top, len(classifier.classes))
-    held = RowOptions(top=listed or TOP_IN_JSON, logits=logits)
-    rows = partial(predict_on_cores, classifier, file, paths, held, workers=workers or machine.cores())
+    is_text = output in ("text", "csv") or (isinstance(output, Path) and output.suffix.lower() == ".csv")
+    held = RowOptions(top=listed or (0 if is_text else TOP_IN_JSON), logits=logits)
+    paths = tuple(paths)
+    add = AnswerFolders(sort_into, classifier.classes, paths).add if sort_into else None
+    rows = partial(predict_on_cores, classifier, file, paths, held, workers=workers or machine.cores(), add=add)
     if isinstance(output, Path):
-        with prediction_file.opened(output, resume=resume, top=listed) as opened:
-            return opened.write(_continued(opened, rows))
+        return _write(output, rows, resume=resume, top=listed)
     if output == "json":
         return json_lines(rows())
     return csv_rows(rows(), top=listed) if output == "csv" else text_lines(rows(), top=listed)
+
+
+def _write(path: Path, predict: Callable[..., Iterator[Row]], *, resume: bool, top: int) -> int:
+    with prediction_file.opened(path, resume=resume, top=top) as file, counter("images") as count:
+        rows = file.count
+
+        def counted() -> Iterator[Row]:
+            nonlocal rows
+            for row in _continued(file, predict):
+                yield row
+                rows += 1
+                count()
+
+        try:
+            failed = file.write(counted())
+        except KeyboardInterrupt:
+            say(f"Interrupted. {rows:,} rows are kept: the same command with --resume goes on.")
+            raise
+    say(f"{rows:,} rows are in {path}.")
+    return failed
 
 
 def _continued(file: PredictionFile, predict: Callable[..., Iterator[Row]]) -> Iterator[Row]:

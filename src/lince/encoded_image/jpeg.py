@@ -73,7 +73,7 @@ def _segments(data: bytes, found: Structure) -> Iterator[tuple[int, int, int]]:
         if marker < 0xC0:
             return
         segments += 1
-        length = 0 if marker in _ALONE else max(2, struct.unpack_from(">H", data, start + 2)[0])
+        length = 0 if marker in _ALONE else max(2, data[start + 2] << 8 | data[start + 3])
         position = start + 2 + length
         yield marker, start, position
         require("segments", segments, _MAX_SEGMENTS)

@@ -6,10 +6,10 @@ import os
 import signal
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from multiprocessing.context import SpawnContext, SpawnProcess
 from pathlib import Path
@@ -63,6 +63,7 @@ def predict_on_cores(
     workers: int,
     done: Iterable[str] = (),
     again: int | None = None,
+    add: Callable[[Found, Row], None] | None = None,
 ) -> Iterator[Row]:
     """As `predict_paths`, with the same rows in the same order, from so many processes.
 
@@ -77,6 +78,7 @@ def predict_on_cores(
         workers: the number of processes.
         done: the paths of the first images, which have rows already and are left out.
         again: the number, from 0, of one of these, whose row comes first all the same.
+        add: called with each image that is not in `done`, and its row, before the row comes.
 
     Raises:
         LinceError: other images come first than those of `done`, or a process that ended cannot be started again.
@@ -91,14 +93,13 @@ def predict_on_cores(
             )
         if number == again:
             yield from _rows(classifier, [one], options)
-    chunks = _chunks(found)
-    if workers > 1:
-        for chunk in itertools.islice(chunks, _FEW // _CHUNK):
-            yield from _rows(classifier, chunk, options)
-        yield from _on_cores(classifier, chunks, _Processes(classifier, model, workers, options))
-    else:
-        for chunk in chunks:
-            yield from _rows(classifier, chunk, options)
+    processes = _Processes(classifier, model, workers, options) if workers > 1 else None
+    with closing(_answered(classifier, _chunks(found), options, processes)) as answered:
+        for chunk, rows in answered:
+            for (_, image), row in zip(chunk, rows, strict=True):
+                if add is not None:
+                    add(image, row)
+                yield row
 
 
 def _chunks(found: Iterator[tuple[str, Found]]) -> Iterator[_Chunk]:
@@ -106,18 +107,27 @@ def _chunks(found: Iterator[tuple[str, Found]]) -> Iterator[_Chunk]:
         yield chunk
 
 
-def _on_cores(classifier: Classifier, chunks: Iterator[_Chunk], processes: "_Processes") -> Iterator[Row]:
+def _answered(
+    classifier: Classifier, chunks: Iterator[_Chunk], options: RowOptions, processes: "_Processes | None"
+) -> Generator[tuple[_Chunk, list[Row]]]:
+    """Chunks with their rows, in order."""
+    few = chunks if processes is None else itertools.islice(chunks, _FEW // _CHUNK)
+    for chunk in few:
+        yield chunk, _rows(classifier, chunk, options)
+    if processes is None:
+        return
     pending: deque[tuple[_Chunk, Future[list[Row]]]] = deque()
     try:
         for chunk in chunks:
             if not processes.have_started():
-                yield from _rows(classifier, chunk, processes.options)
+                yield chunk, _rows(classifier, chunk, options)
                 continue
             pending.append((chunk, processes.submit(chunk)))
             if len(pending) >= _WAITING * processes.count:
-                yield from processes.rows(*pending.popleft())
-        while pending:
-            yield from processes.rows(*pending.popleft())
+                oldest, answered = pending.popleft()
+                yield oldest, processes.rows(oldest, answered)
+        for chunk, answered in pending:
+            yield chunk, processes.rows(chunk, answered)
     finally:
         processes.end()
 
@@ -143,7 +153,7 @@ class _Processes:
     """Processes that answer images, and are started anew when one of them was ended."""
 
     def __init__(self, classifier: Classifier, model: Path, count: int, options: RowOptions):
-        self.count, self.options = count, options
+        self.count, self._options = count, options
         self._model, self._version = model, classifier.manifest.version
         self._spawn = _Spawn()
         self._pool: ProcessPoolExecutor | None = None
@@ -217,7 +227,7 @@ class _Processes:
             raise
 
     def _begin(self, count: int) -> ProcessPoolExecutor:
-        arguments = (self._model, self._version, self.options)
+        arguments = (self._model, self._version, self._options)
         return ProcessPoolExecutor(count, mp_context=self._spawn, initializer=_begin, initargs=arguments)
 
 
