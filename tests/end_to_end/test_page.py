@@ -222,3 +222,12 @@ def test_a_late_refusal_changes_nothing(guarded: tuple[Page, str], picture: Path
     page.wait_for_timeout(100)
     expect(page.locator("#verdict")).to_be_visible()
     expect(page.locator("#key-form")).to_be_hidden()
+
+
+def test_the_answer_is_seen_on_a_narrow_screen(page: Page, picture: Path):
+    """It stands below the picture, and the heat map above the button: each is brought into view."""
+    page.set_viewport_size({"width": 360, "height": 640})
+    page.set_input_files("#file", picture)
+    expect(page.locator("#label")).to_be_in_viewport()
+    page.get_by_role("button", name="Why?").click()
+    expect(page.locator("#heat")).to_be_in_viewport()

@@ -93,7 +93,9 @@ class TestDrawnTestSplit:
         folder.model.write_bytes(run.model.read_bytes())
         monkeypatch.setattr(division, "stratified_split", None)
         model = evaluated_model.open_file(folder.model)
-        everything = evaluated_model.images(model, None, "all")
+        said: list[str] = []
+        everything = evaluated_model.images(model, None, "all", say=said.append)
+        assert ["trained on most of these images" in one for one in said] == [True]
         names = sorted(everything.names)
         assert names[::5] == list(evaluated_model.images(model, None, "test").names)
         assert 50 == len(evaluated_model.images(model, None, "train"))

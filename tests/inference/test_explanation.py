@@ -226,6 +226,7 @@ class TestSentences:
             ({"_74": 3, "_33": 3}, "in the middle and at the bottom"),
             ({"_40": 1, "_47": 1, "_07": -5}, "at the left and at the right"),
             ({"_03": 1, "_06": 1, "_70": 1, "_77": -9}, "at the top and at the top right"),
+            ({"_33": 3, "_34": -2, "_43": -2, "_07": 1}, "at the top right"),
         ],
         ids=str,
     )

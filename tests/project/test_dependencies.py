@@ -19,7 +19,12 @@ EXTRAS = PROJECT["optional-dependencies"]
 PACKAGES = {"PIL": {"pillow"}, "tensorflow": {"tensorflow", "tensorflow-cpu"}}
 
 # What a room may import beside the base dependencies.
-ROOMS = {"serving": "serve", "serving/feedback_store.py": "feedback", "client": "client"} | dict.fromkeys(
+ROOMS = {
+    "serving": "serve",
+    "serving/feedback_store.py": "feedback",
+    "client": "client",
+    "cli/parquet.py": "batch",
+} | dict.fromkeys(
     ["networks", "training", "quantization", "publishing", "reporting", "pipeline.py", "runs/float_model.py"], "train"
 )
 # Of `reporting`, the tables that `lince evaluate`, `bench` and `data check` print where nothing is trained.

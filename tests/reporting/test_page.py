@@ -174,10 +174,10 @@ def test_a_threshold_of_nothing_is_no_threshold(content):
     """No probability is below 0.0000: "I don't know" is never answered. One image has no plural."""
     few = Calibration(temperature=1.2, set_threshold=0.0625, abstain_below=0.0, n=1, uniform_share=0.4)
     words = Reader(page_with(content, calibration=few)).words
-    assert "Fitted on 1 image that training did not use: the logits are divided" in words
+    assert "Fitted on 1 image from which the network that answered had not learned: the logits are divided" in words
     assert "The model never answers “I don't know”." in words
     assert "below 0.0000" not in words
-    assert "the highest that 1 image that training did not use can support" in words
+    assert "the highest that 1 image from which the network that answered had not learned can support" in words
 
 
 def test_loads_nothing(content, pictures):

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lince.cli.console import progress_bar, stderr
+from lince.cli.console import progress_bar, say, stderr
 from lince.cli.frameworks import needs
 from lince.errors import LinceError
 from lince.system import quiet
@@ -46,7 +46,7 @@ def evaluate(
     result = dict.fromkeys(("report", "sets", "corruptions", "ood"))
     with progress_bar(stderr()) as progress:
         if split is not None:
-            images = evaluated_model.images(found, source, split, progress=progress)
+            images = evaluated_model.images(found, source, split, progress=progress, say=say)
             result["report"], result["sets"] = accuracy.evaluate(
                 found.predict, images, fitted=found.fitted, progress=progress
             )

@@ -114,7 +114,10 @@ def _with_time_left(run: Run, *, began: float, trained: float | None = None, is_
     longer = fine_tuned(run, left=began + budget.seconds - now, publishing_seconds=publishing)
     done = "published" if is_published else "trained"
     if longer is None:
-        say(f"The head is {done}. The time that is left is too short for fine-tuning.")
+        say(
+            f"The new last layer alone, the head, is {done}. The time that is left is too short for fine-tuning, which "
+            "is more accurate."
+        )
     else:
         say(f"The head is {done}. Fine-tuning the network in the time that is left …")
     return longer

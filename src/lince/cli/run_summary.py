@@ -62,7 +62,7 @@ def show_result(report: RunReport, run: Run) -> None:
     )
     say_fact(
         "Model",
-        f"{folder.model}, {file_size(certificate.flatbuffer_bytes)}, {microseconds(certificate.latency_us)} an image "
+        f"{folder.model}, {file_size(folder.model.stat().st_size)}, {microseconds(certificate.latency_us)} an image "
         "on one thread.",
     )
     _say_next(run)
@@ -71,11 +71,12 @@ def show_result(report: RunReport, run: Run) -> None:
 def _say_next(run: Run) -> None:
     """Three commands that work as they are printed."""
     name, page = shlex.quote(str(run.folder.path)), run.folder.page
+    lince = "lince" if shutil.which("lince") else f"{shlex.quote(sys.executable)} -m lince"
     opener = {"darwin": "open", "win32": "start"}.get(sys.platform, "xdg-open")
     is_there = sys.platform == "win32" or shutil.which(opener)
     commands = {
-        f"lince serve {name}": "a page to try it, and HTTP",
-        f"lince predict {name} {shlex.quote(_picture(run))}": "",
+        f"{lince} serve {name}": "a page to try it, and HTTP",
+        f"{lince} predict {name} {shlex.quote(_picture(run))}": "",
         f"{opener} {shlex.quote(str(page))}" if is_there else page.absolute().as_uri(): "the report",
     }
     for number, (command, what) in enumerate(commands.items()):

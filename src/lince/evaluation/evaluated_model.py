@@ -1,6 +1,7 @@
 """The model to evaluate (a model file, a running server or a float model) as a `Predict`, and its images."""
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -99,7 +100,14 @@ def open_server(url: str) -> EvaluatedModel:
     return EvaluatedModel(url, server_predict(client, served), served.classes, served.image, served.calibration)
 
 
-def images(model: EvaluatedModel, source: str | None, split: str, *, progress: Progress = silent) -> Split:
+def images(
+    model: EvaluatedModel,
+    source: str | None,
+    split: str,
+    *,
+    progress: Progress = silent,
+    say: Callable[[str], object] = lambda _: None,
+) -> Split:
     """The images to evaluate on.
 
     The classes of DATA are matched with the model's by name: some may be missing, and their order may differ.
@@ -111,6 +119,7 @@ def images(model: EvaluatedModel, source: str | None, split: str, *, progress: P
         source: DATA as the user named it; None takes the source of the model's run.
         split: `test`, `validation`, `train` or `all`.
         progress: receives the number of images read.
+        say: receives a sentence when images that the model was trained on are among them, and nobody asked for these.
 
     Raises:
         LinceError: the split is not known for this source or holds no image, or it has a class that the model lacks.
@@ -121,6 +130,8 @@ def images(model: EvaluatedModel, source: str | None, split: str, *, progress: P
         source = model.run[1].source
     dataset = data.load(source, model.spec, seed=model.seed, earlier=model.split, progress=progress, trains=False)
     found = _split(model, _in_classes_of(model, dataset, source), split)
+    if split == "all" and dataset.fingerprint == model.split.fingerprint:
+        say("The model was trained on most of these images, so the result does not hold for others: use --split test.")
     if len(found) == 0:
         raise LinceError(
             f"{source!r} has no image in its {split} split. Expected at least 1: --split all takes every image of DATA."

@@ -143,7 +143,7 @@ def sentences(found: Explanation, classes: tuple[str, ...]) -> str:
 
 
 def _where(found: Explanation, label: str) -> str:
-    places = _places(np.where(found.most, np.maximum(found.heat, 0), 0))
+    places = _places(np.where(found.most, np.maximum(found.heat, 0), 0), found.heat)
     if not places:
         return f"No part of the picture supports {label!r}."
     if len(places) > _MOST_PLACES:
@@ -152,11 +152,16 @@ def _where(found: Explanation, label: str) -> str:
     return f"The evidence for {label!r} is mostly {listed}."
 
 
-def _places(evidence: Float32[np.ndarray, "h w"]) -> list[str]:
-    """The fewest places that hold more than half of the evidence together, the most important first."""
+def _places(evidence: Float32[np.ndarray, "h w"], heat: Float32[np.ndarray, "h w"]) -> list[str]:
+    """The fewest places that hold more than half of the evidence together, the most important first.
+
+    A place that speaks against the class on the whole is none of them.
+    """
     rows, columns = (np.array([0, 1, 1, 2])[np.arange(side) * 4 // side] for side in evidence.shape)
-    sums = np.zeros((3, 3))
+    sums, total = np.zeros((3, 3)), np.zeros((3, 3))
     np.add.at(sums, (rows[:, None], columns[None, :]), evidence)
+    np.add.at(total, (rows[:, None], columns[None, :]), heat)
+    sums[total <= 0] = 0
     order = np.argsort(-sums, axis=None, kind="stable")
     reached = np.cumsum(sums.flat[order]) / max(float(sums.sum()), np.finfo(float).tiny)
     count = int(np.searchsorted(reached, 0.5, side="right")) + 1

@@ -79,7 +79,8 @@ def publish(run: Run, options: PublishOptions = PublishOptions(), *, say: Say) -
     if refitted:
         held_out, labels = refitted
         distances = familiar_images.held_out_distances(quantized.flatbuffer, run, count=len(labels))
-    say(f"Calibrating probabilities on {quantity(len(labels), 'image')} that training did not use …")
+    by = "other networks, which had not learned from them" if refitted else "a network that has not learned from them"
+    say(f"Calibrating probabilities with the answers to {quantity(len(labels), 'image')} by {by} …")
     fitted = _fit(held_out, labels, run, distances=distances)
     float_fitted = _fit(held_out if refitted else validation_float, labels, run)
     _warn_of_few(fitted, run, say)

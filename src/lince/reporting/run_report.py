@@ -71,7 +71,7 @@ def read_content(folder: RunFolder, *, language: Language) -> ReportContent:
         layers=network.layers(model.flatbuffer),
         model_bytes=folder.model.stat().st_size,
         fingerprint=record.fingerprint,
-        commands=(_command(record),),
+        commands=(_command(record, has_only_head=[one.epoch for one in history] == [0]),),
         pictures=shown if shown and shown.version == report.version else None,
         reading=record.reading,
         warnings=record.warnings,
@@ -120,10 +120,11 @@ def _in_groups(groups: np.ndarray) -> int | None:
     return int(counts[counts > 1].sum())
 
 
-def _command(record: RunRecord) -> str:
-    """The command that trains again with the recipe in `recipe.toml`."""
+def _command(record: RunRecord, *, has_only_head: bool) -> str:
+    """The command that trains again with the recipe in `recipe.toml`, whose epochs need more time than a head alone."""
     options = {"--groups": record.groups, "--leave-out": record.leave_out, "--teacher": record.teacher}
     given = [f"{option}={value}" for option, value in options.items() if value]
+    given += [f"--time-budget={record.budget.seconds:g}s"] if record.budget and has_only_head else []
     given += ["--deterministic"] if record.deterministic else []
     return shlex.join(["lince", "train", record.source, "--recipe=recipe.toml", f"--seed={record.seed}", *given])
 

@@ -24,8 +24,9 @@ function section(title, operation) {
 }
 
 function parameter({ name, schema, description }) {
+  const type = schema.type ?? schema.anyOf.map((one) => one.type).filter((one) => one !== "null").join(" or ");
   const byDefault = schema.default === undefined ? "" : `, ${schema.default} by default`;
-  return `${name} (${schema.type}${byDefault}): ${description}`;
+  return `${name} (${type}${byDefault}): ${description}`;
 }
 
 function list(lines) {

@@ -120,6 +120,16 @@ function render() {
   view.showStrip(items, current, { choose, model });
   if (item) view.showPicture(item.url, model.image, () => view.showReason(item.explanation, model));
   renderAnswer();
+  if (item?.answer && !item.wasSeen) {
+    item.wasSeen = true;
+    bringIntoView("answer"); // below the picture on a narrow screen
+  }
+}
+
+function bringIntoView(id) {
+  const { top } = element(id).getBoundingClientRect();
+  const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
+  if (top < 0 || top > innerHeight * 0.75) element(id).scrollIntoView({ block: "center", behavior: calm ? "instant" : "smooth" });
 }
 
 function renderModel() {
@@ -276,6 +286,7 @@ element("explain").addEventListener("click", async () => {
   }
   element("explain").disabled = false;
   render();
+  bringIntoView("drop");
 });
 
 element("correction").addEventListener("submit", (event) => {

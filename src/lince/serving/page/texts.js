@@ -74,7 +74,8 @@ export function number(value, digits = 0) {
 
 /** A difference with its sign and two digits: "+0.04". */
 export function signed(value) {
-  return `${value > 0 ? "+" : ""}${number(value, 2)}`;
+  const shown = number(value, 2);
+  return Number(value.toFixed(2)) === 0 ? number(0, 2) : value > 0 ? `+${shown}` : shown;
 }
 
 /** 0.934 → "93 %"; never "100 %" or "0 %": floating point rounds some probabilities to 0 and 1. */
