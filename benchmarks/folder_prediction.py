@@ -1,9 +1,11 @@
 """What `lince predict` gains from a second core, and what it costs beside Pillow and LiteRT alone.
 
     python benchmarks/folder_prediction.py [--model cifar10-tiny] [--images 10000] [--rounds 5]
+    python benchmarks/folder_prediction.py --memory --images 1000000
 
-It draws a picture, and writes it so often. The ways take turns, each in a process of its own, start included. The last
-line of stdout is one JSON object; the exit code is 1 when a bound is missed. Needs an idle machine.
+It draws a picture, and writes it so often. The ways take turns, each in a process of its own, start included. With
+--memory it measures instead how much memory so many images take, and a hundredth of them, in a folder and in a .zip.
+The last line of stdout is one JSON object; the exit code is 1 when a bound is missed. Needs an idle machine.
 """
 
 import argparse
@@ -15,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import zipfile
 from pathlib import Path
 
 from ordinary_images import photo, saved
@@ -24,6 +27,7 @@ from lince.system import machine
 
 _GAIN = {"cifar10": 1.8, "cifar10-tiny": 1.7}
 _BARE_SHARE = 0.95
+_GROWTH = 1.1  # of the memory, by a hundred times as many images
 
 # The shortest program that opens each file and asks the network. It prints what it answers, as predict does.
 _BARE = """
@@ -87,13 +91,41 @@ def measure(model: str, count: int, rounds: int) -> dict:
     }
 
 
+def measure_memory(model: str, count: int) -> dict:
+    """The most memory that a process of `lince predict` uses, in MB, for so many images and for a hundredth of them."""
+    file = artifact.locate(model)
+    found: dict = {}
+    for images in (count // 100, count):
+        with tempfile.TemporaryDirectory() as folder:
+            draw(Path(folder), images)
+            archive = Path(folder) / "all.zip"
+            with zipfile.ZipFile(archive, "w") as members:
+                for path in Path(folder).glob("*/*.jpg"):
+                    members.write(path, path.relative_to(folder))
+            for name, source in {"zip": archive, "folder": folder}.items():
+                archive.unlink() if name == "folder" else None
+                command = [sys.executable, "-m", "lince", "predict", file, source, "--csv"]
+                process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+                _, status, used = os.wait4(process.pid, 0)
+                assert status == 0
+                found[f"{name} of {images:,}"] = round(used.ru_maxrss / 1024, 1)
+    kept = all(
+        found[f"{name} of {count:,}"] <= _GROWTH * found[f"{name} of {count // 100:,}"] for name in ("zip", "folder")
+    )
+    return {"megabytes": found, "kept": kept}
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", default="cifar10-tiny", help="a model file, or a model that ships")
     parser.add_argument("--images", type=int, default=10_000)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--memory", action="store_true", help="measure memory, not time")
     options = parser.parse_args()
-    found = measure(options.model, options.images, options.rounds)
+    if options.memory:
+        found = measure_memory(options.model, options.images)
+    else:
+        found = measure(options.model, options.images, options.rounds)
     about = {"model": options.model, "images": options.images, "rounds": options.rounds, "cores": os.cpu_count()}
     sys.stdout.write(json.dumps(about | found) + "\n")
     return 0 if found["kept"] else 1
