@@ -124,7 +124,7 @@ def reliability_diagram(
         ylabel=_text(language, "share_right"),
         ylim=(0, 1),
     )
-    above.legend(loc="lower right", frameon=False)
+    figure.legend(loc="outside lower center", ncols=2, frameon=False)  # inside, it would cover intervals
     width = 1 / len(counts)
     below.bar((np.arange(len(counts)) + 0.5) * width, counts / counts.sum(), 0.92 * width, color=_TRAINING)
     below.set(xlabel=_text(language, "probability_of_answer"), ylabel=_text(language, "images"), xlim=(0, 1))
