@@ -149,7 +149,10 @@ def test_answers_are_as_documented(client: AppClient, png: Png):
     ("verdict", "expected"),
     [
         (None, None),  # as the model that ships, which was written before there was one
-        (Verdict((Finding("good", "It is."),)), {"findings": [{"code": "good", "sentence": "It is."}]}),
+        (
+            Verdict((Finding("good", "It is.", {"pt": "Sim."}),)),
+            {"findings": [{"code": "good", "sentence": "It is.", "translations": {"pt": "Sim."}}]},
+        ),
     ],
 )
 def test_model_says_its_verdict(verdict: Verdict | None, expected: dict | None):
