@@ -10,6 +10,7 @@ The last line of stdout is one JSON object; the exit code is 1 when a bound is m
 
 import argparse
 import json
+import multiprocessing
 import os
 import resource
 import statistics
@@ -91,17 +92,24 @@ def measure(model: str, count: int, rounds: int) -> dict:
     }
 
 
+def _draw_and_pack(folder: Path, images: int) -> None:
+    draw(folder, images)
+    with zipfile.ZipFile(folder / "all.zip", "w") as members:
+        for path in folder.glob("*/*.jpg"):
+            members.write(path, path.relative_to(folder))
+
+
 def measure_memory(model: str, count: int) -> dict:
     """The most memory that a process of `lince predict` uses, in MB, for so many images and for a hundredth of them."""
     file = artifact.locate(model)
     found: dict = {}
     for images in (count // 100, count):
         with tempfile.TemporaryDirectory() as folder:
-            draw(Path(folder), images)
+            # In another process: the memory of this one would count for those that it starts.
+            made = multiprocessing.get_context("spawn").Process(target=_draw_and_pack, args=(Path(folder), images))
+            made.start()
+            made.join()
             archive = Path(folder) / "all.zip"
-            with zipfile.ZipFile(archive, "w") as members:
-                for path in Path(folder).glob("*/*.jpg"):
-                    members.write(path, path.relative_to(folder))
             for name, source in {"zip": archive, "folder": folder}.items():
                 archive.unlink() if name == "folder" else None
                 command = [sys.executable, "-m", "lince", "predict", file, source, "--csv"]
