@@ -31,9 +31,11 @@ def by_name(found: Iterable[Named]) -> Iterator[Named]:
     try:
         database.execute("CREATE TABLE found (name BLOB, rest BLOB)")
         database.executemany("INSERT INTO found VALUES (?, ?)", itertools.chain(first, rest))
-    except sqlite3.Error as error:
+    except BaseException as error:
         database.close()
-        raise _not_sorted(error) from error
+        if isinstance(error, sqlite3.Error):
+            raise _not_sorted(error) from error
+        raise
     return _sorted(database)
 
 
