@@ -122,7 +122,8 @@ class Worker:
         for (_, connection), request in zip(pairs, requests, strict=True):
             connection.data_received(request)
         then([wire for wire, _ in pairs])
-        for wire, connection in pairs:
+        # A broken one is closed last: its answer has been tried when the others have theirs.
+        for wire, connection in sorted(pairs, key=lambda pair: pair[0].is_broken):
             await self._end(wire, connection)
         return [wire.written for wire, _ in pairs]
 
