@@ -174,8 +174,9 @@ class TestShowResult:
         assert re.match(r"Accuracy: \d+ % of 45 test images, 95 % interval \d+ % to \d+ %\.", accuracy)
         assert said[0].startswith("Model:    ")
 
-    def test_next_commands_work_as_printed(self, result, opened):
+    def test_next_commands_work_as_printed(self, result, opened, monkeypatch):
         """The run's folder, and a test picture that is there; the report opens with a program of this machine."""
+        monkeypatch.setattr(run_summary.shutil, "which", lambda program: f"/usr/bin/{program}")
         said, _ = result()
         serve, predict, report = said[-3:]
         assert serve.startswith(f"Next:     lince serve {opened.folder.path}   # ")
@@ -184,10 +185,11 @@ class TestShowResult:
         assert Path(picture).is_file()
         assert opened.folder.page.as_uri() in report or f"{opened.folder.page}   #" in report
 
-    def test_report_without_a_program_that_opens_it(self, result, opened, monkeypatch):
-        """Its address, for a browser."""
+    def test_without_programs_on_the_path(self, result, opened, monkeypatch):
+        """Python starts lince, in an environment that is not active; of the report, its address, for a browser."""
         monkeypatch.setattr(run_summary.shutil, "which", lambda _: None)
         said, _ = result()
+        assert said[-3].startswith(f"Next:     {sys.executable} -m lince serve ")
         assert said[-1].split()[0] == opened.folder.page.as_uri()
 
     def test_picture_of_an_archive(self, result, tmp_path):
