@@ -113,7 +113,7 @@ LOCK := uv pip compile -q --universal --generate-hashes --no-emit-index-url --no
 	--python-version 3.11
 COMPILE := $(LOCK) pyproject.toml --group build --extra serve --extra client --extra feedback
 lock:
-	$(COMPILE) --extra train --extra batch --extra export --extra mlflow --extra ray --group test -o requirements/test.txt
+	$(COMPILE) --extra train --extra batch --group test -o requirements/test.txt
 	$(COMPILE) --extra train -c requirements/test.txt -o requirements/train.txt
 	$(COMPILE) --extra train --group baselines -c requirements/test.txt -o requirements/baselines.txt
 	$(COMPILE) --extra train --group notebook -c requirements/test.txt -o requirements/notebook.txt
