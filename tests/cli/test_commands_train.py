@@ -131,6 +131,13 @@ class TestChoice:
         """For CIFAR-10, a recipe that was named, and a teacher, which reads images of one size."""
         assert "Recipe:" not in train(*(one.format(data=images_folder) for one in arguments))
 
+    def test_is_not_made_for_one_class(self, images_folder, train, tmp_path):
+        """The images are refused when they are read, and a recipe for them would mislead."""
+        one = tmp_path / "one class"
+        one.mkdir()
+        (one / "cats").symlink_to(next(path for path in sorted(images_folder.rglob("*")) if path.suffix).parent)
+        assert "Recipe:" not in train(one)
+
     @pytest.mark.parametrize(
         ("options", "why"),
         [

@@ -6,7 +6,10 @@ from pathlib import Path
 import pytest
 
 from lince.evaluation import evaluated_model, robustness
+from lince.language import LANGUAGES
 from lince.model_file import artifact
+from lince.publishing.model_card import markdown
+from lince.quantization.certificate import table
 
 DATA = Path(__file__).parents[3] / "shared" / "data" / "cifar10-jpeg.zip"
 
@@ -37,6 +40,15 @@ def test_shipped_model_lost_nothing_that_matters(name):
     assert certificate.comparison.n == 10_000
     assert not certificate.forced
     assert certificate.comparison.drop_points.value <= certificate.bound_points
+
+
+@pytest.mark.parametrize("name", artifact.shipped_models())
+def test_shipped_model_has_its_verdict_in_every_language(name):
+    """The page shows it in the visitor's; and the card holds the certificate as it is written today."""
+    found = artifact.read(artifact.locate(name))
+    others = {language for language in LANGUAGES if language != "en"}
+    assert all(others == finding.translations.keys() for finding in found.manifest.verdict.findings)
+    assert markdown(table(found.manifest.certificate, found.manifest.arithmetic)) in found.card
 
 
 @pytest.mark.parametrize("name", artifact.shipped_models())

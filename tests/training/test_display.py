@@ -1,14 +1,17 @@
 """What a training shows: a line for some validations, few in a short one, one a minute in a long one; or one bar."""
 
 import io
+import itertools
 import re
 from dataclasses import replace
 from itertools import pairwise
+from types import SimpleNamespace
 
 import msgspec
 import pytest
 from rich.console import Console
 
+from lince.training import display as displays
 from lince.training.display import BarDisplay, LineDisplay
 from lince.training.recipe import Train
 from lince.training.schedule import ByEpochs
@@ -71,10 +74,10 @@ def test_the_head_has_no_loss():
 class TestBarDisplay:
     RECIPE = Train(epochs=10, batch_size=8, learning_rate=1e-3, validate_every=2)
 
-    def show(self, recipe: Train = RECIPE, history: tuple[EpochRecord, ...] = ()) -> str:
+    def show(self, recipe: Train = RECIPE, history: tuple[EpochRecord, ...] = (), again: float = 0.0) -> str:
         """What a terminal of 80 columns gets in the middle of epoch 4, and after a record of it."""
         console = Console(file=io.StringIO(), force_terminal=True, color_system=None, width=80)
-        with BarDisplay(console, plan=ByEpochs(recipe.epochs), recipe=recipe, history=history) as display:
+        with BarDisplay(console, plan=ByEpochs(recipe.epochs), recipe=recipe, history=history, again=again) as display:
             display.step(epoch=4, step=3, steps=4, images=24, seconds=0.5, loss=1.25, accuracy=0.5)
             display.epoch(EpochRecord(4, 1.0, 0.5, 0.9, 0.6, 0.1, 100, 61, 0, 0.4, 50), best=False, warning="Chance.")
             display.step(epoch=5, step=1, steps=4, images=8, seconds=0.5, loss=1.0, accuracy=0.5)
@@ -91,6 +94,13 @@ class TestBarDisplay:
     def test_early_stopping_may_end_it_earlier(self):
         """So the time is what is left at most."""
         assert "left at most" in self.show(msgspec.structs.replace(self.RECIPE, patience=3))
+
+    def test_a_second_training_counts(self, monkeypatch):
+        """As long as the first one and a quarter, at most: where the head is kept, there is none."""
+        clock = itertools.count(0.0, 30.0)
+        monkeypatch.setattr(displays, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+        # 45 % took 60 s, so that all of it takes 133 s, of which 73 s are left, and then 167 s.
+        assert "0:04:00 left at most" in self.show(again=1.25)
 
     def test_a_warning_stays(self):
         """Above the bar."""

@@ -25,6 +25,8 @@ if TYPE_CHECKING:  # imported late, inside the functions: the command line start
     from lince.training.time_budget.limits import Limit
     from lince.training.trial import Start
 
+_FEWEST_CLASSES = 2  # that can be told apart
+
 
 def start(
     source: str,
@@ -105,6 +107,8 @@ def start(
 def _recommended(source: str, overrides: Sequence[str], *, seconds: float | None) -> Recommendation | None:
     """The recipe that suits the pictures; None for `cifar10`, for which the default recipe was made.
 
+    None also for a source that reading it will refuse, because it has one class only.
+
     Keys of a network are of one recipe, so that another one cannot be tried with them.
     """
     from lince import data
@@ -113,7 +117,10 @@ def _recommended(source: str, overrides: Sequence[str], *, seconds: float | None
 
     if source == cifar10.NAME:
         return None
-    found = recommend(data.survey(source), seconds=seconds)
+    seen = data.survey(source)
+    if seen.num_classes < _FEWEST_CLASSES:
+        return None
+    found = recommend(seen, seconds=seconds)
     if found.is_tried and any(override.strip().startswith("model.") for override in overrides):
         return replace(found, is_tried=False, why=f"{found.why}, and a key of its network is given")
     if found.is_tried and seconds is not None and trial_seconds(seconds) is None:

@@ -56,8 +56,9 @@ class Display(Protocol):
 def watch(console: Console, run: Run, *, tensorboard: bool) -> Iterator[Display]:
     """A display for this console: a bar on a terminal, lines elsewhere."""
     plan, state = schedule.of(run.recipe.train, run.record.budget), checkpoint.read(run.folder.checkpoint)
+    again = (len(run.train) + len(run.validation)) / len(run.train) if run.record.refits else 0.0
     with (
-        BarDisplay(console, plan=plan, recipe=run.recipe.train, history=state.history if state else ())
+        BarDisplay(console, plan=plan, recipe=run.recipe.train, history=state.history if state else (), again=again)
         if console.is_terminal
         else LineDisplay(console, epochs=plan.total())
     ) as display:
@@ -118,9 +119,18 @@ class BarDisplay:
         plan: the schedule of the training. The display has one for itself, because some schedules have a state.
         recipe: of the training.
         history: of the epochs before, in a run that is resumed.
+        again: how long a second training on all images takes, as a multiple of this one; 0 when there is none.
     """
 
-    def __init__(self, console: Console, *, plan: schedule.Schedule, recipe: Train, history: Sequence[EpochRecord]):
+    def __init__(
+        self,
+        console: Console,
+        *,
+        plan: schedule.Schedule,
+        recipe: Train,
+        history: Sequence[EpochRecord],
+        again: float = 0.0,
+    ):
         columns = map(TextColumn, ("{task.description}", "{task.percentage:>3.0f}%", "{task.fields[state]}"))
         name, share, state = columns
         self._bars = Bars(
@@ -130,6 +140,7 @@ class BarDisplay:
         self._task = self._bars.add_task("Preparing the training", total=1.0, state="")
         self._console, self._plan, self._recipe = console, plan, recipe
         self._records = list(history)
+        self._again = again
         self._began, self._first = time.monotonic(), self._share(epochs=0, seconds=0)
 
     def __enter__(self) -> "BarDisplay":
@@ -147,8 +158,9 @@ class BarDisplay:
     ) -> None:
         """Moves the bar."""
         done = self._share(epochs=self._recipe.validate_every * step / steps, seconds=seconds)
-        left = timedelta(seconds=round((time.monotonic() - self._began) * (1 - done) / max(done - self._first, 1e-9)))
-        at_most = " at most" if self._recipe.patience else ""
+        whole = (time.monotonic() - self._began) / max(done - self._first, 1e-9)
+        left = timedelta(seconds=round(whole * (1 - done + self._again)))
+        at_most = " at most" if self._recipe.patience or self._again else ""
         measured = f"  validation {self._records[-1].val_accuracy:.1%}" if self._records else ""
         self._bars.update(
             self._task,
