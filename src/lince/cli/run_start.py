@@ -25,8 +25,6 @@ if TYPE_CHECKING:  # imported late, inside the functions: the command line start
     from lince.training.time_budget.limits import Limit
     from lince.training.trial import Start
 
-_FEWEST_CLASSES = 2  # that can be told apart
-
 
 def start(
     source: str,
@@ -107,7 +105,7 @@ def start(
 def _recommended(source: str, overrides: Sequence[str], *, seconds: float | None) -> Recommendation | None:
     """The recipe that suits the pictures; None for `cifar10`, for which the default recipe was made.
 
-    None also for a source that reading it will refuse, because it has one class only.
+    None also for a source of one class, which is refused when its images are read.
 
     Keys of a network are of one recipe, so that another one cannot be tried with them.
     """
@@ -118,7 +116,7 @@ def _recommended(source: str, overrides: Sequence[str], *, seconds: float | None
     if source == cifar10.NAME:
         return None
     seen = data.survey(source)
-    if seen.num_classes < _FEWEST_CLASSES:
+    if seen.num_classes < 2:
         return None
     found = recommend(seen, seconds=seconds)
     if found.is_tried and any(override.strip().startswith("model.") for override in overrides):
